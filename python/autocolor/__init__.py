@@ -1,0 +1,3 @@
+"""Automatic colorization with hypercolumns and real Caffe."""
+
+__version__ = "0.1.0"

