@@ -1,0 +1,55 @@
+#ifndef CAFFE_COLOR_HISTOGRAM_LAYER_HPP_
+#define CAFFE_COLOR_HISTOGRAM_LAYER_HPP_
+
+#include <vector>
+
+#include "caffe/blob.hpp"
+#include "caffe/layer.hpp"
+#include "caffe/proto/caffe.pb.h"
+
+namespace caffe {
+
+/**
+ * @brief Target histograms: the empirical distribution of colour around each location (section 3.2).
+ *
+ * @param bottom input Blob vector (length 2)
+ *   -# @f$ (N \times c \times H \times W) @f$ colour; c = 1, or c = 2 for a joint histogram
+ *   -# @f$ (N \times P \times 2) @f$ locations (y, x) in pixels; rounded to the nearest pixel and
+ *      clamped to the image (NaN to 0)
+ * @param top output Blob vector (length 1)
+ *   -# @f$ (N P \times K) @f$ histograms that sum to 1; K = bins, or bins * bins for a joint
+ *      histogram, with index (bin of channel 0) * bins + (bin of channel 1)
+ *
+ * The window of side `region` starts (region - 1) / 2 pixels (rounded down) before the pixel and is
+ * clipped at the borders; with region 1 the histogram is one-hot. Values outside the binned range
+ * fall into the first or last bin. Data preparation: there is no backward pass.
+ */
+template <typename Dtype>
+class ColorHistogramLayer : public Layer<Dtype> {
+ public:
+  explicit ColorHistogramLayer(const LayerParameter& param) : Layer<Dtype>(param) {}
+  virtual void LayerSetUp(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
+  virtual void Reshape(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
+
+  virtual inline const char* type() const { return "ColorHistogram"; }
+  virtual inline int ExactNumBottomBlobs() const { return 2; }
+  virtual inline int ExactNumTopBlobs() const { return 1; }
+  virtual inline bool AllowForceBackward(const int) const { return false; }
+
+ protected:
+  virtual void Forward_cpu(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
+  virtual void Forward_gpu(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
+  virtual void Backward_cpu(const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
+                            const vector<Blob<Dtype>*>& bottom);
+
+  int BinOf(Dtype value) const;
+
+  int bins_;
+  bool joint_;
+  int region_;
+  std::vector<Dtype> edges_;  // the bins - 1 inner edges, ascending
+};
+
+}  // namespace caffe
+
+#endif  // CAFFE_COLOR_HISTOGRAM_LAYER_HPP_

@@ -1,0 +1,65 @@
+#ifndef CAFFE_SPARSE_HYPERCOLUMN_LAYER_HPP_
+#define CAFFE_SPARSE_HYPERCOLUMN_LAYER_HPP_
+
+#include <vector>
+
+#include "caffe/blob.hpp"
+#include "caffe/layer.hpp"
+#include "caffe/proto/caffe.pb.h"
+#include "caffe/util/hypercolumn.hpp"
+
+namespace caffe {
+
+/**
+ * @brief Reads hypercolumns at sparse locations by bilinear interpolation (section 3.5).
+ *
+ * @param bottom input Blob vector (length 1 + L)
+ *   -# @f$ (N \times P \times 2) @f$ locations (y, x) in pixels of the input image, pixel centres at
+ *      integers; positions outside a map, infinities and NaN clamp to it. Gets no gradient.
+ *   -# … @f$ (N \times C_l \times H_l \times W_l) @f$ feature maps, one bottom per level
+ * @param top output Blob vector (length 1)
+ *   -# @f$ (N P \times \sum_l C_l) @f$ one hypercolumn a row, row n * P + p
+ *
+ * Level l is read at ((y - offset_height_l) / scale_l, (x - offset_width_l) / scale_l). The backward
+ * pass adds each gradient to the four nearest cells. On the CPU every thread owns whole maps, so
+ * that no cell is shared and the result is the same bits whatever the number of threads.
+ */
+template <typename Dtype>
+class SparseHypercolumnLayer : public Layer<Dtype> {
+ public:
+  explicit SparseHypercolumnLayer(const LayerParameter& param) : Layer<Dtype>(param) {}
+  virtual void Reshape(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
+
+  virtual inline const char* type() const { return "SparseHypercolumn"; }
+  virtual inline int MinBottomBlobs() const { return 2; }
+  virtual inline int ExactNumTopBlobs() const { return 1; }
+  virtual inline bool AllowForceBackward(const int bottom_index) const { return bottom_index > 0; }
+
+ protected:
+  virtual void Forward_cpu(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
+  virtual void Forward_gpu(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
+  virtual void Backward_cpu(const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
+                            const vector<Blob<Dtype>*>& bottom);
+  virtual void Backward_gpu(const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
+                            const vector<Blob<Dtype>*>& bottom);
+
+  /// A run of channels of one level of one image: what one thread works on at a time.
+  struct Task {
+    int image;
+    int level;
+    int channel;
+    int channels;
+  };
+  void ComputeCells(const Dtype* locations);
+
+  int images_;
+  int locations_;  // per image
+  int channels_;   // of the hypercolumn
+  std::vector<HypercolumnLevel> levels_;
+  std::vector<Task> tasks_;
+  std::vector<BilinearCell<Dtype> > cells_;  // (N, L, P), computed anew by each forward pass
+};
+
+}  // namespace caffe
+
+#endif  // CAFFE_SPARSE_HYPERCOLUMN_LAYER_HPP_

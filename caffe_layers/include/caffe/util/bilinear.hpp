@@ -1,0 +1,89 @@
+#ifndef CAFFE_UTIL_BILINEAR_HPP_
+#define CAFFE_UTIL_BILINEAR_HPP_
+
+#include "caffe/util/host_device.hpp"
+
+namespace caffe {
+
+/// Where an input coordinate falls along one axis of a feature map: between cells `low` and `high`
+/// (equal at the border), at the fraction `fraction` of the way.
+struct BilinearTap {
+  int low;
+  int high;
+  double fraction;
+};
+
+/**
+ * @brief Map an input coordinate to a feature map's axis, clamped exactly to [0, size - 1].
+ *
+ * The comparisons are written so that NaN takes the first branch and lands on cell 0. A map of one
+ * cell is ordinary input. Computed in double: a float cannot tell cells apart near 2^24 / scale.
+ */
+AUTOCOLOR_HOST_DEVICE inline BilinearTap MakeBilinearTap(double coordinate, double scale,
+                                                         double offset, int size) {
+  const double position = (coordinate - offset) / scale;
+  const double last = size - 1;
+  BilinearTap tap;
+  if (!(position > 0)) {
+    tap.low = 0;
+    tap.fraction = 0;
+  } else if (!(position < last)) {
+    tap.low = size - 1;
+    tap.fraction = 0;
+  } else {
+    tap.low = static_cast<int>(position);
+    tap.fraction = position - tap.low;
+  }
+  tap.high = tap.low + 1 < size ? tap.low + 1 : tap.low;
+  return tap;
+}
+
+/// The four cells of a map, as offsets into its H x W plane, and their weights, which sum to 1.
+template <typename Dtype>
+struct BilinearCell {
+  int offset[4];
+  Dtype weight[4];
+};
+
+template <typename Dtype>
+AUTOCOLOR_HOST_DEVICE inline BilinearCell<Dtype> MakeBilinearCell(const BilinearTap& y,
+                                                                  const BilinearTap& x,
+                                                                  int width) {
+  BilinearCell<Dtype> cell;
+  cell.offset[0] = y.low * width + x.low;
+  cell.offset[1] = y.low * width + x.high;
+  cell.offset[2] = y.high * width + x.low;
+  cell.offset[3] = y.high * width + x.high;
+  cell.weight[0] = static_cast<Dtype>((1 - y.fraction) * (1 - x.fraction));
+  cell.weight[1] = static_cast<Dtype>((1 - y.fraction) * x.fraction);
+  cell.weight[2] = static_cast<Dtype>(y.fraction * (1 - x.fraction));
+  cell.weight[3] = static_cast<Dtype>(y.fraction * x.fraction);
+  return cell;
+}
+
+template <typename Dtype>
+AUTOCOLOR_HOST_DEVICE inline Dtype Gather(const BilinearCell<Dtype>& cell, const Dtype* map) {
+  return cell.weight[0] * map[cell.offset[0]] + cell.weight[1] * map[cell.offset[1]] +
+         cell.weight[2] * map[cell.offset[2]] + cell.weight[3] * map[cell.offset[3]];
+}
+
+/// The adjoint of Gather. `add(Dtype* cell, Dtype value)` is an atomic addition wherever several
+/// threads may write to one map, and a plain one where a map belongs to one thread.
+template <typename Dtype, typename Add>
+AUTOCOLOR_HOST_DEVICE inline void Scatter(const BilinearCell<Dtype>& cell, Dtype value, Dtype* map,
+                                          Add add) {
+  for (int k = 0; k < 4; ++k) {
+    add(map + cell.offset[k], cell.weight[k] * value);
+  }
+}
+
+struct PlainAdd {
+  template <typename Dtype>
+  AUTOCOLOR_HOST_DEVICE void operator()(Dtype* cell, Dtype value) const {
+    *cell += value;
+  }
+};
+
+}  // namespace caffe
+
+#endif  // CAFFE_UTIL_BILINEAR_HPP_

@@ -1,0 +1,59 @@
+"""Argument checks that say what was expected and what came."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.floating[Any]]
+
+
+def check_array(
+    name: str,
+    array: FloatArray,
+    *,
+    low: float = -np.inf,
+    high: float = np.inf,
+    last_axis: int | None = None,
+) -> None:
+    """Refuse an array of the wrong type, last axis or range.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for the error text.
+    array : ndarray
+        Must be float32 or float64 and finite.
+    low, high : float
+        Closed range of the values.
+    last_axis : int, optional
+        Length of the last axis.
+
+    Raises
+    ------
+    ValueError
+        Naming the argument, what was expected and what was received.
+    """
+    if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float64):
+        received = getattr(array, "dtype", type(array).__name__)
+        raise ValueError(f"{name}: expected a float32 or float64 array, received {received}")
+    if last_axis is not None and (array.ndim == 0 or array.shape[-1] != last_axis):
+        raise ValueError(
+            f"{name}: expected shape (..., {last_axis}), received {tuple(array.shape)}"
+        )
+    if array.size == 0:
+        return
+    smallest, largest = array.min(), array.max()
+    if not (low <= smallest and largest <= high and np.isfinite([smallest, largest]).all()):
+        raise ValueError(
+            f"{name}: expected finite values in [{low:g}, {high:g}], "
+            f"received [{smallest:g}, {largest:g}]"
+        )
+
+
+def check_same_shape(name: str, array: FloatArray, shape: tuple[int, ...]) -> None:
+    """Refuse an array whose shape is not `shape`, with a `ValueError` that names both."""
+    if array.shape != shape:
+        raise ValueError(f"{name}: expected shape {shape}, received {tuple(array.shape)}")

@@ -1,0 +1,58 @@
+"""Bins of the colour histograms (section 3.2): their edges, centres and indices."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtri
+
+from autocolor.checks import FloatArray
+from autocolor.constants import BINS, QUANTILE_SIGMA
+
+
+def _check_bins(bins: int) -> None:
+    if bins < 1:
+        raise ValueError(f"bins: expected at least 1, received {bins}")
+
+
+def uniform_edges(bins: int = BINS) -> npt.NDArray[np.float64]:
+    """Return the K + 1 edges of even bins of [0, 1], for hue and for chroma."""
+    _check_bins(bins)
+    return np.linspace(0, 1, bins + 1)
+
+
+def uniform_centers(bins: int = BINS) -> npt.NDArray[np.float64]:
+    """Return the K centres (k + 1/2) / K of even bins of [0, 1]."""
+    _check_bins(bins)
+    return (np.arange(bins) + 0.5) / bins
+
+
+def quantile_edges(bins: int = BINS, sigma: float = QUANTILE_SIGMA) -> npt.NDArray[np.float64]:
+    """Return the K + 1 edges of bins of equal mass under a Gaussian N(0, sigma^2), for a and b.
+
+    The outer edges are infinite.
+    """
+    _check_bins(bins)
+    return sigma * ndtri(np.arange(bins + 1) / bins)
+
+
+def quantile_centers(bins: int = BINS, sigma: float = QUANTILE_SIGMA) -> npt.NDArray[np.float64]:
+    """Return the K bin centres under a Gaussian N(0, sigma^2): the quantiles at (k + 1/2) / K."""
+    _check_bins(bins)
+    return sigma * ndtri((np.arange(bins) + 0.5) / bins)
+
+
+def bin_index(values: FloatArray, edges: FloatArray) -> npt.NDArray[np.intp]:
+    """Return the bin of each value.
+
+    Parameters
+    ----------
+    values : float array
+    edges : (K + 1,) float array, ascending
+
+    Returns
+    -------
+    Integer array of the shape of `values`, in [0, K). A value on an inner edge belongs to the bin
+    above it; values outside belong to the end bins (so hue 1 is in the last one).
+    """
+    return np.searchsorted(edges[1:-1], values, side="right")
