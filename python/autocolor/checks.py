@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
+# Arithmetic in float32 leaves [0, 1] by a few roundings; that is no error of the caller's.
+_ROUNDING = 1e-5
+
 
 def check_array(
     name: str,
@@ -51,6 +54,11 @@ def check_array(
             f"{name}: expected finite values in [{low:g}, {high:g}], "
             f"received [{smallest:g}, {largest:g}]"
         )
+
+
+def check_unit(name: str, array: FloatArray, last_axis: int | None = None) -> None:
+    """Refuse an array as :func:`check_array` does, for the range [0, 1] up to float rounding."""
+    check_array(name, array, low=-_ROUNDING, high=1 + _ROUNDING, last_axis=last_axis)
 
 
 def check_same_shape(name: str, array: FloatArray, shape: tuple[int, ...]) -> None:

@@ -10,11 +10,8 @@ from __future__ import annotations
 import numpy as np
 from skimage.color import lab2rgb, rgb2lab
 
-from autocolor.checks import FloatArray, check_array, check_same_shape
+from autocolor.checks import FloatArray, check_array, check_same_shape, check_unit
 from autocolor.constants import ALPHA_BETA_EPSILON
-
-# Arithmetic in float32 leaves [0, 1] by a few roundings; that is no error of the caller's.
-_ROUNDING = 1e-5
 
 
 def _channels(rgb: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -24,10 +21,6 @@ def _channels(rgb: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
 def _mean(rgb: FloatArray) -> FloatArray:
     red, green, blue = _channels(rgb)
     return (red + green + blue) / 3
-
-
-def _check_unit(name: str, array: FloatArray, last_axis: int | None = None) -> None:
-    check_array(name, array, low=-_ROUNDING, high=1 + _ROUNDING, last_axis=last_axis)
 
 
 def lightness(rgb: FloatArray) -> FloatArray:
@@ -70,7 +63,7 @@ def rgb_to_hue_chroma(rgb: FloatArray) -> tuple[FloatArray, FloatArray]:
     ValueError
         If `rgb` has another shape, dtype or range.
     """
-    _check_unit("rgb", rgb, last_axis=3)
+    check_unit("rgb", rgb, last_axis=3)
     red, green, blue = _channels(rgb)
     largest = np.maximum(np.maximum(red, green), blue)
     chroma = largest - np.minimum(np.minimum(red, green), blue)
@@ -112,9 +105,9 @@ def hue_chroma_to_rgb(hue: FloatArray, chroma: FloatArray, lightness: FloatArray
     ValueError
         If an argument is out of range or the shapes differ.
     """
-    _check_unit("hue", hue)
+    check_unit("hue", hue)
     check_array("chroma", chroma, low=0)
-    _check_unit("lightness", lightness)
+    check_unit("lightness", lightness)
     check_same_shape("chroma", chroma, hue.shape)
     check_same_shape("lightness", lightness, hue.shape)
     value = lightness + chroma / 2
@@ -149,7 +142,7 @@ def correct_lightness(rgb: FloatArray, lightness: FloatArray) -> FloatArray:
         If an argument is out of range or the shapes differ.
     """
     check_array("rgb", rgb, last_axis=3)
-    _check_unit("lightness", lightness)
+    check_unit("lightness", lightness)
     check_same_shape("lightness", lightness, rgb.shape[:-1])
     red, green, blue = _channels(rgb)
     mean = _mean(rgb)
@@ -193,7 +186,7 @@ def rgb_to_alpha_beta(rgb: FloatArray) -> FloatArray:
     ValueError
         If `rgb` has another shape, dtype or range.
     """
-    _check_unit("rgb", rgb, last_axis=3)
+    check_unit("rgb", rgb, last_axis=3)
     red, green, blue = _channels(rgb)
     denominator = _mean(rgb) + ALPHA_BETA_EPSILON
     alpha = (blue - (red + green) / 2) / denominator
@@ -209,7 +202,7 @@ def rgb_to_lab(rgb: FloatArray) -> FloatArray:
     ValueError
         If `rgb` is no (..., 3) float array in [0, 1].
     """
-    _check_unit("rgb", rgb, last_axis=3)
+    check_unit("rgb", rgb, last_axis=3)
     converted: FloatArray = rgb2lab(rgb)
     return converted
 

@@ -27,19 +27,21 @@ def uniform_centers(bins: int = BINS) -> npt.NDArray[np.float64]:
     return (np.arange(bins) + 0.5) / bins
 
 
+def _normal_quantile(probability: npt.NDArray[np.float64], sigma: float) -> npt.NDArray[np.float64]:
+    return np.asarray(sigma * ndtri(probability), dtype=np.float64)
+
+
 def quantile_edges(bins: int = BINS, sigma: float = QUANTILE_SIGMA) -> npt.NDArray[np.float64]:
     """Return the K + 1 edges of bins of equal mass under a Gaussian N(0, sigma^2), for a and b.
 
     The outer edges are infinite.
     """
-    _check_bins(bins)
-    return sigma * ndtri(np.arange(bins + 1) / bins)
+    return _normal_quantile(uniform_edges(bins), sigma)
 
 
 def quantile_centers(bins: int = BINS, sigma: float = QUANTILE_SIGMA) -> npt.NDArray[np.float64]:
     """Return the K bin centres under a Gaussian N(0, sigma^2): the quantiles at (k + 1/2) / K."""
-    _check_bins(bins)
-    return sigma * ndtri((np.arange(bins) + 0.5) / bins)
+    return _normal_quantile(uniform_centers(bins), sigma)
 
 
 def bin_index(values: FloatArray, edges: FloatArray) -> npt.NDArray[np.intp]:

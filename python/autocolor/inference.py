@@ -40,10 +40,11 @@ def expectation_hue(histogram: FloatArray) -> tuple[FloatArray, FloatArray]:
     bins = histogram.shape[-1]
     angles = 2 * np.pi * uniform_centers(bins)
     basis = np.stack([np.cos(angles), np.sin(angles)], axis=-1) / bins
-    z = histogram @ basis.astype(histogram.dtype)
+    z: FloatArray = histogram @ basis.astype(histogram.dtype)
     real, imaginary = z[..., 0], z[..., 1]
     turns = np.arctan2(imaginary, real) / (2 * np.pi)
-    return wrap_hue(turns.astype(histogram.dtype, copy=False)), np.hypot(real, imaginary)
+    magnitude: FloatArray = np.hypot(real, imaginary)
+    return wrap_hue(turns), magnitude
 
 
 def fade_chroma(chroma: FloatArray, magnitude: FloatArray, bins: int = BINS) -> FloatArray:
@@ -104,7 +105,8 @@ def median(histogram: FloatArray, edges: FloatArray, *, interpolate: bool = True
         fraction = np.full_like(half, 0.5)
     edges = edges.astype(histogram.dtype)
     lower, upper = edges[index], edges[index + 1]
-    return (lower + np.clip(fraction, 0, 1) * (upper - lower))[..., 0]
+    value: FloatArray = lower + np.clip(fraction, 0, 1) * (upper - lower)
+    return value[..., 0]
 
 
 def expectation(histogram: FloatArray, centers: FloatArray) -> FloatArray:
@@ -126,7 +128,8 @@ def expectation(histogram: FloatArray, centers: FloatArray) -> FloatArray:
     """
     check_array("histogram", histogram, low=0)
     check_array("centers", centers, last_axis=histogram.shape[-1])
-    return histogram @ centers.astype(histogram.dtype)
+    value: FloatArray = histogram @ centers.astype(histogram.dtype)
+    return value
 
 
 def mode(histogram: FloatArray, centers: FloatArray) -> FloatArray:
@@ -136,7 +139,8 @@ def mode(histogram: FloatArray, centers: FloatArray) -> FloatArray:
     """
     check_array("histogram", histogram, low=0)
     check_array("centers", centers, last_axis=histogram.shape[-1])
-    return centers.astype(histogram.dtype)[np.argmax(histogram, axis=-1)]
+    value: FloatArray = centers.astype(histogram.dtype)[np.argmax(histogram, axis=-1)]
+    return value
 
 
 def infer_hue_chroma(

@@ -1,0 +1,106 @@
+"""The network that predicts histograms: a deploy net run by Caffe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from autocolor.caffe_runtime import import_caffe
+from autocolor.checks import FloatArray
+from autocolor.model_folder import ModelError
+
+
+class HistogramNet(Protocol):
+    """Anything that predicts histograms from lightness."""
+
+    def __call__(self, lightness: npt.NDArray[np.float32]) -> tuple[FloatArray, FloatArray]:
+        """Return hue and chroma histograms.
+
+        Parameters
+        ----------
+        lightness : (H, W) float32 array in [0, 1]
+            Both sides are multiples of 32.
+
+        Returns
+        -------
+        hue, chroma : (K, H / stride, W / stride) float arrays, each summing to 1 over K
+            Cell (j, i) belongs to pixel (j * stride + (stride - 1)/2, i * stride + (stride - 1)/2).
+        """
+
+
+class CaffeNet:
+    """A deploy net of Caffe: blob ``data`` (1, 1, H, W) in, ``hue`` and ``chroma`` out.
+
+    Caffe ends the process on files it cannot use, so they are checked first.
+
+    Parameters
+    ----------
+    deploy, weights : Path
+        Prototxt and caffemodel.
+    device : {"cpu"}
+
+    Raises
+    ------
+    ModelError
+        If a file is missing, damaged, or the two do not fit.
+    autocolor.caffe_runtime.CaffeError
+        If pycaffe is not there.
+    """
+
+    def __init__(self, deploy: Path, weights: Path, device: str = "cpu") -> None:
+        for path in (deploy, weights):
+            if not path.is_file():
+                raise ModelError(f"{path}: no such file")
+        caffe = import_caffe(device)
+        _check_deploy(caffe, deploy)
+        self._net = caffe.Net(str(deploy), caffe.TEST)
+        for blob in ("data", "hue", "chroma"):
+            if blob not in self._net.blobs:
+                raise ModelError(f"{deploy}: expected a blob named {blob!r}, received none")
+        _check_weights(self._net, weights)
+        self._net.copy_from(str(weights))
+
+    def __call__(self, lightness: npt.NDArray[np.float32]) -> tuple[FloatArray, FloatArray]:
+        """Run the net; see :class:`HistogramNet`."""
+        data = self._net.blobs["data"]
+        data.reshape(1, 1, *lightness.shape)
+        data.data[0, 0] = lightness
+        self._net.forward()
+        return self._net.blobs["hue"].data[0].copy(), self._net.blobs["chroma"].data[0].copy()
+
+
+def _check_deploy(caffe: Any, path: Path) -> None:
+    from caffe.proto import caffe_pb2
+    from google.protobuf import text_format
+
+    try:
+        net = text_format.Parse(path.read_text(encoding="utf-8"), caffe_pb2.NetParameter())
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path}: not a prototxt of this Caffe: {error}") from error
+    known = set(caffe.layer_type_list())
+    for layer in net.layer:
+        if layer.type not in known:
+            raise ModelError(
+                f"{path}: layer {layer.name!r}: this Caffe has no layer of type {layer.type!r}"
+            )
+
+
+def _check_weights(net: Any, path: Path) -> None:
+    """Refuse weights that lack a layer of the net or have it in another shape."""
+    from caffe.proto import caffe_pb2
+    from google.protobuf.message import DecodeError
+
+    stored = caffe_pb2.NetParameter()
+    try:
+        stored.ParseFromString(path.read_bytes())
+    except DecodeError as error:
+        raise ModelError(f"{path}: not a caffemodel, or cut short") from error
+    shapes = {layer.name: [list(blob.shape.dim) for blob in layer.blobs] for layer in stored.layer}
+    for name, blobs in net.params.items():
+        expected = [list(blob.shape) for blob in blobs]
+        if shapes.get(name) != expected:
+            received = shapes.get(name, "no such layer")
+            raise ModelError(f"{path}: layer {name!r}: expected {expected}, received {received}")

@@ -1,0 +1,223 @@
+"""The ``autocolor`` command: colorize photo files."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from autocolor.caffe_runtime import CaffeError
+from autocolor.color import lightness
+from autocolor.images import (
+    PHOTO_SUFFIXES,
+    ImageError,
+    check_output_suffix,
+    find_photos,
+    read_image,
+    write_image,
+)
+from autocolor.inference import CHROMA_METHODS, HUE_METHODS
+from autocolor.model_folder import ModelError
+from autocolor.predictor import Predictor
+
+MODEL_VARIABLE = "AUTOCOLOR_MODEL"
+_OUTPUT_ENDING = "_color.png"
+
+
+class UsageError(Exception):
+    """What the user asked for cannot be done."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="autocolor",
+        description="Colorize photos. A colour photo is turned to grey first.",
+        epilog=f"""\
+examples:
+  autocolor photo.jpg                    writes photo{_OUTPUT_ENDING} beside it
+  autocolor photo.jpg -o out.png
+  autocolor album/ 'scans/*.tif' -o colorized/
+  autocolor photo.jpg --strength 1.3 --compare
+
+The model is a folder with model.json; `bash tools/demo.sh` trains one. Files that cannot be read
+are reported and skipped. Exit status: 0, 1 if any photo failed, 2 on wrong usage.""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "photos", nargs="+", metavar="PHOTO", help="file, folder of photos, or quoted pattern"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="PATH",
+        help="file for one photo (its ending chooses the format), or folder for several, where "
+        f"they keep their names as .png (default: NAME{_OUTPUT_ENDING} beside each photo)",
+    )
+    parser.add_argument(
+        "--model", type=Path, metavar="FOLDER", help=f"trained model (default: ${MODEL_VARIABLE})"
+    )
+    parser.add_argument(
+        "--hue",
+        choices=HUE_METHODS,
+        default="expectation",
+        help="how a hue is taken from its histogram (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--chroma",
+        choices=CHROMA_METHODS,
+        default="median",
+        help="how a chroma is taken from its histogram (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--no-fading",
+        action="store_true",
+        help="keep the chroma where the hue is uncertain (no chromatic fading)",
+    )
+    parser.add_argument(
+        "--strength",
+        type=float,
+        metavar="FACTOR",
+        help="factor on the chroma: 0 is grey, above 1 more vivid (default: the model's)",
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        metavar="PIXELS",
+        help="smaller side of the image that the network sees (default: the model's)",
+    )
+    parser.add_argument(
+        "--compare", action="store_true", help="write grey and colour side by side"
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        jobs = plan_outputs(arguments.photos, arguments.output)
+        if arguments.strength is not None and not 0 <= arguments.strength < float("inf"):
+            raise UsageError(f"--strength: expected a number >= 0, received {arguments.strength}")
+        predictor = Predictor(_model_folder(arguments.model), working_side=arguments.size)
+    except (UsageError, ValueError) as error:
+        print(f"autocolor: error: {error}", file=sys.stderr)
+        return 2
+    except (ModelError, CaffeError) as error:
+        print(f"autocolor: error: {error}", file=sys.stderr)
+        return 1
+
+    failures = 0
+    for photo, output in tqdm(jobs, unit="photo", disable=len(jobs) == 1):
+        try:
+            _colorize_file(predictor, photo, output, arguments)
+        except (ImageError, OSError) as error:
+            tqdm.write(f"autocolor: error: {error}", file=sys.stderr)
+            failures += 1
+        else:
+            tqdm.write(f"{photo} -> {output}", file=sys.stdout)
+    if len(jobs) > 1:
+        print(f"{len(jobs) - failures} colorized, {failures} failed")
+    return 1 if failures else 0
+
+
+def _colorize_file(
+    predictor: Predictor, photo_path: Path, output: Path, arguments: argparse.Namespace
+) -> None:
+    photo = read_image(photo_path)
+    check_output_suffix(output, with_alpha=photo.alpha is not None)
+    light = lightness(photo.rgb)
+    rgb = predictor.colorize(
+        light,
+        hue=arguments.hue,
+        chroma=arguments.chroma,
+        fading=not arguments.no_fading,
+        strength=arguments.strength,
+    )
+    alpha = photo.alpha
+    if arguments.compare:
+        rgb = np.concatenate([np.repeat(light[..., None], 3, axis=-1), rgb], axis=1)
+        alpha = None if alpha is None else np.concatenate([alpha, alpha], axis=1)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_image(output, rgb, alpha)
+
+
+def _model_folder(given: Path | None) -> Path:
+    if given is not None:
+        return given
+    if not os.environ.get(MODEL_VARIABLE):
+        raise UsageError(
+            f"no model: give --model FOLDER or set {MODEL_VARIABLE}; "
+            "`bash tools/demo.sh` trains one"
+        )
+    return Path(os.environ[MODEL_VARIABLE])
+
+
+def plan_outputs(photos: Sequence[str], output: str | None) -> list[tuple[Path, Path]]:
+    """Pair each photo with the file to write.
+
+    Parameters
+    ----------
+    photos : sequence of str
+        Files (which may be missing: that is reported later), folders and glob patterns.
+    output : str, optional
+        Value of ``--output``.
+
+    Raises
+    ------
+    UsageError
+        If there is nothing to do, a photo would be overwritten, or two outputs are one file.
+    """
+    paths = list(dict.fromkeys(path for given in photos for path in _expand(given)))
+    if output is None:
+        jobs = [(path, path.with_name(path.stem + _OUTPUT_ENDING)) for path in paths]
+    elif _is_file_name(output):
+        if len(paths) > 1:
+            raise UsageError(f"-o {output}: expected a folder for {len(paths)} photos")
+        jobs = [(paths[0], Path(output))]
+    else:
+        jobs = [(path, Path(output) / f"{path.stem}.png") for path in paths]
+
+    sources = {path.resolve() for path in paths}
+    writers: dict[Path, Path] = {}
+    for path, target in jobs:
+        if target.resolve() in sources:
+            raise UsageError(f"{target}: is one of the photos; choose another output with -o")
+        other = writers.setdefault(target.resolve(), path)
+        if other != path:
+            raise UsageError(f"{target}: both {other} and {path} would be written there")
+    return jobs
+
+
+def _expand(given: str) -> list[Path]:
+    path = Path(given)
+    if path.is_dir():
+        # A second run over a folder must not colorize what the first one wrote beside the photos.
+        found = [item for item in find_photos(path) if not item.name.endswith(_OUTPUT_ENDING)]
+        if not found:
+            raise UsageError(f"{given}: no photos ({', '.join(PHOTO_SUFFIXES)}) in this folder")
+        return found
+    if not path.exists() and glob.has_magic(given):
+        found = [Path(name) for name in sorted(glob.glob(given, recursive=True))]
+        found = [item for item in found if item.is_file()]
+        if not found:
+            raise UsageError(f"{given}: no file matches")
+        return found
+    return [path]
+
+
+def _is_file_name(output: str) -> bool:
+    path = Path(output)
+    return (
+        path.suffix.lower() in PHOTO_SUFFIXES and not output.endswith("/") and not path.is_dir()
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,224 @@
+"""Read, write and resize photos with Pillow."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from autocolor.checks import FloatArray, check_same_shape, check_unit
+from autocolor.files import atomic_path
+
+# Formats of photos that Pillow reads and writes, by suffix.
+PHOTO_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+_JPEG_SUFFIXES = (".jpeg", ".jpg")
+_JPEG_OPTIONS: dict[str, Any] = {"quality": 95, "subsampling": "4:4:4"}
+_WITHOUT_ALPHA = (*_JPEG_SUFFIXES, ".bmp")
+_MAXIMUM_16_BIT = 65535
+
+
+class ImageError(ValueError):
+    """A file that is no readable photo, or cannot be written; one line that names it."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo in memory, upright, in sRGB.
+
+    Attributes
+    ----------
+    rgb : (H, W, 3) float32 array in [0, 1]
+    alpha : (H, W) float32 array in [0, 1], or None
+        Opacity, where the file has it.
+    is_gray : bool
+        Whether the file stores one grey channel, so that its three channels here are equal.
+    """
+
+    rgb: npt.NDArray[np.float32]
+    alpha: npt.NDArray[np.float32] | None
+    is_gray: bool
+
+
+def find_photos(folder: Path, *, recursive: bool = False) -> list[Path]:
+    """Return the files of `folder` that have a suffix of `PHOTO_SUFFIXES`, sorted by path."""
+    entries: Iterator[Path] = folder.rglob("*") if recursive else folder.iterdir()
+    return sorted(
+        path
+        for path in entries
+        if path.suffix.lower() in PHOTO_SUFFIXES
+        and not path.name.startswith(".")
+        and path.is_file()
+    )
+
+
+def read_image(path: Path | str) -> Photo:
+    """Read a photo: any format of Pillow, 8 or 16 bit, grey, RGB, CMYK or palette.
+
+    EXIF orientation is applied, an embedded ICC profile is converted to sRGB (an unusable one is
+    ignored), and of several pages the first is taken. 16-bit colour loses its lower byte, as
+    Pillow reads it so; 16-bit grey is kept in full.
+
+    Raises
+    ------
+    ImageError
+        If the file is missing, no image, cut short, or larger than Pillow's limit of pixels.
+    """
+    path = Path(path)
+    try:
+        # Pillow warns about odd metadata and large images; the limit that counts raises.
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")
+            image.load()
+            return _to_photo(image)
+    except FileNotFoundError:
+        raise ImageError(f"{path}: no such file") from None
+    except UnidentifiedImageError:
+        raise ImageError(f"{path}: not an image that Pillow can read") from None
+    # Pillow's decoders raise errors of many types on damaged files.
+    except Exception as error:
+        raise ImageError(f"{path}: cannot be read: {error}") from error
+
+
+def _to_photo(image: Image.Image) -> Photo:
+    profile = image.info.get("icc_profile")
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F" or image.mode.startswith("I"):
+        gray = _deep_gray(image)
+        return Photo(np.repeat(gray[..., None], 3, axis=-1), alpha=None, is_gray=True)
+    is_gray = image.mode in ("1", "L", "LA")
+    alpha = None
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        alpha = _to_unit_range(image.getchannel("A"))
+    return Photo(_to_unit_range(_to_srgb(image, profile, is_gray)), alpha, is_gray)
+
+
+def _to_unit_range(image: Image.Image) -> npt.NDArray[np.float32]:
+    return np.asarray(image, dtype=np.float32) / np.float32(255)
+
+
+def _deep_gray(image: Image.Image) -> npt.NDArray[np.float32]:
+    """Return a grey image of 16 bit or of floats in [0, 1] as an array."""
+    values = np.asarray(image).astype(np.float32)
+    maximum = 1 if image.mode == "F" else _MAXIMUM_16_BIT
+    if not (values.min() >= 0 and values.max() <= maximum):
+        raise ValueError(
+            f"expected grey values in [0, {maximum}], received [{values.min():g}, {values.max():g}]"
+        )
+    return values / np.float32(maximum)
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None, is_gray: bool) -> Image.Image:
+    if is_gray:
+        image = image.convert("L")
+    elif image.mode != "CMYK":
+        image = image.convert("RGB")
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            # Converting sRGB to sRGB would only add rounding.
+            if "sRGB" not in ImageCms.getProfileDescription(source):
+                target = ImageCms.createProfile("sRGB")
+                converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+                image = converted or image
+        except (ImageCms.PyCMSError, OSError):
+            pass  # A broken profile, or one of another colour space: the values stand as they are.
+    return image.convert("RGB")
+
+
+def write_image(path: Path | str, rgb: FloatArray, alpha: FloatArray | None = None) -> None:
+    """Write an 8-bit image, atomically; the suffix chooses the format.
+
+    Values are rounded to the nearest of 256 levels. JPEG is written at quality 95 without chroma
+    subsampling.
+
+    Parameters
+    ----------
+    path : path
+        With one of `PHOTO_SUFFIXES`; its folder must exist.
+    rgb : (H, W, 3) float array in [0, 1]
+    alpha : (H, W) float array in [0, 1], optional
+
+    Raises
+    ------
+    ImageError
+        If the suffix is unknown, the format stores no alpha, or the file cannot be written.
+    ValueError
+        If an array has another shape, dtype or range.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    check_output_suffix(path, with_alpha=alpha is not None)
+    check_unit("rgb", rgb, last_axis=3)
+    channels = rgb
+    if alpha is not None:
+        check_unit("alpha", alpha)
+        check_same_shape("alpha", alpha, rgb.shape[:2])
+        channels = np.concatenate([rgb, alpha[..., None]], axis=-1)
+    image = Image.fromarray(np.rint(np.clip(channels, 0, 1) * 255).astype(np.uint8))
+    options = _JPEG_OPTIONS if suffix in _JPEG_SUFFIXES else {}
+    try:
+        with atomic_path(path) as partial:
+            image.save(partial, **options)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def check_output_suffix(path: Path, *, with_alpha: bool = False) -> None:
+    """Refuse with an `ImageError` a file name that :func:`write_image` has no format for."""
+    suffix = path.suffix.lower()
+    if suffix not in PHOTO_SUFFIXES:
+        raise ImageError(
+            f"{path}: expected a file name ending in {', '.join(PHOTO_SUFFIXES)}, "
+            f"received {path.name!r}"
+        )
+    if with_alpha and suffix in _WITHOUT_ALPHA:
+        raise ImageError(
+            f"{path}: {suffix} stores no transparency, which the photo has; choose .png"
+        )
+
+
+def resize(image: FloatArray, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Resize an image with Lanczos filtering, without aliasing.
+
+    Image borders fall on image borders: pixel y of the result covers the part
+    [y, y + 1] * H / height of the original.
+
+    Parameters
+    ----------
+    image : (H, W) or (H, W, C) float array in [0, 1]
+    size : (height, width)
+
+    Returns
+    -------
+    (height, width) or (height, width, C) float32 array in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If `image` is no such array or `size` is not positive.
+    """
+    check_unit("image", image)
+    height, width = size
+    if image.ndim not in (2, 3):
+        raise ValueError(f"image: expected shape (H, W) or (H, W, C), received {image.shape}")
+    if height < 1 or width < 1:
+        raise ValueError(f"size: expected at least (1, 1), received ({height}, {width})")
+    planes = np.atleast_3d(image).astype(np.float32, copy=False)
+    resized = [
+        Image.fromarray(np.ascontiguousarray(planes[..., channel])).resize(
+            (width, height), Image.Resampling.LANCZOS
+        )
+        for channel in range(planes.shape[-1])
+    ]
+    result = np.stack([np.asarray(plane, dtype=np.float32) for plane in resized], axis=-1)
+    np.clip(result, 0, 1, out=result)
+    return result.reshape(height, width, *image.shape[2:])
