@@ -22,7 +22,7 @@ from autocolor.images import (
     read_image,
     write_image,
 )
-from autocolor.inference import CHROMA_METHODS, HUE_METHODS
+from autocolor.inference import CHROMA_METHODS, HUE_METHODS, check_strength
 from autocolor.model_folder import ModelError
 from autocolor.predictor import Predictor
 
@@ -92,9 +92,7 @@ are reported and skipped. Exit status: 0, 1 if any photo failed, 2 on wrong usag
         metavar="PIXELS",
         help="smaller side of the image that the network sees (default: the model's)",
     )
-    parser.add_argument(
-        "--compare", action="store_true", help="write grey and colour side by side"
-    )
+    parser.add_argument("--compare", action="store_true", help="write grey and colour side by side")
     return parser
 
 
@@ -103,8 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         jobs = plan_outputs(arguments.photos, arguments.output)
-        if arguments.strength is not None and not 0 <= arguments.strength < float("inf"):
-            raise UsageError(f"--strength: expected a number >= 0, received {arguments.strength}")
+        if arguments.strength is not None:
+            check_strength(arguments.strength)
         predictor = Predictor(_model_folder(arguments.model), working_side=arguments.size)
     except (UsageError, ValueError) as error:
         print(f"autocolor: error: {error}", file=sys.stderr)
@@ -117,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for photo, output in tqdm(jobs, unit="photo", disable=len(jobs) == 1):
         try:
             _colorize_file(predictor, photo, output, arguments)
-        except (ImageError, OSError) as error:
+        except (ImageError, ModelError, OSError) as error:
             tqdm.write(f"autocolor: error: {error}", file=sys.stderr)
             failures += 1
         else:
@@ -214,9 +212,14 @@ def _expand(given: str) -> list[Path]:
 
 def _is_file_name(output: str) -> bool:
     path = Path(output)
-    return (
-        path.suffix.lower() in PHOTO_SUFFIXES and not output.endswith("/") and not path.is_dir()
-    )
+    if output.endswith("/") or path.is_dir() or not path.suffix:
+        return False
+    if path.suffix.lower() not in PHOTO_SUFFIXES:
+        raise UsageError(
+            f"-o {output}: expected a file ending in {', '.join(PHOTO_SUFFIXES)} "
+            "or a folder ending in /"
+        )
+    return True
 
 
 if __name__ == "__main__":

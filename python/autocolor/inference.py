@@ -66,7 +66,8 @@ def fade_chroma(chroma: FloatArray, magnitude: FloatArray, bins: int = BINS) -> 
     (...) array of the dtype of `chroma`.
     """
     eta = FADING_ETA * BINS / bins
-    return chroma * np.minimum(magnitude / eta, 1)
+    faded: FloatArray = chroma * np.minimum(magnitude / eta, 1)
+    return faded
 
 
 def median(histogram: FloatArray, edges: FloatArray, *, interpolate: bool = True) -> FloatArray:

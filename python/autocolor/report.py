@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from autocolor.evaluation import GALLERY_PIXELS, Evaluation, GalleryPhoto
+from autocolor.evaluation import GALLERY_CELL, Evaluation, GalleryPhoto
 from autocolor.files import atomic_path
 
 PROTOCOL = {
@@ -26,7 +26,7 @@ PROTOCOL = {
 _MARGIN = 12
 _CAPTION = 26
 _HEADING = 40
-_CELL_HEIGHT = GALLERY_PIXELS * 3 // 4
+_CELL_HEIGHT, _CELL_WIDTH = GALLERY_CELL
 _INK, _FAINT = (30, 30, 30), (110, 110, 110)
 
 
@@ -92,18 +92,18 @@ def metrics_table(evaluation: Evaluation, model: str) -> str:
 def draw_gallery(photos: Sequence[GalleryPhoto]) -> Image.Image:
     """Draw one row for each photo: grey | ours | truth, with its scores below."""
     headings = ("grey input", "ours", "original")
-    width = len(headings) * (GALLERY_PIXELS + _MARGIN) + _MARGIN
+    width = len(headings) * (_CELL_WIDTH + _MARGIN) + _MARGIN
     row_height = _CELL_HEIGHT + _CAPTION + _MARGIN
     canvas = Image.new("RGB", (width, _HEADING + len(photos) * row_height), "white")
     draw = ImageDraw.Draw(canvas)
     large, small = ImageFont.load_default(18), ImageFont.load_default(13)
     for column, heading in enumerate(headings):
-        center = _MARGIN + column * (GALLERY_PIXELS + _MARGIN) + GALLERY_PIXELS // 2
+        center = _MARGIN + column * (_CELL_WIDTH + _MARGIN) + _CELL_WIDTH // 2
         draw.text((center, _HEADING // 2), heading, _INK, large, anchor="mm")
     for row, photo in enumerate(photos):
         top = _HEADING + row * row_height
         for column, image in enumerate((photo.grey, photo.colorized, photo.truth)):
-            _paste(canvas, image, _MARGIN + column * (GALLERY_PIXELS + _MARGIN), top)
+            _paste(canvas, image, _MARGIN + column * (_CELL_WIDTH + _MARGIN), top)
         scores = photo.scores
         caption = (
             f"RMSE {scores.model.rmse:.3f} (grey {scores.grey.rmse:.3f})    "
@@ -115,13 +115,10 @@ def draw_gallery(photos: Sequence[GalleryPhoto]) -> Image.Image:
     return canvas
 
 
-def _paste(
-    canvas: Image.Image, pixels: npt.NDArray[np.float32], left: int, top: int
-) -> None:
-    """Fit an image into a cell, centred."""
+def _paste(canvas: Image.Image, pixels: npt.NDArray[np.float32], left: int, top: int) -> None:
+    """Put an image into the middle of the cell at (left, top)."""
     image = Image.fromarray(np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8))
-    image.thumbnail((GALLERY_PIXELS, _CELL_HEIGHT))
     canvas.paste(
         image,
-        (left + (GALLERY_PIXELS - image.width) // 2, top + (_CELL_HEIGHT - image.height) // 2),
+        (left + (_CELL_WIDTH - image.width) // 2, top + (_CELL_HEIGHT - image.height) // 2),
     )

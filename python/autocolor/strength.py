@@ -1,0 +1,135 @@
+"""Choose the factor on the chroma of a model, on validation photos."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from autocolor.checks import FloatArray
+from autocolor.color import compose_rgb, lightness
+from autocolor.evaluation import read_color
+from autocolor.images import ImageError
+from autocolor.inference import check_strength
+from autocolor.metrics import ColorMetrics, Scores
+
+
+class HueChromaPredictor(Protocol):
+    """The part of :class:`autocolor.predictor.Predictor` that the choice of strength needs."""
+
+    def hue_chroma(self, lightness: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the hue and the chroma of each pixel before the strength is applied."""
+
+
+@dataclass(frozen=True)
+class StrengthScores:
+    """How one strength does on validation photos.
+
+    Attributes
+    ----------
+    strength : float
+    scores : Scores
+    rmse_ratio : float
+        RMSE relative to "no colorization"; below 1 is better than grey.
+    square_error_ratio : float
+        Squared RGB error relative to "no colorization", as the geometric mean over photos, which
+        is what PSNR averages.
+    """
+
+    strength: float
+    scores: Scores
+    rmse_ratio: float
+    square_error_ratio: float
+
+    @property
+    def objective(self) -> float:
+        """Mean of the two ratios: 1 for grey, lower is better."""
+        return (self.rmse_ratio + self.square_error_ratio) / 2
+
+    @property
+    def beats_grey(self) -> bool:
+        """Whether both metrics are better than without colour."""
+        return max(self.rmse_ratio, self.square_error_ratio) < 1
+
+
+@dataclass(frozen=True)
+class StrengthChoice:
+    """The strength chosen, the scores of every candidate and those of "no colorization"."""
+
+    strength: float
+    candidates: list[StrengthScores]
+    grey: Scores
+
+
+def choose_strength(
+    predictor: HueChromaPredictor,
+    paths: Sequence[Path],
+    candidates: Sequence[float],
+    *,
+    progress: bool = True,
+) -> StrengthChoice:
+    """Choose the factor on the chroma that does best on *validation* photos.
+
+    Each metric is taken relative to "no colorization", so that both count alike whatever their
+    units. Among the candidates that beat grey in both metrics, the one with the smallest mean of
+    the two ratios is chosen; if none beats grey in both, the one whose worse ratio is smallest.
+    The network runs once for each photo; unreadable and colourless photos are left out.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    paths : sequence of Path
+        Validation photos, never the held-out ones.
+    candidates : sequence of float, each >= 0
+    progress : bool
+        Show a progress bar on stderr.
+
+    Raises
+    ------
+    ValueError
+        If there is no candidate, one is out of range, or no photo could be scored.
+    """
+    if not candidates:
+        raise ValueError("candidates: expected at least one strength, received none")
+    for strength in candidates:
+        check_strength(strength)
+    metrics = [ColorMetrics() for _ in candidates]
+    grey_metrics = ColorMetrics()
+    for truth in tqdm(_color_photos(paths), total=len(paths), unit="photo", disable=not progress):
+        light = lightness(truth)
+        hue, chroma = predictor.hue_chroma(light)
+        grey_metrics.add(truth, np.repeat(light[..., None], 3, axis=-1))
+        for strength, metric in zip(candidates, metrics, strict=True):
+            metric.add(truth, compose_rgb(hue, chroma * strength, light))
+    if not grey_metrics.images:
+        raise ValueError("paths: expected at least one colour photo, received none")
+    grey = grey_metrics.scores()
+    table = [
+        _relative(strength, metric.scores(), grey)
+        for strength, metric in zip(candidates, metrics, strict=True)
+    ]
+    good = [row for row in table if row.beats_grey]
+    if good:
+        best = min(good, key=lambda row: row.objective)
+    else:
+        best = min(table, key=lambda row: max(row.rmse_ratio, row.square_error_ratio))
+    return StrengthChoice(best.strength, table, grey)
+
+
+def _color_photos(paths: Sequence[Path]) -> Iterator[npt.NDArray[np.float32]]:
+    for path in paths:
+        try:
+            yield read_color(path)
+        except ImageError:
+            continue
+
+
+def _relative(strength: float, scores: Scores, grey: Scores) -> StrengthScores:
+    square_error_ratio = math.pow(10, (grey.psnr - scores.psnr) / 10)
+    return StrengthScores(strength, scores, scores.rmse / grey.rmse, square_error_ratio)

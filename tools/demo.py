@@ -1,0 +1,211 @@
+"""Train a colorizer for a number of minutes and score it on held-out photos.
+
+The last part of tools/demo.sh, which prepares the data that this reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import shutil
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from autocolor.caffe_runtime import CaffeError
+from autocolor.evaluation import evaluate
+from autocolor.images import find_photos
+from autocolor.model_folder import Manifest, ModelError
+from autocolor.networks import SolverOptions, TrainingOptions
+from autocolor.predictor import Predictor
+from autocolor.prototxt import MODEL_NAME, model_files, write_model_files
+from autocolor.report import metrics_table, write_report
+from autocolor.strength import StrengthChoice, choose_strength
+from autocolor.training import (
+    Record,
+    TrainingError,
+    plot_records,
+    run_caffe_train,
+    write_records,
+)
+
+_TESTS = 8  # validations during the training, each with a snapshot
+_STRENGTHS = tuple(step / 20 for step in range(1, 31))
+# With 355 photos the head overfits in minutes unless the hypercolumn itself is dropped out.
+_HYPERCOLUMN_DROPOUT = 0.5
+_WEIGHT_DECAY = 2e-3
+_LEARNING_RATE = 2e-3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to spend the minutes."""
+
+    iterations: int
+    test_interval: int
+    test_iterations: int
+
+
+def plan_training(seconds: float, seconds_per_iteration: float, validation_images: int,
+                  batch: int) -> Plan:  # fmt: skip
+    """Fit training and its validations, which are forward passes, into a time."""
+    test_iterations = max(1, validation_images // batch)
+    total = seconds / seconds_per_iteration - _TESTS * test_iterations
+    interval = max(1, int(total / _TESTS))
+    return Plan(interval * _TESTS, interval, test_iterations)
+
+
+def train(data: Path, out: Path, minutes: float) -> tuple[Path, list[Record]]:
+    """Train for `minutes`; returns the caffemodel that validates best, and the records."""
+    options = TrainingOptions(
+        str(data / "train_lmdb"), frozen=True, hypercolumn_dropout=_HYPERCOLUMN_DROPOUT
+    )
+    validation = str(data / "validation_lmdb")
+    validation_images = len((data / "validation_lmdb.txt").read_text().splitlines())
+    weights = data / "vgg16_gray_balanced.caffemodel"
+    solver = SolverOptions(
+        str(out / "train.prototxt"),
+        str(out / "test.prototxt"),
+        str(out / "snapshot"),
+        iterations=4,
+        base_learning_rate=_LEARNING_RATE,
+        weight_decay=_WEIGHT_DECAY,
+        display_interval=1,
+        snapshot_interval=0,
+    )
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+
+    print("timing an iteration")
+    write_model_files(out, model_files(options, validation, solver))
+    probe = run_caffe_train(
+        out / "solver.prototxt", out / "timing.log", lambda record: None, weights=weights
+    )
+    times = [r.seconds_per_iteration for r in probe if r.seconds_per_iteration]
+    plan = plan_training(
+        60 * minutes, statistics.median(times), validation_images, options.batch
+    )
+    for snapshot in out.glob("snapshot_*"):
+        snapshot.unlink()
+    solver = replace(
+        solver,
+        iterations=plan.iterations,
+        test_iterations=plan.test_iterations,
+        test_interval=plan.test_interval,
+        snapshot_interval=plan.test_interval,
+        display_interval=max(1, min(20, plan.test_interval // 5)),
+    )
+    write_model_files(out, model_files(options, validation, solver))
+    with tqdm(total=plan.iterations, unit="iteration", desc="caffe train") as bar:
+
+        def show(record: Record) -> None:
+            bar.update(record.iteration - bar.n)
+            bar.set_postfix({f"{record.phase} loss": f"{record.loss:.3f}"})
+
+        records = run_caffe_train(
+            out / "solver.prototxt", out / "caffe.log", show, weights=weights,
+            seconds=60 * minutes + 30,
+        )  # fmt: skip
+    write_records(records, out / "losses.csv")
+    plot_records(records, out / "losses.png")
+    return best_snapshot(out, records), records
+
+
+def best_snapshot(out: Path, records: Sequence[Record]) -> Path:
+    """Snapshot with the lowest validation loss, or the last one if none was validated."""
+    snapshots = {int(path.stem.rsplit("_", 1)[1]): path for path in out.glob("*.caffemodel")}
+    tested = {r.iteration: r.loss for r in records if r.phase == "test" and r.iteration in snapshots}
+    if not snapshots:
+        raise TrainingError(f"{out}: caffe train left no snapshot")
+    return snapshots[min(tested, key=tested.__getitem__) if tested else max(snapshots)]
+
+
+def save_model(folder: Path, caffemodel: Path, training: Path, manifest: Manifest) -> None:
+    """Write a model folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(training / "deploy.prototxt", folder / manifest.deploy)
+    shutil.copyfile(caffemodel, folder / manifest.weights)
+    manifest.save(folder)
+
+
+def write_page(out: Path, summary: str, table: str, choice: StrengthChoice) -> None:
+    """One HTML page that shows everything in `out`."""
+    rows = "".join(
+        f"<tr><td>{row.strength:.2f}</td><td>{row.scores.rmse:.4f}</td>"
+        f"<td>{row.scores.psnr:.2f}</td></tr>"
+        for row in choice.candidates
+    )
+    (out / "index.html").write_text(
+        f"""<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>autocolor demo</title>
+<meta name="viewport" content="width=device-width">
+<style>body{{font:16px/1.5 sans-serif;max-width:1000px;margin:2em auto;padding:0 1em}}
+img{{max-width:100%}}table{{border-collapse:collapse}}td,th{{padding:.2em 1em;text-align:right}}
+pre{{background:#f4f4f4;padding:1em;overflow-x:auto}}</style>
+<h1>autocolor demo</h1><p>{html.escape(summary)}</p>
+<h2>Held-out photos</h2><pre>{html.escape(table)}</pre>
+<img src="gallery.png" alt="Grey input, colorization and original of some held-out photos">
+<h2>Training</h2><img src="loss.png" alt="Training and validation losses by iteration">
+<h2>Strength of the colour, chosen on validation photos</h2>
+<p>Chosen: {choice.strength:.2f}. Grey: {choice.grey.rmse:.4f} and {choice.grey.psnr:.2f} dB.</p>
+<table><tr><th>strength</th><th>RMSE</th><th>PSNR</th></tr>{rows}</table></html>
+""",
+        encoding="utf-8",
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line of the tool; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=20, help="training time (default: 20)")
+    parser.add_argument("--data", type=Path, default=Path("build/data"),
+                        help="prepared data (default: build/data)")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=Path("build/demo"),
+                        help="folder for the results (default: build/demo)")  # fmt: skip
+    arguments = parser.parse_args(argv)
+    if not 0 < arguments.minutes < 10**6:
+        parser.error("--minutes: expected a positive number")
+    out: Path = arguments.out
+    try:
+        training = out / "training"
+        caffemodel, records = train(arguments.data, training, arguments.minutes)
+        shutil.copyfile(training / "losses.png", out / "loss.png")
+
+        manifest = Manifest(MODEL_NAME)
+        save_model(out / "model", caffemodel, training, manifest)
+        print("choosing the strength of the colour on the validation photos")
+        validation = [
+            Path(line)
+            for line in (arguments.data / "validation_lmdb.txt").read_text().splitlines()
+        ]
+        choice = choose_strength(Predictor(out / "model"), validation, _STRENGTHS)
+        manifest = replace(manifest, strength=choice.strength)
+        manifest.save(out / "model")
+
+        print("scoring on the held-out photos")
+        photos = find_photos(arguments.data / "photos" / "test", recursive=True)
+        evaluation = evaluate(Predictor(out / "model").colorize, photos)
+        write_report(evaluation, out, model=manifest.name, strength=manifest.strength)
+    except (TrainingError, ModelError, CaffeError, ValueError, OSError) as error:
+        print(f"demo: error: {error}", file=sys.stderr)
+        return 1
+    model, grey = evaluation.model, evaluation.grey
+    iterations = max(record.iteration for record in records)
+    summary = (
+        f"αβ RMSE {model.rmse:.4f} against {grey.rmse:.4f} without colour "
+        f"({100 * (model.rmse / grey.rmse - 1):+.1f} %), PSNR {model.psnr:.2f} dB against "
+        f"{grey.psnr:.2f} dB ({model.psnr - grey.psnr:+.2f} dB), on {len(evaluation.photos)} "
+        f"held-out photos; hue/chroma, {iterations} iterations, strength {manifest.strength:.2f}"
+    )
+    write_page(out, summary, metrics_table(evaluation, manifest.name), choice)
+    print(f"see {out / 'index.html'}")
+    print(summary)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
