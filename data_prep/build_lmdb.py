@@ -11,22 +11,20 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from autocolor.images import find_photos
 from autocolor.lmdb_io import LmdbOptions, is_complete, write_lmdb
 from autocolor.photos import PhotoError, read_list, split_validation
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm"}
-
-
-def find_photos(source: Path) -> list[Path]:
-    """Image files below a folder, or the lines of a text file, in a fixed order.
+def list_photos(source: Path) -> list[Path]:
+    """Photos below a folder, or the lines of a text file, in a fixed order.
 
     Raises
     ------
-    FileNotFoundError
+    OSError
         If `source` does not exist.
     """
     if source.is_dir():
-        return sorted(p for p in source.rglob("*") if p.suffix.lower() in _SUFFIXES)
+        return find_photos(source, recursive=True)
     lines = source.read_text(encoding="utf-8").splitlines()
     return [source.parent / line.strip() for line in lines if line.strip()]
 
@@ -76,7 +74,7 @@ Run again to resume; a complete LMDB of the same photos and options is left alon
     )
 
     try:
-        photos = find_photos(arguments.photos)
+        photos = list_photos(arguments.photos)
         parts = {arguments.out: photos}
         if arguments.validation:
             below = {entry.path.relative_to(entry.split): entry

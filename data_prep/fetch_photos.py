@@ -52,7 +52,7 @@ resume: photos that are there are not fetched again, and packages are kept in th
     with tqdm(total=missing, unit="photo", disable=missing == 0) as bar:
 
         def report(package: str, done: int) -> None:
-            bar.set_description(package)
+            bar.set_description(package, refresh=False)
             bar.update(done)
 
         problems = fetch(entries, arguments.out, arguments.cache, report)

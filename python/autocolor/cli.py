@@ -15,6 +15,7 @@ from tqdm import tqdm
 from autocolor.caffe_runtime import CaffeError
 from autocolor.color import lightness
 from autocolor.images import (
+    OUTPUT_SUFFIXES,
     PHOTO_SUFFIXES,
     ImageError,
     check_output_suffix,
@@ -103,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         jobs = plan_outputs(arguments.photos, arguments.output)
         if arguments.strength is not None:
             check_strength(arguments.strength)
-        predictor = Predictor(_model_folder(arguments.model), working_side=arguments.size)
+        predictor = _load(_model_folder(arguments.model), arguments.size)
     except (UsageError, ValueError) as error:
         print(f"autocolor: error: {error}", file=sys.stderr)
         return 2
@@ -144,6 +145,13 @@ def _colorize_file(
         alpha = None if alpha is None else np.concatenate([alpha, alpha], axis=1)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_image(output, rgb, alpha)
+
+
+def _load(model_folder: Path, size: int | None) -> Predictor:
+    try:
+        return Predictor(model_folder, working_side=size)
+    except ValueError as error:
+        raise UsageError(f"--size: {error}") from error
 
 
 def _model_folder(given: Path | None) -> Path:
@@ -214,9 +222,9 @@ def _is_file_name(output: str) -> bool:
     path = Path(output)
     if output.endswith("/") or path.is_dir() or not path.suffix:
         return False
-    if path.suffix.lower() not in PHOTO_SUFFIXES:
+    if path.suffix.lower() not in OUTPUT_SUFFIXES:
         raise UsageError(
-            f"-o {output}: expected a file ending in {', '.join(PHOTO_SUFFIXES)} "
+            f"-o {output}: expected a file ending in {', '.join(OUTPUT_SUFFIXES)} "
             "or a folder ending in /"
         )
     return True

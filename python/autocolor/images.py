@@ -16,8 +16,8 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from autocolor.checks import FloatArray, check_same_shape, check_unit
 from autocolor.files import atomic_path
 
-# Formats of photos that Pillow reads and writes, by suffix.
-PHOTO_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+OUTPUT_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+PHOTO_SUFFIXES = (*OUTPUT_SUFFIXES, ".gif")
 
 _JPEG_SUFFIXES = (".jpeg", ".jpg")
 _JPEG_OPTIONS: dict[str, Any] = {"quality": 95, "subsampling": "4:4:4"}
@@ -73,11 +73,12 @@ def read_image(path: Path | str) -> Photo:
     """
     path = Path(path)
     try:
-        # Pillow warns about odd metadata and large images; the limit that counts raises.
-        with warnings.catch_warnings(), Image.open(path) as image:
+        with warnings.catch_warnings():
+            # Pillow warns about odd metadata and large images; the limit that counts raises.
             warnings.simplefilter("ignore")
-            image.load()
-            return _to_photo(image)
+            with Image.open(path) as image:
+                image.load()
+                return _to_photo(image)
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file") from None
     except UnidentifiedImageError:
@@ -143,7 +144,7 @@ def write_image(path: Path | str, rgb: FloatArray, alpha: FloatArray | None = No
     Parameters
     ----------
     path : path
-        With one of `PHOTO_SUFFIXES`; its folder must exist.
+        With one of `OUTPUT_SUFFIXES`; its folder must exist.
     rgb : (H, W, 3) float array in [0, 1]
     alpha : (H, W) float array in [0, 1], optional
 
@@ -175,9 +176,9 @@ def write_image(path: Path | str, rgb: FloatArray, alpha: FloatArray | None = No
 def check_output_suffix(path: Path, *, with_alpha: bool = False) -> None:
     """Refuse with an `ImageError` a file name that :func:`write_image` has no format for."""
     suffix = path.suffix.lower()
-    if suffix not in PHOTO_SUFFIXES:
+    if suffix not in OUTPUT_SUFFIXES:
         raise ImageError(
-            f"{path}: expected a file name ending in {', '.join(PHOTO_SUFFIXES)}, "
+            f"{path}: expected a file name ending in {', '.join(OUTPUT_SUFFIXES)}, "
             f"received {path.name!r}"
         )
     if with_alpha and suffix in _WITHOUT_ALPHA:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +17,10 @@ import lmdb
 import numpy as np
 import numpy.typing as npt
 from caffe.proto import caffe_pb2
-from PIL import Image, ImageOps
+from PIL import Image
+
+from autocolor.files import atomic_path
+from autocolor.images import ImageError, read_image, resize
 
 _MANIFEST = "autocolor.json"
 _BATCH = 100  # images a transaction
@@ -49,33 +51,26 @@ class LmdbOptions:
 
 
 def prepare_image(path: Path, options: LmdbOptions) -> Image.Image:
-    """Read an image as RGB, upright, resized by `options`.
+    """Read an image as 8-bit RGB, upright, transparent parts on white, resized by `options`.
 
     Raises
     ------
-    ValueError
-        If it is encoded as greyscale, or all its pixels are grey.
-    OSError
-        If it cannot be read.
+    ImageError
+        If it cannot be read, or has no colour to learn from.
     """
-    with Image.open(path) as opened:
-        image = ImageOps.exif_transpose(opened)
-        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-            rgba = image.convert("RGBA")
-            image = Image.new("RGB", rgba.size, "white")
-            image.paste(rgba, mask=rgba.getchannel("A"))
-        image = image.convert("RGB")
-    channels = np.asarray(image)
-    if (channels == channels[..., :1]).all():
-        raise ValueError("greyscale; there is no colour to learn from")
-    smaller = min(image.size)
+    photo = read_image(path)
+    rgb = photo.rgb
+    if photo.alpha is not None:
+        rgb = 1 - photo.alpha[..., None] * (1 - rgb)
+    if (rgb == rgb[..., :1]).all():
+        raise ImageError(f"{path}: has no colour to learn from")
+    smaller = min(rgb.shape[:2])
     side = max(min(smaller, options.side), options.minimum_side)
     if side != smaller:
-        scale = side / smaller
         # max: rounding must not undercut the side that Caffe's crop relies on
-        size = tuple(max(side, round(length * scale)) for length in image.size)
-        image = image.resize(size, Image.Resampling.LANCZOS)
-    return image
+        height, width = (max(side, round(length * side / smaller)) for length in rgb.shape[:2])
+        rgb = resize(rgb, (height, width))
+    return Image.fromarray(np.rint(rgb * 255).astype(np.uint8))
 
 
 def make_datum(image: Image.Image, options: LmdbOptions) -> caffe_pb2.Datum:
@@ -172,17 +167,17 @@ def write_lmdb(
             records.clear()
             # Written after the data: at worst the next run writes some records again.
             state.update(done=count, skipped=[[str(name), reason] for name, reason in skipped])
-            temporary = state_file.with_suffix(".tmp")
-            temporary.write_text(json.dumps(state), encoding="utf-8")
-            os.replace(temporary, state_file)
+            with atomic_path(state_file) as partial:
+                partial.write_text(json.dumps(state), encoding="utf-8")
 
         for index, photo in enumerate(progress):
             if index < done:
                 continue
             try:
                 datum = make_datum(prepare_image(photo, options), options)
-                records.append((f"{index:08d}_{photo.name}".encode()[:500], datum.SerializeToString()))
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+                key = f"{index:08d}_{photo.name}".encode("utf-8", "replace")[:500]
+                records.append((key, datum.SerializeToString()))
+            except ImageError as error:
                 skipped.append((photo, " ".join(str(error).split())))
             if (index + 1) % _BATCH == 0:
                 flush(index + 1)
@@ -190,7 +185,7 @@ def write_lmdb(
     (part / "lock.mdb").unlink(missing_ok=True)
     if path.exists():
         shutil.rmtree(path)
-    os.replace(part, path)
+    part.replace(path)
     return skipped
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from autocolor.files import atomic_path
 from autocolor.rcc import ResourceError, read_members
 
 SPLITS = ("train", "test")
@@ -166,26 +166,15 @@ def fetch(
                         f"expected sha256 {entry.sha256}, got {found}"
                     )
                 else:
-                    write_atomically(out / entry.path, content)
+                    path = out / entry.path
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    with atomic_path(path) as partial:
+                        partial.write_bytes(content)
                 progress(package, 1)
         except (PhotoError, OSError) as error:
             problems += [f"{package}: {entry.file} {entry.member}: {error}" for entry in wanted]
             progress(package, len(wanted))
     return problems
-
-
-def write_atomically(path: Path, content: bytes | memoryview) -> None:
-    """Write a file so that it is there completely or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def download_wheel(requirement: str, cache: Path) -> Path:

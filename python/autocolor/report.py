@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from autocolor.evaluation import GALLERY_CELL, Evaluation, GalleryPhoto
@@ -26,7 +25,7 @@ PROTOCOL = {
 _MARGIN = 12
 _CAPTION = 26
 _HEADING = 40
-_CELL_HEIGHT, _CELL_WIDTH = GALLERY_CELL
+_CELL_WIDTH = GALLERY_CELL[1]
 _INK, _FAINT = (30, 30, 30), (110, 110, 110)
 
 
@@ -92,33 +91,27 @@ def metrics_table(evaluation: Evaluation, model: str) -> str:
 def draw_gallery(photos: Sequence[GalleryPhoto]) -> Image.Image:
     """Draw one row for each photo: grey | ours | truth, with its scores below."""
     headings = ("grey input", "ours", "original")
-    width = len(headings) * (_CELL_WIDTH + _MARGIN) + _MARGIN
-    row_height = _CELL_HEIGHT + _CAPTION + _MARGIN
-    canvas = Image.new("RGB", (width, _HEADING + len(photos) * row_height), "white")
+    lefts = [_MARGIN + column * (_CELL_WIDTH + _MARGIN) for column in range(len(headings))]
+    width = lefts[-1] + _CELL_WIDTH + _MARGIN
+    height = _HEADING + sum(len(photo.grey) + _CAPTION + _MARGIN for photo in photos)
+    canvas = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(canvas)
     large, small = ImageFont.load_default(18), ImageFont.load_default(13)
-    for column, heading in enumerate(headings):
-        center = _MARGIN + column * (_CELL_WIDTH + _MARGIN) + _CELL_WIDTH // 2
-        draw.text((center, _HEADING // 2), heading, _INK, large, anchor="mm")
-    for row, photo in enumerate(photos):
-        top = _HEADING + row * row_height
-        for column, image in enumerate((photo.grey, photo.colorized, photo.truth)):
-            _paste(canvas, image, _MARGIN + column * (_CELL_WIDTH + _MARGIN), top)
+    for left, heading in zip(lefts, headings, strict=True):
+        draw.text((left + _CELL_WIDTH // 2, _HEADING // 2), heading, _INK, large, anchor="mm")
+    top = _HEADING
+    for photo in photos:
+        for left, pixels in zip(lefts, (photo.grey, photo.colorized, photo.truth), strict=True):
+            image = Image.fromarray(np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8))
+            canvas.paste(image, (left + (_CELL_WIDTH - image.width) // 2, top))
+        top += len(photo.grey)
         scores = photo.scores
         caption = (
             f"RMSE {scores.model.rmse:.3f} (grey {scores.grey.rmse:.3f})    "
             f"PSNR {scores.model.psnr:.1f} dB (grey {scores.grey.psnr:.1f})"
         )
-        middle = top + _CELL_HEIGHT + _CAPTION // 2
+        middle = top + _CAPTION // 2
         draw.text((_MARGIN, middle), scores.path.name, _FAINT, small, anchor="lm")
         draw.text((width - _MARGIN, middle), caption, _FAINT, small, anchor="rm")
+        top += _CAPTION + _MARGIN
     return canvas
-
-
-def _paste(canvas: Image.Image, pixels: npt.NDArray[np.float32], left: int, top: int) -> None:
-    """Put an image into the middle of the cell at (left, top)."""
-    image = Image.fromarray(np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8))
-    canvas.paste(
-        image,
-        (left + (_CELL_WIDTH - image.width) // 2, top + (_CELL_HEIGHT - image.height) // 2),
-    )

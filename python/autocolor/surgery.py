@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from caffe.proto import caffe_pb2
 
-from autocolor.photos import write_atomically
+from autocolor.files import atomic_path
 
 FloatArray = npt.NDArray[np.float32]
 Weights = dict[str, tuple[FloatArray, ...]]
@@ -133,7 +133,9 @@ def write_caffemodel(path: Path, weights: Mapping[str, tuple[FloatArray, ...]], 
             blob = layer.blobs.add()
             blob.shape.dim.extend(array.shape)
             blob.data.extend(array.astype(np.float32).ravel())
-    write_atomically(path, net.SerializeToString())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as partial:
+        partial.write_bytes(net.SerializeToString())
 
 
 def read_caffemodel(path: Path) -> Weights:

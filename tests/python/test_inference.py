@@ -25,7 +25,9 @@ from autocolor.inference import (
 DTYPES = (np.float32, np.float64)
 
 
-def random_histograms(shape: tuple[int, ...], dtype: type = np.float64, seed: int = 0) -> np.ndarray:
+def random_histograms(
+    shape: tuple[int, ...], dtype: type = np.float64, seed: int = 0
+) -> np.ndarray:
     rows = np.random.default_rng(seed).gamma(0.3, size=shape)
     return (rows / rows.sum(axis=-1, keepdims=True)).astype(dtype)
 

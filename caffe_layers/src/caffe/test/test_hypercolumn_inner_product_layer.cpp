@@ -1,0 +1,185 @@
+#include <cstring>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+#include "caffe/blob.hpp"
+#include "caffe/common.hpp"
+#include "caffe/filler.hpp"
+#include "caffe/layers/hypercolumn_inner_product_layer.hpp"
+#include "caffe/layers/inner_product_layer.hpp"
+#include "caffe/layers/sparse_hypercolumn_layer.hpp"
+#include "caffe/test/test_caffe_main.hpp"
+#include "caffe/test/test_gradient_check_util.hpp"
+
+namespace caffe {
+
+template <typename TypeParam>
+class HypercolumnInnerProductLayerTest : public MultiDeviceTest<TypeParam> {
+  typedef typename TypeParam::Dtype Dtype;
+
+ protected:
+  HypercolumnInnerProductLayerTest() {
+    Caffe::set_random_seed(1701);
+    layer_param_.set_name("dense");
+    HypercolumnInnerProductParameter* param =
+        layer_param_.mutable_hypercolumn_inner_product_param();
+    param->set_num_output(3);
+    param->set_stride(2);
+    param->mutable_weight_filler()->set_type("gaussian");
+    param->mutable_bias_filler()->set_type("gaussian");
+    for (float scale : {1.f, 2.f, 4.f, 8.f}) {
+      param->add_scale(scale);
+      param->add_offset_height((scale - 1) / 2);
+      param->add_offset_width((scale - 1) / 2 + 0.125f);
+      param->add_activation_mult(1 + scale / 4);
+    }
+    Resize(2, 9, 7);
+    top_vec_.push_back(&top_);
+  }
+
+  void Resize(int images, int height, int width) {
+    blobs_.clear();
+    bottom_vec_.clear();
+    const int channels[] = {1, 2, 4, 3};
+    for (int l = 0; l < 4; ++l) {
+      const int scale = 1 << l;
+      blobs_.emplace_back(new Blob<Dtype>(images, channels[l], (height + scale - 1) / scale,
+                                          (width + scale - 1) / scale));
+      GaussianFiller<Dtype>(FillerParameter()).Fill(blobs_.back().get());
+      bottom_vec_.push_back(blobs_.back().get());
+    }
+  }
+
+  // The same by SparseHypercolumn and InnerProduct at every position of the grid.
+  void CheckAgainstSparse(HypercolumnInnerProductLayer<Dtype>* layer, int stride) {
+    layer->Forward(bottom_vec_, top_vec_);
+    const int images = top_.shape(0), height = top_.shape(2), width = top_.shape(3);
+    Blob<Dtype> locations(std::vector<int>{images, height * width, 2}), columns, expected;
+    for (int i = 0; i < locations.count() / 2; ++i) {
+      const int cell = i % (height * width);
+      locations.mutable_cpu_data()[2 * i] = cell / width * stride + (stride - 1) / Dtype(2);
+      locations.mutable_cpu_data()[2 * i + 1] = cell % width * stride + (stride - 1) / Dtype(2);
+    }
+    LayerParameter sparse_param, product_param;
+    const HypercolumnInnerProductParameter& param =
+        layer_param_.hypercolumn_inner_product_param();
+    SparseHypercolumnParameter* geometry = sparse_param.mutable_sparse_hypercolumn_param();
+    *geometry->mutable_scale() = param.scale();
+    *geometry->mutable_offset_height() = param.offset_height();
+    *geometry->mutable_offset_width() = param.offset_width();
+    *geometry->mutable_activation_mult() = param.activation_mult();
+    SparseHypercolumnLayer<Dtype> sparse(sparse_param);
+    std::vector<Blob<Dtype>*> sparse_bottom{&locations}, columns_vec{&columns},
+        expected_vec{&expected};
+    sparse_bottom.insert(sparse_bottom.end(), bottom_vec_.begin(), bottom_vec_.end());
+    sparse.SetUp(sparse_bottom, columns_vec);
+    sparse.Forward(sparse_bottom, columns_vec);
+    product_param.mutable_inner_product_param()->set_num_output(param.num_output());
+    InnerProductLayer<Dtype> product(product_param);
+    product.SetUp(columns_vec, expected_vec);
+    for (int i = 0; i < 2; ++i) {
+      ASSERT_EQ(product.blobs()[i]->shape(), layer->blobs()[i]->shape());
+      product.blobs()[i]->CopyFrom(*layer->blobs()[i]);
+    }
+    product.Forward(columns_vec, expected_vec);
+    for (int n = 0; n < images; ++n) {
+      for (int o = 0; o < top_.shape(1); ++o) {
+        for (int i = 0; i < height * width; ++i) {
+          // Ten products of order one, summed in another order.
+          EXPECT_NEAR(expected.data_at(std::vector<int>{n * height * width + i, o}),
+                      top_.cpu_data()[(n * top_.shape(1) + o) * height * width + i],
+                      sizeof(Dtype) == 4 ? 1e-4 : 1e-12);
+        }
+      }
+    }
+  }
+
+  LayerParameter layer_param_;
+  std::vector<shared_ptr<Blob<Dtype> > > blobs_;
+  Blob<Dtype> top_;
+  std::vector<Blob<Dtype>*> bottom_vec_, top_vec_;
+};
+
+TYPED_TEST_CASE(HypercolumnInnerProductLayerTest, TestDtypesAndDevices);
+
+TYPED_TEST(HypercolumnInnerProductLayerTest, TestLiteral) {
+  typedef typename TypeParam::Dtype Dtype;
+  LayerParameter param;
+  param.mutable_hypercolumn_inner_product_param()->set_num_output(1);
+  param.mutable_hypercolumn_inner_product_param()->add_scale(1);
+  param.mutable_hypercolumn_inner_product_param()->add_scale(2);
+  param.mutable_hypercolumn_inner_product_param()->add_offset_width(0);
+  param.mutable_hypercolumn_inner_product_param()->add_offset_width(0.5);
+  Blob<Dtype> fine(1, 1, 1, 4), coarse(1, 1, 1, 2), top;
+  const Dtype fine_values[] = {1, 2, 3, 4}, coarse_values[] = {0, 8};
+  std::memcpy(fine.mutable_cpu_data(), fine_values, sizeof(fine_values));
+  std::memcpy(coarse.mutable_cpu_data(), coarse_values, sizeof(coarse_values));
+  HypercolumnInnerProductLayer<Dtype> layer(param);
+  layer.SetUp({&fine, &coarse}, {&top});
+  layer.blobs()[0]->mutable_cpu_data()[0] = 10;
+  layer.blobs()[0]->mutable_cpu_data()[1] = 1;
+  layer.blobs()[1]->mutable_cpu_data()[0] = 100;
+  layer.Forward({&fine, &coarse}, {&top});
+  const Dtype expected[] = {110, 122, 136, 148};  // 100 + 10 * fine + {0, 2, 6, 8}
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(expected[i], top.cpu_data()[i]);
+}
+
+TYPED_TEST(HypercolumnInnerProductLayerTest, TestEqualsSparseAndReshape) {
+  typedef typename TypeParam::Dtype Dtype;
+  for (int stride : {1, 2, 3, 4}) {
+    this->layer_param_.mutable_hypercolumn_inner_product_param()->set_stride(stride);
+    HypercolumnInnerProductLayer<Dtype> layer(this->layer_param_);
+    this->Resize(2, 9, 7);
+    layer.SetUp(this->bottom_vec_, this->top_vec_);
+    EXPECT_EQ((9 + stride - 1) / stride, this->top_.shape(2));
+    EXPECT_EQ((7 + stride - 1) / stride, this->top_.shape(3));
+    this->CheckAgainstSparse(&layer, stride);
+    this->Resize(1, 33, 40);
+    this->CheckAgainstSparse(&layer, stride);
+    this->Resize(1, 1, 1);
+    this->CheckAgainstSparse(&layer, stride);
+  }
+}
+
+TYPED_TEST(HypercolumnInnerProductLayerTest, TestGradient) {
+  typedef typename TypeParam::Dtype Dtype;
+  for (int outputs : {1, 12}) {  // few outputs project first everywhere, many sample first
+    this->layer_param_.mutable_hypercolumn_inner_product_param()->set_num_output(outputs);
+    this->Resize(1, 5, 4);
+    HypercolumnInnerProductLayer<Dtype> layer(this->layer_param_);
+    GradientChecker<Dtype> checker(1e-2, 2e-3);
+    checker.CheckGradientExhaustive(&layer, this->bottom_vec_, this->top_vec_);
+  }
+}
+
+TYPED_TEST(HypercolumnInnerProductLayerTest, TestPropagateDown) {
+  typedef typename TypeParam::Dtype Dtype;
+  HypercolumnInnerProductLayer<Dtype> layer(this->layer_param_);
+  layer.SetUp(this->bottom_vec_, this->top_vec_);
+  layer.Forward(this->bottom_vec_, this->top_vec_);
+  caffe_set(this->top_.count(), Dtype(1), this->top_.mutable_cpu_diff());
+  caffe_set(this->blobs_[1]->count(), Dtype(-7), this->blobs_[1]->mutable_cpu_diff());
+  caffe_set(this->blobs_[2]->count(), Dtype(-7), this->blobs_[2]->mutable_cpu_diff());
+  layer.blobs()[0]->scale_diff(0);
+  layer.set_param_propagate_down(0, false);
+  layer.Backward(this->top_vec_, {true, false, true, true}, this->bottom_vec_);
+  EXPECT_EQ(-7, this->blobs_[1]->cpu_diff()[0]);
+  EXPECT_NE(-7, this->blobs_[2]->cpu_diff()[0]);
+  EXPECT_EQ(0, layer.blobs()[0]->asum_diff());
+}
+
+TEST(HypercolumnInnerProductLayerDeathTest, TestMessages) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  Blob<float> features(1, 2, 3, 4), top;
+  LayerParameter param;
+  param.set_name("dense");
+  EXPECT_DEATH(HypercolumnInnerProductLayer<float>(param).SetUp({&features}, {&top}),
+               "layer dense: num_output expected a positive number, got 0");
+  param.mutable_hypercolumn_inner_product_param()->set_num_output(2);
+  param.mutable_hypercolumn_inner_product_param()->set_stride(0);
+  EXPECT_DEATH(HypercolumnInnerProductLayer<float>(param).SetUp({&features}, {&top}),
+               "layer dense: stride expected a positive number, got 0");
+}
+
+}  // namespace caffe

@@ -1,0 +1,286 @@
+#include <omp.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+#include "caffe/blob.hpp"
+#include "caffe/common.hpp"
+#include "caffe/filler.hpp"
+#include "caffe/layers/sparse_hypercolumn_layer.hpp"
+#include "caffe/test/test_caffe_main.hpp"
+#include "caffe/test/test_gradient_check_util.hpp"
+
+namespace caffe {
+
+// Bilinear interpolation as a textbook writes it, for one value.
+template <typename Dtype>
+double NaiveBilinear(const Blob<Dtype>& map, int n, int c, double y, double x) {
+  const int height = map.shape(2), width = map.shape(3);
+  y = std::min(std::max(y, 0.0), height - 1.0);
+  x = std::min(std::max(x, 0.0), width - 1.0);
+  double value = 0;
+  for (int i = 0; i < height; ++i) {
+    for (int j = 0; j < width; ++j) {
+      const double weight = std::max(0.0, 1 - std::abs(y - i)) * std::max(0.0, 1 - std::abs(x - j));
+      value += weight * map.data_at(n, c, i, j);
+    }
+  }
+  return value;
+}
+
+template <typename TypeParam>
+class SparseHypercolumnLayerTest : public MultiDeviceTest<TypeParam> {
+  typedef typename TypeParam::Dtype Dtype;
+
+ protected:
+  SparseHypercolumnLayerTest() {
+    Caffe::set_random_seed(1701);
+    Resize(2, 5, {{2, 6, 7}, {3, 3, 4}, {1, 1, 1}});
+    SparseHypercolumnParameter* param = layer_param_.mutable_sparse_hypercolumn_param();
+    layer_param_.set_name("columns");
+    for (float scale : {1.f, 2.f, 4.f}) {
+      param->add_scale(scale);
+      param->add_offset_height((scale - 1) / 2);
+      param->add_offset_width((scale - 1) / 2 + 0.25f);
+      param->add_activation_mult(scale / 2);
+    }
+    top_vec_.push_back(&top_);
+  }
+
+  void Resize(int images, int locations, const std::vector<std::vector<int> >& levels) {
+    blobs_.clear();
+    blobs_.emplace_back(new Blob<Dtype>(std::vector<int>{images, locations, 2}));
+    FillerParameter around;
+    around.set_min(-1.3);
+    around.set_max(7.6);
+    UniformFiller<Dtype>(around).Fill(blobs_[0].get());
+    for (const std::vector<int>& level : levels) {
+      blobs_.emplace_back(new Blob<Dtype>(images, level[0], level[1], level[2]));
+      GaussianFiller<Dtype>(FillerParameter()).Fill(blobs_.back().get());
+    }
+    bottom_vec_.clear();
+    for (auto& blob : blobs_) bottom_vec_.push_back(blob.get());
+  }
+
+  void CheckAgainstNaive(Layer<Dtype>* layer) {
+    layer->Forward(bottom_vec_, top_vec_);
+    const SparseHypercolumnParameter& param = layer_param_.sparse_hypercolumn_param();
+    const int images = blobs_[0]->shape(0), locations = blobs_[0]->shape(1);
+    for (int n = 0; n < images; ++n) {
+      for (int p = 0; p < locations; ++p) {
+        int channel = 0;
+        for (size_t l = 0; l + 1 < blobs_.size(); ++l) {
+          const Dtype* at = blobs_[0]->cpu_data() + 2 * (n * locations + p);
+          const double y = (at[0] - param.offset_height(l)) / param.scale(l);
+          const double x = (at[1] - param.offset_width(l)) / param.scale(l);
+          for (int c = 0; c < blobs_[l + 1]->shape(1); ++c, ++channel) {
+            // Four products of values of order one, rounded in Dtype.
+            EXPECT_NEAR(param.activation_mult(l) * NaiveBilinear(*blobs_[l + 1], n, c, y, x),
+                        top_.data_at(std::vector<int>{n * locations + p, channel}),
+                        sizeof(Dtype) == 4 ? 1e-5 : 1e-12);
+          }
+        }
+      }
+    }
+  }
+
+  LayerParameter layer_param_;
+  std::vector<shared_ptr<Blob<Dtype> > > blobs_;
+  Blob<Dtype> top_;
+  std::vector<Blob<Dtype>*> bottom_vec_, top_vec_;
+};
+
+TYPED_TEST_CASE(SparseHypercolumnLayerTest, TestDtypesAndDevices);
+
+TYPED_TEST(SparseHypercolumnLayerTest, TestLiteral) {
+  typedef typename TypeParam::Dtype Dtype;
+  this->Resize(1, 3, {{1, 2, 2}});
+  LayerParameter param;
+  param.mutable_sparse_hypercolumn_param()->add_scale(2);
+  param.mutable_sparse_hypercolumn_param()->add_offset_height(0.5);
+  param.mutable_sparse_hypercolumn_param()->add_offset_width(0.5);
+  const Dtype locations[] = {0.5, 0.5, 1.5, 1.5, 1, 90};
+  const Dtype map[] = {1, 2, 3, 4};
+  std::memcpy(this->blobs_[0]->mutable_cpu_data(), locations, sizeof(locations));
+  std::memcpy(this->blobs_[1]->mutable_cpu_data(), map, sizeof(map));
+  SparseHypercolumnLayer<Dtype> layer(param);
+  layer.SetUp(this->bottom_vec_, this->top_vec_);
+  layer.Forward(this->bottom_vec_, this->top_vec_);
+  EXPECT_EQ(1, this->top_.cpu_data()[0]);    // the centre of cell (0, 0)
+  EXPECT_EQ(2.5, this->top_.cpu_data()[1]);  // half way between all four
+  EXPECT_EQ(2.5, this->top_.cpu_data()[2]);  // row 0.25, clamped to the last column: 2 + 0.25 * 2
+}
+
+TYPED_TEST(SparseHypercolumnLayerTest, TestForwardAndReshape) {
+  typedef typename TypeParam::Dtype Dtype;
+  SparseHypercolumnLayer<Dtype> layer(this->layer_param_);
+  layer.SetUp(this->bottom_vec_, this->top_vec_);
+  EXPECT_EQ("10 6 (60)", this->top_.shape_string());
+  this->CheckAgainstNaive(&layer);
+  this->Resize(1, 40, {{19, 8, 8}, {1, 1, 5}, {2, 3, 1}});  // Forward reshapes
+  this->CheckAgainstNaive(&layer);
+  EXPECT_EQ("40 22 (880)", this->top_.shape_string());
+}
+
+TYPED_TEST(SparseHypercolumnLayerTest, TestGradient) {
+  typedef typename TypeParam::Dtype Dtype;
+  SparseHypercolumnLayer<Dtype> layer(this->layer_param_);
+  GradientChecker<Dtype> checker(1e-2, 1e-3);
+  layer.SetUp(this->bottom_vec_, this->top_vec_);
+  for (int bottom = 1; bottom < 4; ++bottom) {
+    checker.CheckGradientExhaustive(&layer, this->bottom_vec_, this->top_vec_, bottom);
+  }
+}
+
+TYPED_TEST(SparseHypercolumnLayerTest, TestAdjoint) {
+  typedef typename TypeParam::Dtype Dtype;
+  SparseHypercolumnLayer<Dtype> layer(this->layer_param_);
+  layer.SetUp(this->bottom_vec_, this->top_vec_);
+  layer.Forward(this->bottom_vec_, this->top_vec_);
+  Blob<Dtype> probe(this->top_.shape());
+  GaussianFiller<Dtype>(FillerParameter()).Fill(&probe);
+  std::memcpy(this->top_.mutable_cpu_diff(), probe.cpu_data(), probe.count() * sizeof(Dtype));
+  layer.Backward(this->top_vec_, {false, true, true, true}, this->bottom_vec_);
+  double forward = 0, backward = 0;
+  for (int i = 0; i < probe.count(); ++i) forward += this->top_.cpu_data()[i] * probe.cpu_data()[i];
+  for (int l = 1; l < 4; ++l) {
+    const Blob<Dtype>& blob = *this->blobs_[l];
+    for (int i = 0; i < blob.count(); ++i) backward += blob.cpu_data()[i] * blob.cpu_diff()[i];
+  }
+  EXPECT_NEAR(forward, backward, sizeof(Dtype) == 4 ? 1e-4 : 1e-12);
+}
+
+TYPED_TEST(SparseHypercolumnLayerTest, TestPropagateDown) {
+  typedef typename TypeParam::Dtype Dtype;
+  SparseHypercolumnLayer<Dtype> layer(this->layer_param_);
+  layer.SetUp(this->bottom_vec_, this->top_vec_);
+  layer.Forward(this->bottom_vec_, this->top_vec_);
+  caffe_set(this->top_.count(), Dtype(1), this->top_.mutable_cpu_diff());
+  for (int l = 1; l < 4; ++l) {
+    caffe_set(this->blobs_[l]->count(), Dtype(-7), this->blobs_[l]->mutable_cpu_diff());
+  }
+  layer.Backward(this->top_vec_, {false, true, false, true}, this->bottom_vec_);
+  EXPECT_EQ(-7, this->blobs_[2]->cpu_diff()[0]);
+  // Every location gives its whole weight to the single cell of the last level.
+  EXPECT_NEAR(5 * 2, this->blobs_[3]->cpu_diff()[0], 1e-5);
+}
+
+TYPED_TEST(SparseHypercolumnLayerTest, TestHostileLocations) {
+  typedef typename TypeParam::Dtype Dtype;
+  Dtype* at = this->blobs_[0]->mutable_cpu_data();
+  at[0] = std::numeric_limits<Dtype>::quiet_NaN();
+  at[1] = std::numeric_limits<Dtype>::infinity();
+  at[2] = -std::numeric_limits<Dtype>::infinity();
+  at[3] = std::numeric_limits<Dtype>::max();
+  SparseHypercolumnLayer<Dtype> layer(this->layer_param_);
+  layer.SetUp(this->bottom_vec_, this->top_vec_);
+  layer.Forward(this->bottom_vec_, this->top_vec_);
+  const Dtype corner = this->blobs_[1]->data_at(0, 0, 0, 6);  // row 0, last column
+  EXPECT_EQ(corner / 2, this->top_.cpu_data()[0]);
+  EXPECT_EQ(corner / 2, this->top_.cpu_data()[6]);
+}
+
+TYPED_TEST(SparseHypercolumnLayerTest, TestBackwardIsTheSameForAnyNumberOfThreads) {
+  typedef typename TypeParam::Dtype Dtype;
+  this->Resize(2, 300, {{33, 6, 7}, {17, 3, 4}, {5, 1, 1}});  // many locations share a cell
+  SparseHypercolumnLayer<Dtype> layer(this->layer_param_);
+  layer.SetUp(this->bottom_vec_, this->top_vec_);
+  layer.Forward(this->bottom_vec_, this->top_vec_);
+  FillerParameter filler;
+  Blob<Dtype> gradient(this->top_.shape());
+  GaussianFiller<Dtype>(filler).Fill(&gradient);
+  std::memcpy(this->top_.mutable_cpu_diff(), gradient.cpu_data(),
+              gradient.count() * sizeof(Dtype));
+  const int threads = omp_get_max_threads();
+  std::vector<Dtype> first;
+  for (int count : {1, 2, 4, 7}) {
+    omp_set_num_threads(count);
+    layer.Backward(this->top_vec_, {false, true, true, true}, this->bottom_vec_);
+    std::vector<Dtype> diffs;
+    for (int l = 1; l < 4; ++l) {
+      const Blob<Dtype>& blob = *this->blobs_[l];
+      diffs.insert(diffs.end(), blob.cpu_diff(), blob.cpu_diff() + blob.count());
+    }
+    if (first.empty()) first = diffs;
+    EXPECT_EQ(0, std::memcmp(first.data(), diffs.data(), diffs.size() * sizeof(Dtype)));
+  }
+  omp_set_num_threads(threads);
+}
+
+TYPED_TEST(SparseHypercolumnLayerTest, TestPaperSizes) {
+  typedef typename TypeParam::Dtype Dtype;
+  const int channels[] = {1,   64,  64,  128, 128, 256, 256,  256,
+                          512, 512, 512, 512, 512, 512, 4096, 4096};
+  const int scales[] = {1, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8, 16, 16, 16, 32, 32};
+  std::vector<std::vector<int> > levels;
+  LayerParameter param;
+  for (int l = 0; l < 16; ++l) {
+    levels.push_back({channels[l], 256 / scales[l], 256 / scales[l]});
+    param.mutable_sparse_hypercolumn_param()->add_scale(scales[l]);
+    param.mutable_sparse_hypercolumn_param()->add_offset_height((scales[l] - 1) / 2.f);
+    param.mutable_sparse_hypercolumn_param()->add_offset_width((scales[l] - 1) / 2.f);
+  }
+  this->Resize(1, 128, levels);
+  SparseHypercolumnLayer<Dtype> layer(param);
+  layer.SetUp(this->bottom_vec_, this->top_vec_);
+  layer.Forward(this->bottom_vec_, this->top_vec_);
+  EXPECT_EQ(12417, this->top_.shape(1));
+  caffe_set(this->top_.count(), Dtype(1), this->top_.mutable_cpu_diff());
+  std::vector<bool> propagate_down(17, true);
+  propagate_down[0] = false;
+  layer.Backward(this->top_vec_, propagate_down, this->bottom_vec_);
+  for (int l = 1; l <= 16; ++l) {  // each of the locations gives its weight of 1 to each channel
+    EXPECT_NEAR(128. * channels[l - 1] / this->blobs_[l]->asum_diff(), 1, 1e-4);
+  }
+  const double sparse = 2. * this->top_.count() * sizeof(Dtype);
+  const double dense = 256. * 256 * 12417 * sizeof(Dtype);
+  std::cout << "hypercolumns of one 256 x 256 image in " << sizeof(Dtype) << "-byte values: "
+            << sparse / 1e6 << " MB for 128 locations with gradients (the paper: 13 MB), "
+            << dense / 1e9 << " GB dense without gradients (the paper: 1.7 GB, about what 2-byte "
+            << "values take)" << std::endl;
+  if (sizeof(Dtype) == 4) {
+    EXPECT_LT(sparse, 13e6);
+  }
+}
+
+template <typename Dtype>
+class SparseHypercolumnLayerDeathTest : public CPUDeviceTest<Dtype> {};
+TYPED_TEST_CASE(SparseHypercolumnLayerDeathTest, TestDtypes);
+
+template <typename Dtype>
+void SetUpWith(const LayerParameter& param, const std::vector<int>& locations,
+               const std::vector<int>& features) {
+  Blob<Dtype> location_blob(locations), feature_blob(features), top;
+  SparseHypercolumnLayer<Dtype> layer(param);
+  layer.SetUp({&location_blob, &feature_blob}, {&top});
+}
+
+TYPED_TEST(SparseHypercolumnLayerDeathTest, TestMessages) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  LayerParameter good;
+  good.set_name("columns");
+  LayerParameter counts = good, negative = good, infinite = good;
+  counts.mutable_sparse_hypercolumn_param()->add_scale(1);
+  counts.mutable_sparse_hypercolumn_param()->add_scale(1);
+  negative.mutable_sparse_hypercolumn_param()->add_scale(-2);
+  infinite.mutable_sparse_hypercolumn_param()->add_offset_width(INFINITY);
+  const std::vector<int> locations{2, 5, 2}, features{2, 3, 4, 4};
+  EXPECT_DEATH(SetUpWith<TypeParam>(counts, locations, features),
+               "layer columns: scale expected 0, 1 or 1 values.*got 2");
+  EXPECT_DEATH(SetUpWith<TypeParam>(negative, locations, features),
+               "layer columns: scale expected a positive number");
+  EXPECT_DEATH(SetUpWith<TypeParam>(infinite, locations, features),
+               "layer columns: offset_width expected a finite number");
+  EXPECT_DEATH(SetUpWith<TypeParam>(good, {2, 5, 3}, features),
+               "layer columns: locations expected shape \\(N, P, 2\\), got 2 5 3");
+  EXPECT_DEATH(SetUpWith<TypeParam>(good, {10, 2}, features), "layer columns: locations expected");
+  EXPECT_DEATH(SetUpWith<TypeParam>(good, {3, 5, 2}, features), "layer columns: .*batch size");
+  EXPECT_DEATH(SetUpWith<TypeParam>(good, locations, {2, 3, 4}),
+               "layer columns: feature bottom 1 expected a \\(N, C, H, W\\)");
+}
+
+}  // namespace caffe

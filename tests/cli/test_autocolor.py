@@ -1,0 +1,225 @@
+"""The autocolor command, end to end with real Caffe and a tiny model."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from autocolor.cli import UsageError, main, plan_outputs
+from autocolor.color import lightness, rgb_to_hue_chroma
+from autocolor.images import find_photos, read_image, write_image
+from autocolor.predictor import Predictor
+
+
+@pytest.fixture(autouse=True)
+def use_model(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOCOLOR_MODEL", str(model_folder))
+
+
+@pytest.fixture
+def photos(photo_folder: Path, tmp_path: Path) -> Path:
+    """Return a copy of the photo folder, to write into."""
+    return Path(shutil.copytree(photo_folder, tmp_path / "photos"))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder))
+
+
+def test_output_file(photos: Path, tmp_path: Path, model_folder: Path) -> None:
+    out = tmp_path / "new folder" / "out.png"
+    assert main([str(photos / "coffee.png"), "-o", str(out)]) == 0
+    light = lightness(read_image(photos / "coffee.png").rgb)
+    written = read_image(out).rgb
+    # 8-bit rounding of three channels, half a level each.
+    np.testing.assert_allclose(written, Predictor(model_folder).colorize(light), atol=0.502 / 255)
+    np.testing.assert_allclose(lightness(written), light, atol=0.502 / 255)
+    assert rgb_to_hue_chroma(written)[1].max() > 0.1
+
+
+def test_jpeg_output(photos: Path, tmp_path: Path) -> None:
+    assert main([str(photos / "coffee.png"), "-o", str(tmp_path / "out.jpg")]) == 0
+    with Image.open(tmp_path / "out.jpg") as image:
+        assert image.format == "JPEG" and image.size == (90, 60)
+
+
+def test_default_output_is_beside_the_photo(photos: Path) -> None:
+    assert main([str(photos / "chelsea.jpg")]) == 0
+    assert "chelsea_color.png" in names(photos)
+
+
+def test_folder_and_pattern(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "out"
+    assert main([str(photos), str(photos / "*.jpg"), "-o", str(out)]) == 0
+    assert names(out) == ["astronaut.png", "chelsea.png", "coffee.png"]
+    assert "3 colorized, 0 failed" in capsys.readouterr().out
+
+
+def test_second_run_over_a_folder_leaves_results_out(photos: Path) -> None:
+    for _ in range(2):
+        assert main([str(photos)]) == 0
+        assert len(names(photos)) == 6
+
+
+def test_bad_files_are_skipped(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (photos / "notes.jpg").write_text("no photo")
+    content = (photos / "chelsea.jpg").read_bytes()
+    (photos / "cut.jpg").write_bytes(content[: len(content) // 2])
+    out = tmp_path / "out"
+    assert main([str(photos), str(tmp_path / "missing.png"), "-o", str(out)]) == 1
+    assert names(out) == ["astronaut.png", "chelsea.png", "coffee.png"]
+    captured = capsys.readouterr()
+    assert "3 colorized, 3 failed" in captured.out
+    for text in ("notes.jpg: not an image", "cut.jpg: cannot be read", "missing.png: no such file"):
+        assert f"{text}" in captured.err
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 3000)])
+def test_odd_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
+    Image.new("L", size[::-1], 120).save(tmp_path / "a.png")
+    assert main([str(tmp_path / "a.png")]) == 0
+    assert read_image(tmp_path / "a_color.png").rgb.shape[:2] == size
+
+
+def test_16_bit_cmyk_and_grey_rgb(tmp_path: Path, photo_folder: Path) -> None:
+    light = lightness(read_image(photo_folder / "coffee.png").rgb)
+    Image.fromarray(np.rint(light * 65535).astype(np.uint16)).save(tmp_path / "deep.png")
+    Image.fromarray(np.rint(light * 255).astype(np.uint8)).convert("RGB").save(
+        tmp_path / "scan.jpg", quality=100
+    )
+    Image.open(photo_folder / "coffee.png").convert("CMYK").save(tmp_path / "print.jpg")
+    assert main([str(tmp_path), "-o", str(tmp_path / "out")]) == 0
+    for source in ("deep.png", "scan.jpg", "print.jpg"):
+        given = lightness(read_image(tmp_path / source).rgb)
+        written = read_image((tmp_path / "out" / source).with_suffix(".png")).rgb
+        np.testing.assert_allclose(lightness(written), given, atol=0.502 / 255)
+        assert rgb_to_hue_chroma(written)[1].max() > 0.1
+
+
+def test_transparency_is_kept(tmp_path: Path, photo_folder: Path) -> None:
+    rgb = read_image(photo_folder / "coffee.png").rgb
+    alpha = np.tile(np.linspace(0, 1, 90, dtype=np.float32), (60, 1))
+    write_image(tmp_path / "a.png", rgb, alpha)
+    assert main([str(tmp_path / "a.png")]) == 0
+    kept = read_image(tmp_path / "a_color.png").alpha
+    assert kept is not None
+    np.testing.assert_allclose(kept, alpha, atol=0.502 / 255)
+    # JPEG cannot hold it, which is said before anything is computed.
+    assert main([str(tmp_path / "a.png"), "-o", str(tmp_path / "a.jpg")]) == 1
+    assert not (tmp_path / "a.jpg").exists()
+
+
+def test_options(photos: Path, tmp_path: Path, model_folder: Path) -> None:
+    photo, out = photos / "coffee.png", tmp_path / "out.png"
+    light = lightness(read_image(photo).rgb)
+    predictor = Predictor(model_folder, working_side=32)
+    arguments = ["--hue", "mode", "--chroma", "mode", "--no-fading", "--strength", "0.5"]
+    assert main([str(photo), "-o", str(out), "--size", "32", *arguments]) == 0
+    expected = predictor.colorize(light, hue="mode", chroma="mode", fading=False, strength=0.5)
+    np.testing.assert_allclose(read_image(out).rgb, expected, atol=0.502 / 255)
+
+
+def test_compare(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    assert main([str(photos / "coffee.png"), "-o", str(out), "--compare"]) == 0
+    both = read_image(out).rgb
+    assert both.shape == (60, 180, 3)
+    assert rgb_to_hue_chroma(both[:, :90])[1].max() == 0
+    assert rgb_to_hue_chroma(both[:, 90:])[1].max() > 0.1
+
+
+# ---- usage errors: nothing is written, status 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{photos}", "-o", "out.png"], "-o out.png: expected a folder for 3 photos"),
+        (["{photos}/coffee.png", "-o", "out.gif"], "-o out.gif: expected a file ending in .bmp"),
+        (["{photos}/coffee.png", "-o", "{photos}/coffee.png"], "is one of the photos"),
+        (["{photos}/coffee.png", "-o", "{photos}"], "is one of the photos"),
+        (["{photos}/*.bmp"], "no file matches"),
+        (["{empty}"], "no photos"),
+        (["{photos}", "--strength", "-1"], "strength: expected a finite number >= 0"),
+        (["{photos}", "--size", "0"], "--size: "),
+        (["{photos}", "--hue", "median"], "invalid choice: 'median'"),
+        ([], "the following arguments are required: PHOTO"),
+    ],
+)
+def test_usage_errors(
+    arguments: list[str], message: str, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    before = names(photos)
+    (tmp_path / "empty").mkdir()
+    given = [text.format(photos=photos, empty=tmp_path / "empty") for text in arguments]
+    try:
+        status = main(given)
+    except SystemExit as error:  # argparse
+        status = int(error.code or 0)
+    assert status == 2
+    assert message in capsys.readouterr().err
+    assert names(photos) == before
+
+
+def test_two_photos_of_one_name(tmp_path: Path) -> None:
+    for name in ("a.png", "a.jpg"):
+        (tmp_path / name).touch()
+    with pytest.raises(UsageError, match=r"a\.png: both .*a\.jpg and .*a\.png"):
+        plan_outputs([str(tmp_path)], str(tmp_path / "out"))
+
+
+def test_photo_through_a_link_is_not_overwritten(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "link.png").symlink_to(photos / "coffee.png")
+    with pytest.raises(UsageError, match="is one of the photos"):
+        plan_outputs([str(photos / "coffee.png")], str(tmp_path / "link.png"))
+
+
+def test_names_with_brackets_are_files(photos: Path) -> None:
+    # Brackets are also glob syntax; a file of that name goes first.
+    (photos / "coffee.png").rename(photos / "coffee[1].png")
+    planned = plan_outputs([str(photos / "coffee[1].png")], None)
+    assert planned == [(photos / "coffee[1].png", photos / "coffee[1]_color.png")]
+
+
+# ---- models
+
+
+def test_no_model(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.delenv("AUTOCOLOR_MODEL")
+    assert main([str(photos)]) == 2
+    assert "bash tools/demo.sh" in capsys.readouterr().err
+
+
+def test_model_option_wins(
+    photos: Path,
+    tmp_path: Path,
+    make_model: Callable[[Path], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AUTOCOLOR_MODEL", str(tmp_path / "none"))
+    model = make_model(tmp_path / "model")
+    assert main([str(photos / "coffee.png"), "--model", str(model)]) == 0
+
+
+def test_broken_model(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main([str(photos), "--model", str(tmp_path / "none")]) == 1
+    assert capsys.readouterr().err.startswith("autocolor: error: ")
+
+
+def test_as_a_program(photos: Path, model_folder: Path) -> None:
+    command = [sys.executable, "-m", "autocolor.cli", *map(str, find_photos(photos))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "3 colorized, 0 failed" in done.stdout
+    # Nothing of Caffe's log of layers.
+    assert "layer" not in done.stdout + done.stderr

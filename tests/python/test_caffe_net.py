@@ -1,0 +1,129 @@
+"""Running a deploy net in real Caffe, and files that Caffe would end the process on."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from autocolor.caffe_net import CaffeNet
+from autocolor.caffe_runtime import import_caffe
+from autocolor.model_folder import ModelError
+
+
+@pytest.fixture
+def files(model_folder: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """Return copies of the tiny model's prototxt and weights."""
+    for name in ("deploy.prototxt", "weights.caffemodel"):
+        shutil.copy(model_folder / name, tmp_path)
+    return tmp_path / "deploy.prototxt", tmp_path / "weights.caffemodel"
+
+
+def test_output_is_that_of_the_layers(files: tuple[Path, Path]) -> None:
+    net = CaffeNet(*files)
+    rng = np.random.default_rng(0)
+    weights = import_caffe().Net(str(files[0]), str(files[1]), import_caffe().TEST).params
+    # Two sizes, as the net must be reshaped between photos.
+    for height, width in ((32, 64), (96, 32)):
+        lightness = rng.random((height, width), dtype=np.float32)
+        patches = lightness.reshape(height // 4, 4, width // 4, 4).swapaxes(1, 2)
+        for head, output in zip(("hue", "chroma"), net(lightness), strict=True):
+            kernel, bias = (blob.data for blob in weights[f"prediction_{head}"])
+            logits = np.einsum("jiyx,kyx->kji", patches, kernel[:, 0]) + bias[:, None, None]
+            np.testing.assert_allclose(output, softmax(logits, axis=0), atol=1e-5)
+
+
+def test_outputs_are_copies(files: tuple[Path, Path]) -> None:
+    net = CaffeNet(*files)
+    first, _ = net(np.zeros((32, 32), np.float32))
+    before = first.copy()
+    net(np.ones((32, 32), np.float32))
+    np.testing.assert_array_equal(first, before)
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_missing_file(files: tuple[Path, Path], missing: int) -> None:
+    files[missing].unlink()
+    with pytest.raises(ModelError, match=f"{files[missing].name}: no such file"):
+        CaffeNet(*files)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("layer {", "lawyer {", "not a prototxt of this Caffe: .*lawyer"),
+        ('type: "Softmax"', 'type: "Softmin"', "layer 'hue': .*no layer of type 'Softmin'"),
+        ('top: "chroma"', 'top: "saturation"', "expected a blob named 'chroma'"),
+        (
+            "num_output: 32",
+            "num_output: 16",
+            r"layer 'prediction_hue': expected \[\[16, 1, 4, 4\], \[16\]\], "
+            r"received \[\[32, 1, 4, 4\], \[32\]\]",
+        ),
+        (
+            'name: "prediction_chroma"',
+            'name: "prediction_c"',
+            "layer 'prediction_c': expected .*no such layer",
+        ),
+    ],
+)
+def test_wrong_prototxt(files: tuple[Path, Path], old: str, new: str, message: str) -> None:
+    text = files[0].read_text()
+    assert old in text
+    files[0].write_text(text.replace(old, new))
+    with pytest.raises(ModelError, match=message):
+        CaffeNet(*files)
+
+
+def test_cut_weights(files: tuple[Path, Path]) -> None:
+    # Wherever a file is cut, it is refused: as no message, or for the layers it has lost.
+    content = files[1].read_bytes()
+    for length in (0, 1, 100, len(content) // 2, len(content) - 1):
+        files[1].write_bytes(content[:length])
+        with pytest.raises(ModelError, match=r"weights\.caffemodel: "):
+            CaffeNet(*files)
+
+
+def test_text_as_weights(files: tuple[Path, Path]) -> None:
+    files[1].write_text("version https://example.org/large-file-pointer\n")
+    with pytest.raises(ModelError, match="not a caffemodel, or cut short"):
+        CaffeNet(*files)
+
+
+def test_unknown_device() -> None:
+    with pytest.raises(ValueError, match="device: expected 'cpu', received 'tpu'"):
+        import_caffe("tpu")
+
+
+def test_library_does_not_import_caffe() -> None:
+    code = (
+        "import sys, autocolor.cli, autocolor.evaluation, autocolor.strength, autocolor.report\n"
+        "assert 'caffe' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_caffe_is_quiet(files: tuple[Path, Path]) -> None:
+    code = (
+        "import sys; from pathlib import Path; from autocolor.caffe_net import CaffeNet\n"
+        "CaffeNet(Path(sys.argv[1]), Path(sys.argv[2]))"
+    )
+    command = [sys.executable, "-c", code, *map(str, files)]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert run.stdout + run.stderr == ""
+
+
+def test_missing_caffe_is_explained() -> None:
+    code = (
+        "import sys; sys.modules['caffe'] = None\n"
+        "from autocolor.caffe_runtime import CaffeError, import_caffe\n"
+        "try: import_caffe()\n"
+        "except CaffeError as error: print(error)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "tools/setup.sh" in run.stdout and "build/env.sh" in run.stdout
