@@ -2,7 +2,7 @@
 # Sets up, trains a colorizer on real photos and scores it on photos it has never seen.
 set -euo pipefail
 
-minutes=20
+minutes=15
 while [ $# -gt 0 ]; do
   case "$1" in
     --minutes) minutes=${2:?--minutes needs a number}; shift 2 ;;
@@ -11,7 +11,7 @@ while [ $# -gt 0 ]; do
 usage: tools/demo.sh [--minutes N]
 
 Sets everything up (tools/setup.sh), fetches the photos, trains a colorizer on frozen VGG-16 features
-for N minutes (default 20) and scores it on held-out photos. Results go to build/demo/: open
+for N minutes (default 15) and scores it on held-out photos. Results go to build/demo/: open
 build/demo/index.html. Downloads and prepared data are kept, so a second run only trains.
 USAGE
       exit 0 ;;

@@ -86,8 +86,8 @@ def test_back_conversion_equals_colorsys() -> None:
     rng = np.random.default_rng(2)
     hue, chroma, light = rng.random(200), rng.random(200), rng.random(200)
     rgb = hue_chroma_to_rgb(hue, chroma, light)
-    for row, h, c, l in zip(rgb, hue, chroma, light, strict=True):
-        value = l + c / 2
+    for row, h, c, level in zip(rgb, hue, chroma, light, strict=True):
+        value = level + c / 2
         assert row == pytest.approx(colorsys.hsv_to_rgb(h, c / value, value), abs=1e-12)
 
 
