@@ -73,8 +73,9 @@ def evaluate(
 ) -> Evaluation:
     """Colorize the lightness of each photo at full resolution and score the result.
 
-    Unreadable photos and photos without any colour are skipped and listed; the paper leaves the
-    latter out as well. Photos are read one at a time.
+    Unreadable photos and photos without any colour are skipped and listed. Of the latter the
+    paper leaves out those encoded as greyscale; the PSNR of "no colorization" would be infinite
+    for any of them. Photos are read one at a time.
 
     Parameters
     ----------

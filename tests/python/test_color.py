@@ -142,6 +142,13 @@ def test_correction_out_of_gamut_keeps_hue_and_lightness() -> None:
     np.testing.assert_allclose(corrected, [[1.0, 0.9, 0.8]])
 
 
+@pytest.mark.parametrize("light", [1 + 5e-6, -5e-6])
+def test_correction_to_a_lightness_that_is_off_by_rounding(light: float) -> None:
+    for rgb in (np.full((1, 3), 0.5), np.array([[1.0, 0.5, 0.0]])):
+        corrected = correct_lightness(rgb, np.array([light]))
+        np.testing.assert_array_equal(corrected, np.full((1, 3), round(light)))
+
+
 def test_alpha_beta_literal() -> None:
     values = rgb_to_alpha_beta(np.array([0.6, 0.3, 0.0]))
     np.testing.assert_allclose(values, [-0.45 / 0.3001, 0.3 / 0.3001])

@@ -75,6 +75,9 @@ def test_hash_tells_other_photos_apart(photo_folder: Path, tmp_path: Path) -> No
         evaluate(grey, chosen, progress=False).photos_sha256 for chosen in (paths, paths, paths[1:])
     )
     assert first == again != fewer
+    renamed = tmp_path / "renamed.png"
+    renamed.write_bytes(paths[0].read_bytes())
+    assert evaluate(grey, [renamed, *paths[1:]], progress=False).photos_sha256 != first
     changed = tmp_path / paths[0].name
     write_image(changed, 1 - read_image(paths[0]).rgb)
     assert evaluate(grey, [changed, *paths[1:]], progress=False).photos_sha256 != first

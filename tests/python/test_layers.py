@@ -3,6 +3,7 @@
 import colorsys
 import ctypes
 import subprocess
+import sys
 from pathlib import Path
 
 import caffe
@@ -166,7 +167,7 @@ def test_wrong_prototxt_dies_with_a_clear_message(tmp_path):
            layer { name: "columns" type: "SparseHypercolumn" bottom: "l" bottom: "f" top: "c" }"""
     )
     run = subprocess.run(
-        ["python", "-c", "import caffe; caffe.Net('net.prototxt', caffe.TEST)"],
+        [sys.executable, "-c", "import caffe; caffe.Net('net.prototxt', caffe.TEST)"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.returncode != 0

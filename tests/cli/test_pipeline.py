@@ -1,0 +1,189 @@
+"""The tools from photos to a scored model, run as a user runs them, on a few small photos."""
+
+import csv
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import caffe
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from autocolor.lmdb_io import decode_datum, read_datums
+from autocolor.photos import PhotoEntry
+from autocolor.surgery import read_caffemodel
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(tool, *arguments, cwd=ROOT, status=0):
+    """Run a tool of the repository; returns the finished process."""
+    process = subprocess.run(
+        [sys.executable, ROOT / tool, *map(str, arguments)],
+        cwd=cwd, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert process.returncode == status, process.stderr[-2000:]
+    return process
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A folder of photos as fetch_photos.py leaves it, and its list; one photo is broken."""
+    folder = tmp_path_factory.mktemp("photos")
+    images = {
+        "coffee": skimage.data.coffee(),
+        "chelsea": skimage.data.chelsea(),
+        "astronaut": skimage.data.astronaut(),
+        "rocket": skimage.data.rocket(),
+        "grey": skimage.data.camera(),
+    }
+    entries = []
+    for number, (name, pixels) in enumerate(images.items()):
+        image = Image.fromarray(pixels)
+        for index, crop in enumerate([(0, 0, 260, 240), (100, 20, 400, 280), (50, 50, 200, 170)]):
+            path = folder / "part.png"
+            image.crop(crop).save(path)
+            content = path.read_bytes()
+            if (name, index) == ("rocket", 2):
+                content = b"not an image"
+            split = "test" if name == "astronaut" else "train"
+            entry = PhotoEntry(
+                split, "apt", "skimage", f"{name}{index}.png", "", f"g{number}",
+                hashlib.sha256(content).hexdigest(),
+            )  # fmt: skip
+            (folder / entry.path).parent.mkdir(parents=True, exist_ok=True)
+            path.rename(folder / entry.path)
+            (folder / entry.path).write_bytes(content)
+            entries.append(entry)
+    with (folder / "list.tsv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(PhotoEntry.__annotations__), delimiter="\t")
+        writer.writeheader()
+        writer.writerows(vars(entry) for entry in entries)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(photos, tmp_path_factory):
+    """Prepared data: LMDBs, VGG-16-gray and its re-balanced form."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "photos").symlink_to(photos)
+    run("data_prep/build_lmdb.py", "--photos", photos / "train", "--list", photos / "list.tsv",
+        "--validation", 0.3, "--out", folder / "train_lmdb",
+        "--validation-out", folder / "validation_lmdb")  # fmt: skip
+    run("tools/convert_vgg16.py", "--out", folder / "vgg16_gray.caffemodel")
+    run("tools/rebalance.py", "--weights", folder / "vgg16_gray.caffemodel",
+        "--lmdb", folder / "train_lmdb", "--images", 4, "--report", folder / "report",
+        "--out", folder / "vgg16_gray_balanced.caffemodel")  # fmt: skip
+    return folder
+
+
+def test_lmdb_is_what_caffe_reads(data):
+    skipped = "".join((data / f"{n}_lmdb.skipped.tsv").read_text() for n in ("train", "validation"))
+    assert skipped.count("no colour to learn from") == 3
+    assert skipped.count("not an image") == 1
+    datums = [datum for _, datum in read_datums(data / "train_lmdb")]
+    assert datums
+    for datum in datums:
+        assert 224 <= min(datum.height, datum.width) <= 256
+    (data / "net.prototxt").write_text(
+        f"""layer {{ name: "image" type: "Data" top: "image"
+            data_param {{ source: "{data}/train_lmdb" backend: LMDB batch_size: {len(datums)} }}
+            transform_param {{ crop_size: 100 scale: 0.00392156862745098 }} }}"""
+    )
+    net = caffe.Net(str(data / "net.prototxt"), caffe.TEST)
+    net.forward()
+    for image, datum in zip(net.blobs["image"].data, datums, strict=True):
+        rgb = decode_datum(datum).astype(float) / 255
+        y, x = (rgb.shape[0] - 100) // 2, (rgb.shape[1] - 100) // 2  # the centre crop
+        difference = image[::-1].transpose(1, 2, 0) - rgb[y : y + 100, x : x + 100]
+        # Pillow's and OpenCV's JPEG decoders may round a step or two apart.
+        assert np.abs(difference).max() <= 3 / 255
+
+
+def test_lmdb_is_resumed_kept_and_not_overwritten(photos, tmp_path):
+    command = ("data_prep/build_lmdb.py", "--photos", photos / "train", "--out", tmp_path / "lmdb")
+    run(*command)
+    before = (tmp_path / "lmdb" / "data.mdb").read_bytes()
+    assert "complete already" in run(*command).stdout
+    refused = run(*command, "--encoding", "raw", status=2)
+    assert "holds something else" in refused.stderr
+    assert (tmp_path / "lmdb" / "data.mdb").read_bytes() == before
+    run(*command, "--encoding", "raw", "--force")
+    assert not any(datum.encoded for _, datum in read_datums(tmp_path / "lmdb"))
+    missing = run("data_prep/build_lmdb.py", "--photos", tmp_path / "none", "--out", tmp_path / "x",
+                  status=2)  # fmt: skip
+    assert missing.stderr.startswith("build_lmdb: error:")
+
+
+def test_rebalanced_levels_have_unit_second_moment(data):
+    rows = list(csv.DictReader((data / "report" / "second_moments.csv").open()))
+    assert [row["layer"] for row in rows][::12] == ["conv1_1", "conv5_3"]
+    for row in rows:  # measured on other photos than estimated, and on four of each only
+        assert 0.3 < float(row["after"]) < 3
+    assert (data / "report" / "second_moments.png").stat().st_size > 5000
+    assert read_caffemodel(data / "vgg16_gray_balanced.caffemodel")["conv1_1"][0].shape == (64, 1, 3, 3)
+
+
+def test_caffe_train_and_resume(data, tmp_path):
+    options = ("--source", data / "train_lmdb", "--validation-source", data / "validation_lmdb",
+               "--batch", 1, "--crop", 64, "--locations", 16, "--frozen")  # fmt: skip
+    run("tools/generate_prototxt.py", "--out", tmp_path, *options, "--iterations", 3)
+
+    def train(*arguments):
+        command = ["caffe", "train", f"-solver={tmp_path}/solver.prototxt", *arguments]
+        environment = {**os.environ, "GLOG_minloglevel": "0"}
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+
+    first = train(f"-weights={data}/vgg16_gray_balanced.caffemodel")
+    assert "Optimization Done" in first.stderr
+    frozen = read_caffemodel(data / "vgg16_gray_balanced.caffemodel")
+    trained = read_caffemodel(tmp_path / "snapshot_iter_3.caffemodel")
+    np.testing.assert_array_equal(trained["conv5_3"][0], frozen["conv5_3"][0])
+
+    run("tools/generate_prototxt.py", "--out", tmp_path, *options, "--iterations", 5)
+    second = train(f"-snapshot={tmp_path}/snapshot_iter_3.solverstate")
+    assert "Restoring previous solver status" in second.stderr
+    resumed = read_caffemodel(tmp_path / "snapshot_iter_5.caffemodel")
+    assert not np.array_equal(resumed["h_fc1"][0], trained["h_fc1"][0])
+
+
+def test_demo_writes_everything(data, tmp_path):
+    process = run("tools/demo.py", "--minutes", 0.1, "--data", data, "--out", tmp_path / "demo")
+    assert "held-out photos" in process.stdout.splitlines()[-1]
+    metrics = json.loads((tmp_path / "demo" / "metrics.json").read_text())
+    assert metrics["images"] == 3
+    for name in ("model", "grey"):
+        assert 0 < metrics[name]["rmse"] < 3
+        assert 5 < metrics[name]["psnr"] < 60
+    page = (tmp_path / "demo" / "index.html").read_text()
+    for picture in ("gallery.png", "loss.png"):
+        assert picture in page
+        assert (tmp_path / "demo" / picture).read_bytes().startswith(b"\x89PNG")
+    # The model that was written colorizes.
+    photo = next((data / "photos" / "test").rglob("*.png"))
+    subprocess.run(
+        ["autocolor", photo, "-o", tmp_path / "out.png", "--model", tmp_path / "demo" / "model"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    with Image.open(photo) as original, Image.open(tmp_path / "out.png") as colorized:
+        assert colorized.size == original.size
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("tools/convert_vgg16.py", ("--source", "nowhere.onnx", "--out", "x.caffemodel")),
+        ("tools/rebalance.py", ("--weights", "nowhere", "--lmdb", "nowhere", "--out", "x")),
+        ("tools/demo.py", ("--data", "nowhere", "--out", "demo_out")),
+    ],
+)
+def test_errors_are_one_line(tool, arguments, tmp_path):
+    process = run(tool, *arguments, cwd=tmp_path, status=1)
+    line = process.stderr.strip().splitlines()[-1]
+    assert line.startswith(f"{Path(tool).stem}: error:")
+    assert "nowhere" in line

@@ -1,0 +1,75 @@
+"""The remaining command-line tools and the shell scripts."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ["tools/setup.sh", "tools/demo.sh", "tools/test.sh"]
+TOOLS = [
+    "data_prep/build_lmdb.py",
+    "data_prep/fetch_photos.py",
+    "tools/convert_vgg16.py",
+    "tools/demo.py",
+    "tools/evaluate.py",
+    "tools/generate_prototxt.py",
+    "tools/rebalance.py",
+]
+
+
+def run(*command, **options):
+    return subprocess.run(
+        [str(word) for word in command], cwd=ROOT, capture_output=True, text=True, check=False, **options
+    )
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_scripts_explain_themselves_and_refuse_unknown_arguments(script):
+    explained = run("bash", script, "--help")
+    assert explained.returncode == 0
+    assert f"usage: {script}" in explained.stdout
+    refused = run("bash", script, "--nonsense")
+    assert refused.returncode == 2
+    assert "unknown argument '--nonsense'" in refused.stderr
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_tools_explain_themselves(tool):
+    explained = run(sys.executable, tool, "--help")
+    assert explained.returncode == 0
+    assert "usage:" in explained.stdout
+
+
+def test_every_tool_is_tested():
+    found = [*ROOT.glob("tools/*.py"), *ROOT.glob("data_prep/*.py")]
+    assert sorted(str(path.relative_to(ROOT)) for path in found) == TOOLS
+
+
+def test_generate_prototxt_checks(tmp_path):
+    assert run(sys.executable, "tools/generate_prototxt.py", "--check").returncode == 0
+    stale = run(sys.executable, "tools/generate_prototxt.py", "--check", "--out", tmp_path)
+    assert stale.returncode == 1
+    assert "train.prototxt differs" in stale.stderr
+    refused = run(sys.executable, "tools/generate_prototxt.py", "--batch", "0")
+    assert refused.returncode == 2
+
+
+def test_fetch_photos_of_one_package(tmp_path):
+    """From the registry, or from the cache where an earlier run left the package."""
+    command = (sys.executable, "data_prep/fetch_photos.py", "--out", tmp_path,
+               "--package", "palapeli-data")  # fmt: skip
+    fetched = run(*command)
+    assert fetched.returncode == 0, fetched.stderr
+    assert "5 photos in" in fetched.stdout
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 5
+    assert "5 are there already" in run(*command).stdout
+
+
+@pytest.mark.parametrize("source", ["nowhere", "."])
+def test_a_wrong_caffe_source_is_refused(source, tmp_path):
+    environment = {"PATH": "/usr/bin:/bin", "CAFFE_SOURCE": source, "AUTOCOLOR_CACHE": str(tmp_path)}
+    refused = run("bash", "tools/fetch_caffe.sh", env=environment)
+    assert refused.returncode == 1
+    assert f"CAFFE_SOURCE={source}: expected a" in refused.stderr
