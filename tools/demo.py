@@ -38,8 +38,8 @@ _STRENGTHS = tuple(step / 20 for step in range(1, 31))
 # Chosen on the validation photos: with so few photos the head overfits in minutes without dropout on
 # the hypercolumn itself and a strong decay.
 _HYPERCOLUMN_DROPOUT = 0.5
-_WEIGHT_DECAY = 2e-2
-_LEARNING_RATE = 1e-2
+_WEIGHT_DECAY = 5e-2
+_LEARNING_RATE = 2e-2
 
 
 @dataclass(frozen=True)

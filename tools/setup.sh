@@ -105,7 +105,7 @@ say "building Caffe with autocolor's layers (log: build/build.log)"
 # Progress is one line that rewrites itself on a terminal, and a few lines in a log file.
 NINJA_STATUS='[%f/%t] ' ninja -C "$build" 2>&1 | tee "$build/build.log" \
   | if [ -t 1 ]; then cut -c1-100 | while read -r line; do printf '\r\033[K%s' "$line"; done; echo
-    else awk '/^\[[0-9]+\/[0-9]+\]/ && NR % 10 == 0 { print "  " $1; fflush() }'; fi \
+    else awk '/^\[[0-9]+\/[0-9]+\]/ && NR % 5 == 0 { print "  " $1; fflush() }'; fi \
   || { grep -m 5 -E 'error|FAILED' "$build/build.log" >&2; fail "the build failed; the log is build/build.log"; }
 
 mkdir -p "$build/data" "$build/snapshots"

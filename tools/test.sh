@@ -25,7 +25,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash tools/setup.sh ${all:+--caffe-tests}
 # shellcheck source=/dev/null
 source build/env.sh
-export GLOG_minloglevel=2
+export GLOG_minloglevel=2 GLOG_logtostderr=1 # no log files in /tmp
 
 echo "== unit tests of the layers"
 build/bin/autocolor_tests --gtest_filter='-*GPU*'
