@@ -147,7 +147,9 @@ def test_caffe_train_and_resume(data, tmp_path):
 
     run("tools/generate_prototxt.py", "--out", tmp_path, *options, "--iterations", 5)
     second = train(f"-snapshot={tmp_path}/snapshot_iter_3.solverstate")
-    assert "Restoring previous solver status" in second.stderr
+    assert "SGDSolver: restoring history" in second.stderr
+    assert "Iteration 0 (" in first.stderr
+    assert "Iteration 0 (" not in second.stderr
     resumed = read_caffemodel(tmp_path / "snapshot_iter_5.caffemodel")
     assert not np.array_equal(resumed["h_fc1"][0], trained["h_fc1"][0])
 
