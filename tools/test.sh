@@ -13,7 +13,7 @@ while [ $# -gt 0 ]; do
 usage: tools/test.sh [--all] [-- PYTEST ARGUMENTS]
 
 Sets up (tools/setup.sh), then runs the layers' unit tests, a ThreadSanitizer and an
-AddressSanitizer run of the kernels, and the Python tests. --all adds Caffe's own 1,058 unit tests.
+AddressSanitizer run of the kernels, and the Python tests. --all adds Caffe's own 1,138 unit tests.
 USAGE
       exit 0 ;;
     *) echo "test.sh: error: unknown argument '$1' (see --help)" >&2; exit 2 ;;
