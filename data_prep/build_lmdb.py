@@ -29,13 +29,23 @@ def list_photos(source: Path) -> list[Path]:
     return [source.parent / line.strip() for line in lines if line.strip()]
 
 
+def group_photos(photos: Sequence[Path], folder: Path, photo_list: Path | None) -> list[str]:
+    """Group of each photo: that of the list, or the photo itself where it is not listed."""
+    listed = {}
+    if photo_list is not None:
+        for entry in read_list(photo_list):
+            path = folder / entry.path.relative_to(entry.split)
+            listed[path] = f"{entry.package}/{entry.group}"
+    return [listed.get(photo, str(photo)) for photo in photos]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog="""\
 examples:
-  python data_prep/build_lmdb.py --photos build/data/photos/train --out build/data/train_lmdb
+  python data_prep/build_lmdb.py --photos my_photos --out train_lmdb
   python data_prep/build_lmdb.py --photos build/data/photos/train --out build/data/train_lmdb \\
       --list data_prep/photos.tsv --validation 0.15 --validation-out build/data/validation_lmdb
 
@@ -56,17 +66,14 @@ Run again to resume; a complete LMDB of the same photos and options is left alon
     parser.add_argument("--quality", type=int, default=defaults.quality, help="of JPEG")
     parser.add_argument("--seed", type=int, default=0, help="of the order and of the split")
     parser.add_argument("--list", type=Path,
-                        help="photo list of fetch_photos.py, for its groups")  # fmt: skip
+                        help="photo list of fetch_photos.py: photos of one group stay together")  # fmt: skip
     parser.add_argument("--validation", type=float, default=0.0, metavar="FRACTION",
-                        help="share of the photos for a validation LMDB; no group of the list is "
-                        "divided")  # fmt: skip
+                        help="share of the photos for a validation LMDB")  # fmt: skip
     parser.add_argument("--validation-out", type=Path, help="folder of the validation LMDB")
     parser.add_argument("--force", action="store_true", help="replace a different LMDB")
     arguments = parser.parse_args(argv)
     if bool(arguments.validation) != bool(arguments.validation_out):
         parser.error("--validation and --validation-out go together")
-    if arguments.validation and not arguments.list:
-        parser.error("--validation needs --list, for the groups")
     if not 1 <= arguments.minimum_side <= arguments.side:
         parser.error("expected 1 <= --minimum-side <= --side")
     options = LmdbOptions(
@@ -77,20 +84,14 @@ Run again to resume; a complete LMDB of the same photos and options is left alon
         photos = list_photos(arguments.photos)
         parts = {arguments.out: photos}
         if arguments.validation:
-            below = {entry.path.relative_to(entry.split): entry
-                     for entry in read_list(arguments.list)}  # fmt: skip
-            entries = [entry for path, entry in below.items() if arguments.photos / path in photos]
-            training, validation = split_validation(
-                entries, arguments.validation, arguments.seed
-            )
-            parts = {
-                out: [arguments.photos / entry.path.relative_to(entry.split) for entry in part]
-                for out, part in (
-                    (arguments.out, training),
-                    (arguments.validation_out, validation),
-                )
-            }
-    except (OSError, PhotoError, UnicodeDecodeError) as error:
+            groups = group_photos(photos, arguments.photos, arguments.list)
+            for out, indices in zip(
+                (arguments.out, arguments.validation_out),
+                split_validation(groups, arguments.validation, arguments.seed),
+                strict=True,
+            ):
+                parts[out] = [photos[index] for index in indices]
+    except (OSError, PhotoError, ValueError) as error:
         print(f"build_lmdb: error: {error}", file=sys.stderr)
         return 2
     for out, part in parts.items():

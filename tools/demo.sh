@@ -27,7 +27,8 @@ data=build/data
 export GLOG_minloglevel=2 # Caffe's own log goes to build/demo/training/caffe.log
 
 echo "== photos"
-python data_prep/fetch_photos.py --out $data/photos
+python data_prep/fetch_photos.py --out $data/photos \
+  || echo "demo.sh: warning: going on without the photos that are missing" >&2
 python data_prep/build_lmdb.py --photos $data/photos/train --list data_prep/photos.tsv \
   --validation 0.15 --out $data/train_lmdb --validation-out $data/validation_lmdb
 echo "== VGG-16-gray"

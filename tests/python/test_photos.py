@@ -36,13 +36,14 @@ def test_bad_lists_name_the_line(tmp_path, column, value):
 
 def test_validation_never_divides_a_group():
     entries = [e for e in read_list(ROOT / "data_prep" / "photos.tsv") if e.split == "train"]
-    training, validation = split_validation(entries, 0.15, seed=0)
-    assert len(training) + len(validation) == 355
+    groups = [(entry.package, entry.group) for entry in entries]
+    training, validation = split_validation(groups, 0.15, seed=0)
+    assert sorted(training + validation) == list(range(355))
     assert 0.1 * 355 < len(validation) <= 0.15 * 355 + 1
-    assert not {(e.package, e.group) for e in training} & {(e.package, e.group) for e in validation}
-    assert split_validation(entries, 0.15, seed=0)[1] == validation
+    assert not {groups[i] for i in training} & {groups[i] for i in validation}
+    assert split_validation(groups, 0.15, seed=0)[1] == validation
     with pytest.raises(ValueError, match="fraction"):
-        split_validation(entries, 1.5, seed=0)
+        split_validation(groups, 1.5, seed=0)
 
 
 def test_fetch_verifies_resumes_and_reports(tmp_path):

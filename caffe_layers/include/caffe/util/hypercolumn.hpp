@@ -25,28 +25,43 @@ struct HypercolumnLevel {
   }
 };
 
-/**
- * @brief One element of the forward pass of one level; index runs over rows x channels of it.
- *
- * `features` is (N, C, H, W), `locations` (N, P, 2), `hypercolumn` (N * P, total channels).
- */
+/// What the passes of one level share: `features` are (N, C, H, W), `locations` (N, P, 2) and the
+/// hypercolumns (N * P, total channels).
 template <typename Dtype>
-struct GatherHypercolumn {
+struct HypercolumnIndexing {
+  /// One channel of one location: its cells, the start of its map and its place in the hypercolumns.
+  struct Element {
+    BilinearCell<Dtype> cell;
+    long map;
+    long column;
+  };
+
   HypercolumnLevel level;
   int locations_per_image;
   int total_channels;
   const Dtype* locations;
+
+  /// `index` runs over rows x channels of the level.
+  AUTOCOLOR_HOST_DEVICE Element operator[](long index) const {
+    const long row = index / level.channels;
+    const long channel = index % level.channels;
+    return {level.CellAt<Dtype>(locations[2 * row], locations[2 * row + 1]),
+            ((row / locations_per_image) * level.channels + channel) * level.plane(),
+            row * total_channels + level.first_channel + channel};
+  }
+};
+
+/// One element of the forward pass of one level.
+template <typename Dtype>
+struct GatherHypercolumn {
+  HypercolumnIndexing<Dtype> indexing;
   const Dtype* features;
   Dtype* hypercolumn;
 
   AUTOCOLOR_HOST_DEVICE void operator()(long index) const {
-    const long row = index / level.channels;
-    const int channel = static_cast<int>(index % level.channels);
-    const BilinearCell<Dtype> cell =
-        level.CellAt<Dtype>(locations[2 * row], locations[2 * row + 1]);
-    const long map = (row / locations_per_image) * level.channels + channel;
-    hypercolumn[row * total_channels + level.first_channel + channel] =
-        static_cast<Dtype>(level.multiplier) * Gather(cell, features + map * level.plane());
+    const auto element = indexing[index];
+    hypercolumn[element.column] = static_cast<Dtype>(indexing.level.multiplier) *
+                                  Gather(element.cell, features + element.map);
   }
 };
 
@@ -54,23 +69,16 @@ struct GatherHypercolumn {
 /// atomic, since locations may share cells.
 template <typename Dtype, typename AtomicAdd>
 struct ScatterHypercolumn {
-  HypercolumnLevel level;
-  int locations_per_image;
-  int total_channels;
-  const Dtype* locations;
+  HypercolumnIndexing<Dtype> indexing;
   const Dtype* hypercolumn_diff;
   Dtype* features_diff;
   AtomicAdd add;
 
   AUTOCOLOR_HOST_DEVICE void operator()(long index) const {
-    const long row = index / level.channels;
-    const int channel = static_cast<int>(index % level.channels);
-    const BilinearCell<Dtype> cell =
-        level.CellAt<Dtype>(locations[2 * row], locations[2 * row + 1]);
-    const long map = (row / locations_per_image) * level.channels + channel;
-    const Dtype value = static_cast<Dtype>(level.multiplier) *
-                        hypercolumn_diff[row * total_channels + level.first_channel + channel];
-    Scatter(cell, value, features_diff + map * level.plane(), add);
+    const auto element = indexing[index];
+    const Dtype value =
+        static_cast<Dtype>(indexing.level.multiplier) * hypercolumn_diff[element.column];
+    Scatter(element.cell, value, features_diff + element.map, add);
   }
 };
 
