@@ -15,6 +15,7 @@ from autocolor.images import find_photos
 from autocolor.lmdb_io import LmdbOptions, is_complete, write_lmdb
 from autocolor.photos import PhotoError, read_list, split_validation
 
+
 def list_photos(source: Path) -> list[Path]:
     """Photos below a folder, or the lines of a text file, in a fixed order.
 
@@ -119,7 +120,8 @@ Run again to resume; a complete LMDB of the same photos and options is left alon
         print(f"{out}: {len(part) - len(skipped)} photos, {len(skipped)} skipped"
               + (f" (see {report})" if skipped else ""))  # fmt: skip
         if len(skipped) == len(part):
-            print(f"build_lmdb: error: {out}: not one photo could be used", file=sys.stderr)
+            print(f"build_lmdb: error: {out}: none of its {len(part)} photos could be used; "
+                  f"{report} says why", file=sys.stderr)  # fmt: skip
             return 1
     return 0
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import lmdb
 import numpy as np
 import numpy.typing as npt
+from caffe.proto import caffe_pb2
 from tqdm import tqdm
 
 from autocolor.color import lightness
@@ -21,10 +22,23 @@ from autocolor.rebalance import rebalance, second_moments
 from autocolor.surgery import WeightsError, read_caffemodel, write_caffemodel
 
 
-def read_lightness(path: Path, start: int, count: int) -> Iterator[npt.NDArray[np.float32]]:
-    """Lightness (H, W) in [0, 1] of some images of an LMDB."""
-    datums = itertools.islice(read_datums(path), start, start + count)
-    for _, datum in tqdm(datums, total=count, unit="image"):
+def read_images(path: Path, count: int) -> list[caffe_pb2.Datum]:
+    """Return the first images of an LMDB, at most `count`.
+
+    Raises
+    ------
+    WeightsError
+        If there are fewer than two: one to estimate on and one to check on.
+    """
+    datums = [datum for _, datum in itertools.islice(read_datums(path), count)]
+    if len(datums) < 2:
+        raise WeightsError(f"{path}: expected at least 2 images, got {len(datums)}")
+    return datums
+
+
+def decode_lightness(datums: Sequence[caffe_pb2.Datum]) -> Iterator[npt.NDArray[np.float32]]:
+    """Lightness (H, W) in [0, 1] of each image."""
+    for datum in tqdm(datums, unit="image"):
         yield lightness(decode_datum(datum).astype(np.float32) / 255)
 
 
@@ -55,7 +69,8 @@ example:
   python tools/rebalance.py --weights build/data/vgg16_gray.caffemodel \\
       --lmdb build/data/train_lmdb --out build/data/vgg16_gray_balanced.caffemodel
 
-The moments are estimated on the first images of the LMDB and checked on as many that follow.""",
+The moments are estimated on the first images of the LMDB and checked on as many that follow; of a
+small LMDB, each gets half.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--weights", type=Path, required=True, help="caffemodel to re-balance")
@@ -71,13 +86,11 @@ The moments are estimated on the first images of the LMDB and checked on as many
     net = vgg16_gray_features()
     try:
         weights = read_caffemodel(arguments.weights)
-        before = second_moments(
-            net, weights, read_lightness(arguments.lmdb, 0, arguments.images)
-        )
+        datums = read_images(arguments.lmdb, 2 * arguments.images)
+        half = len(datums) // 2
+        before = second_moments(net, weights, decode_lightness(datums[:half]))
         balanced = rebalance(net, weights, before)
-        after = second_moments(
-            net, balanced, read_lightness(arguments.lmdb, arguments.images, arguments.images)
-        )
+        after = second_moments(net, balanced, decode_lightness(datums[half:]))
         write_caffemodel(arguments.out, balanced, "VGG16-gray balanced")
     except (OSError, lmdb.Error, WeightsError) as error:
         print(f"rebalance: error: {error}", file=sys.stderr)
