@@ -13,10 +13,17 @@ import argparse
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-_LAYER_PARAMETER_START = re.compile(r"^message LayerParameter \{\n", re.MULTILINE)
+_LAYER_PARAMETER_START = re.compile(r"\bmessage\s+LayerParameter\s*\{[^\S\n]*\n")
+_COMMENT_OR_STRING = re.compile(
+    r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""", re.DOTALL
+)
+_FIELD = re.compile(r"(\w+) ?= ?(0[xX][0-9a-fA-F]+|[1-9][0-9]*)$")
+_RANGE = re.compile(r"(\d+)(?: to (\d+|max))?")
+_TYPE = re.compile(r"(?:message|enum) (\w+)$")
+_MAXIMUM_ID = 2**29 - 1
 
 # One distribution of Caffe reads every -weights file as a binary protobuf, so that HDF5 weights
 # load nothing. The dispatch is put back where it is missing.
@@ -49,6 +56,78 @@ class CaffeSourceError(RuntimeError):
     """Caffe's source is not the one this project knows how to extend."""
 
 
+def _blank(match: re.Match[str]) -> str:
+    """Blank a comment, or in a string what looks like syntax; lengths and lines stay."""
+    syntax = r"[^\n]" if match[0].startswith("/") else r"[{}\[\];=]"
+    return re.sub(syntax, " ", match[0])
+
+
+def _without_comments(proto: str) -> str:
+    """Blank comments and options in brackets; every other character keeps its place."""
+    text = _COMMENT_OR_STRING.sub(_blank, proto)
+    return re.sub(r"\[[^\]]*\]", lambda match: re.sub(r"[^\n]", " ", match[0]), text)
+
+
+def _statements(proto: str) -> Iterator[tuple[list[str], str]]:
+    """Yield each statement after the headings of the blocks that it stands in."""
+    scope: list[str] = []
+    for words, end in re.findall(r"([^{};]*)([{};])", _without_comments(proto)):
+        statement = " ".join(words.split())
+        if statement:
+            yield scope.copy(), statement
+        if end == "{":
+            scope.append(statement)
+        elif end == "}" and scope:
+            scope.pop()
+
+
+def _types(proto: str, scope: list[str]) -> dict[str, str]:
+    """Return the statement that defines each type of one scope."""
+    found = ((_TYPE.match(words), words) for where, words in _statements(proto) if where == scope)
+    return {match[1]: words for match, words in found if match}
+
+
+def layer_parameter_fields(
+    proto: str,
+) -> tuple[dict[str, str], list[tuple[int, int, str]], dict[str, int]]:
+    """Read what ``LayerParameter`` defines.
+
+    Parameters
+    ----------
+    proto : str
+        Text of a ``caffe.proto``.
+
+    Returns
+    -------
+    names : dict
+        Name -> the statement that takes it: a field's, or one that reserves it.
+    ranges : list of tuple
+        (first id, last id, the statement that takes them), of fields, ``reserved`` and
+        ``extensions``.
+    fields : dict
+        Field name -> id.
+    """
+    names: dict[str, str] = {}
+    ranges: list[tuple[int, int, str]] = []
+    fields: dict[str, int] = {}
+    for scope, statement in _statements(proto):
+        # The fields of a oneof are the message's own; those of nested messages are not.
+        if scope[:1] != ["message LayerParameter"] or any(
+            not heading.startswith("oneof ") for heading in scope[1:]
+        ):
+            continue
+        if statement.startswith(("reserved ", "extensions ")):
+            names |= dict.fromkeys(re.findall(r"[\"'](\w+)[\"']", statement), statement)
+            for first, last in _RANGE.findall(statement):
+                end = _MAXIMUM_ID if last == "max" else int(last or first)
+                ranges.append((int(first), end, statement))
+        elif field := _FIELD.search(statement):
+            fields[field[1]] = number = int(field[2], 0)
+            names[field[1]] = statement
+            ranges.append((number, number, statement))
+    return names, ranges, fields
+
+
 def insert_layer_parameters(proto: str, fields: str, messages: str) -> str:
     """Insert our fields into ``LayerParameter`` and append our messages.
 
@@ -64,27 +143,37 @@ def insert_layer_parameters(proto: str, fields: str, messages: str) -> str:
     Returns
     -------
     str
-        The extended text.
+        The extended text; what is inserted has the line endings of `proto`.
 
     Raises
     ------
     CaffeSourceError
         If ``LayerParameter`` is not found, or one of our names or ids is taken.
     """
-    start = _LAYER_PARAMETER_START.search(proto)
+    start = _LAYER_PARAMETER_START.search(_without_comments(proto))
     if start is None:
-        raise CaffeSourceError("caffe.proto: expected 'message LayerParameter {', found none")
-    for name in re.findall(r"^message (\w+)", messages, re.MULTILINE):
-        if re.search(rf"\bmessage {name}\b", proto):
-            raise CaffeSourceError(f"caffe.proto: message {name} is defined already")
-    end = proto.index("\n}", start.end())
-    taken = dict(re.findall(r"(\w+) = (\d+)", proto[start.end() : end]))
-    for name, number in re.findall(r"(\w+) = (\d+)", fields):
-        if name in taken or number in taken.values():
+        raise CaffeSourceError(
+            "caffe.proto: expected 'message LayerParameter {' at the end of a line, found none"
+        )
+    heading = ["message LayerParameter"]
+    types = _types(proto, []) | _types(proto, heading)
+    for name in _types(messages, []):
+        if name in types:
+            raise CaffeSourceError(f"caffe.proto: {types[name]} is defined already")
+    names, ranges, _ = layer_parameter_fields(proto)
+    for name, number in layer_parameter_fields(f"{heading[0]} {{\n{fields}}}")[2].items():
+        if name in names:
             raise CaffeSourceError(
-                f"caffe.proto: LayerParameter already uses the name {name} or the id {number}"
+                f"caffe.proto: LayerParameter's name {name} is taken by '{names[name]}'"
             )
-    return proto[: start.end()] + fields + proto[start.end() :] + "\n" + messages
+        for first, last, statement in ranges:
+            if first <= number <= last:
+                raise CaffeSourceError(
+                    f"caffe.proto: LayerParameter's id {number} of {name} is taken by '{statement}'"
+                )
+    newline = "\r\n" if proto[: start.end()].endswith("\r\n") else "\n"
+    fields, messages = (text.replace("\n", newline) for text in (fields, messages))
+    return proto[: start.end()] + fields + proto[start.end() :] + newline + messages
 
 
 def restore_hdf5_weights(net_source: str) -> str:

@@ -1,5 +1,7 @@
 """Preparing Caffe's source."""
 
+import re
+
 import pytest
 
 from autocolor.caffe_source import (
@@ -16,25 +18,79 @@ PROTO = """message LayerParameter {
 message ClipParameter {
 }
 """
+FIELDS = "  optional Mine mine = 7100;\n"
+MESSAGES = "message Mine {\n}\n"
 
 
 def test_fields_and_messages_are_inserted():
-    extended = insert_layer_parameters(PROTO, "  optional Mine mine = 7100;\n", "message Mine {\n}\n")
-    assert extended.startswith("message LayerParameter {\n  optional Mine mine = 7100;\n  optional")
-    assert extended.endswith("message Mine {\n}\n")
+    extended = insert_layer_parameters(PROTO, FIELDS, MESSAGES)
+    assert extended.startswith(f"message LayerParameter {{\n{FIELDS}  optional")
+    assert extended.endswith(f"}}\n\n{MESSAGES}")
 
 
 @pytest.mark.parametrize(
     ("fields", "messages", "words"),
     [
         ("  optional X clip_param = 9000;\n", "", "name clip_param"),
-        ("  optional X x = 148;\n", "", "id 148"),
+        ("  optional X x = 148;\n", "", "id 148 of x is taken by 'optional Clip"),
         ("", "message ClipParameter {\n}\n", "message ClipParameter is defined already"),
     ],
 )
 def test_taken_names_and_ids_are_refused(fields, messages, words):
     with pytest.raises(CaffeSourceError, match=words):
         insert_layer_parameters(PROTO, fields, messages)
+
+
+@pytest.mark.parametrize(
+    ("definition", "words"),
+    [
+        ("optional X\n    x // = 1;\n    =\n    7100;", "id 7100 of mine is taken by 'optional X"),
+        ("optional int32 x=7100[default=5];", "id 7100"),
+        ("optional int32 x = 0x1bbc;", "id 7100"),
+        ('optional string x = 1 [default = "}"]; optional int32 y = 7100;', "id 7100"),
+        ("oneof either { int32 x = 7100; }", "id 7100"),
+        ("optional group Inner = 7100 { optional int32 x = 1; }", "id 7100"),
+        ("map<string, int32> counts = 7100;", "id 7100"),
+        ("reserved 2, 7000 to 7100;", "id 7100 of mine is taken by 'reserved 2, 7000 to 7100'"),
+        ('reserved "other", "mine";', "name mine is taken by 'reserved"),
+        ("extensions 7000 to max;", "id 7100 of mine is taken by 'extensions"),
+        ("message Mine { }", "message Mine is defined already"),
+    ],
+)
+def test_every_way_to_take_an_id_is_seen(definition, words):
+    proto = PROTO.replace("  optional Clip", f"  {definition}\n  optional Clip")
+    with pytest.raises(CaffeSourceError, match=re.escape(words)):
+        insert_layer_parameters(proto, FIELDS, MESSAGES)
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "// optional X mine = 7100;",
+        "/* optional X mine = 7100;\n } message Mine { */",
+        'optional string x = 1 [default = "mine = 7100; //"];',
+        "optional int32 x = 1 [default = 7100];",
+        "message Inner { optional int32 mine = 7100; }",
+        "enum Inner { mine_first = 7100; }",
+        "reserved 7101 to 7200, 71;",
+        "extensions 100 to 7099;",
+    ],
+)
+def test_what_only_looks_like_the_id_is_no_conflict(definition):
+    proto = PROTO.replace("  optional Clip", f"  {definition}\n  optional Clip")
+    extended = insert_layer_parameters(proto, FIELDS, MESSAGES)
+    assert extended.startswith("message LayerParameter {\n" + FIELDS)
+
+
+def test_other_messages_may_use_the_ids():
+    proto = PROTO + "message Other {\n  optional int32 mine = 7100;\n  reserved 7101;\n}\n"
+    assert FIELDS in insert_layer_parameters(proto, FIELDS, MESSAGES)
+
+
+def test_a_heading_with_comments_is_found():
+    proto = PROTO.replace("Parameter {\n  opt", "Parameter{ // layers\r\n  opt")
+    extended = insert_layer_parameters("// message LayerParameter {\n" + proto, FIELDS, MESSAGES)
+    assert f"message LayerParameter{{ // layers\r\n{FIELDS[:-1]}\r\n  opt" in extended
 
 
 def test_a_foreign_file_is_refused(tmp_path, capsys):
