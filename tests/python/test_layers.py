@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 from scipy.special import log_softmax, rel_entr, softmax
-from skimage.color import rgb2lab
+from skimage.color import lab2rgb, rgb2lab
 
-from autocolor.color import rgb_to_alpha_beta
+from autocolor.color import hue_chroma_to_rgb
 from autocolor.histogram import quantile_edges
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,48 +76,115 @@ def test_sparse_hypercolumn_equals_scipy(tmp_path, height, width, scale):
         np.testing.assert_allclose(columns[n], expected, atol=1e-6)
 
 
-def test_gather_equals_scipy_in_double(tmp_path):
-    library_path = tmp_path / "gather.so"
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory):
+    """The kernels in double, which pycaffe does not reach."""
+    path = tmp_path_factory.mktemp("kernels") / "kernels.so"
     subprocess.run(
         ["g++", "-std=c++17", "-O2", "-shared", "-fPIC", f"-I{ROOT / 'caffe_layers/include'}",
-         ROOT / "tests/cpp/gather_double.cpp", "-o", library_path],
+         ROOT / "tests/cpp/kernels_double.cpp", "-o", path],
         check=True,
     )  # fmt: skip
-    gather = ctypes.CDLL(str(library_path)).gather_double
+    return ctypes.CDLL(str(path))
+
+
+def pointers(*arrays):
+    return (a.ctypes.data_as(ctypes.POINTER(ctypes.c_double)) for a in arrays)
+
+
+def test_gather_equals_scipy_in_double(kernels):
     rng = np.random.default_rng(1)
     features = rng.standard_normal((4, 11, 17))
     locations = rng.uniform(-20, 90, (300, 2))
     out = np.empty((300, 4))
-    pointer = ctypes.POINTER(ctypes.c_double)
-    gather(4, 11, 17, ctypes.c_double(4), ctypes.c_double(1.5), 300,
-           *(a.ctypes.data_as(pointer) for a in (locations, features, out)))  # fmt: skip
+    kernels.gather_double(4, 11, 17, ctypes.c_double(4), ctypes.c_double(1.5), 300,
+                          *pointers(locations, features, out))  # fmt: skip
     np.testing.assert_allclose(out, expected_columns(features, locations, 4, 1.5), atol=1e-12)
 
 
-def test_color_spaces_against_skimage_and_colorsys(tmp_path):
-    levels = np.linspace(0, 1, 9)
-    rgb = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(27, 27, 3)
-    bgr = rgb[..., ::-1].transpose(2, 0, 1)[None]
-    for space, expected in [
-        (0, None),
-        (1, rgb2lab(rgb)[..., 1:]),
-        (2, rgb_to_alpha_beta(rgb)),
-    ]:
-        net = run_net(
-            tmp_path,
-            f"""layer {{ name: "split" type: "ColorSpace" bottom: "image" top: "lightness"
-                top: "colour" color_space_param {{ color_space: {["HUE_CHROMA", "LAB", "ALPHA_BETA"][space]} }} }}""",
-            {"image": bgr},
-        )
-        colour = net.blobs["colour"].data[0].transpose(1, 2, 0)
-        np.testing.assert_allclose(net.blobs["lightness"].data[0, 0], rgb.mean(axis=-1), atol=1e-6)
-        if expected is None:
-            hue = [colorsys.rgb_to_hsv(*pixel)[0] for pixel in rgb.reshape(-1, 3)]
-            expected = np.stack([np.reshape(hue, (27, 27)), np.ptp(rgb, axis=-1)], axis=-1)
-            # Hue 0 and 1 are the same.
-            colour[..., 0] = expected[..., 0] + (colour[..., 0] - expected[..., 0] + 0.5) % 1 - 0.5
-        # a and b reach 100, so 1e-6 of them is float's resolution times the cube roots' gain.
-        np.testing.assert_allclose(colour, expected, atol=2e-4 if space == 1 else 1e-5, rtol=1e-5)
+def expected_color(space, rgb):
+    """Two colour channels (M, 2) of rgb (M, 3) by colorsys, scikit-image and Eq. 9."""
+    if space == "HUE_CHROMA":
+        hue = [colorsys.rgb_to_hsv(*pixel)[0] for pixel in rgb]
+        return np.stack([hue, np.ptp(rgb, axis=-1)], axis=-1)
+    if space == "LAB":
+        return rgb2lab(rgb)[..., 1:]
+    red, green, blue = rgb.T
+    lightness = rgb.mean(axis=-1) + 0.0001
+    return np.stack([(blue - (red + green) / 2) / lightness, (red - green) / lightness], axis=-1)
+
+
+def unwrapped(space, color, expected):
+    """`color` with hue, of which 0 and 1 are the same, moved by a turn to be next to `expected`."""
+    if space == "HUE_CHROMA":
+        color = color.copy()
+        color[:, 0] -= np.round(color[:, 0] - expected[:, 0])
+    return color
+
+
+SPACES = ["HUE_CHROMA", "LAB", "ALPHA_BETA"]
+
+
+def dense_grid(steps):
+    """All colours (steps^3, 3) whose channels are multiples of 1 / (steps - 1)."""
+    levels = np.linspace(0, 1, steps)
+    return np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, 3)
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_colors_of_a_dense_grid_in_double(kernels, space):
+    rgb = dense_grid(52)  # 140,608 colours, every fifth value of 8 bits
+    bgr = np.ascontiguousarray(rgb.T[::-1])
+    lightness, color = np.empty(len(rgb)), np.empty((2, len(rgb)))
+    kernels.split_color_double(SPACES.index(space), len(rgb), *pointers(bgr, lightness, color))
+    expected = expected_color(space, rgb)
+    np.testing.assert_allclose(lightness, rgb.mean(axis=-1), atol=1e-15)
+    np.testing.assert_allclose(unwrapped(space, color.T, expected), expected, atol=1e-11)
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_colors_of_a_dense_grid_in_caffe(tmp_path, space):
+    rgb = dense_grid(52).astype(np.float32)
+    net = run_net(
+        tmp_path,
+        f"""layer {{ name: "split" type: "ColorSpace" bottom: "image" top: "lightness" top: "color"
+            color_space_param {{ color_space: {space} }} }}""",
+        {"image": rgb.T[::-1].reshape(1, 3, 52, -1)},
+    )
+    color = net.blobs["color"].data[0].reshape(2, -1).T.astype(float)
+    expected = expected_color(space, rgb.astype(float))
+    np.testing.assert_allclose(net.blobs["lightness"].data.ravel(), rgb.mean(axis=-1), atol=1e-6)
+    if space == "ALPHA_BETA":
+        # Near black alpha and beta are quotients of two small numbers: relative to their size.
+        np.testing.assert_allclose(color, expected, atol=1e-5, rtol=1e-5)
+    else:
+        np.testing.assert_allclose(unwrapped(space, color, expected), expected, atol=1e-5)
+    grey = np.ptp(rgb, axis=-1) == 0
+    if space == "LAB":  # as in scikit-image: the rounded D65 white leaves up to 0.005
+        np.testing.assert_allclose(color[grey], 0, atol=0.005)
+        np.testing.assert_array_equal(color[rgb.sum(axis=-1) == 0], 0)
+    else:  # black, white and grey are exact
+        np.testing.assert_array_equal(color[grey], 0)
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_colors_turn_back_into_rgb(kernels, space):
+    rgb = dense_grid(18)
+    bgr = np.ascontiguousarray(rgb.T[::-1])
+    lightness, color = np.empty(len(rgb)), np.empty((2, len(rgb)))
+    kernels.split_color_double(SPACES.index(space), len(rgb), *pointers(bgr, lightness, color))
+    first, second = color
+    if space == "HUE_CHROMA":
+        # Of the bicone, section 3.1: the colour is that of the middle between its extremes.
+        back = hue_chroma_to_rgb(first, second, (rgb.max(axis=-1) + rgb.min(axis=-1)) / 2)
+    elif space == "LAB":
+        back = lab2rgb(np.stack([rgb2lab(rgb)[:, 0], first, second], axis=-1))
+    else:  # three linear equations: the sum, alpha and beta
+        blue = lightness + 2 / 3 * first * (lightness + 0.0001)
+        red = (3 * lightness - blue + second * (lightness + 0.0001)) / 2
+        back = np.stack([red, 3 * lightness - blue - red, blue], axis=-1)
+    # scikit-image's matrix from XYZ is the inverse of the other to some digits only.
+    np.testing.assert_allclose(back, rgb, atol=1e-5 if space == "LAB" else 1e-12)
 
 
 @pytest.mark.parametrize("region", [1, 2, 5])

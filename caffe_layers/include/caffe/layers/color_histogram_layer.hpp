@@ -5,7 +5,9 @@
 
 #include "caffe/blob.hpp"
 #include "caffe/layer.hpp"
+#include "caffe/layers/layer_checks.hpp"
 #include "caffe/proto/caffe.pb.h"
+#include "caffe/util/synced_array.hpp"
 
 namespace caffe {
 
@@ -22,7 +24,8 @@ namespace caffe {
  *
  * The window of side `region` starts (region - 1) / 2 pixels (rounded down) before the pixel and is
  * clipped at the borders; with region 1 the histogram is one-hot. Values outside the binned range
- * fall into the first or last bin. Data preparation: there is no backward pass.
+ * fall into the first or last bin. NaN marks a pixel without a colour and is not counted: a window of
+ * nothing else gives zeros, which the loss ignores. Data preparation: there is no backward pass.
  */
 template <typename Dtype>
 class ColorHistogramLayer : public Layer<Dtype> {
@@ -37,17 +40,23 @@ class ColorHistogramLayer : public Layer<Dtype> {
   virtual inline bool AllowForceBackward(const int) const { return false; }
 
  protected:
+  virtual void CheckBlobCounts(const vector<Blob<Dtype>*>& bottom,
+                               const vector<Blob<Dtype>*>& top) {
+    CheckNamedBlobCounts(*this, bottom, top);
+  }
   virtual void Forward_cpu(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
   virtual void Forward_gpu(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
   virtual void Backward_cpu(const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
                             const vector<Blob<Dtype>*>& bottom);
-
-  int BinOf(Dtype value) const;
+  virtual void Backward_gpu(const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
+                            const vector<Blob<Dtype>*>& bottom) {
+    Backward_cpu(top, propagate_down, bottom);  // refuses: there is nothing to compute
+  }
 
   int bins_;
   bool joint_;
   int region_;
-  std::vector<Dtype> edges_;  // the bins - 1 inner edges, ascending
+  SyncedArray<Dtype> edges_;  // the bins - 1 inner edges, ascending
 };
 
 }  // namespace caffe

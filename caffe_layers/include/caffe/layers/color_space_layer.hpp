@@ -5,6 +5,7 @@
 
 #include "caffe/blob.hpp"
 #include "caffe/layer.hpp"
+#include "caffe/layers/layer_checks.hpp"
 #include "caffe/proto/caffe.pb.h"
 
 namespace caffe {
@@ -33,10 +34,18 @@ class ColorSpaceLayer : public Layer<Dtype> {
   virtual inline bool AllowForceBackward(const int) const { return false; }
 
  protected:
+  virtual void CheckBlobCounts(const vector<Blob<Dtype>*>& bottom,
+                               const vector<Blob<Dtype>*>& top) {
+    CheckNamedBlobCounts(*this, bottom, top);
+  }
   virtual void Forward_cpu(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
   virtual void Forward_gpu(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
   virtual void Backward_cpu(const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
                             const vector<Blob<Dtype>*>& bottom);
+  virtual void Backward_gpu(const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
+                            const vector<Blob<Dtype>*>& bottom) {
+    Backward_cpu(top, propagate_down, bottom);  // refuses: there is nothing to compute
+  }
 };
 
 }  // namespace caffe

@@ -47,14 +47,15 @@ std::vector<HypercolumnLevel> MakeHypercolumnLevels(const std::vector<Blob<Dtype
                                   << " expected a blob that is not empty, got "
                                   << features.shape_string();
     CHECK_EQ(features.shape(0), bottom[first]->shape(0))
-        << "layer " << layer << ": feature bottom " << first + i
-        << " expected the batch size of the first feature bottom";
+        << "layer " << layer << ": feature bottom " << first + i << " expected the batch size "
+        << bottom[first]->shape(0) << " of the first feature bottom, got " << features.shape(0);
     HypercolumnLevel level;
     level.channels = features.shape(1);
     level.height = features.shape(2);
     level.width = features.shape(3);
     level.scale = LevelParameter(parameter.scale(), 1, i, count, "scale", layer);
-    CHECK_GT(level.scale, 0) << "layer " << layer << ": scale expected a positive number";
+    CHECK_GT(level.scale, 0) << "layer " << layer << ": scale expected a positive number, got "
+                             << level.scale;
     level.offset_height =
         LevelParameter(parameter.offset_height(), 0, i, count, "offset_height", layer);
     level.offset_width =

@@ -5,8 +5,10 @@
 
 #include "caffe/blob.hpp"
 #include "caffe/layer.hpp"
+#include "caffe/layers/layer_checks.hpp"
 #include "caffe/proto/caffe.pb.h"
 #include "caffe/util/hypercolumn.hpp"
+#include "caffe/util/synced_array.hpp"
 
 namespace caffe {
 
@@ -39,6 +41,10 @@ class HypercolumnInnerProductLayer : public Layer<Dtype> {
   virtual inline int ExactNumTopBlobs() const { return 1; }
 
  protected:
+  virtual void CheckBlobCounts(const vector<Blob<Dtype>*>& bottom,
+                               const vector<Blob<Dtype>*>& top) {
+    CheckNamedBlobCounts(*this, bottom, top);
+  }
   virtual void Forward_cpu(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
   virtual void Forward_gpu(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
   virtual void Backward_cpu(const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
@@ -46,13 +52,21 @@ class HypercolumnInnerProductLayer : public Layer<Dtype> {
   virtual void Backward_gpu(const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
                             const vector<Blob<Dtype>*>& bottom);
 
+  /// The taps of one level for the output grid, and what their adjoint needs.
+  struct Grid {
+    SyncedArray<BilinearTap> rows, columns;
+    SyncedArray<TapRange> row_ranges, column_ranges;
+  };
   /// Whether projecting the level before interpolating costs less than the other way round.
   bool ProjectsFirst(const HypercolumnLevel& level) const;
-  /// Interpolate `maps` maps of `level` onto the output grid; adds where `accumulate`.
-  void Upsample(const HypercolumnLevel& level, int maps, const Dtype* in, Dtype* out,
-                bool accumulate) const;
+  BilinearGrid GridOnCPU(size_t level) const;
+  /// Interpolate `maps` maps of a level onto the output grid; adds where `accumulate`.
+  void Upsample(size_t level, int maps, const Dtype* in, Dtype* out, bool accumulate) const;
   /// The adjoint of Upsample; overwrites `in`.
-  void UpsampleAdjoint(const HypercolumnLevel& level, int maps, const Dtype* out, Dtype* in) const;
+  void UpsampleAdjoint(size_t level, int maps, const Dtype* out, Dtype* in) const;
+#ifndef CPU_ONLY
+  BilinearGrid GridOnGPU(size_t level) const;
+#endif
 
   int num_output_;
   int channels_;
@@ -60,7 +74,9 @@ class HypercolumnInnerProductLayer : public Layer<Dtype> {
   int height_;
   int width_;
   std::vector<HypercolumnLevel> levels_;
+  std::vector<Grid> grids_;  // of each level
   Blob<Dtype> workspace_;  // a projected or a sampled level of one image
+  Blob<Dtype> ones_;       // one for each output, to sum them; GPU only
 };
 
 }  // namespace caffe

@@ -5,6 +5,7 @@
 
 #include "caffe/blob.hpp"
 #include "caffe/layer.hpp"
+#include "caffe/layers/layer_checks.hpp"
 #include "caffe/layers/loss_layer.hpp"
 #include "caffe/proto/caffe.pb.h"
 
@@ -21,7 +22,8 @@ namespace caffe {
  *   -# scalar: @f$ \frac{1}{Z} \sum_m w_m D_{KL}(t_m \| softmax(s_m)) @f$
  *
  * Z follows loss_param.normalization as in Caffe's losses: VALID (default) counts the rows that are
- * not ignored, FULL and BATCH_SIZE all rows, NONE is 1. Only the logits get a gradient.
+ * not ignored, FULL and BATCH_SIZE all rows, NONE is 1. Only the logits get a gradient. A target
+ * that is negative or NaN, and logits or weights that are not finite, end the run with a message.
  */
 template <typename Dtype>
 class SoftmaxKLDivergenceLossLayer : public LossLayer<Dtype> {
@@ -37,6 +39,10 @@ class SoftmaxKLDivergenceLossLayer : public LossLayer<Dtype> {
   virtual inline bool AllowForceBackward(const int bottom_index) const { return bottom_index == 0; }
 
  protected:
+  virtual void CheckBlobCounts(const vector<Blob<Dtype>*>& bottom,
+                               const vector<Blob<Dtype>*>& top) {
+    CheckNamedBlobCounts(*this, bottom, top);
+  }
   virtual void Forward_cpu(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
   virtual void Forward_gpu(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
   virtual void Backward_cpu(const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
@@ -44,11 +50,17 @@ class SoftmaxKLDivergenceLossLayer : public LossLayer<Dtype> {
   virtual void Backward_gpu(const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
                             const vector<Blob<Dtype>*>& bottom);
 
+  /// The loss, from the rows' losses on the host.
+  void Reduce(const vector<Blob<Dtype>*>& bottom, Blob<Dtype>* loss);
+  void ReportBadRow(const vector<Blob<Dtype>*>& bottom, int row) const;
+  void RefuseOtherGradients(const vector<bool>& propagate_down) const;
+
   LossParameter_NormalizationMode normalization_;
   bool cross_entropy_;
-  Dtype normalizer_;
-  Blob<Dtype> probabilities_;          // softmax of the logits
-  std::vector<Dtype> target_sums_;     // per row; 0 marks an ignored one
+  double normalizer_;
+  Blob<Dtype> probabilities_;  // softmax of the logits
+  Blob<Dtype> target_sums_;    // of each row; 0 marks an ignored one
+  Blob<Dtype> losses_;         // of each row, weighted
 };
 
 }  // namespace caffe

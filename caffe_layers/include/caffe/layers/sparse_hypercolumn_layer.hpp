@@ -5,8 +5,10 @@
 
 #include "caffe/blob.hpp"
 #include "caffe/layer.hpp"
+#include "caffe/layers/layer_checks.hpp"
 #include "caffe/proto/caffe.pb.h"
 #include "caffe/util/hypercolumn.hpp"
+#include "caffe/util/synced_array.hpp"
 
 namespace caffe {
 
@@ -21,8 +23,9 @@ namespace caffe {
  *   -# @f$ (N P \times \sum_l C_l) @f$ one hypercolumn a row, row n * P + p
  *
  * Level l is read at ((y - offset_height_l) / scale_l, (x - offset_width_l) / scale_l). The backward
- * pass adds each gradient to the four nearest cells. On the CPU every thread owns whole maps, so
- * that no cell is shared and the result is the same bits whatever the number of threads.
+ * pass adds each gradient to the four nearest cells, at the locations of the last forward pass. On
+ * the CPU, and on the GPU where `deterministic` is set, a thread owns whole maps, so that no cell is
+ * shared and the result is the same bits on every run; otherwise the GPU adds atomically.
  */
 template <typename Dtype>
 class SparseHypercolumnLayer : public Layer<Dtype> {
@@ -36,6 +39,10 @@ class SparseHypercolumnLayer : public Layer<Dtype> {
   virtual inline bool AllowForceBackward(const int bottom_index) const { return bottom_index > 0; }
 
  protected:
+  virtual void CheckBlobCounts(const vector<Blob<Dtype>*>& bottom,
+                               const vector<Blob<Dtype>*>& top) {
+    CheckNamedBlobCounts(*this, bottom, top);
+  }
   virtual void Forward_cpu(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
   virtual void Forward_gpu(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
   virtual void Backward_cpu(const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
@@ -43,21 +50,14 @@ class SparseHypercolumnLayer : public Layer<Dtype> {
   virtual void Backward_gpu(const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
                             const vector<Blob<Dtype>*>& bottom);
 
-  /// A run of channels of one level of one image: what one thread works on at a time.
-  struct Task {
-    int image;
-    int level;
-    int channel;
-    int channels;
-  };
-  void ComputeCells(const Dtype* locations);
+  HypercolumnIndexing<Dtype> Indexing(size_t level, const BilinearCell<Dtype>* cells) const;
+  void RefuseLocationGradient(const vector<bool>& propagate_down) const;
 
   int images_;
   int locations_;  // per image
   int channels_;   // of the hypercolumn
   std::vector<HypercolumnLevel> levels_;
-  std::vector<Task> tasks_;
-  std::vector<BilinearCell<Dtype> > cells_;  // (N, L, P), computed anew by each forward pass
+  SyncedArray<BilinearCell<Dtype> > cells_;  // (L, N * P), computed anew by each forward pass
 };
 
 }  // namespace caffe

@@ -1,6 +1,8 @@
 #ifndef CAFFE_UTIL_BILINEAR_HPP_
 #define CAFFE_UTIL_BILINEAR_HPP_
 
+#include <cstdint>
+
 #include "caffe/util/host_device.hpp"
 
 namespace caffe {
@@ -81,6 +83,74 @@ struct PlainAdd {
   template <typename Dtype>
   AUTOCOLOR_HOST_DEVICE void operator()(Dtype* cell, Dtype value) const {
     *cell += value;
+  }
+};
+
+/// Consecutive outputs of a grid that read one cell, along one axis; none if last < first.
+struct TapRange {
+  int first;
+  int last;
+};
+
+/// A grid of H' x W' outputs over maps of `height` x `width` cells: a tap for each output row and
+/// column and, for the adjoint, the outputs that read each row and column of cells.
+struct BilinearGrid {
+  int height;
+  int width;
+  int output_height;
+  int output_width;
+  const BilinearTap* rows;        // output_height
+  const BilinearTap* columns;     // output_width
+  const TapRange* row_ranges;     // height
+  const TapRange* column_ranges;  // width
+};
+
+/// One output value of the interpolation of (maps, H, W) to (maps, H', W'); `index` runs over the
+/// outputs.
+template <typename Dtype>
+struct UpsampleValue {
+  BilinearGrid grid;
+  const Dtype* in;
+  Dtype* out;
+  bool accumulate;
+
+  AUTOCOLOR_HOST_DEVICE void operator()(int64_t index) const {
+    const int64_t line = index / grid.output_width;
+    const BilinearTap& row = grid.rows[line % grid.output_height];
+    const BilinearTap& column = grid.columns[index % grid.output_width];
+    const Dtype* map = in + line / grid.output_height * grid.height * grid.width;
+    const Dtype value = Gather(MakeBilinearCell<Dtype>(row, column, grid.width), map);
+    out[index] = accumulate ? out[index] + value : value;
+  }
+};
+
+/// One value of the adjoint of the interpolation: a cell collects what it gave, so that no two
+/// indices write to one place. `index` runs over the cells of all maps.
+template <typename Dtype>
+struct UpsampleAdjointValue {
+  BilinearGrid grid;
+  const Dtype* out;
+  Dtype* in;
+
+  AUTOCOLOR_HOST_DEVICE static double Weight(const BilinearTap& tap, int cell) {
+    return (tap.low == cell ? 1 - tap.fraction : 0) + (tap.high == cell ? tap.fraction : 0);
+  }
+
+  AUTOCOLOR_HOST_DEVICE void operator()(int64_t index) const {
+    const int x = index % grid.width;
+    const int y = index / grid.width % grid.height;
+    const int64_t map = index / grid.width / grid.height;
+    const TapRange rows = grid.row_ranges[y], columns = grid.column_ranges[x];
+    Dtype sum = 0;
+    for (int j = rows.first; j <= rows.last; ++j) {
+      const Dtype* line = out + (map * grid.output_height + j) * grid.output_width;
+      Dtype blended = 0;
+      for (int i = columns.first; i <= columns.last; ++i) {
+        blended += static_cast<Dtype>(Weight(grid.columns[i], x)) * line[i];
+      }
+      sum += static_cast<Dtype>(Weight(grid.rows[j], y)) * blended;
+    }
+    in[index] = sum;
   }
 };
 

@@ -2,6 +2,7 @@
 #define CAFFE_UTIL_COLOR_CONVERSION_HPP_
 
 #include <cmath>
+#include <cstdint>
 
 #include "caffe/util/host_device.hpp"
 
@@ -46,25 +47,22 @@ struct HueChroma {
   }
 };
 
-/// a and b of CIELAB for sRGB with the D65 white (2 degrees).
+/// a and b of CIELAB for sRGB with the D65 white (2 degrees). Computed in double: a and b are
+/// differences of cube roots times 500 and 200, which would cost a float two of its digits.
 template <typename Dtype>
 struct LabColor {
-  AUTOCOLOR_HOST_DEVICE static Dtype Linear(Dtype value) {
-    return value > Dtype(0.04045) ? std::pow((value + Dtype(0.055)) / Dtype(1.055), Dtype(2.4))
-                                  : value / Dtype(12.92);
+  AUTOCOLOR_HOST_DEVICE static double Linear(double value) {
+    return value > 0.04045 ? std::pow((value + 0.055) / 1.055, 2.4) : value / 12.92;
   }
-  AUTOCOLOR_HOST_DEVICE static Dtype Compress(Dtype ratio) {
-    return ratio > Dtype(0.008856) ? std::cbrt(ratio)
-                                   : Dtype(7.787) * ratio + Dtype(16) / Dtype(116);
+  AUTOCOLOR_HOST_DEVICE static double Compress(double ratio) {
+    return ratio > 0.008856 ? std::cbrt(ratio) : 7.787 * ratio + 16. / 116;
   }
   AUTOCOLOR_HOST_DEVICE ColorPair<Dtype> operator()(Dtype red, Dtype green, Dtype blue) const {
-    const Dtype r = Linear(red), g = Linear(green), b = Linear(blue);
-    const Dtype x = Compress(
-        (Dtype(0.412453) * r + Dtype(0.357580) * g + Dtype(0.180423) * b) / Dtype(0.95047));
-    const Dtype y = Compress(Dtype(0.212671) * r + Dtype(0.715160) * g + Dtype(0.072169) * b);
-    const Dtype z = Compress(
-        (Dtype(0.019334) * r + Dtype(0.119193) * g + Dtype(0.950227) * b) / Dtype(1.08883));
-    return {500 * (x - y), 200 * (y - z)};
+    const double r = Linear(red), g = Linear(green), b = Linear(blue);
+    const double x = Compress((0.412453 * r + 0.357580 * g + 0.180423 * b) / 0.95047);
+    const double y = Compress(0.212671 * r + 0.715160 * g + 0.072169 * b);
+    const double z = Compress((0.019334 * r + 0.119193 * g + 0.950227 * b) / 1.08883);
+    return {static_cast<Dtype>(500 * (x - y)), static_cast<Dtype>(200 * (y - z))};
   }
 };
 
@@ -74,6 +72,26 @@ struct AlphaBeta {
   AUTOCOLOR_HOST_DEVICE ColorPair<Dtype> operator()(Dtype red, Dtype green, Dtype blue) const {
     const Dtype denominator = Lightness(red, green, blue) + Dtype(0.0001);
     return {(blue - (red + green) / 2) / denominator, (red - green) / denominator};
+  }
+};
+
+/// One pixel of a BGR image (N, 3, H, W) to lightness (N, 1, H, W) and colour (N, 2, H, W); `index`
+/// runs over the pixels of all images.
+template <typename Dtype, typename Convert>
+struct SplitColor {
+  int plane;
+  const Dtype* bgr;
+  Dtype* lightness;
+  Dtype* color;
+
+  AUTOCOLOR_HOST_DEVICE void operator()(int64_t index) const {
+    const int64_t image = index / plane, pixel = index % plane;
+    const Dtype* in = bgr + image * 3 * plane + pixel;
+    const Dtype blue = in[0], green = in[plane], red = in[2 * static_cast<int64_t>(plane)];
+    const ColorPair<Dtype> converted = Convert()(red, green, blue);
+    lightness[index] = Lightness(red, green, blue);
+    color[image * 2 * plane + pixel] = converted.first;
+    color[(image * 2 + 1) * plane + pixel] = converted.second;
   }
 };
 

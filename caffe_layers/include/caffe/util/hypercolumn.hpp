@@ -17,68 +17,135 @@ struct HypercolumnLevel {
   int first_channel;     ///< where the level starts in the hypercolumn
 
   AUTOCOLOR_HOST_DEVICE int plane() const { return height * width; }
+};
 
-  template <typename Dtype>
-  AUTOCOLOR_HOST_DEVICE BilinearCell<Dtype> CellAt(double y, double x) const {
-    return MakeBilinearCell<Dtype>(MakeBilinearTap(y, scale, offset_height, height),
-                                   MakeBilinearTap(x, scale, offset_width, width), width);
+/// The cells around one location; `index` runs over the locations (rows, 2) of all images.
+template <typename Dtype>
+struct LocateCells {
+  HypercolumnLevel level;
+  const Dtype* locations;
+  BilinearCell<Dtype>* cells;
+
+  AUTOCOLOR_HOST_DEVICE void operator()(int64_t index) const {
+    cells[index] = MakeBilinearCell<Dtype>(
+        MakeBilinearTap(locations[2 * index], level.scale, level.offset_height, level.height),
+        MakeBilinearTap(locations[2 * index + 1], level.scale, level.offset_width, level.width),
+        level.width);
   }
 };
 
-/// What the passes of one level share: `features` are (N, C, H, W), `locations` (N, P, 2) and the
-/// hypercolumns (N * P, total channels).
+/// What the passes of one level share. The features of the level are (N, C, H, W), the hypercolumns
+/// (N * P, total channels), and `cells` those of all N * P locations.
 template <typename Dtype>
 struct HypercolumnIndexing {
-  /// One channel of one location: its cells, the start of its map and its place in the hypercolumns.
-  struct Element {
-    BilinearCell<Dtype> cell;
-    long map;
-    long column;
-  };
-
   HypercolumnLevel level;
   int locations_per_image;
   int total_channels;
-  const Dtype* locations;
+  const BilinearCell<Dtype>* cells;
 
-  /// `index` runs over rows x channels of the level.
-  AUTOCOLOR_HOST_DEVICE Element operator[](long index) const {
-    const long row = index / level.channels;
-    const long channel = index % level.channels;
-    return {level.CellAt<Dtype>(locations[2 * row], locations[2 * row + 1]),
-            ((row / locations_per_image) * level.channels + channel) * level.plane(),
-            row * total_channels + level.first_channel + channel};
+  AUTOCOLOR_HOST_DEVICE int64_t map(int64_t image, int channel) const {
+    return (image * level.channels + channel) * level.plane();
+  }
+  AUTOCOLOR_HOST_DEVICE int64_t column(int64_t row, int channel) const {
+    return row * total_channels + level.first_channel + channel;
   }
 };
 
-/// One element of the forward pass of one level.
+/// One value of a hypercolumn; `index` runs over rows x channels of the level.
 template <typename Dtype>
 struct GatherHypercolumn {
-  HypercolumnIndexing<Dtype> indexing;
+  HypercolumnIndexing<Dtype> at;
   const Dtype* features;
-  Dtype* hypercolumn;
+  Dtype* hypercolumns;
 
-  AUTOCOLOR_HOST_DEVICE void operator()(long index) const {
-    const auto element = indexing[index];
-    hypercolumn[element.column] = static_cast<Dtype>(indexing.level.multiplier) *
-                                  Gather(element.cell, features + element.map);
+  AUTOCOLOR_HOST_DEVICE void operator()(int64_t index) const {
+    const int64_t row = index / at.level.channels;
+    const int channel = index % at.level.channels;
+    const Dtype* map = features + at.map(row / at.locations_per_image, channel);
+    hypercolumns[at.column(row, channel)] =
+        static_cast<Dtype>(at.level.multiplier) * Gather(at.cells[row], map);
   }
 };
 
-/// One element of the backward pass: adds to the four nearest cells through `add`, which has to be
-/// atomic, since locations may share cells.
+/// The gradient of one value of a hypercolumn, added to the four nearest cells through `add`, which
+/// has to be atomic, since locations may share cells. `index` runs over rows x channels.
 template <typename Dtype, typename AtomicAdd>
 struct ScatterHypercolumn {
-  HypercolumnIndexing<Dtype> indexing;
+  HypercolumnIndexing<Dtype> at;
   const Dtype* hypercolumn_diff;
   Dtype* features_diff;
   AtomicAdd add;
 
-  AUTOCOLOR_HOST_DEVICE void operator()(long index) const {
-    const auto element = indexing[index];
-    const Dtype value =
-        static_cast<Dtype>(indexing.level.multiplier) * hypercolumn_diff[element.column];
-    Scatter(element.cell, value, features_diff + element.map, add);
+  AUTOCOLOR_HOST_DEVICE void operator()(int64_t index) const {
+    const int64_t row = index / at.level.channels;
+    const int channel = index % at.level.channels;
+    Scatter(at.cells[row],
+            static_cast<Dtype>(at.level.multiplier) * hypercolumn_diff[at.column(row, channel)],
+            features_diff + at.map(row / at.locations_per_image, channel), add);
+  }
+};
+
+/// A run of at most `Channels` channels of one image. `index` runs over images x blocks. Whoever
+/// handles an index owns its maps, so that nothing is shared and the order of the sums is fixed.
+template <typename Dtype, int Channels>
+struct HypercolumnBlock {
+  HypercolumnIndexing<Dtype> at;
+
+  AUTOCOLOR_HOST_DEVICE int blocks() const { return (at.level.channels + Channels - 1) / Channels; }
+  AUTOCOLOR_HOST_DEVICE int64_t image(int64_t index) const { return index / blocks(); }
+  AUTOCOLOR_HOST_DEVICE int first(int64_t index) const { return index % blocks() * Channels; }
+  AUTOCOLOR_HOST_DEVICE int count(int64_t index) const {
+    const int rest = at.level.channels - first(index);
+    return rest < Channels ? rest : Channels;
+  }
+};
+
+/// The hypercolumns of one image in some channels.
+template <typename Dtype, int Channels>
+struct GatherHypercolumnBlock {
+  HypercolumnBlock<Dtype, Channels> block;
+  const Dtype* features;
+  Dtype* hypercolumns;
+
+  AUTOCOLOR_HOST_DEVICE void operator()(int64_t index) const {
+    const HypercolumnIndexing<Dtype>& at = block.at;
+    const int64_t image = block.image(index), row = image * at.locations_per_image;
+    const int count = block.count(index), plane = at.level.plane();
+    const Dtype multiplier = static_cast<Dtype>(at.level.multiplier);
+    const Dtype* maps = features + at.map(image, block.first(index));
+    Dtype* out = hypercolumns + at.column(row, block.first(index));
+    for (int p = 0; p < at.locations_per_image; ++p, out += at.total_channels) {
+      const BilinearCell<Dtype>& cell = at.cells[row + p];
+      for (int c = 0; c < count; ++c) {
+        out[c] = multiplier * Gather(cell, maps + static_cast<int64_t>(c) * plane);
+      }
+    }
+  }
+};
+
+/// The gradient of some channels of one image; overwrites their maps.
+template <typename Dtype, int Channels>
+struct ScatterHypercolumnBlock {
+  HypercolumnBlock<Dtype, Channels> block;
+  const Dtype* hypercolumn_diff;
+  Dtype* features_diff;
+
+  AUTOCOLOR_HOST_DEVICE void operator()(int64_t index) const {
+    const HypercolumnIndexing<Dtype>& at = block.at;
+    const int64_t image = block.image(index), row = image * at.locations_per_image;
+    const int count = block.count(index), plane = at.level.plane();
+    const Dtype multiplier = static_cast<Dtype>(at.level.multiplier);
+    Dtype* maps = features_diff + at.map(image, block.first(index));
+    const Dtype* in = hypercolumn_diff + at.column(row, block.first(index));
+    for (int64_t i = 0; i < static_cast<int64_t>(count) * plane; ++i) {
+      maps[i] = 0;
+    }
+    for (int p = 0; p < at.locations_per_image; ++p, in += at.total_channels) {
+      const BilinearCell<Dtype>& cell = at.cells[row + p];
+      for (int c = 0; c < count; ++c) {
+        Scatter(cell, multiplier * in[c], maps + static_cast<int64_t>(c) * plane, PlainAdd());
+      }
+    }
   }
 };
 

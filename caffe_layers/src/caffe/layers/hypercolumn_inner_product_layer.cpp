@@ -24,13 +24,23 @@ void Gemm(CBLAS_TRANSPOSE trans_a, CBLAS_TRANSPOSE trans_b, int m, int n, int k,
   cblas_dgemm(CblasRowMajor, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 
-// Taps of all output rows, or columns, of a level.
-std::vector<BilinearTap> GridTaps(int count, int stride, double scale, double offset, int size) {
-  std::vector<BilinearTap> taps(count);
+// Taps of all output rows, or columns, of a level, and the outputs that read each of its cells.
+void MakeTaps(int count, int stride, double scale, double offset, int size,
+              SyncedArray<BilinearTap>* taps_array, SyncedArray<TapRange>* ranges_array) {
+  taps_array->Resize(count);
+  ranges_array->Resize(size);
+  BilinearTap* taps = taps_array->mutable_cpu_data();
+  TapRange* ranges = ranges_array->mutable_cpu_data();
+  for (int cell = 0; cell < size; ++cell) {
+    ranges[cell] = {count, -1};
+  }
   for (int i = 0; i < count; ++i) {
     taps[i] = MakeBilinearTap(i * stride + (stride - 1) / 2.0, scale, offset, size);
+    for (int cell = taps[i].low; cell <= taps[i].high; ++cell) {
+      ranges[cell].first = std::min(ranges[cell].first, i);
+      ranges[cell].last = i;
+    }
   }
-  return taps;
 }
 
 }  // namespace
@@ -79,17 +89,24 @@ void HypercolumnInnerProductLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bo
   const double columns = std::ceil(std::round(finest.width * finest.scale) / stride_);
   const double values = rows * columns * bottom[0]->shape(0) * num_output_;
   CHECK(values >= 1 && values <= INT_MAX)
-      << "layer " << name << ": output of " << bottom[0]->shape(0) << " x " << num_output_ << " x "
-      << rows << " x " << columns << " values, expected 1 to " << INT_MAX;
+      << "layer " << name << ": expected 1 to " << INT_MAX << " output values, got "
+      << bottom[0]->shape(0) << " x " << num_output_ << " x " << rows << " x " << columns;
   height_ = static_cast<int>(rows);
   width_ = static_cast<int>(columns);
   top[0]->Reshape(vector<int>{bottom[0]->shape(0), num_output_, height_, width_});
 
+  grids_.resize(levels_.size());
   int workspace = 1;
-  for (const HypercolumnLevel& level : levels_) {
+  for (size_t l = 0; l < levels_.size(); ++l) {
+    const HypercolumnLevel& level = levels_[l];
+    MakeTaps(height_, stride_, level.scale, level.offset_height, level.height, &grids_[l].rows,
+             &grids_[l].row_ranges);
+    MakeTaps(width_, stride_, level.scale, level.offset_width, level.width, &grids_[l].columns,
+             &grids_[l].column_ranges);
     const double size = ProjectsFirst(level) ? double(num_output_) * level.plane()
                                              : double(level.channels) * height_ * width_;
-    CHECK_LE(size, INT_MAX) << "layer " << name << ": workspace of " << size << " values";
+    CHECK_LE(size, INT_MAX) << "layer " << name << ": expected a workspace of at most " << INT_MAX
+                            << " values, got " << size;
     workspace = std::max(workspace, static_cast<int>(size));
   }
   workspace_.Reshape(vector<int>{workspace});
@@ -104,32 +121,38 @@ bool HypercolumnInnerProductLayer<Dtype>::ProjectsFirst(const HypercolumnLevel& 
 }
 
 template <typename Dtype>
-void HypercolumnInnerProductLayer<Dtype>::Upsample(const HypercolumnLevel& level, int maps,
-                                                   const Dtype* in, Dtype* out,
-                                                   bool accumulate) const {
-  const std::vector<BilinearTap> rows =
-      GridTaps(height_, stride_, level.scale, level.offset_height, level.height);
-  const std::vector<BilinearTap> columns =
-      GridTaps(width_, stride_, level.scale, level.offset_width, level.width);
-  const int outputs = maps * height_;
+BilinearGrid HypercolumnInnerProductLayer<Dtype>::GridOnCPU(size_t level) const {
+  const Grid& grid = grids_[level];
+  return {levels_[level].height,     levels_[level].width,          height_, width_,
+          grid.rows.cpu_data(),      grid.columns.cpu_data(),
+          grid.row_ranges.cpu_data(), grid.column_ranges.cpu_data()};
+}
+
+// A row of outputs mixes its two rows of cells first, which halves the work of UpsampleValue.
+template <typename Dtype>
+void HypercolumnInnerProductLayer<Dtype>::Upsample(size_t level, int maps, const Dtype* in,
+                                                   Dtype* out, bool accumulate) const {
+  const BilinearGrid grid = GridOnCPU(level);
+  const int64_t plane = static_cast<int64_t>(grid.height) * grid.width;
+  const int64_t outputs = static_cast<int64_t>(maps) * height_;
 #pragma omp parallel
   {
-    std::vector<Dtype> blended(level.width);  // the two input rows, mixed
+    std::vector<Dtype> blended(grid.width);
 #pragma omp for schedule(static)
-    for (int index = 0; index < outputs; ++index) {
-      const BilinearTap& y = rows[index % height_];
-      const Dtype* map = in + static_cast<size_t>(index / height_) * level.plane();
-      const Dtype* low = map + static_cast<size_t>(y.low) * level.width;
-      const Dtype* high = map + static_cast<size_t>(y.high) * level.width;
+    for (int64_t index = 0; index < outputs; ++index) {
+      const BilinearTap& y = grid.rows[index % height_];
+      const Dtype* map = in + index / height_ * plane;
+      const Dtype* low = map + static_cast<int64_t>(y.low) * grid.width;
+      const Dtype* high = map + static_cast<int64_t>(y.high) * grid.width;
       const Dtype fraction = static_cast<Dtype>(y.fraction);
-      for (int i = 0; i < level.width; ++i) {
+      for (int i = 0; i < grid.width; ++i) {
         blended[i] = (1 - fraction) * low[i] + fraction * high[i];
       }
-      Dtype* row = out + static_cast<size_t>(index) * width_;
+      Dtype* row = out + index * width_;
       for (int i = 0; i < width_; ++i) {
-        const Dtype right = static_cast<Dtype>(columns[i].fraction);
-        const Dtype value =
-            (1 - right) * blended[columns[i].low] + right * blended[columns[i].high];
+        const BilinearTap& x = grid.columns[i];
+        const Dtype right = static_cast<Dtype>(x.fraction);
+        const Dtype value = (1 - right) * blended[x.low] + right * blended[x.high];
         row[i] = accumulate ? row[i] + value : value;
       }
     }
@@ -137,32 +160,31 @@ void HypercolumnInnerProductLayer<Dtype>::Upsample(const HypercolumnLevel& level
 }
 
 template <typename Dtype>
-void HypercolumnInnerProductLayer<Dtype>::UpsampleAdjoint(const HypercolumnLevel& level, int maps,
-                                                          const Dtype* out,
+void HypercolumnInnerProductLayer<Dtype>::UpsampleAdjoint(size_t level, int maps, const Dtype* out,
                                                           Dtype* in) const {
-  const std::vector<BilinearTap> rows =
-      GridTaps(height_, stride_, level.scale, level.offset_height, level.height);
-  const std::vector<BilinearTap> columns =
-      GridTaps(width_, stride_, level.scale, level.offset_width, level.width);
+  const BilinearGrid grid = GridOnCPU(level);
+  const int64_t plane = static_cast<int64_t>(grid.height) * grid.width;
 #pragma omp parallel
   {
-    std::vector<Dtype> blended(level.width);
+    std::vector<Dtype> blended(grid.width);
 #pragma omp for schedule(static)
     for (int m = 0; m < maps; ++m) {  // a thread owns whole maps: no shared writes
-      Dtype* map = in + static_cast<size_t>(m) * level.plane();
-      std::fill(map, map + level.plane(), Dtype(0));
+      Dtype* map = in + m * plane;
+      std::fill(map, map + plane, Dtype(0));
       for (int j = 0; j < height_; ++j) {
-        const Dtype* row = out + (static_cast<size_t>(m) * height_ + j) * width_;
+        const Dtype* row = out + (static_cast<int64_t>(m) * height_ + j) * width_;
         std::fill(blended.begin(), blended.end(), Dtype(0));
         for (int i = 0; i < width_; ++i) {
-          const Dtype right = static_cast<Dtype>(columns[i].fraction);
-          blended[columns[i].low] += (1 - right) * row[i];
-          blended[columns[i].high] += right * row[i];
+          const BilinearTap& x = grid.columns[i];
+          const Dtype right = static_cast<Dtype>(x.fraction);
+          blended[x.low] += (1 - right) * row[i];
+          blended[x.high] += right * row[i];
         }
-        const Dtype fraction = static_cast<Dtype>(rows[j].fraction);
-        Dtype* low = map + static_cast<size_t>(rows[j].low) * level.width;
-        Dtype* high = map + static_cast<size_t>(rows[j].high) * level.width;
-        for (int i = 0; i < level.width; ++i) {
+        const BilinearTap& y = grid.rows[j];
+        const Dtype fraction = static_cast<Dtype>(y.fraction);
+        Dtype* low = map + static_cast<int64_t>(y.low) * grid.width;
+        Dtype* high = map + static_cast<int64_t>(y.high) * grid.width;
+        for (int i = 0; i < grid.width; ++i) {
           low[i] += (1 - fraction) * blended[i];
           high[i] += fraction * blended[i];
         }
@@ -192,9 +214,9 @@ void HypercolumnInnerProductLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>
         Gemm(CblasNoTrans, CblasNoTrans, num_output_, level.plane(), level.channels, alpha,
              weight + level.first_channel, channels_, features, level.plane(), Dtype(0), workspace,
              level.plane());
-        Upsample(level, num_output_, workspace, out, true);
+        Upsample(l, num_output_, workspace, out, true);
       } else {
-        Upsample(level, level.channels, features, workspace, false);
+        Upsample(l, level.channels, features, workspace, false);
         Gemm(CblasNoTrans, CblasNoTrans, num_output_, outputs, level.channels, alpha,
              weight + level.first_channel, channels_, workspace, outputs, Dtype(1), out, outputs);
       }
@@ -224,7 +246,8 @@ void HypercolumnInnerProductLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*
       }
     }
     for (size_t l = 0; l < levels_.size(); ++l) {
-      if (!to_weight && !propagate_down[l]) {
+      const bool to_bottom = Propagates(propagate_down, l);
+      if (!to_weight && !to_bottom) {
         continue;
       }
       const HypercolumnLevel& level = levels_[l];
@@ -233,28 +256,28 @@ void HypercolumnInnerProductLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*
       const size_t image = static_cast<size_t>(n) * level.channels * plane;
       const Dtype* features = bottom[l]->cpu_data() + image;
       if (ProjectsFirst(level)) {
-        UpsampleAdjoint(level, num_output_, out, workspace);
+        UpsampleAdjoint(l, num_output_, out, workspace);
         if (to_weight) {
           Gemm(CblasNoTrans, CblasTrans, num_output_, level.channels, plane, alpha, workspace,
                plane, features, plane, Dtype(1),
                this->blobs_[0]->mutable_cpu_diff() + level.first_channel, channels_);
         }
-        if (propagate_down[l]) {
+        if (to_bottom) {
           Gemm(CblasTrans, CblasNoTrans, level.channels, plane, num_output_, alpha,
                weight + level.first_channel, channels_, workspace, plane, Dtype(0),
                bottom[l]->mutable_cpu_diff() + image, plane);
         }
       } else {
         if (to_weight) {
-          Upsample(level, level.channels, features, workspace, false);
+          Upsample(l, level.channels, features, workspace, false);
           Gemm(CblasNoTrans, CblasTrans, num_output_, level.channels, outputs, alpha, out, outputs,
                workspace, outputs, Dtype(1),
                this->blobs_[0]->mutable_cpu_diff() + level.first_channel, channels_);
         }
-        if (propagate_down[l]) {
+        if (to_bottom) {
           Gemm(CblasTrans, CblasNoTrans, level.channels, outputs, num_output_, alpha,
                weight + level.first_channel, channels_, out, outputs, Dtype(0), workspace, outputs);
-          UpsampleAdjoint(level, level.channels, workspace, bottom[l]->mutable_cpu_diff() + image);
+          UpsampleAdjoint(l, level.channels, workspace, bottom[l]->mutable_cpu_diff() + image);
         }
       }
     }

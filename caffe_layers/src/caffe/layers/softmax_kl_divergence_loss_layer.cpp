@@ -1,11 +1,11 @@
 #include "caffe/layers/softmax_kl_divergence_loss_layer.hpp"
 
 #include <algorithm>
-#include <cfloat>
 #include <cmath>
 #include <vector>
 
-#include "caffe/util/math_functions.hpp"
+#include "caffe/util/parallel_for.hpp"
+#include "caffe/util/softmax_divergence.hpp"
 
 namespace caffe {
 
@@ -14,9 +14,9 @@ void SoftmaxKLDivergenceLossLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>&
                                                      const vector<Blob<Dtype>*>& top) {
   LossLayer<Dtype>::LayerSetUp(bottom, top);
   const LossParameter& loss = this->layer_param_.loss_param();
-  CHECK(!loss.has_ignore_label()) << "layer " << this->layer_param_.name()
-                                  << ": ignore_label has no meaning for histograms; a row whose "
-                                  << "target sums to 0 is ignored";
+  CHECK(!loss.has_ignore_label())
+      << "layer " << this->layer_param_.name() << ": expected no ignore_label, got "
+      << loss.ignore_label() << ": a row whose target sums to 0 is ignored";
   if (!loss.has_normalization() && loss.has_normalize()) {  // Caffe's older spelling
     normalization_ = loss.normalize() ? LossParameter_NormalizationMode_VALID
                                       : LossParameter_NormalizationMode_BATCH_SIZE;
@@ -45,45 +45,48 @@ void SoftmaxKLDivergenceLossLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bo
   }
   top[0]->Reshape(vector<int>());
   probabilities_.ReshapeLike(*bottom[0]);
-  target_sums_.resize(bottom[0]->shape(0));
+  target_sums_.Reshape(vector<int>{bottom[0]->shape(0)});
+  losses_.ReshapeLike(target_sums_);
 }
 
 template <typename Dtype>
-void SoftmaxKLDivergenceLossLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
-                                                      const vector<Blob<Dtype>*>& top) {
-  const int rows = bottom[0]->shape(0), bins = bottom[0]->shape(1);
-  const Dtype* weights = bottom.size() == 3 ? bottom[2]->cpu_data() : nullptr;
-  Dtype* probabilities = probabilities_.mutable_cpu_data();
+void SoftmaxKLDivergenceLossLayer<Dtype>::ReportBadRow(const vector<Blob<Dtype>*>& bottom,
+                                                       int row) const {
+  const string& name = this->layer_param_.name();
+  const int bins = bottom[0]->shape(1);
+  for (int k = 0; k < bins; ++k) {
+    const Dtype logit = bottom[0]->cpu_data()[static_cast<size_t>(row) * bins + k];
+    CHECK(std::isfinite(logit)) << "layer " << name << ": logits of row " << row
+                                << " expected finite numbers, got " << logit;
+  }
+  for (int k = 0; k < bins; ++k) {
+    const Dtype target = bottom[1]->cpu_data()[static_cast<size_t>(row) * bins + k];
+    CHECK(std::isfinite(target) && target >= 0)
+        << "layer " << name << ": targets of row " << row
+        << " expected a histogram of finite, non-negative numbers, got " << target;
+  }
+  if (bottom.size() == 3) {
+    const Dtype weight = bottom[2]->cpu_data()[row];
+    CHECK(std::isfinite(weight)) << "layer " << name << ": weight of row " << row
+                                 << " expected a finite number, got " << weight;
+  }
+  LOG(FATAL) << "layer " << name << ": loss of row " << row << " expected a finite number, got "
+             << losses_.cpu_data()[row];
+}
+
+template <typename Dtype>
+void SoftmaxKLDivergenceLossLayer<Dtype>::Reduce(const vector<Blob<Dtype>*>& bottom,
+                                                 Blob<Dtype>* loss) {
+  const int rows = bottom[0]->shape(0);
+  const Dtype* losses = losses_.cpu_data();
   double total = 0;
   int valid = 0;
   for (int m = 0; m < rows; ++m) {
-    const Dtype* logit = bottom[0]->cpu_data() + static_cast<size_t>(m) * bins;
-    const Dtype* target = bottom[1]->cpu_data() + static_cast<size_t>(m) * bins;
-    Dtype* probability = probabilities + static_cast<size_t>(m) * bins;
-    const Dtype largest = *std::max_element(logit, logit + bins);
-    double sum = 0;
-    for (int k = 0; k < bins; ++k) {
-      probability[k] = std::exp(logit[k] - largest);
-      sum += probability[k];
+    if (!std::isfinite(losses[m])) {
+      ReportBadRow(bottom, m);
     }
-    const double log_sum = largest + std::log(sum);
-    double divergence = 0, target_sum = 0;
-    for (int k = 0; k < bins; ++k) {
-      probability[k] /= sum;
-      target_sum += target[k];
-      if (target[k] > 0) {  // the limit of t log t at 0 is 0
-        divergence += target[k] * (log_sum - logit[k]);
-        if (!cross_entropy_) {
-          divergence += target[k] * std::log(double(target[k]));
-        }
-      }
-    }
-    target_sums_[m] = target_sum;
-    if (target_sum == 0) {
-      continue;
-    }
-    ++valid;
-    total += (weights ? weights[m] : Dtype(1)) * divergence;
+    total += losses[m];
+    valid += target_sums_.cpu_data()[m] != 0;
   }
   double normalizer = 1;
   switch (normalization_) {
@@ -98,32 +101,52 @@ void SoftmaxKLDivergenceLossLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>
       break;
   }
   normalizer_ = std::max(1.0, normalizer);  // a batch without a valid row has no loss
-  top[0]->mutable_cpu_data()[0] = total / normalizer_;
+  loss->mutable_cpu_data()[0] = static_cast<Dtype>(total / normalizer_);
+}
+
+template <typename Dtype>
+void SoftmaxKLDivergenceLossLayer<Dtype>::RefuseOtherGradients(
+    const vector<bool>& propagate_down) const {
+  for (size_t i = 1; i < propagate_down.size(); ++i) {
+    CHECK(!propagate_down[i]) << "layer " << this->layer_param_.name()
+                              << ": propagate_down of bottom " << i << " expected false, got true: "
+                              << "only the logits (bottom 0) have a gradient";
+  }
+}
+
+template <typename Dtype>
+void SoftmaxKLDivergenceLossLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
+                                                      const vector<Blob<Dtype>*>& top) {
+  const SoftmaxDivergence<Dtype> divergence = {
+      bottom[0]->shape(1),
+      cross_entropy_,
+      bottom[0]->cpu_data(),
+      bottom[1]->cpu_data(),
+      bottom.size() == 3 ? bottom[2]->cpu_data() : nullptr,
+      probabilities_.mutable_cpu_data(),
+      target_sums_.mutable_cpu_data(),
+      losses_.mutable_cpu_data()};
+  ParallelFor(bottom[0]->shape(0), divergence);
+  Reduce(bottom, top[0]);
 }
 
 template <typename Dtype>
 void SoftmaxKLDivergenceLossLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>& top,
                                                        const vector<bool>& propagate_down,
                                                        const vector<Blob<Dtype>*>& bottom) {
-  for (size_t i = 1; i < bottom.size(); ++i) {
-    CHECK(!propagate_down[i]) << "layer " << this->layer_param_.name() << ": no gradient to bottom "
-                              << i << " (targets and weights) is defined";
-  }
-  if (!propagate_down[0]) {
+  RefuseOtherGradients(propagate_down);
+  if (!Propagates(propagate_down, 0)) {
     return;
   }
-  const int rows = bottom[0]->shape(0), bins = bottom[0]->shape(1);
-  const Dtype* weights = bottom.size() == 3 ? bottom[2]->cpu_data() : nullptr;
-  const Dtype scale = top[0]->cpu_diff()[0] / normalizer_;
-  for (int m = 0; m < rows; ++m) {
-    const Dtype* probability = probabilities_.cpu_data() + static_cast<size_t>(m) * bins;
-    const Dtype* target = bottom[1]->cpu_data() + static_cast<size_t>(m) * bins;
-    Dtype* diff = bottom[0]->mutable_cpu_diff() + static_cast<size_t>(m) * bins;
-    const Dtype factor = target_sums_[m] == 0 ? Dtype(0) : scale * (weights ? weights[m] : 1);
-    for (int k = 0; k < bins; ++k) {
-      diff[k] = factor * (probability[k] * target_sums_[m] - target[k]);
-    }
-  }
+  const SoftmaxDivergenceGradient<Dtype> gradient = {
+      bottom[0]->shape(1),
+      static_cast<Dtype>(top[0]->cpu_diff()[0] / normalizer_),
+      bottom[1]->cpu_data(),
+      bottom.size() == 3 ? bottom[2]->cpu_data() : nullptr,
+      probabilities_.cpu_data(),
+      target_sums_.cpu_data(),
+      bottom[0]->mutable_cpu_diff()};
+  ParallelFor(bottom[0]->count(), gradient);
 }
 
 #ifdef CPU_ONLY

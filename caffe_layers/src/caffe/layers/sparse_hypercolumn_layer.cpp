@@ -1,17 +1,17 @@
 #include "caffe/layers/sparse_hypercolumn_layer.hpp"
 
-#include <algorithm>
 #include <climits>
 #include <vector>
 
 #include "caffe/layers/hypercolumn_geometry.hpp"
+#include "caffe/util/parallel_for.hpp"
 
 namespace caffe {
 
 namespace {
 
 // Sixteen floats are one cache line of a row of the hypercolumn.
-const int kChannelsPerTask = 16;
+const int kBlock = 16;
 
 }  // namespace
 
@@ -30,64 +30,41 @@ void SparseHypercolumnLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
       << "layer " << name << ": features expected the batch size of the locations " << images_
       << ", got " << bottom[1]->shape(0);
   CHECK_LE(static_cast<double>(images_) * locations_ * channels_, INT_MAX)
-      << "layer " << name << ": hypercolumns of " << images_ << " x " << locations_ << " x "
-      << channels_ << " values, expected at most " << INT_MAX;
+      << "layer " << name << ": expected at most " << INT_MAX << " values, got hypercolumns of "
+      << images_ << " x " << locations_ << " x " << channels_;
   top[0]->Reshape(vector<int>{images_ * locations_, channels_});
-
-  tasks_.clear();
-  for (int image = 0; image < images_; ++image) {
-    for (size_t l = 0; l < levels_.size(); ++l) {
-      for (int c = 0; c < levels_[l].channels; c += kChannelsPerTask) {
-        tasks_.push_back({image, static_cast<int>(l), c,
-                          std::min(kChannelsPerTask, levels_[l].channels - c)});
-      }
-    }
-  }
-  cells_.resize(static_cast<size_t>(images_) * levels_.size() * locations_);
+  cells_.Resize(levels_.size() * images_ * locations_);
 }
 
 template <typename Dtype>
-void SparseHypercolumnLayer<Dtype>::ComputeCells(const Dtype* locations) {
-  const int levels = static_cast<int>(levels_.size());
-  for (int n = 0; n < images_; ++n) {
-    for (int l = 0; l < levels; ++l) {
-      for (int p = 0; p < locations_; ++p) {
-        const Dtype* location = locations + 2 * (n * locations_ + p);
-        cells_[(static_cast<size_t>(n) * levels + l) * locations_ + p] =
-            levels_[l].template CellAt<Dtype>(location[0], location[1]);
-      }
-    }
-  }
+HypercolumnIndexing<Dtype> SparseHypercolumnLayer<Dtype>::Indexing(
+    size_t level, const BilinearCell<Dtype>* cells) const {
+  return {levels_[level], locations_, channels_, cells + level * images_ * locations_};
+}
+
+template <typename Dtype>
+void SparseHypercolumnLayer<Dtype>::RefuseLocationGradient(
+    const vector<bool>& propagate_down) const {
+  CHECK(!Propagates(propagate_down, 0))
+      << "layer " << this->layer_param_.name()
+      << ": propagate_down of the locations (bottom 0) expected false, got true: their gradient is "
+      << "not defined";
 }
 
 template <typename Dtype>
 void SparseHypercolumnLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
                                                 const vector<Blob<Dtype>*>& top) {
-  ComputeCells(bottom[0]->cpu_data());
-  vector<const Dtype*> features;
+  const int rows = images_ * locations_;
+  BilinearCell<Dtype>* cells = cells_.mutable_cpu_data();
   for (size_t l = 0; l < levels_.size(); ++l) {
-    features.push_back(bottom[l + 1]->cpu_data());
-  }
-  Dtype* hypercolumns = top[0]->mutable_cpu_data();
-  const int tasks = static_cast<int>(tasks_.size());
-#pragma omp parallel for schedule(dynamic, 4)
-  for (int t = 0; t < tasks; ++t) {
-    const Task& task = tasks_[t];
-    const HypercolumnLevel& level = levels_[task.level];
-    const Dtype multiplier = static_cast<Dtype>(level.multiplier);
-    const size_t plane = level.plane();
-    const Dtype* maps = features[task.level] +
-                        (static_cast<size_t>(task.image) * level.channels + task.channel) * plane;
-    const BilinearCell<Dtype>* cells =
-        &cells_[(static_cast<size_t>(task.image) * levels_.size() + task.level) * locations_];
-    Dtype* out = hypercolumns + static_cast<size_t>(task.image) * locations_ * channels_ +
-                 level.first_channel + task.channel;
-    for (int p = 0; p < locations_; ++p) {
-      for (int c = 0; c < task.channels; ++c) {
-        out[static_cast<size_t>(p) * channels_ + c] =
-            multiplier * Gather(cells[p], maps + c * plane);
-      }
+    const LocateCells<Dtype> locate = {levels_[l], bottom[0]->cpu_data(), cells + l * rows};
+    for (int row = 0; row < rows; ++row) {
+      locate(row);
     }
+    const HypercolumnBlock<Dtype, kBlock> block = {Indexing(l, cells)};
+    const GatherHypercolumnBlock<Dtype, kBlock> gather = {block, bottom[l + 1]->cpu_data(),
+                                                          top[0]->mutable_cpu_data()};
+    ParallelForDynamic(static_cast<int64_t>(images_) * block.blocks(), gather);
   }
 }
 
@@ -95,40 +72,15 @@ template <typename Dtype>
 void SparseHypercolumnLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>& top,
                                                  const vector<bool>& propagate_down,
                                                  const vector<Blob<Dtype>*>& bottom) {
-  CHECK(!propagate_down[0]) << "layer " << this->layer_param_.name()
-                            << ": no gradient to locations (bottom 0) is defined; "
-                            << "expected propagate_down false for it";
-  // The gradients are taken at the locations of the forward pass, whose cells are still there.
-  vector<Dtype*> features(levels_.size(), nullptr);
+  RefuseLocationGradient(propagate_down);
   for (size_t l = 0; l < levels_.size(); ++l) {
-    if (propagate_down[l + 1]) {
-      features[l] = bottom[l + 1]->mutable_cpu_diff();
-    }
-  }
-  const Dtype* hypercolumns = top[0]->cpu_diff();
-  const int tasks = static_cast<int>(tasks_.size());
-#pragma omp parallel for schedule(dynamic, 4)
-  for (int t = 0; t < tasks; ++t) {
-    const Task& task = tasks_[t];
-    if (features[task.level] == nullptr) {
+    if (!Propagates(propagate_down, l + 1)) {
       continue;
     }
-    const HypercolumnLevel& level = levels_[task.level];
-    const Dtype multiplier = static_cast<Dtype>(level.multiplier);
-    const size_t plane = level.plane();
-    Dtype* maps = features[task.level] +
-                  (static_cast<size_t>(task.image) * level.channels + task.channel) * plane;
-    const BilinearCell<Dtype>* cells =
-        &cells_[(static_cast<size_t>(task.image) * levels_.size() + task.level) * locations_];
-    const Dtype* in = hypercolumns + static_cast<size_t>(task.image) * locations_ * channels_ +
-                      level.first_channel + task.channel;
-    std::fill(maps, maps + task.channels * plane, Dtype(0));
-    for (int p = 0; p < locations_; ++p) {
-      for (int c = 0; c < task.channels; ++c) {
-        Scatter(cells[p], multiplier * in[static_cast<size_t>(p) * channels_ + c],
-                maps + c * plane, PlainAdd());
-      }
-    }
+    const HypercolumnBlock<Dtype, kBlock> block = {Indexing(l, cells_.cpu_data())};
+    const ScatterHypercolumnBlock<Dtype, kBlock> scatter = {block, top[0]->cpu_diff(),
+                                                            bottom[l + 1]->mutable_cpu_diff()};
+    ParallelForDynamic(static_cast<int64_t>(images_) * block.blocks(), scatter);
   }
 }
 

@@ -109,6 +109,12 @@ TYPED_TEST(ColorLayersTest, TestHistograms) {
   quantile.Forward({&color, &locations}, {&top});
   ExpectNear({1, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0}, top, 0);
 
+  // NaN is no colour: a pixel of it is not counted, and nothing but it leaves an empty histogram.
+  color.mutable_cpu_data()[0] = std::numeric_limits<Dtype>::quiet_NaN();
+  Assign(&locations, {0, 0, 0, 1, 0, 2, 1, 0});
+  quantile.Forward({&color, &locations}, {&top});
+  ExpectNear({0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0}, top, 0);
+
   Blob<Dtype> pair(1, 2, 1, 2), two(std::vector<int>{1, 2, 2});
   Assign(&pair, {0.1, 0.9, 0.9, 0.6});
   Assign(&two, {0, 0, 0, 1});
@@ -170,13 +176,43 @@ TYPED_TEST(ColorLayersTest, TestLossGradient) {
   checker.CheckGradientExhaustive(&layer, {&logits, &target, &weight}, {&loss}, 0);
 }
 
+TEST(ColorLayersDeathTest, TestLossOfBadValues) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  Blob<float> logits(std::vector<int>{2, 2}), target(std::vector<int>{2, 2}),
+      weight(std::vector<int>{2}), loss(std::vector<int>{});
+  LayerParameter param;
+  param.set_name("kl");
+  SoftmaxKLDivergenceLossLayer<float> layer(param);
+  layer.SetUp({&logits, &target, &weight}, {&loss});
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  Assign(&logits, {0, 0, 0, nan});
+  Assign(&target, {0, 1, 0, 1});
+  Assign(&weight, {1, 1});
+  EXPECT_DEATH(layer.Forward({&logits, &target, &weight}, {&loss}),
+               "layer kl: logits of row 1 expected finite numbers, got -?nan");
+  Assign(&target, {0, 1, 0, 0});  // the row is ignored
+  layer.Forward({&logits, &target, &weight}, {&loss});
+  EXPECT_NEAR(std::log(2.), loss.cpu_data()[0], 1e-6);
+  loss.mutable_cpu_diff()[0] = 1;
+  layer.Backward({&loss}, {true, false, false}, {&logits, &target, &weight});
+  EXPECT_EQ(0, logits.cpu_diff()[3]);
+  Assign(&logits, {0, 0, 0, 0});
+  Assign(&target, {1.5, -0.5, 0, 1});
+  EXPECT_DEATH(layer.Forward({&logits, &target, &weight}, {&loss}),
+               "layer kl: targets of row 0 expected a histogram .*, got -0.5");
+  Assign(&target, {1, 0, 0, 1});
+  Assign(&weight, {1, nan});
+  EXPECT_DEATH(layer.Forward({&logits, &target, &weight}, {&loss}),
+               "layer kl: weight of row 1 expected a finite number, got -?nan");
+}
+
 TEST(ColorLayersDeathTest, TestMessages) {
   ::testing::FLAGS_gtest_death_test_style = "threadsafe";
   Blob<float> grey(1, 1, 2, 2), locations(std::vector<int>{1, 3, 2}), top, other;
   LayerParameter param;
   param.set_name("target");
   EXPECT_DEATH(ColorSpaceLayer<float>(param).SetUp({&grey}, {&top, &other}),
-               "layer target: expected a BGR blob");
+               "layer target: image expected shape \\(N, 3, H, W\\)");
   LayerParameter joint = param, empty = param, range = param, sigma = param, region = param;
   joint.mutable_color_histogram_param()->set_joint(true);
   empty.mutable_color_histogram_param()->set_bins(0);
@@ -188,13 +224,13 @@ TEST(ColorLayersDeathTest, TestMessages) {
   EXPECT_DEATH(ColorHistogramLayer<float>(joint).SetUp({&grey, &locations}, {&top}),
                "layer target: colour expected shape \\(N, 2, H, W\\)");
   EXPECT_DEATH(ColorHistogramLayer<float>(empty).SetUp({&grey, &locations}, {&top}),
-               "layer target: bins expected a positive number, got 0");
+               "layer target: bins expected 1 to 2147483647, got 0");
   EXPECT_DEATH(ColorHistogramLayer<float>(range).SetUp({&grey, &locations}, {&top}),
-               "layer target: expected minimum < maximum, got 0 and 0");
+               "layer target: expected minimum < maximum, both finite, got 0 and 0");
   EXPECT_DEATH(ColorHistogramLayer<float>(sigma).SetUp({&grey, &locations}, {&top}),
                "layer target: sigma expected a positive number, got -1");
   EXPECT_DEATH(ColorHistogramLayer<float>(region).SetUp({&grey, &locations}, {&top}),
-               "layer target: region expected a positive number, got 0");
+               "layer target: region expected 1 to 2147483647, got 0");
   Blob<float> logits(std::vector<int>{4, 3}), target(std::vector<int>{4, 2});
   Blob<float> weight(std::vector<int>{5});
   EXPECT_DEATH(SoftmaxKLDivergenceLossLayer<float>(param).SetUp({&logits, &target}, {&top}),

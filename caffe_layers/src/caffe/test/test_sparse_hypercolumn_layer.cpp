@@ -1,9 +1,11 @@
-#include <omp.h>
-
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <vector>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
 #include "gtest/gtest.h"
 
@@ -184,8 +186,9 @@ TYPED_TEST(SparseHypercolumnLayerTest, TestHostileLocations) {
   EXPECT_EQ(corner / 2, this->top_.cpu_data()[6]);
 }
 
-TYPED_TEST(SparseHypercolumnLayerTest, TestBackwardIsTheSameForAnyNumberOfThreads) {
+TYPED_TEST(SparseHypercolumnLayerTest, TestDeterministicBackward) {
   typedef typename TypeParam::Dtype Dtype;
+  this->layer_param_.mutable_sparse_hypercolumn_param()->set_deterministic(true);  // for the GPU
   this->Resize(2, 300, {{33, 6, 7}, {17, 3, 4}, {5, 1, 1}});  // many locations share a cell
   SparseHypercolumnLayer<Dtype> layer(this->layer_param_);
   layer.SetUp(this->bottom_vec_, this->top_vec_);
@@ -195,10 +198,16 @@ TYPED_TEST(SparseHypercolumnLayerTest, TestBackwardIsTheSameForAnyNumberOfThread
   GaussianFiller<Dtype>(filler).Fill(&gradient);
   std::memcpy(this->top_.mutable_cpu_diff(), gradient.cpu_data(),
               gradient.count() * sizeof(Dtype));
-  const int threads = omp_get_max_threads();
   std::vector<Dtype> first;
+#ifdef _OPENMP
+  const int threads = omp_get_max_threads();
+#endif
   for (int count : {1, 2, 4, 7}) {
+#ifdef _OPENMP
     omp_set_num_threads(count);
+#else
+    (void)count;
+#endif
     layer.Backward(this->top_vec_, {false, true, true, true}, this->bottom_vec_);
     std::vector<Dtype> diffs;
     for (int l = 1; l < 4; ++l) {
@@ -208,7 +217,9 @@ TYPED_TEST(SparseHypercolumnLayerTest, TestBackwardIsTheSameForAnyNumberOfThread
     if (first.empty()) first = diffs;
     EXPECT_EQ(0, std::memcmp(first.data(), diffs.data(), diffs.size() * sizeof(Dtype)));
   }
+#ifdef _OPENMP
   omp_set_num_threads(threads);
+#endif
 }
 
 TYPED_TEST(SparseHypercolumnLayerTest, TestPaperSizes) {
@@ -272,9 +283,9 @@ TYPED_TEST(SparseHypercolumnLayerDeathTest, TestMessages) {
   EXPECT_DEATH(SetUpWith<TypeParam>(counts, locations, features),
                "layer columns: scale expected 0, 1 or 1 values.*got 2");
   EXPECT_DEATH(SetUpWith<TypeParam>(negative, locations, features),
-               "layer columns: scale expected a positive number");
+               "layer columns: scale expected a positive number, got -2");
   EXPECT_DEATH(SetUpWith<TypeParam>(infinite, locations, features),
-               "layer columns: offset_width expected a finite number");
+               "layer columns: offset_width expected a finite number, got inf");
   EXPECT_DEATH(SetUpWith<TypeParam>(good, {2, 5, 3}, features),
                "layer columns: locations expected shape \\(N, P, 2\\), got 2 5 3");
   EXPECT_DEATH(SetUpWith<TypeParam>(good, {10, 2}, features), "layer columns: locations expected");

@@ -1,0 +1,54 @@
+#include <vector>
+
+#include "caffe/layers/sparse_hypercolumn_layer.hpp"
+#include "caffe/util/math_functions.hpp"
+#include "caffe/util/parallel_for.cuh"
+
+namespace caffe {
+
+// Neighbouring threads take neighbouring channels, so that hypercolumns are read and written
+// coalesced. Their maps lie a plane apart and their reads cannot coalesce whatever the order, since
+// locations are random; the coarse levels, which hold most channels, fit the second-level cache and
+// serve the other locations from there.
+
+template <typename Dtype>
+void SparseHypercolumnLayer<Dtype>::Forward_gpu(const vector<Blob<Dtype>*>& bottom,
+                                                const vector<Blob<Dtype>*>& top) {
+  const int64_t rows = static_cast<int64_t>(images_) * locations_;
+  BilinearCell<Dtype>* cells = cells_.mutable_gpu_data();
+  for (size_t l = 0; l < levels_.size(); ++l) {
+    const LocateCells<Dtype> locate = {levels_[l], bottom[0]->gpu_data(), cells + l * rows};
+    ParallelForGPU(rows, locate);
+    const GatherHypercolumn<Dtype> gather = {Indexing(l, cells), bottom[l + 1]->gpu_data(),
+                                             top[0]->mutable_gpu_data()};
+    ParallelForGPU(rows * levels_[l].channels, gather);
+  }
+}
+
+template <typename Dtype>
+void SparseHypercolumnLayer<Dtype>::Backward_gpu(const vector<Blob<Dtype>*>& top,
+                                                 const vector<bool>& propagate_down,
+                                                 const vector<Blob<Dtype>*>& bottom) {
+  RefuseLocationGradient(propagate_down);
+  for (size_t l = 0; l < levels_.size(); ++l) {
+    if (!Propagates(propagate_down, l + 1)) {
+      continue;
+    }
+    const HypercolumnIndexing<Dtype> at = Indexing(l, cells_.gpu_data());
+    Dtype* features_diff = bottom[l + 1]->mutable_gpu_diff();
+    if (this->layer_param_.sparse_hypercolumn_param().deterministic()) {
+      const HypercolumnBlock<Dtype, 1> block = {at};
+      const ScatterHypercolumnBlock<Dtype, 1> scatter = {block, top[0]->gpu_diff(), features_diff};
+      ParallelForGPU(static_cast<int64_t>(images_) * at.level.channels, scatter);
+    } else {
+      caffe_gpu_set(bottom[l + 1]->count(), Dtype(0), features_diff);
+      const ScatterHypercolumn<Dtype, GPUAtomicAdd> scatter = {at, top[0]->gpu_diff(),
+                                                               features_diff, GPUAtomicAdd()};
+      ParallelForGPU(static_cast<int64_t>(images_) * locations_ * at.level.channels, scatter);
+    }
+  }
+}
+
+INSTANTIATE_LAYER_GPU_FUNCS(SparseHypercolumnLayer);
+
+}  // namespace caffe

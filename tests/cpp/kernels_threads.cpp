@@ -1,0 +1,265 @@
+// Runs every kernel body over all its indices from several threads, neighbouring indices on
+// different threads and the scatter with real atomics, as CUDA would, and compares with one thread.
+// Built under ThreadSanitizer, AddressSanitizer and UndefinedBehaviorSanitizer by
+// `tools/test.sh --sanitize`; needs nothing of Caffe.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "caffe/util/color_conversion.hpp"
+#include "caffe/util/color_histogram.hpp"
+#include "caffe/util/hypercolumn.hpp"
+#include "caffe/util/softmax_divergence.hpp"
+
+namespace {
+
+using namespace caffe;  // NOLINT(build/namespaces)
+
+int failures = 0;
+
+void Expect(bool condition, const char* what) {
+  std::printf("%-60s %s\n", what, condition ? "ok" : "WRONG");
+  failures += !condition;
+}
+
+// Compare-and-swap addition, which is how atomicAdd works where the hardware has none.
+struct HostAtomicAdd {
+  template <typename Dtype, typename Bits>
+  static void Add(Dtype* cell, Dtype value) {
+    Bits* bits = reinterpret_cast<Bits*>(cell);
+    Bits expected = __atomic_load_n(bits, __ATOMIC_RELAXED), desired;
+    do {
+      Dtype sum;
+      std::memcpy(&sum, &expected, sizeof sum);
+      sum += value;
+      std::memcpy(&desired, &sum, sizeof desired);
+    } while (!__atomic_compare_exchange_n(bits, &expected, desired, false, __ATOMIC_RELAXED,
+                                          __ATOMIC_RELAXED));
+  }
+  void operator()(float* cell, float value) const { Add<float, uint32_t>(cell, value); }
+  void operator()(double* cell, double value) const { Add<double, uint64_t>(cell, value); }
+};
+
+template <typename Kernel>
+void RunOnThreads(const Kernel& kernel, int64_t count) {
+  const int threads = 4;
+  std::vector<std::thread> pool;
+  for (int t = 0; t < threads; ++t) {
+    pool.emplace_back([&kernel, count, t] {
+      for (int64_t i = t; i < count; i += threads) kernel(i);
+    });
+  }
+  for (std::thread& thread : pool) thread.join();
+}
+
+template <typename Kernel>
+void RunSerially(const Kernel& kernel, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) kernel(i);
+}
+
+template <typename Dtype>
+std::vector<Dtype> Normal(size_t count) {
+  static std::mt19937 generator(1);
+  std::normal_distribution<double> normal;
+  std::vector<Dtype> values(count);
+  for (Dtype& value : values) value = static_cast<Dtype>(normal(generator));
+  return values;
+}
+
+template <typename Dtype>
+double Dot(const std::vector<Dtype>& a, const std::vector<Dtype>& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += static_cast<double>(a[i]) * b[i];
+  return sum;
+}
+
+template <typename Dtype>
+double Difference(const std::vector<Dtype>& a, const std::vector<Dtype>& b) {
+  double worst = 0;
+  for (size_t i = 0; i < a.size(); ++i) worst = std::max<double>(worst, std::abs(a[i] - b[i]));
+  return worst;
+}
+
+// Sums of some thousand terms of order one, in another order.
+template <typename Dtype>
+double Tolerance() {
+  return sizeof(Dtype) == 4 ? 2e-2 : 1e-9;
+}
+
+template <typename Dtype>
+void CheckHypercolumn(int height, int width, double scale, const std::vector<double>& at) {
+  const int images = 2, channels = 19;  // one whole block of 16 and a part of one
+  const int per_image = static_cast<int>(at.size()) / 2 / images;
+  const int rows = images * per_image;
+  const HypercolumnLevel level = {channels, height, width, scale, (scale - 1) / 2, (scale - 1) / 2,
+                                  0.5, 1};
+  const int total = channels + 2;  // other levels lie before and after
+  const int64_t count = static_cast<int64_t>(rows) * channels;
+  const std::vector<Dtype> locations(at.begin(), at.end());
+  const std::vector<Dtype> features = Normal<Dtype>(images * channels * height * width);
+  const std::vector<Dtype> diff = Normal<Dtype>(static_cast<size_t>(rows) * total);
+
+  std::vector<BilinearCell<Dtype> > cells(rows);
+  RunOnThreads(LocateCells<Dtype>{level, locations.data(), cells.data()}, rows);
+  const HypercolumnIndexing<Dtype> indexing = {level, per_image, total, cells.data()};
+  std::vector<Dtype> columns(diff.size()), block_columns(diff.size());
+  RunOnThreads(GatherHypercolumn<Dtype>{indexing, features.data(), columns.data()}, count);
+  const HypercolumnBlock<Dtype, 16> block = {indexing};
+  RunOnThreads(GatherHypercolumnBlock<Dtype, 16>{block, features.data(), block_columns.data()},
+               images * block.blocks());
+  Expect(columns == block_columns, "gather by values and by blocks: the same bits");
+
+  std::vector<Dtype> parallel(features.size()), serial(features.size());
+  RunOnThreads(
+      ScatterHypercolumn<Dtype, HostAtomicAdd>{indexing, diff.data(), parallel.data(), {}}, count);
+  RunSerially(ScatterHypercolumn<Dtype, PlainAdd>{indexing, diff.data(), serial.data(), {}}, count);
+  Expect(Difference(parallel, serial) < Tolerance<Dtype>(), "atomic scatter against one thread");
+
+  std::vector<Dtype> by_block(features.size(), 7), by_map(features.size(), 7);
+  RunOnThreads(ScatterHypercolumnBlock<Dtype, 16>{block, diff.data(), by_block.data()},
+               images * block.blocks());
+  const HypercolumnBlock<Dtype, 1> one = {indexing};
+  RunOnThreads(ScatterHypercolumnBlock<Dtype, 1>{one, diff.data(), by_map.data()},
+               images * channels);
+  Expect(by_block == by_map && by_map == serial, "scatter by blocks and by maps: the same bits");
+  Expect(std::abs(Dot(columns, diff) - Dot(features, serial)) < 10 * Tolerance<Dtype>(),
+         "scatter is the adjoint of gather");
+}
+
+template <typename Dtype>
+void CheckUpsampling(int height, int width, int output_height, int output_width, double scale,
+                     int stride) {
+  const int maps = 3;
+  std::vector<BilinearTap> rows, columns;
+  for (int j = 0; j < output_height; ++j) {
+    rows.push_back(MakeBilinearTap(j * stride + (stride - 1) / 2., scale, (scale - 1) / 2, height));
+  }
+  for (int i = 0; i < output_width; ++i) {
+    columns.push_back(
+        MakeBilinearTap(i * stride + (stride - 1) / 2., scale, (scale - 1) / 2, width));
+  }
+  const auto ranges = [](const std::vector<BilinearTap>& taps, int size) {
+    std::vector<TapRange> result(size, {static_cast<int>(taps.size()), -1});
+    for (int i = 0; i < static_cast<int>(taps.size()); ++i) {
+      for (int cell : {taps[i].low, taps[i].high}) {
+        result[cell].first = std::min(result[cell].first, i);
+        result[cell].last = i;
+      }
+    }
+    return result;
+  };
+  const std::vector<TapRange> row_ranges = ranges(rows, height), column_ranges = ranges(columns, width);
+  const BilinearGrid grid = {height,      width,          output_height,     output_width,
+                             rows.data(), columns.data(), row_ranges.data(), column_ranges.data()};
+  const std::vector<Dtype> in = Normal<Dtype>(maps * height * width);
+  const std::vector<Dtype> diff = Normal<Dtype>(maps * output_height * output_width);
+  std::vector<Dtype> out(diff.size(), 1), in_diff(in.size());
+  RunOnThreads(UpsampleValue<Dtype>{grid, in.data(), out.data(), true}, out.size());
+  for (Dtype& value : out) value -= 1;  // it accumulates
+  RunOnThreads(UpsampleAdjointValue<Dtype>{grid, diff.data(), in_diff.data()}, in_diff.size());
+  Expect(std::abs(Dot(out, diff) - Dot(in, in_diff)) < Tolerance<Dtype>(),
+         "upsampling and its adjoint");
+}
+
+template <typename Dtype>
+void CheckColor() {
+  const int images = 2, height = 9, width = 11, plane = height * width, per_image = 40;
+  std::vector<Dtype> bgr = Normal<Dtype>(images * 3 * plane);
+  for (Dtype& value : bgr) value = std::min<Dtype>(1, std::abs(value));
+  std::vector<Dtype> lightness(images * plane), color(images * 2 * plane), other(color.size());
+  RunOnThreads(SplitColor<Dtype, HueChroma<Dtype> >{plane, bgr.data(), lightness.data(), color.data()},
+               images * plane);
+  RunSerially(SplitColor<Dtype, HueChroma<Dtype> >{plane, bgr.data(), lightness.data(), other.data()},
+              images * plane);
+  Expect(color == other, "hue and chroma");
+  RunOnThreads(SplitColor<Dtype, LabColor<Dtype> >{plane, bgr.data(), lightness.data(), other.data()},
+               images * plane);
+  RunOnThreads(SplitColor<Dtype, AlphaBeta<Dtype> >{plane, bgr.data(), lightness.data(), other.data()},
+               images * plane);
+
+  color[5] = std::numeric_limits<Dtype>::quiet_NaN();
+  std::vector<Dtype> locations = Normal<Dtype>(images * per_image * 2);
+  for (Dtype& value : locations) value *= 8;
+  locations[0] = std::numeric_limits<Dtype>::quiet_NaN();
+  locations[3] = std::numeric_limits<Dtype>::infinity();
+  for (const bool joint : {false, true}) {
+    for (const int region : {1, 4, 7, std::numeric_limits<int>::max()}) {
+      const int bins = 6, cells = joint ? bins * bins : bins;
+      const std::vector<Dtype> edges = {Dtype(.1), Dtype(.3), Dtype(.4), Dtype(.6), Dtype(.9)};
+      std::vector<Dtype> histograms(images * per_image * cells, 5);
+      // Two channels are read as one image of both, or as the images of one channel.
+      RunOnThreads(
+          WindowHistogram<Dtype>{height, width, per_image, bins, joint, region, edges.data(),
+                                 color.data(), locations.data(), histograms.data()},
+          images * per_image);
+      double worst = 0;
+      for (int row = 0; row < images * per_image; ++row) {
+        double sum = 0;
+        for (int k = 0; k < cells; ++k) sum += histograms[row * cells + k];
+        worst = std::max(worst, sum == 0 && region == 1 ? 0 : std::abs(sum - 1));
+      }
+      Expect(worst < 1e-5, "histograms sum to 1");
+    }
+  }
+}
+
+template <typename Dtype>
+void CheckDivergence() {
+  const int rows = 50, bins = 32;
+  const std::vector<Dtype> logits = Normal<Dtype>(rows * bins);
+  std::vector<Dtype> targets(rows * bins), weights = Normal<Dtype>(rows);
+  for (int m = 1; m < rows; ++m) targets[m * bins + m % bins] = 1;  // row 0 is ignored
+  std::vector<Dtype> probabilities(logits.size()), sums(rows), losses(rows), diff(logits.size(), 9);
+  RunOnThreads(SoftmaxDivergence<Dtype>{bins, false, logits.data(), targets.data(), weights.data(),
+                                        probabilities.data(), sums.data(), losses.data()},
+               rows);
+  RunOnThreads(
+      SoftmaxDivergenceGradient<Dtype>{bins, Dtype(0.5), targets.data(), weights.data(),
+                                       probabilities.data(), sums.data(), diff.data()},
+      rows * bins);
+  double worst = std::abs(losses[0]);
+  for (int m = 0; m < rows; ++m) {
+    double sum = 0;
+    for (int k = 0; k < bins; ++k) sum += diff[m * bins + k];
+    worst = std::max(worst, std::abs(sum));
+  }
+  Expect(worst < 1e-5, "gradients of each row sum to 0");
+}
+
+template <typename Dtype>
+void CheckAll() {
+  std::mt19937 generator(2);
+  std::uniform_real_distribution<double> anywhere(-5, 70);
+  std::vector<double> spread(2 * 2 * 300), colliding(2 * 2 * 300, 7.3);
+  for (double& value : spread) value = anywhere(generator);
+  spread[0] = std::numeric_limits<double>::quiet_NaN();
+  spread[3] = std::numeric_limits<double>::infinity();
+  spread[4] = -std::numeric_limits<float>::max();
+  CheckHypercolumn<Dtype>(16, 12, 4, spread);
+  CheckHypercolumn<Dtype>(16, 12, 4, colliding);
+  CheckHypercolumn<Dtype>(1, 1, 32, spread);
+  CheckHypercolumn<Dtype>(1, 9, 8, spread);
+  CheckUpsampling<Dtype>(5, 4, 20, 16, 4, 1);
+  CheckUpsampling<Dtype>(16, 12, 4, 3, 1, 4);
+  CheckUpsampling<Dtype>(1, 1, 7, 9, 32, 1);
+  CheckUpsampling<Dtype>(9, 7, 5, 4, 1, 2);
+  CheckColor<Dtype>();
+  CheckDivergence<Dtype>();
+}
+
+}  // namespace
+
+int main() {
+  std::printf("-- float\n");
+  CheckAll<float>();
+  std::printf("-- double\n");
+  CheckAll<double>();
+  std::printf("%d failures\n", failures);
+  return failures == 0 ? 0 : 1;
+}
