@@ -26,8 +26,8 @@ what it does:
 then build your Caffe as always, in CAFFE_ROOT, with either of
   cmake -B build -DCMAKE_CXX_FLAGS=-fopenmp && cmake --build build
   make all       (in Makefile.config: CXXFLAGS += -fopenmp and LINKFLAGS += -fopenmp)
-cmake has to run again, for it lists the files. Without -fopenmp the layers use one core, and their
-unit tests do not link.
+cmake has to run again, for it lists the files. Without -fopenmp the layers use one core. A Caffe with
+CUDA builds their .cu files as well.
 
 examples:
   python tools/install_into_caffe.py ~/caffe --dry-run      # what would be done

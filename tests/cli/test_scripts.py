@@ -15,6 +15,7 @@ TOOLS = [
     "tools/demo.py",
     "tools/evaluate.py",
     "tools/generate_prototxt.py",
+    "tools/install_into_caffe.py",
     "tools/rebalance.py",
 ]
 
