@@ -28,8 +28,8 @@ void ColorHistogramLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>&,
   if (param.binning() == ColorHistogramParameter_Binning_UNIFORM) {
     CHECK(std::isfinite(param.minimum()) && std::isfinite(param.maximum()) &&
           param.minimum() < param.maximum())
-        << "layer " << name << ": expected minimum < maximum, both finite, got " << param.minimum()
-        << " and " << param.maximum();
+        << "layer " << name << ": minimum and maximum expected finite numbers in this order, got "
+        << param.minimum() << " and " << param.maximum();
     for (int k = 1; k < bins_; ++k) {
       edges[k - 1] =
           param.minimum() + (static_cast<double>(param.maximum()) - param.minimum()) * k / bins_;

@@ -226,7 +226,7 @@ TEST(ColorLayersDeathTest, TestMessages) {
   EXPECT_DEATH(ColorHistogramLayer<float>(empty).SetUp({&grey, &locations}, {&top}),
                "layer target: bins expected 1 to 2147483647, got 0");
   EXPECT_DEATH(ColorHistogramLayer<float>(range).SetUp({&grey, &locations}, {&top}),
-               "layer target: expected minimum < maximum, both finite, got 0 and 0");
+               "layer target: minimum and maximum expected finite numbers in this order, got 0 and 0");
   EXPECT_DEATH(ColorHistogramLayer<float>(sigma).SetUp({&grey, &locations}, {&top}),
                "layer target: sigma expected a positive number, got -1");
   EXPECT_DEATH(ColorHistogramLayer<float>(region).SetUp({&grey, &locations}, {&top}),
