@@ -12,6 +12,7 @@ on the PATH. Run as root, or as a user who may use sudo.
 
   --caffe-tests   also build Caffe's own unit tests (about 5 minutes more)
   -DNATIVE=ON     compile for this machine's processor instead of for any x86-64
+  -DWITH_CUDA=ON  compile for NVIDIA GPUs as well, on a machine that has one (docs/building.md)
   -h, --help      show this text
 
 environment:
@@ -98,7 +99,8 @@ say "Caffe's source is $source_tree"
 export CCACHE_DIR=$cache/ccache CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE=2G
 say "configuring"
 cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
-  -DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DCAFFE_SOURCE_DIR="$source_tree" \
+  -DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DCMAKE_CUDA_COMPILER_LAUNCHER=ccache \
+  -DCAFFE_SOURCE_DIR="$source_tree" \
   -DPython3_EXECUTABLE="$python" "${cmake_options[@]}" >"$build/cmake.log" 2>&1 \
   || { tail -n 20 "$build/cmake.log" >&2; fail "cmake failed; the log is build/cmake.log"; }
 say "building Caffe with autocolor's layers (log: build/build.log)"
@@ -113,6 +115,7 @@ cat >"$build/env.sh" <<ENV
 # source this: puts caffe, python (with \`import caffe\`) and autocolor on the PATH
 export PATH="$build/venv/bin:$build/bin:\$PATH"
 export AUTOCOLOR_CACHE="\${AUTOCOLOR_CACHE:-$cache}"
+export CCACHE_DIR="$CCACHE_DIR" CCACHE_BASEDIR="$root" CCACHE_NOHASHDIR=1
 export AUTOCOLOR_MODEL="\${AUTOCOLOR_MODEL:-$build/demo/model}"
 ENV
 say "done; next: source build/env.sh"

@@ -3,17 +3,23 @@
 set -euo pipefail
 
 all=
+sanitize=
 pytest_arguments=()
 while [ $# -gt 0 ]; do
   case "$1" in
     --all) all=1 ;;
+    --sanitize) sanitize=1 ;;
     --) shift; pytest_arguments=("$@"); break ;;
     -h | --help)
       cat <<'USAGE'
-usage: tools/test.sh [--all] [-- PYTEST ARGUMENTS]
+usage: tools/test.sh [--all | --sanitize] [-- PYTEST ARGUMENTS]
 
-Sets up (tools/setup.sh), then runs the layers' unit tests, a ThreadSanitizer and an
-AddressSanitizer run of the kernels, and the Python tests. --all adds Caffe's own 1,138 unit tests.
+Sets up (tools/setup.sh), then runs the layers' unit tests, the kernels under ThreadSanitizer,
+AddressSanitizer and UndefinedBehaviorSanitizer, the Python tests and, where there is nvcc, compiles
+and links the CUDA code and runs its tests (which need a GPU, and are skipped where there is none).
+
+  --all       also Caffe's own 1,138 unit tests
+  --sanitize  only the sanitizers: the kernels, and the layers' unit tests as well
 USAGE
       exit 0 ;;
     *) echo "test.sh: error: unknown argument '$1' (see --help)" >&2; exit 2 ;;
@@ -26,22 +32,53 @@ bash tools/setup.sh ${all:+--caffe-tests}
 # shellcheck source=/dev/null
 source build/env.sh
 export GLOG_minloglevel=2 GLOG_logtostderr=1 # no log files in /tmp
+source_tree=$(sed -n 's/^CAFFE_SOURCE_DIR:PATH=//p' build/CMakeCache.txt)
 
-echo "== unit tests of the layers"
-build/bin/autocolor_tests --gtest_filter='-*GPU*'
+# Builds the layers' unit tests in a folder of their own: build_tests FOLDER CMAKE_OPTION...
+build_tests() {
+  local folder=$1
+  shift
+  mkdir -p "$folder"
+  cmake -S . -B "$folder" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCAFFE_SOURCE_DIR="$source_tree" \
+    -DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DCMAKE_CUDA_COMPILER_LAUNCHER=ccache \
+    -DPython3_EXECUTABLE="$PWD/build/venv/bin/python" "$@" >"$folder/cmake.log" 2>&1 \
+    || { tail -n 20 "$folder/cmake.log" >&2; exit 1; }
+  NINJA_STATUS='[%f/%t] ' ninja -C "$folder" autocolor_tests >"$folder/build.log" 2>&1 \
+    || { grep -m 20 -E 'error|warning|FAILED' "$folder/build.log" >&2; exit 1; }
+}
 
 echo "== kernels under sanitizers"
 mkdir -p build/sanitize
 for sanitizer in thread address,undefined; do
-  binary=build/sanitize/scatter_${sanitizer%%,*}
+  binary=build/sanitize/kernels_${sanitizer%%,*}
   g++ -std=c++17 -O1 -g -Wall -Wextra -Werror -fsanitize="$sanitizer" -fno-sanitize-recover=all \
-    -Icaffe_layers/include tests/cpp/scatter_threads.cpp -o "$binary" -pthread
-  "$binary" && echo "clean under -fsanitize=$sanitizer"
+    -Icaffe_layers/include tests/cpp/kernels_threads.cpp -o "$binary" -pthread
+  "$binary" >"$binary.log" || { cat "$binary.log"; exit 1; }
+  echo "$(grep -c ' ok$' "$binary.log") checks, clean under -fsanitize=$sanitizer"
 done
+if [ -n "$sanitize" ]; then
+  echo "== unit tests of the layers under sanitizers"
+  build_tests build/sanitize/address \
+    "-DCMAKE_CXX_FLAGS=-fsanitize=address,undefined -fno-sanitize-recover=all -g"
+  build/sanitize/address/bin/autocolor_tests
+  echo "clean under -fsanitize=address,undefined"
+  exit 0
+fi
+
+echo "== unit tests of the layers"
+build/bin/autocolor_tests
+
+if nvcc=$(command -v nvcc || command -v /usr/local/cuda/bin/nvcc); then
+  echo "== CUDA: compiling and linking every .cu with $nvcc"
+  CUDACXX=$nvcc build_tests build/cuda -DWITH_CUDA=ON
+  grep -- '-- CUDA' build/cuda/cmake.log
+  build/cuda/bin/autocolor_tests --gpu
+else
+  echo "== CUDA: skipped, there is no nvcc on this machine"
+fi
 
 if [ -n "$all" ]; then
   echo "== Caffe's own unit tests"
-  source_tree=$(sed -n 's/^CAFFE_SOURCE_DIR:PATH=//p' build/CMakeCache.txt)
   (cd "$source_tree" && "$OLDPWD/build/bin/caffe_tests" --gtest_filter='-*GPU*')
 fi
 

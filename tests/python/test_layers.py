@@ -76,6 +76,98 @@ def test_sparse_hypercolumn_equals_scipy(tmp_path, height, width, scale):
         np.testing.assert_allclose(columns[n], expected, atol=1e-6)
 
 
+HYPERCOLUMN = """
+force_backward: true
+layer { name: "columns" type: "SparseHypercolumn" bottom: "locations" bottom: "fine" bottom: "coarse"
+        top: "columns" sparse_hypercolumn_param { scale: 1 scale: 4 offset_height: 0 offset_height: 1.5
+        offset_width: 0 offset_width: 1.5 activation_mult: 1 activation_mult: 0.5 } }"""
+DENSE = """
+force_backward: true
+layer { name: "dense" type: "HypercolumnInnerProduct" bottom: "fine" bottom: "coarse" top: "dense"
+        hypercolumn_inner_product_param { num_output: 6 stride: 2 scale: 1 scale: 4 offset_height: 0
+        offset_height: 1.5 offset_width: 0 offset_width: 1.5 activation_mult: 1 activation_mult: 0.5
+        weight_filler { type: "gaussian" } bias_filler { type: "gaussian" } } }"""
+# Images, height and width: a batch of many and of one, and a map of one pixel.
+SIZES = [(3, 12, 20), (1, 7, 5), (1, 1, 1)]
+
+
+def two_levels(rng, images, height, width):
+    coarse = (images, 5, -(-height // 4), -(-width // 4))
+    return {
+        "fine": rng.standard_normal((images, 3, height, width)).astype(np.float32),
+        "coarse": rng.standard_normal(coarse).astype(np.float32),
+    }
+
+
+def assign(net, inputs):
+    for name, array in inputs.items():
+        net.blobs[name].reshape(*array.shape)
+        net.blobs[name].data[...] = array
+
+
+def expected_two_levels(inputs, locations):
+    """(N P, 8) by SciPy; locations (N, P, 2)."""
+    return np.concatenate([
+        np.concatenate([expected_columns(inputs["fine"][n].astype(float), at, 1, 0),
+                        0.5 * expected_columns(inputs["coarse"][n].astype(float), at, 4, 1.5)], 1)
+        for n, at in enumerate(locations)
+    ])  # fmt: skip
+
+
+def test_sparse_hypercolumn_reshapes_and_is_its_gradients_adjoint(tmp_path):
+    rng = np.random.default_rng(4)
+    net = None
+    for size in SIZES:
+        inputs = two_levels(rng, *size)
+        locations = np.round(rng.uniform(-3, 15, (size[0], 9, 2)) * 64) / 64
+        if net is None:
+            net = run_net(tmp_path, HYPERCOLUMN, {"locations": locations, **inputs})
+        assign(net, {"locations": locations, **inputs})  # the same net, of another size
+        net.forward()
+        columns = net.blobs["columns"].data.astype(float)
+        np.testing.assert_allclose(columns, expected_two_levels(inputs, locations), atol=1e-6)
+        probe = rng.standard_normal(columns.shape).astype(np.float32)
+        net.blobs["columns"].diff[...] = probe
+        net.backward(start="columns")
+        inner = sum((inputs[name] * net.blobs[name].diff.astype(float)).sum() for name in inputs)
+        assert inner == pytest.approx((columns * probe).sum(), rel=1e-5, abs=1e-5)
+        assert not net.blobs["locations"].diff.any()
+
+
+def test_dense_product_equals_scipy_and_is_its_gradients_adjoint(tmp_path):
+    rng = np.random.default_rng(5)
+    net = None
+    for size in SIZES:
+        images, height, width = size
+        inputs = two_levels(rng, *size)
+        if net is None:
+            net = run_net(tmp_path, DENSE, inputs)
+        assign(net, inputs)
+        net.forward()
+        output = net.blobs["dense"].data.astype(float)
+        rows, columns = -(-height // 2), -(-width // 2)
+        assert output.shape == (images, 6, rows, columns)
+        grid = np.stack(np.mgrid[:rows, :columns], axis=-1).reshape(1, -1, 2) * 2 + 0.5
+        hypercolumns = expected_two_levels(inputs, np.repeat(grid, images, axis=0))
+        weight, bias = (blob.data.astype(float) for blob in net.params["dense"])
+        expected = (hypercolumns @ weight.T + bias).reshape(images, rows, columns, 6)
+        # Eight products of order one in float.
+        np.testing.assert_allclose(output.transpose(0, 2, 3, 1), expected, atol=1e-5)
+
+        probe = rng.standard_normal(output.shape).astype(np.float32)
+        for blob in net.params["dense"]:
+            blob.diff[...] = 0
+        net.blobs["dense"].diff[...] = probe
+        net.backward(start="dense")
+        total = (output * probe).sum()
+        constant = (bias * probe.sum(axis=(0, 2, 3))).sum()
+        # Linear in the features, and linear in weight and bias together.
+        inner = sum((inputs[name] * net.blobs[name].diff.astype(float)).sum() for name in inputs)
+        assert inner == pytest.approx(total - constant, rel=1e-4, abs=1e-4)
+        to_parameters = sum((blob.data * blob.diff.astype(float)).sum() for blob in net.params["dense"])
+        assert to_parameters == pytest.approx(total, rel=1e-4, abs=1e-4)
+
+
 @pytest.fixture(scope="module")
 def kernels(tmp_path_factory):
     """The kernels in double, which pycaffe does not reach."""
@@ -207,23 +299,51 @@ def test_quantile_histograms_equal_numpy(tmp_path, region):
         np.testing.assert_allclose(net.blobs["t"].data[row], expected, atol=1e-6)
 
 
-def test_loss_equals_scipy(tmp_path):
-    rng = np.random.default_rng(3)
-    logits = rng.normal(0, 3, (30, 7)).astype(np.float32)
-    target = softmax(rng.normal(0, 3, (30, 7)), axis=1)
-    weight = rng.uniform(0, 1, 30).astype(np.float32)
+@pytest.mark.parametrize(("images", "height", "width"), [(3, 9, 14), (1, 1, 1)])
+@pytest.mark.parametrize("region", [1, 4, 50])
+def test_joint_histograms_equal_numpy(tmp_path, images, height, width, region):
+    rng = np.random.default_rng(6)
+    colour = rng.uniform(-0.1, 1.1, (images, 2, height, width)).astype(np.float32)
+    locations = rng.uniform(-2, 15, (images, 8, 2)).astype(np.float32)
     net = run_net(
         tmp_path,
-        """layer { name: "kl" type: "SoftmaxKLDivergenceLoss" bottom: "s" bottom: "t" bottom: "w"
-           top: "kl" }
-           layer { name: "ce" type: "SoftmaxKLDivergenceLoss" bottom: "s" bottom: "t" top: "ce"
+        f"""layer {{ name: "t" type: "ColorHistogram" bottom: "colour" bottom: "locations" top: "t"
+            color_histogram_param {{ bins: 5 joint: true region: {region} }} }}""",
+        {"colour": colour, "locations": locations},
+    )
+    edges = np.linspace(0, 1, 6)
+    for row, location in enumerate(locations.reshape(-1, 2)):
+        y, x = np.clip(np.floor(location + 0.5).astype(int), 0, (height - 1, width - 1))
+        before = (region - 1) // 2
+        window = colour[row // 8, :, max(0, y - before) : y - before + region,
+                        max(0, x - before) : x - before + region].reshape(2, -1)  # fmt: skip
+        expected = np.histogram2d(*np.clip(window, 0, 1), bins=(edges, edges))[0] / window.shape[1]
+        np.testing.assert_allclose(net.blobs["t"].data[row], expected.ravel(), atol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [1, 30])
+def test_loss_and_its_gradient_equal_scipy(tmp_path, rows):
+    rng = np.random.default_rng(3)
+    logits = rng.normal(0, 3, (rows, 7)).astype(np.float32)
+    target = softmax(rng.normal(0, 3, (rows, 7)), axis=1)
+    weight = rng.uniform(0, 1, rows).astype(np.float32)
+    net = run_net(
+        tmp_path,
+        """force_backward: true
+           layer { name: "kl" type: "SoftmaxKLDivergenceLoss" bottom: "s" bottom: "t" bottom: "w"
+           top: "kl" loss_weight: 5 }
+           layer { name: "ce" type: "SoftmaxKLDivergenceLoss" bottom: "other" bottom: "t" top: "ce"
            softmax_kl_divergence_loss_param { divergence: CROSS_ENTROPY } }""",
-        {"s": logits, "t": target, "w": weight},
+        {"s": logits, "t": target, "w": weight, "other": logits},
     )
     divergence = rel_entr(target, softmax(logits.astype(float), axis=1)).sum(axis=1)
     cross_entropy = -(target * log_softmax(logits.astype(float), axis=1)).sum(axis=1)
     assert net.blobs["kl"].data == pytest.approx((weight * divergence).mean(), rel=1e-5)
     assert net.blobs["ce"].data == pytest.approx(cross_entropy.mean(), rel=1e-5)
+    net.backward()
+    gradient = (softmax(logits.astype(float), axis=1) - target) / rows
+    np.testing.assert_allclose(net.blobs["other"].diff, gradient, atol=1e-7)
+    np.testing.assert_allclose(net.blobs["s"].diff, 5 * weight[:, None] * gradient, atol=1e-6)
 
 
 def test_wrong_prototxt_dies_with_a_clear_message(tmp_path):

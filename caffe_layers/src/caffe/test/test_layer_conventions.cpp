@@ -181,10 +181,10 @@ TYPED_TEST(LayerConventionsTest, TestEmptyPropagateDown) {
 
 #ifndef CPU_ONLY
 template <typename Dtype>
-class LayerParityTest : public GPUDeviceTest<Dtype> {};
-TYPED_TEST_CASE(LayerParityTest, TestDtypes);
+class LayerGPUTest : public GPUDeviceTest<Dtype> {};
+TYPED_TEST_CASE(LayerGPUTest, TestDtypes);
 
-TYPED_TEST(LayerParityTest, TestGPUEqualsCPU) {
+TYPED_TEST(LayerGPUTest, TestGPUEqualsCPU) {
   typedef TypeParam Dtype;
   // Sums of some hundred products of order one, in another order.
   const double tolerance = sizeof(Dtype) == 4 ? 1e-4 : 1e-11;
