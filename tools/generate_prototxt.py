@@ -1,82 +1,102 @@
-"""Write the prototxt files of the colorizer: train, test, deploy and solver."""
+"""Write the prototxt files of a model: train, test, deploy and solver."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
-from autocolor.prototxt import MODEL_NAME, default_options, model_files, write_model_files
+from autocolor.prototxt import (
+    MODEL_NAME,
+    MODEL_NAMES,
+    default_options,
+    model_files,
+    write_model_files,
+)
+
+_TRAINING_OPTIONS = ("source", "batch", "crop", "locations", "frozen")
+
+
+def stale_files(folder: Path, files: dict[str, str]) -> list[Path]:
+    """Files of `folder` that are missing or differ from `files`."""
+    return [
+        folder / name
+        for name, text in files.items()
+        if not (folder / name).is_file() or (folder / name).read_text(encoding="utf-8") != text
+    ]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
-    training, validation_source, solver_options = default_options()
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog=f"""\
 examples:
   python tools/generate_prototxt.py            # rewrites prototxt/{MODEL_NAME}
+  python tools/generate_prototxt.py --model edges_data-conv3_3
   python tools/generate_prototxt.py --check    # exits with 1 if a checked-in file is stale
   python tools/generate_prototxt.py --out my_model --source my_lmdb --batch 4 --frozen
 
-Paths inside the files are relative to the folder in which caffe train is started.""",
+What is not given is as in the checked-in files. Paths inside the files are relative to the folder in
+which caffe train is started.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     root = Path(__file__).resolve().parents[1]
+    parser.add_argument("--model", choices=MODEL_NAMES, default=MODEL_NAME,
+                        help="default: %(default)s")  # fmt: skip
     parser.add_argument("--out", type=Path,
-                        help=f"folder for the files (default: prototxt/{MODEL_NAME})")  # fmt: skip
-    parser.add_argument("--source", default=training.source,
-                        help="LMDB of training images (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--validation-source", default=validation_source,
-                        help="LMDB of validation images (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--batch", type=int, default=training.batch,
-                        help="images a batch (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--crop", type=int, default=training.crop,
-                        help="side of the random crop (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--locations", type=int, default=training.locations,
-                        help="hypercolumns an image (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--iterations", type=int, default=solver_options.iterations,
-                        help="of the solver (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--frozen", action="store_true",
-                        help="train the head only, on a VGG-16 that stays as it is")  # fmt: skip
-    parser.add_argument("--check", action="store_true", help="compare instead of writing")
+                        help="folder for the files (default: prototxt/MODEL)")  # fmt: skip
+    parser.add_argument("--source", help="LMDB of training images; of the edges, folder of two")
+    parser.add_argument("--validation-source", help="the same of validation images")
+    parser.add_argument("--batch", type=int, help="images a batch")
+    parser.add_argument("--crop", type=int, help="side of the colorizer's random crop")
+    parser.add_argument("--locations", type=int, help="hypercolumns an image")
+    parser.add_argument("--iterations", type=int, help="of the solver")
+    parser.add_argument("--frozen", action="store_true", default=None,
+                        help="train the colorizer's head only, on a VGG-16 that stays as it is "
+                        "(the edges' always does)")  # fmt: skip
+    parser.add_argument("--check", action="store_true",
+                        help="compare instead of writing; without --out, every model")  # fmt: skip
     arguments = parser.parse_args(argv)
     for name in ("batch", "crop", "locations", "iterations"):
-        if getattr(arguments, name) < 1:
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
             parser.error(f"--{name}: expected at least 1")
 
-    training = replace(
-        training,
-        source=arguments.source,
-        batch=arguments.batch,
-        crop=arguments.crop,
-        locations=arguments.locations,
-        frozen=arguments.frozen,
-    )
-    solver_options = replace(solver_options, iterations=arguments.iterations)
-    folder = arguments.out or root / "prototxt" / MODEL_NAME
-    if arguments.out:
-        solver_options = replace(
-            solver_options,
-            train_net=str(arguments.out / "train.prototxt"),
-            test_net=str(arguments.out / "test.prototxt"),
-            snapshot_prefix=str(arguments.out / "snapshot"),
+    stale: list[Path] = []
+    for model in MODEL_NAMES if arguments.check and not arguments.out else [arguments.model]:
+        training, validation_source, solver_options = default_options(model)
+        given = {
+            name: getattr(arguments, name)
+            for name in _TRAINING_OPTIONS
+            if getattr(arguments, name) is not None
+        }
+        unknown = given.keys() - {field.name for field in fields(training)}
+        if unknown:
+            parser.error(f"--{min(unknown)}: not an option of {model}")
+        training = replace(training, **given)
+        if arguments.iterations is not None:
+            solver_options = replace(solver_options, iterations=arguments.iterations)
+        folder = arguments.out or root / "prototxt" / model
+        if arguments.out:
+            solver_options = replace(
+                solver_options,
+                train_net=str(arguments.out / "train.prototxt"),
+                test_net=str(arguments.out / "test.prototxt"),
+                snapshot_prefix=str(arguments.out / "snapshot"),
+            )
+        files = model_files(
+            training, arguments.validation_source or validation_source, solver_options
         )
-    files = model_files(training, arguments.validation_source, solver_options)
-    if not arguments.check:
-        write_model_files(folder, files)
-        print(f"{folder}: wrote {', '.join(files)}")
-        return 0
-    stale = [
-        name
-        for name, text in files.items()
-        if not (folder / name).is_file() or (folder / name).read_text(encoding="utf-8") != text
-    ]
-    for name in stale:
-        print(f"generate_prototxt: error: {folder / name} differs from what networks.py describes",
+        if arguments.check:
+            stale += stale_files(folder, files)
+        else:
+            write_model_files(folder, files)
+            print(f"{folder}: wrote {', '.join(files)}")
+    for path in stale:
+        print(f"generate_prototxt: error: {path} differs from what networks.py describes",
               file=sys.stderr)  # fmt: skip
     return 1 if stale else 0
 

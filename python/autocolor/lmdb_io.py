@@ -49,21 +49,32 @@ class LmdbOptions:
     encoding: str = "jpeg"
     quality: int = 95
 
+    def prepare(self, path: Path) -> Image.Image:
+        """Read an image as `read_resized` does.
 
-def prepare_image(path: Path, options: LmdbOptions) -> Image.Image:
+        Raises
+        ------
+        ImageError
+            If it cannot be read, or has no colour to learn from.
+        """
+        image = read_resized(path, self)
+        if (np.diff(np.asarray(image)) == 0).all():
+            raise ImageError(f"{path}: has no colour to learn from")
+        return image
+
+
+def read_resized(path: Path, options: LmdbOptions) -> Image.Image:
     """Read an image as 8-bit RGB, upright, transparent parts on white, resized by `options`.
 
     Raises
     ------
     ImageError
-        If it cannot be read, or has no colour to learn from.
+        If it cannot be read.
     """
     photo = read_image(path)
     rgb = photo.rgb
     if photo.alpha is not None:
         rgb = 1 - photo.alpha[..., None] * (1 - rgb)
-    if (rgb == rgb[..., :1]).all():
-        raise ImageError(f"{path}: has no colour to learn from")
     smaller = min(rgb.shape[:2])
     side = max(min(smaller, options.side), options.minimum_side)
     if side != smaller:
@@ -74,10 +85,11 @@ def prepare_image(path: Path, options: LmdbOptions) -> Image.Image:
 
 
 def make_datum(image: Image.Image, options: LmdbOptions) -> caffe_pb2.Datum:
-    """Datum of an RGB image: encoded, or raw uint8 of shape (3, H, W) in BGR order."""
-    datum = caffe_pb2.Datum(channels=3, height=image.height, width=image.width, label=0)
+    """Datum of an RGB or grey image: encoded, or raw uint8 of shape (C, H, W), colour as BGR."""
+    channels = len(image.getbands())
+    datum = caffe_pb2.Datum(channels=channels, height=image.height, width=image.width, label=0)
     if options.encoding == "raw":
-        bgr = np.asarray(image)[..., ::-1].transpose(2, 0, 1)
+        bgr = np.atleast_3d(np.asarray(image))[..., ::-1].transpose(2, 0, 1)
         datum.data = bgr.tobytes()
         return datum
     stream = io.BytesIO()
@@ -174,7 +186,7 @@ def write_lmdb(
             if index < done:
                 continue
             try:
-                datum = make_datum(prepare_image(photo, options), options)
+                datum = make_datum(options.prepare(photo), options)
                 key = f"{index:08d}_{photo.name}".encode("utf-8", "replace")[:500]
                 records.append((key, datum.SerializeToString()))
             except ImageError as error:

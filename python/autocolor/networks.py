@@ -23,6 +23,11 @@ VGG16_CONVOLUTIONS = tuple(
     for block, (count, _) in enumerate(VGG16_BLOCKS, start=1)
     for index in range(1, count + 1)
 )
+# The edge detector's part of them, and where it finds its two LMDBs.
+EDGE_BLOCKS = VGG16_BLOCKS[:3]
+EDGE_HIDDEN_UNITS = 64
+LIGHTNESS_LMDB = "lightness_lmdb"
+EDGES_LMDB = "edges_lmdb"
 _POOL_KERNEL = 2
 _POOL_STRIDE = 2
 
@@ -48,8 +53,12 @@ class Level:
     offset: float
 
 
-def hypercolumn_levels() -> tuple[Level, ...]:
+def hypercolumn_levels(
+    blocks: Sequence[tuple[int, int]] = VGG16_BLOCKS,
+) -> tuple[Level, ...]:
     """Levels ``data``, ``conv1_1`` … ``conv5_3``: 4,225 channels (Table 2, row data..conv5.3).
+
+    With the first blocks only, fewer: ``data`` … ``conv3_3`` of `EDGE_BLOCKS` have 1,153 channels.
 
     The geometry follows from the layers: a 3x3 convolution with padding 1 leaves it alone, and a
     pooling of kernel k and stride s moves the first cell's centre by (k - 1)/2 cells and makes the
@@ -57,7 +66,7 @@ def hypercolumn_levels() -> tuple[Level, ...]:
     """
     scale, offset = 1, 0.0
     levels = [Level("data", 1, scale, offset)]
-    for block, (count, channels) in enumerate(VGG16_BLOCKS, start=1):
+    for block, (count, channels) in enumerate(blocks, start=1):
         if block > 1:
             offset += scale * (_POOL_KERNEL - 1) / 2
             scale *= _POOL_STRIDE
@@ -204,6 +213,91 @@ def deploy_net(stride: int = 4) -> caffe_pb2.NetParameter:
 
 
 @dataclass(frozen=True)
+class EdgeTrainingOptions:
+    """What may differ between training nets of the edge detector.
+
+    Attributes
+    ----------
+    source : str
+        Folder of two LMDBs of `autocolor.edges`, `LIGHTNESS_LMDB` and `EDGES_LMDB`.
+    side : int
+        Of their square images, in pixels. They are read whole: random crops of two ``Data`` layers
+        would not be of the same place.
+    batch : int
+        Images a batch.
+    locations : int
+        Hypercolumns an image.
+    """
+
+    source: str
+    side: int = 128
+    batch: int = 8
+    locations: int = 512
+
+
+def edge_training_net(options: EdgeTrainingOptions, phase: str) -> caffe_pb2.NetParameter:
+    """Edge or not, at sparse hypercolumns on a frozen VGG-16, trained with Eq. 2.
+
+    The colorizer's layers with other data and another target: one-hot over two bins.
+
+    Parameters
+    ----------
+    options : EdgeTrainingOptions
+    phase : {"train", "test"}
+        Names the net; nothing else differs.
+    """
+    net = NetSpec()
+    for top, folder in (("data", LIGHTNESS_LMDB), ("edges", EDGES_LMDB)):
+        net[top] = L.Data(
+            source=f"{options.source}/{folder}",
+            backend=P.Data.LMDB,
+            batch_size=options.batch,
+            transform_param=dict(scale=1 / 255),
+        )
+    net.locations = L.DummyData(
+        shape=dict(dim=[options.batch, options.locations, 2]),
+        data_filler=dict(type="uniform", min=-0.5, max=options.side - 0.5),
+    )
+    _add_vgg16(net, net.data, frozen=True, blocks=EDGE_BLOCKS)
+    levels = hypercolumn_levels(EDGE_BLOCKS)
+    net.hypercolumn = L.SparseHypercolumn(
+        net.locations,
+        *(net[level.name] for level in levels),
+        sparse_hypercolumn_param=_geometry(levels),
+    )
+    net.fc1 = L.InnerProduct(
+        net.hypercolumn, num_output=EDGE_HIDDEN_UNITS, param=_learned(), **_fillers()
+    )
+    net.relu1 = L.ReLU(net.fc1, in_place=True)
+    net.prediction = L.InnerProduct(net.fc1, num_output=2, param=_learned(), **_fillers())
+    net.target = L.ColorHistogram(net.edges, net.locations, color_histogram_param=dict(bins=2))
+    net.loss_edges = L.SoftmaxKLDivergenceLoss(net.prediction, net.target)
+    return _named(net, f"edges_{phase}")
+
+
+def edge_deploy_net() -> caffe_pb2.NetParameter:
+    """Dense inference with the weights of `edge_training_net`, any input size.
+
+    Input ``data`` (1, 1, H, W), grey in [0, 1]; output ``probability`` (1, 2, H, W), of no edge and
+    of an edge at every pixel.
+    """
+    net = NetSpec()
+    net.data = _image_input()
+    _add_vgg16(net, net.data, frozen=False, blocks=EDGE_BLOCKS)
+    levels = hypercolumn_levels(EDGE_BLOCKS)
+    net.fc1 = L.HypercolumnInnerProduct(
+        *(net[level.name] for level in levels),
+        hypercolumn_inner_product_param=dict(num_output=EDGE_HIDDEN_UNITS, **_geometry(levels)),
+    )
+    net.relu1 = L.ReLU(net.fc1, in_place=True)
+    net.prediction = L.HypercolumnInnerProduct(
+        net.fc1, hypercolumn_inner_product_param=dict(num_output=2)
+    )
+    net.probability = L.Softmax(net.prediction, axis=1)
+    return _named(net, "edges_deploy")
+
+
+@dataclass(frozen=True)
 class SolverOptions:
     """Stochastic gradient descent with momentum and a rate that falls linearly to zero.
 
@@ -285,9 +379,14 @@ def _geometry(levels: Sequence[Level]) -> dict[str, list[float]]:
     )
 
 
-def _add_vgg16(net: NetSpec, bottom: Any, frozen: bool) -> None:
+def _add_vgg16(
+    net: NetSpec,
+    bottom: Any,
+    frozen: bool,
+    blocks: Sequence[tuple[int, int]] = VGG16_BLOCKS,
+) -> None:
     """Add conv1_1 … conv5_3 with in-place ReLUs, so that the hypercolumn reads rectified maps."""
-    for block, (count, channels) in enumerate(VGG16_BLOCKS, start=1):
+    for block, (count, channels) in enumerate(blocks, start=1):
         if block > 1:
             net[f"pool{block - 1}"] = L.Pooling(
                 bottom, pool=P.Pooling.MAX, kernel_size=_POOL_KERNEL, stride=_POOL_STRIDE

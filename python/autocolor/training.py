@@ -167,8 +167,10 @@ def plot_records(records: Sequence[Record], path: Path) -> None:
     from matplotlib.figure import Figure
 
     names = sorted({name for record in records for name in record.outputs})
-    figure = Figure(figsize=(5 * (1 + len(names)), 3.5), layout="constrained")
-    for axes, name in zip(figure.subplots(1, 1 + len(names)), ["loss", *names], strict=True):
+    shown = ["loss", *names] if len(names) > 1 else names  # of one output, the sum says no more
+    figure = Figure(figsize=(5 * len(shown), 3.5), layout="constrained")
+    panels = figure.subplots(1, len(shown), squeeze=False)[0]
+    for axes, name in zip(panels, shown, strict=True):
         for phase, style in (("train", "-"), ("test", "o-")):
             points = [
                 (record.iteration, record.loss if name == "loss" else record.outputs.get(name))

@@ -17,6 +17,7 @@ TOOLS = [
     "tools/generate_prototxt.py",
     "tools/install_into_caffe.py",
     "tools/rebalance.py",
+    "tools/train_edges.py",
 ]
 
 
@@ -53,6 +54,12 @@ def test_generate_prototxt_checks(tmp_path):
     stale = run(sys.executable, "tools/generate_prototxt.py", "--check", "--out", tmp_path)
     assert stale.returncode == 1
     assert "train.prototxt differs" in stale.stderr
+    edges = (sys.executable, "tools/generate_prototxt.py", "--model", "edges_data-conv3_3")
+    assert run(*edges, "--out", tmp_path, "--batch", "2").returncode == 0
+    assert "batch_size: 2" in (tmp_path / "train.prototxt").read_text()
+    refused = run(*edges, "--crop", "64")
+    assert refused.returncode == 2
+    assert "--crop: not an option of edges_data-conv3_3" in refused.stderr
     refused = run(sys.executable, "tools/generate_prototxt.py", "--batch", "0")
     assert refused.returncode == 2
 

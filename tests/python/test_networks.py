@@ -4,11 +4,19 @@ from pathlib import Path
 
 import caffe
 import numpy as np
+import pytest
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
-from autocolor.networks import TrainingOptions, deploy_net, hypercolumn_levels, training_net
-from autocolor.prototxt import MODEL_NAME, default_options, model_files
+from autocolor.networks import (
+    EdgeTrainingOptions,
+    TrainingOptions,
+    deploy_net,
+    edge_training_net,
+    hypercolumn_levels,
+    training_net,
+)
+from autocolor.prototxt import MODEL_NAMES, default_options, model_files
 from autocolor.surgery import read_caffemodel, write_caffemodel
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,13 +30,26 @@ def test_levels_are_those_of_the_paper():
     assert sum(level.channels for level in levels) == 4225
 
 
-def test_checked_in_prototxt_is_what_the_code_describes():
-    for name, text in model_files(*default_options()).items():
-        assert (ROOT / "prototxt" / MODEL_NAME / name).read_text() == text
+@pytest.mark.parametrize("model", MODEL_NAMES)
+def test_checked_in_prototxt_is_what_the_code_describes(model):
+    for name, text in model_files(*default_options(model)).items():
+        assert (ROOT / "prototxt" / model / name).read_text() == text
 
 
-def test_names_are_unique_and_frozen_layers_do_not_learn():
-    net = training_net(TrainingOptions("x", frozen=True, hypercolumn_dropout=0.5), "train")
+def test_checked_in_models_are_the_known_ones():
+    assert sorted(path.name for path in (ROOT / "prototxt").iterdir()) == sorted(MODEL_NAMES)
+    with pytest.raises(ValueError, match="name: expected one of .* got 'nonsense'"):
+        default_options("nonsense")
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        training_net(TrainingOptions("x", frozen=True, hypercolumn_dropout=0.5), "train"),
+        edge_training_net(EdgeTrainingOptions("x"), "train"),
+    ],
+)
+def test_names_are_unique_and_frozen_layers_do_not_learn(net):
     names = [layer.name for layer in net.layer]
     assert len(set(names)) == len(names)
     for layer in net.layer:
