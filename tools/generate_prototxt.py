@@ -8,24 +8,40 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
-from autocolor.prototxt import (
-    MODEL_NAME,
-    MODEL_NAMES,
-    default_options,
-    model_files,
-    write_model_files,
-)
+from autocolor.models import DEMO_MODEL, Model, all_models, models_table, write_files
+from autocolor.networks import VARIANTS
 
+_NETWORK_OPTIONS = ("variant", "levels", "bins", "width")
 _TRAINING_OPTIONS = ("source", "batch", "crop", "locations", "frozen")
 
 
-def stale_files(folder: Path, files: dict[str, str]) -> list[Path]:
-    """Files of `folder` that are missing or differ from `files`."""
-    return [
-        folder / name
-        for name, text in files.items()
-        if not (folder / name).is_file() or (folder / name).read_text(encoding="utf-8") != text
-    ]
+def changed_model(arguments: argparse.Namespace) -> Model:
+    """Return the chosen model with what the command line changes.
+
+    Raises
+    ------
+    ValueError
+        If an option does not fit the model.
+    """
+    model = all_models()[arguments.model]
+    given = {name: value for name, value in vars(arguments).items() if value is not None}
+    network = {name: given[name] for name in _NETWORK_OPTIONS if name in given}
+    for name in network:
+        if name not in {field.name for field in fields(model.network)}:
+            raise ValueError(f"--{name}: not an option of {arguments.model}")
+    training = {name: given[name] for name in _TRAINING_OPTIONS if name in given}
+    for name in training:
+        if name not in model.network.TRAINING_OPTIONS:
+            raise ValueError(f"--{name}: not an option of {arguments.model}")
+    return replace(
+        model,
+        network=replace(model.network, **network),
+        training=replace(model.training, **training),
+        validation_source=given.get("validation_source", model.validation_source),
+        solver=replace(
+            model.solver, iterations=given.get("iterations", model.solver.iterations)
+        ),
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,69 +50,67 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__,
         epilog=f"""\
 examples:
-  python tools/generate_prototxt.py            # rewrites prototxt/{MODEL_NAME}
-  python tools/generate_prototxt.py --model edges_data-conv3_3
+  python tools/generate_prototxt.py            # rewrites everything in prototxt/
   python tools/generate_prototxt.py --check    # exits with 1 if a checked-in file is stale
   python tools/generate_prototxt.py --out my_model --source my_lmdb --batch 4 --frozen
+  python tools/generate_prototxt.py --out my_model --variant lab_joint --levels conv4_1..fc7 --bins 10
 
-What is not given is as in the checked-in files. Paths inside the files are relative to the folder in
-which caffe train is started.""",
+With --out, a model is written there: --model (default {DEMO_MODEL}) with what the
+other options change. prototxt/README.md lists the models. Paths inside the files are relative to
+the folder in which caffe train is started.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     root = Path(__file__).resolve().parents[1]
-    parser.add_argument("--model", choices=MODEL_NAMES, default=MODEL_NAME,
-                        help="default: %(default)s")  # fmt: skip
-    parser.add_argument("--out", type=Path,
-                        help="folder for the files (default: prototxt/MODEL)")  # fmt: skip
-    parser.add_argument("--source", help="LMDB of training images; of the edges, folder of two")
-    parser.add_argument("--validation-source", help="the same of validation images")
-    parser.add_argument("--batch", type=int, help="images a batch")
-    parser.add_argument("--crop", type=int, help="side of the colorizer's random crop")
-    parser.add_argument("--locations", type=int, help="hypercolumns an image")
-    parser.add_argument("--iterations", type=int, help="of the solver")
-    parser.add_argument("--frozen", action="store_true", default=None,
-                        help="train the colorizer's head only, on a VGG-16 that stays as it is "
-                        "(the edges' always does)")  # fmt: skip
-    parser.add_argument("--check", action="store_true",
-                        help="compare instead of writing; without --out, every model")  # fmt: skip
+    parser.add_argument("--out", type=Path, help="folder for the files of one model")
+    parser.add_argument("--check", action="store_true", help="compare instead of writing")
+    model = parser.add_argument_group("one model, with --out")
+    model.add_argument("--model", choices=all_models(), metavar="MODEL",
+                       help="folder of prototxt/ to start from")  # fmt: skip
+    model.add_argument("--variant", choices=VARIANTS, help="what a colorizer predicts")
+    model.add_argument("--levels", metavar="FIRST..LAST", help="of the hypercolumn, data..fc7")
+    model.add_argument("--bins", type=int, help="of each channel of a histogram")
+    model.add_argument("--width", type=float, help="factor on the channels of hidden layers")
+    model.add_argument("--source", help="LMDB of training images; of the edges, folder of two")
+    model.add_argument("--validation-source", help="the same of validation images")
+    model.add_argument("--batch", type=int, help="images a batch")
+    model.add_argument("--crop", type=int, help="side of the random crop")
+    model.add_argument("--locations", type=int, help="hypercolumns an image")
+    model.add_argument("--iterations", type=int, help="of the solver")
+    model.add_argument("--frozen", action="store_true", default=None,
+                       help="train the head only, on a VGG-16 that stays as it is")  # fmt: skip
     arguments = parser.parse_args(argv)
-    for name in ("batch", "crop", "locations", "iterations"):
+    for name in ("batch", "crop", "locations", "iterations", "bins"):
         value = getattr(arguments, name)
         if value is not None and value < 1:
             parser.error(f"--{name}: expected at least 1")
 
-    stale: list[Path] = []
-    for model in MODEL_NAMES if arguments.check and not arguments.out else [arguments.model]:
-        training, validation_source, solver_options = default_options(model)
-        given = {
-            name: getattr(arguments, name)
-            for name in _TRAINING_OPTIONS
-            if getattr(arguments, name) is not None
-        }
-        unknown = given.keys() - {field.name for field in fields(training)}
-        if unknown:
-            parser.error(f"--{min(unknown)}: not an option of {model}")
-        training = replace(training, **given)
-        if arguments.iterations is not None:
-            solver_options = replace(solver_options, iterations=arguments.iterations)
-        folder = arguments.out or root / "prototxt" / model
-        if arguments.out:
-            solver_options = replace(
-                solver_options,
-                train_net=str(arguments.out / "train.prototxt"),
-                test_net=str(arguments.out / "test.prototxt"),
-                snapshot_prefix=str(arguments.out / "snapshot"),
-            )
-        files = model_files(
-            training, arguments.validation_source or validation_source, solver_options
-        )
-        if arguments.check:
-            stale += stale_files(folder, files)
-        else:
-            write_model_files(folder, files)
-            print(f"{folder}: wrote {', '.join(files)}")
+    if arguments.out:
+        arguments.model = arguments.model or DEMO_MODEL
+        try:
+            files = {arguments.out: changed_model(arguments).in_folder(arguments.out).files()}
+        except ValueError as error:
+            parser.error(str(error))
+    else:
+        for name, value in vars(arguments).items():
+            if name not in ("out", "check") and value is not None:
+                parser.error(f"--{name.replace('_', '-')}: expected --out beside it")
+        models = all_models()
+        files = {root / "prototxt" / name: model.files() for name, model in models.items()}
+        files[root / "prototxt"] = {"README.md": models_table(models)}
+
+    if not arguments.check:
+        for folder, texts in files.items():
+            write_files(folder, texts)
+            print(f"{folder}: wrote {', '.join(texts)}")
+        return 0
+    stale = [
+        folder / name
+        for folder, texts in files.items()
+        for name, text in texts.items()
+        if not (folder / name).is_file() or (folder / name).read_text(encoding="utf-8") != text
+    ]
     for path in stale:
-        print(f"generate_prototxt: error: {path} differs from what networks.py describes",
+        print(f"generate_prototxt: error: {path} differs from what python/autocolor describes",
               file=sys.stderr)  # fmt: skip
     return 1 if stale else 0
 

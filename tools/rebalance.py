@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from autocolor.color import lightness
 from autocolor.lmdb_io import decode_datum, read_datums
-from autocolor.networks import vgg16_gray_features
 from autocolor.rebalance import rebalance, second_moments
 from autocolor.surgery import WeightsError, read_caffemodel, write_caffemodel
+from autocolor.vgg16 import vgg16_gray_features
 
 
 def read_images(path: Path, count: int) -> list[caffe_pb2.Datum]:

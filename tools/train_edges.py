@@ -31,8 +31,7 @@ from autocolor.edges import (
 )
 from autocolor.files import atomic_path
 from autocolor.images import find_photos
-from autocolor.networks import EdgeTrainingOptions, edge_deploy_net
-from autocolor.prototxt import EDGE_MODEL_NAME, default_options, model_files, write_model_files
+from autocolor.models import Model, all_models, write_files
 from autocolor.surgery import WeightsError, check_shapes, read_caffemodel
 from autocolor.training import (
     Record,
@@ -63,23 +62,19 @@ def prepare(photos: Path, folder: Path, side: int) -> None:
         print(f"{folder}: {len(skipped)} photos skipped (see {report})")
 
 
-def train(out: Path, options: EdgeTrainingOptions, iterations: int, weights: Path) -> Path:
+def train(out: Path, model: Model, iterations: int, weights: Path) -> Path:
     """Run ``caffe train``, unless `out` holds its result already; returns the caffemodel."""
-    check_shapes(read_caffemodel(weights), edge_deploy_net())
+    check_shapes(read_caffemodel(weights), model.network.deploy_net())
     held_out = sum(1 for _ in read_squares(out / "test"))
-    _, _, solver = default_options(EDGE_MODEL_NAME)
     solver = replace(
-        solver,
-        train_net=str(out / "train.prototxt"),
-        test_net=str(out / "test.prototxt"),
-        snapshot_prefix=str(out / "snapshot"),
+        model.solver,
         iterations=iterations,
-        test_iterations=max(1, held_out // options.batch),
+        test_iterations=max(1, held_out // model.training.batch),
         test_interval=max(1, iterations // 4),
         snapshot_interval=0,  # the last one is always written
         display_interval=1,
     )
-    files = model_files(options, str(out / "test"), solver)
+    files = replace(model, solver=solver).files()
     inputs = hashlib.sha256("".join(files.values()).encode() + weights.read_bytes())
     for manifest in sorted(out.glob("t*/*_lmdb/*.json")):
         inputs.update(manifest.read_bytes())
@@ -87,7 +82,7 @@ def train(out: Path, options: EdgeTrainingOptions, iterations: int, weights: Pat
     if caffemodel.is_file() and stamp.is_file() and stamp.read_text() == inputs.hexdigest():
         print(f"{caffemodel}: trained already")
         return caffemodel
-    write_model_files(out, files)
+    write_files(out, files)
     with tqdm(total=iterations, unit="iteration", desc="caffe train") as bar:
 
         def show(record: Record) -> None:
@@ -141,8 +136,7 @@ beside that of a constant (the share of edge pixels) and of the lightness's grad
 cannot be read are skipped and listed. Run again: what is finished is not done again.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    defaults, _, solver = default_options(EDGE_MODEL_NAME)
-    assert isinstance(defaults, EdgeTrainingOptions)
+    model = all_models()["edges_data-conv3_3"]
     parser.add_argument("--photos", type=Path, required=True,
                         help="folder to train on, searched with its subfolders")  # fmt: skip
     parser.add_argument("--test-photos", type=Path, required=True,
@@ -153,9 +147,9 @@ cannot be read are skipped and listed. Run again: what is finished is not done a
                         "tools/rebalance.py (default: %(default)s)")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("build/edges"),
                         help="folder for the results (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--side", type=int, default=defaults.side,
+    parser.add_argument("--side", type=int, default=model.training.crop,
                         help="of the squares that the photos are cut to (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--iterations", type=int, default=solver.iterations,
+    parser.add_argument("--iterations", type=int, default=model.solver.iterations,
                         help="default: %(default)s")  # fmt: skip
     arguments = parser.parse_args(argv)
     for name, least in (("side", 16), ("iterations", 1)):
@@ -165,8 +159,12 @@ cannot be read are skipped and listed. Run again: what is finished is not done a
     try:
         prepare(arguments.photos, out / "train", arguments.side)
         prepare(arguments.test_photos, out / "test", arguments.side)
-        options = replace(defaults, source=str(out / "train"), side=arguments.side)
-        caffemodel = train(out, options, arguments.iterations, arguments.weights)
+        model = replace(
+            model.in_folder(out),
+            training=replace(model.training, source=str(out / "train"), crop=arguments.side),
+            validation_source=str(out / "test"),
+        )
+        caffemodel = train(out, model, arguments.iterations, arguments.weights)
         squares = list(read_squares(out / "test"))
         predicted = predict_edges(
             out / "deploy.prototxt", caffemodel, [square.light for square in squares]

@@ -34,7 +34,7 @@ from autocolor.lmdb_io import (
     read_resized,
     write_lmdb,
 )
-from autocolor.networks import EDGES_LMDB, LIGHTNESS_LMDB
+from autocolor.edge_networks import EDGES_LMDB, LIGHTNESS_LMDB
 
 FloatMap = npt.NDArray[np.float32]
 BoolMap = npt.NDArray[np.bool_]

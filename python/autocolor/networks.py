@@ -1,85 +1,48 @@
-"""Every network, described once; ``tools/generate_prototxt.py`` writes them to ``prototxt/``.
+"""The networks of the paper, described once; ``prototxt/`` is written from here.
 
-Needs pycaffe, whose ``NetSpec`` assembles the layers.
+Needs pycaffe.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, NamedTuple
 
 from caffe import NetSpec
 from caffe import layers as L
 from caffe import params as P
 from caffe.proto import caffe_pb2
 
-from autocolor.constants import BINS, HIDDEN_UNITS, HUE_LOSS_WEIGHT, LOCATIONS_PER_IMAGE
-
-# VGG-16's convolutional blocks: (convolutions, channels). A 2x2 max pooling lies between blocks.
-VGG16_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
-VGG16_CONVOLUTIONS = tuple(
-    f"conv{block}_{index}"
-    for block, (count, _) in enumerate(VGG16_BLOCKS, start=1)
-    for index in range(1, count + 1)
+from autocolor.constants import (
+    BINS,
+    HIDDEN_UNITS,
+    HUE_LOSS_WEIGHT,
+    JOINT_BINS,
+    LOCATIONS_PER_IMAGE,
+    QUANTILE_SIGMA,
 )
-# The edge detector's part of them, and where it finds its two LMDBs.
-EDGE_BLOCKS = VGG16_BLOCKS[:3]
-EDGE_HIDDEN_UNITS = 64
-LIGHTNESS_LMDB = "lightness_lmdb"
-EDGES_LMDB = "edges_lmdb"
-_POOL_KERNEL = 2
-_POOL_STRIDE = 2
+from autocolor.vgg16 import (
+    Level,
+    add_convolution,
+    add_vgg16,
+    fillers,
+    geometry,
+    image_input,
+    learned,
+    named,
+    scaled_width,
+    vgg16_levels,
+)
 
+VARIANTS = ("hue_chroma", "lab_marginal", "lab_joint", "lab_l2")
 
-@dataclass(frozen=True)
-class Level:
-    """One level of the hypercolumn.
-
-    Attributes
-    ----------
-    name : str
-        Blob of the network; ``data`` is the grey input.
-    channels : int
-    scale : int
-        Input pixels between neighbouring cells.
-    offset : float
-        Input coordinate, in pixels, of the centre of cell 0 (the same along y and x).
-    """
-
-    name: str
-    channels: int
-    scale: int
-    offset: float
-
-
-def hypercolumn_levels(
-    blocks: Sequence[tuple[int, int]] = VGG16_BLOCKS,
-) -> tuple[Level, ...]:
-    """Levels ``data``, ``conv1_1`` … ``conv5_3``: 4,225 channels (Table 2, row data..conv5.3).
-
-    With the first blocks only, fewer: ``data`` … ``conv3_3`` of `EDGE_BLOCKS` have 1,153 channels.
-
-    The geometry follows from the layers: a 3x3 convolution with padding 1 leaves it alone, and a
-    pooling of kernel k and stride s moves the first cell's centre by (k - 1)/2 cells and makes the
-    scale s times larger, so that offset = (scale - 1)/2 throughout.
-    """
-    scale, offset = 1, 0.0
-    levels = [Level("data", 1, scale, offset)]
-    for block, (count, channels) in enumerate(blocks, start=1):
-        if block > 1:
-            offset += scale * (_POOL_KERNEL - 1) / 2
-            scale *= _POOL_STRIDE
-        levels += [
-            Level(f"conv{block}_{index}", channels, scale, offset)
-            for index in range(1, count + 1)
-        ]
-    return tuple(levels)
+_HUE_CHROMA, _LAB = 0, 1  # ColorSpaceParameter
+_GAUSSIAN_QUANTILE = 1  # ColorHistogramParameter
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """What may differ between training nets of one model.
+    """What may differ between training nets of one network.
 
     Attributes
     ----------
@@ -95,8 +58,8 @@ class TrainingOptions:
         Keep the VGG-16 layers as they are: an iteration is then a forward pass and the update of
         the head. The paper trains end to end.
     hypercolumn_dropout, dropout : float
-        Dropout ratio on the hypercolumn (0 leaves the layer out; the paper has none) and on
-        ``h_fc1``.
+        Dropout ratio on the hypercolumn (0 leaves the layer out; the paper has none), and on
+        ``h_fc1`` and between the fully connected layers of VGG-16.
     """
 
     source: str
@@ -108,299 +71,293 @@ class TrainingOptions:
     dropout: float = 0.5
 
 
-def vgg16_gray_features() -> caffe_pb2.NetParameter:
-    """Convolutional layers alone: ``data`` (1, 1, H, W), grey in [0, 1], to ``conv5_3``."""
-    net = NetSpec()
-    net.data = _image_input()
-    _add_vgg16(net, net.data, frozen=False)
-    return _named(net, "vgg16_gray_features")
-
-
-def training_net(options: TrainingOptions, phase: str) -> caffe_pb2.NetParameter:
-    """Hue/chroma colorizer on sparse hypercolumns, trained with Eq. 3.
-
-    Parameters
-    ----------
-    options : TrainingOptions
-    phase : {"train", "test"}
-        A test net takes the centre crop, does not mirror and reports the two losses.
-
-    Raises
-    ------
-    ValueError
-        If `phase` is neither.
-    """
+def check_phase(phase: str) -> None:
+    """Raise `ValueError` if `phase` is neither ``train`` nor ``test``."""
     if phase not in ("train", "test"):
         raise ValueError(f"phase: expected 'train' or 'test', got {phase!r}")
-    net = NetSpec()
-    net.image = L.Data(
+
+
+def _image_data(options: TrainingOptions, phase: str, **more: Any) -> Any:
+    """Random crops, mirrored half of the time, in training; centre crops in a test."""
+    return L.Data(
         source=options.source,
         backend=P.Data.LMDB,
         batch_size=options.batch,
         transform_param=dict(
             crop_size=options.crop, mirror=phase == "train", scale=1 / 255, force_color=True
         ),
+        **more,
     )
-    net.data, net.colour = L.ColorSpace(
-        net.image, ntop=2, color_space_param=dict(color_space=0)
-    )
-    # Uniform over the crop's area; the target is read at the nearest pixel.
-    net.locations = L.DummyData(
-        shape=dict(dim=[options.batch, options.locations, 2]),
-        data_filler=dict(type="uniform", min=-0.5, max=options.crop - 0.5),
-    )
-    _add_vgg16(net, net.data, frozen=options.frozen)
-
-    levels = hypercolumn_levels()
-    net.hypercolumn = L.SparseHypercolumn(
-        net.locations,
-        *(net[level.name] for level in levels),
-        sparse_hypercolumn_param=_geometry(levels),
-    )
-    if options.hypercolumn_dropout > 0:
-        net.hypercolumn_dropout = L.Dropout(
-            net.hypercolumn, dropout_ratio=options.hypercolumn_dropout, in_place=True
-        )
-    net.h_fc1 = L.InnerProduct(
-        net.hypercolumn, num_output=HIDDEN_UNITS, param=_learned(), **_fillers()
-    )
-    net.h_relu1 = L.ReLU(net.h_fc1, in_place=True)
-    if options.dropout > 0:
-        net.h_dropout1 = L.Dropout(net.h_fc1, dropout_ratio=options.dropout, in_place=True)
-    for head in ("h", "c"):
-        net[f"prediction_{head}"] = L.InnerProduct(
-            net.h_fc1, num_output=BINS, param=_learned(), **_fillers()
-        )
-
-    net.hue, net.chroma = L.Slice(net.colour, ntop=2, axis=1)
-    for head, channel in (("h", net.hue), ("c", net.chroma)):
-        net[f"target_{head}"] = L.ColorHistogram(
-            channel, net.locations, color_histogram_param=dict(bins=BINS)
-        )
-    # y_C of Eq. 3, the chroma at each location.
-    net.chroma_weight = L.SparseHypercolumn(net.locations, net.chroma)
-    net.loss_h = L.SoftmaxKLDivergenceLoss(
-        net.prediction_h, net.target_h, net.chroma_weight, loss_weight=HUE_LOSS_WEIGHT
-    )
-    net.loss_c = L.SoftmaxKLDivergenceLoss(net.prediction_c, net.target_c, loss_weight=1)
-    return _named(net, f"hue_chroma_{phase}")
 
 
-def deploy_net(stride: int = 4) -> caffe_pb2.NetParameter:
-    """Dense inference with the weights of `training_net`, any input size.
-
-    Input ``data`` (1, 1, H, W), grey in [0, 1]; outputs ``hue`` and ``chroma``, histograms
-    (1, K, ceil(H/stride), ceil(W/stride)) at the input coordinates j*stride + (stride - 1)/2.
-    """
-    net = NetSpec()
-    net.data = _image_input()
-    _add_vgg16(net, net.data, frozen=False)
-    levels = hypercolumn_levels()
-    net.h_fc1 = L.HypercolumnInnerProduct(
-        *(net[level.name] for level in levels),
-        hypercolumn_inner_product_param=dict(
-            num_output=HIDDEN_UNITS, stride=stride, **_geometry(levels)
-        ),
+def _add_pooled(net: NetSpec, level: Level, stride: int) -> Level:
+    """Average a level to a stride; one that is as coarse already is left alone."""
+    factor = stride // level.scale
+    if factor <= 1:
+        return level
+    name = f"{level.name}_pooled"
+    net[name] = L.Pooling(
+        net[level.name], pool=P.Pooling.AVE, kernel_size=factor, stride=factor
     )
-    net.h_relu1 = L.ReLU(net.h_fc1, in_place=True)
-    for head, top in (("h", "hue"), ("c", "chroma")):
-        # On one level at scale 1 this is a 1x1 convolution whose weights have InnerProduct's shape.
-        net[f"prediction_{head}"] = L.HypercolumnInnerProduct(
-            net.h_fc1, hypercolumn_inner_product_param=dict(num_output=BINS)
-        )
-        net[top] = L.Softmax(net[f"prediction_{head}"], axis=1)
-    return _named(net, "hue_chroma_deploy")
+    return Level(name, level.channels, stride, level.offset + level.scale * (factor - 1) / 2)
+
+
+class Head(NamedTuple):
+    """An output of a colorizer: a histogram, or where `bins` is 0 the colour itself."""
+
+    suffix: str  # of prediction_, target_ and loss_
+    output: str  # blob of the deploy net
+    channels: int  # of the prediction
+    bins: int  # a channel of the histogram
+    joint: bool = False
 
 
 @dataclass(frozen=True)
-class EdgeTrainingOptions:
-    """What may differ between training nets of the edge detector.
+class Colorizer:
+    """A colorizer on sparse hypercolumns of VGG-16-gray (section 3.5).
 
     Attributes
     ----------
-    source : str
-        Folder of two LMDBs of `autocolor.edges`, `LIGHTNESS_LMDB` and `EDGES_LMDB`.
-    side : int
-        Of their square images, in pixels. They are read whole: random crops of two ``Data`` layers
-        would not be of the same place.
-    batch : int
-        Images a batch.
-    locations : int
-        Hypercolumns an image.
+    variant : {"hue_chroma", "lab_marginal", "lab_joint", "lab_l2"}
+        What it predicts (Table 1): histograms of hue and chroma (Eq. 3), of a and b, of a x b
+        (Eq. 2), or a and b themselves (Eq. 1).
+    levels : str
+        Levels of the hypercolumn, ``first..last`` (Table 2).
+    bins : int
+        Of each channel; 0 stands for the paper's 32, or 16 for a joint histogram.
+    width : float
+        Factor on the channels of all hidden layers.
+
+    Raises
+    ------
+    ValueError
+        If the variant, a level, the bins or the width is none.
     """
 
-    source: str
-    side: int = 128
-    batch: int = 8
-    locations: int = 512
+    TRAINING_OPTIONS: ClassVar[frozenset[str]] = frozenset(
+        field.name for field in fields(TrainingOptions)
+    )
 
+    variant: str = "hue_chroma"
+    levels: str = "data..fc7"
+    bins: int = 0
+    width: float = 1.0
 
-def edge_training_net(options: EdgeTrainingOptions, phase: str) -> caffe_pb2.NetParameter:
-    """Edge or not, at sparse hypercolumns on a frozen VGG-16, trained with Eq. 2.
+    def __post_init__(self) -> None:
+        if self.variant not in VARIANTS:
+            raise ValueError(f"variant: expected one of {VARIANTS}, got {self.variant!r}")
+        if self.bins < 0:
+            raise ValueError(f"bins: expected a positive number, got {self.bins}")
+        vgg16_levels(self.levels, self.width)
 
-    The colorizer's layers with other data and another target: one-hot over two bins.
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """Its outputs."""
+        if self.variant == "lab_l2":
+            return (Head("ab", "ab", 2, 0),)
+        if self.variant == "lab_joint":
+            bins = self.bins or JOINT_BINS
+            return (Head("ab", "ab", bins * bins, bins, joint=True),)
+        bins = self.bins or BINS
+        if self.variant == "lab_marginal":
+            return (Head("a", "a", bins, bins), Head("b", "b", bins, bins))
+        return (Head("h", "hue", bins, bins), Head("c", "chroma", bins, bins))
 
-    Parameters
-    ----------
-    options : EdgeTrainingOptions
-    phase : {"train", "test"}
-        Names the net; nothing else differs.
-    """
-    net = NetSpec()
-    for top, folder in (("data", LIGHTNESS_LMDB), ("edges", EDGES_LMDB)):
-        net[top] = L.Data(
-            source=f"{options.source}/{folder}",
-            backend=P.Data.LMDB,
-            batch_size=options.batch,
-            transform_param=dict(scale=1 / 255),
+    def training_net(self, options: TrainingOptions, phase: str) -> caffe_pb2.NetParameter:
+        """Return the net that ``caffe train`` runs.
+
+        Parameters
+        ----------
+        options : TrainingOptions
+        phase : {"train", "test"}
+            A test net takes the centre crop, does not mirror and reports the losses.
+
+        Raises
+        ------
+        ValueError
+            If `phase` is neither.
+        """
+        check_phase(phase)
+        hue_chroma = self.variant == "hue_chroma"
+        net = NetSpec()
+        net.image = _image_data(options, phase)
+        net.data, net.colour = L.ColorSpace(
+            net.image,
+            ntop=2,
+            color_space_param=dict(color_space=_HUE_CHROMA if hue_chroma else _LAB),
         )
-    net.locations = L.DummyData(
-        shape=dict(dim=[options.batch, options.locations, 2]),
-        data_filler=dict(type="uniform", min=-0.5, max=options.side - 0.5),
-    )
-    _add_vgg16(net, net.data, frozen=True, blocks=EDGE_BLOCKS)
-    levels = hypercolumn_levels(EDGE_BLOCKS)
-    net.hypercolumn = L.SparseHypercolumn(
-        net.locations,
-        *(net[level.name] for level in levels),
-        sparse_hypercolumn_param=_geometry(levels),
-    )
-    net.fc1 = L.InnerProduct(
-        net.hypercolumn, num_output=EDGE_HIDDEN_UNITS, param=_learned(), **_fillers()
-    )
-    net.relu1 = L.ReLU(net.fc1, in_place=True)
-    net.prediction = L.InnerProduct(net.fc1, num_output=2, param=_learned(), **_fillers())
-    net.target = L.ColorHistogram(net.edges, net.locations, color_histogram_param=dict(bins=2))
-    net.loss_edges = L.SoftmaxKLDivergenceLoss(net.prediction, net.target)
-    return _named(net, f"edges_{phase}")
+        # Uniform over the crop's area; a histogram's target is read at the nearest pixel.
+        net.locations = L.DummyData(
+            shape=dict(dim=[options.batch, options.locations, 2]),
+            data_filler=dict(type="uniform", min=-0.5, max=options.crop - 0.5),
+        )
+        levels = vgg16_levels(self.levels, self.width)
+        if levels[-1].name != "data":
+            add_vgg16(net, net.data, levels[-1].name, width=self.width, frozen=options.frozen,
+                      dropout=options.dropout)  # fmt: skip
+        net.hypercolumn = L.SparseHypercolumn(
+            net.locations,
+            *(net[level.name] for level in levels),
+            sparse_hypercolumn_param=geometry(levels),
+        )
+        if options.hypercolumn_dropout > 0:
+            net.hypercolumn_dropout = L.Dropout(
+                net.hypercolumn, dropout_ratio=options.hypercolumn_dropout, in_place=True
+            )
+        net.h_fc1 = L.InnerProduct(
+            net.hypercolumn,
+            num_output=scaled_width(HIDDEN_UNITS, self.width),
+            param=learned(),
+            **fillers(),
+        )
+        net.h_relu1 = L.ReLU(net.h_fc1, in_place=True)
+        if options.dropout > 0:
+            net.h_dropout1 = L.Dropout(net.h_fc1, dropout_ratio=options.dropout, in_place=True)
+        for head in self.heads:
+            net[f"prediction_{head.suffix}"] = L.InnerProduct(
+                net.h_fc1, num_output=head.channels, param=learned(), **fillers()
+            )
+        self._add_losses(net)
+        return named(net, f"{self.variant}_{phase}")
 
+    def _add_losses(self, net: NetSpec) -> None:
+        predictions = [net[f"prediction_{head.suffix}"] for head in self.heads]
+        if self.variant == "lab_l2":
+            # Eq. 1 in units of sigma, so that the loss is of the order of the others.
+            net.target_ab = L.SparseHypercolumn(
+                net.locations,
+                net.colour,
+                sparse_hypercolumn_param=dict(activation_mult=1 / QUANTILE_SIGMA),
+            )
+            net.loss_ab = L.EuclideanLoss(predictions[0], net.target_ab)
+            return
+        if self.variant == "hue_chroma":
+            binning = dict(bins=self.heads[0].bins)
+        else:
+            binning = dict(bins=self.heads[0].bins, binning=_GAUSSIAN_QUANTILE, sigma=QUANTILE_SIGMA)
+        if self.variant == "lab_joint":
+            net.target_ab = L.ColorHistogram(
+                net.colour, net.locations, color_histogram_param=dict(joint=True, **binning)
+            )
+            net.loss_ab = L.SoftmaxKLDivergenceLoss(predictions[0], net.target_ab)
+            return
+        names = ("hue", "chroma") if self.variant == "hue_chroma" else ("a", "b")
+        net[names[0]], net[names[1]] = L.Slice(net.colour, ntop=2, axis=1)
+        for head, name in zip(self.heads, names, strict=True):
+            net[f"target_{head.suffix}"] = L.ColorHistogram(
+                net[name], net.locations, color_histogram_param=dict(**binning)
+            )
+        targets = [net[f"target_{head.suffix}"] for head in self.heads]
+        if self.variant == "lab_marginal":
+            net.loss_a = L.SoftmaxKLDivergenceLoss(predictions[0], targets[0], loss_weight=1)
+            net.loss_b = L.SoftmaxKLDivergenceLoss(predictions[1], targets[1], loss_weight=1)
+            return
+        # y_C of Eq. 3, the chroma at each location.
+        net.chroma_weight = L.SparseHypercolumn(net.locations, net.chroma)
+        net.loss_h = L.SoftmaxKLDivergenceLoss(
+            predictions[0], targets[0], net.chroma_weight, loss_weight=HUE_LOSS_WEIGHT
+        )
+        net.loss_c = L.SoftmaxKLDivergenceLoss(predictions[1], targets[1], loss_weight=1)
 
-def edge_deploy_net() -> caffe_pb2.NetParameter:
-    """Dense inference with the weights of `edge_training_net`, any input size.
+    def deploy_net(self, stride: int = 4, average_pooling: bool = False) -> caffe_pb2.NetParameter:
+        """Dense inference with the weights of the training net, any input size.
 
-    Input ``data`` (1, 1, H, W), grey in [0, 1]; output ``probability`` (1, 2, H, W), of no edge and
-    of an edge at every pixel.
-    """
-    net = NetSpec()
-    net.data = _image_input()
-    _add_vgg16(net, net.data, frozen=False, blocks=EDGE_BLOCKS)
-    levels = hypercolumn_levels(EDGE_BLOCKS)
-    net.fc1 = L.HypercolumnInnerProduct(
-        *(net[level.name] for level in levels),
-        hypercolumn_inner_product_param=dict(num_output=EDGE_HIDDEN_UNITS, **_geometry(levels)),
-    )
-    net.relu1 = L.ReLU(net.fc1, in_place=True)
-    net.prediction = L.HypercolumnInnerProduct(
-        net.fc1, hypercolumn_inner_product_param=dict(num_output=2)
-    )
-    net.probability = L.Softmax(net.prediction, axis=1)
-    return _named(net, "edges_deploy")
+        Levels that are finer than the output are read at the output's positions, as in training, or
+        with `average_pooling` averaged over stride x stride pixels first, as the authors' own
+        deploy net does.
+
+        Input ``data`` (1, 1, H, W), grey in [0, 1]. The outputs are (1, K, ceil(H/stride),
+        ceil(W/stride)) at the input coordinates j*stride + (stride - 1)/2: the histograms ``hue``
+        and ``chroma``, or ``a`` and ``b``, or ``ab`` with index (bin of a) * bins + (bin of b); for
+        ``lab_l2`` ``ab`` are a and b themselves.
+        """
+        net = NetSpec()
+        net.data = image_input()
+        levels = vgg16_levels(self.levels, self.width)
+        if levels[-1].name != "data":
+            add_vgg16(net, net.data, levels[-1].name, width=self.width)
+        if average_pooling:
+            levels = tuple(_add_pooled(net, level, stride) for level in levels)
+        net.h_fc1 = L.HypercolumnInnerProduct(
+            *(net[level.name] for level in levels),
+            hypercolumn_inner_product_param=dict(
+                num_output=scaled_width(HIDDEN_UNITS, self.width), stride=stride,
+                **geometry(levels),
+            ),
+        )  # fmt: skip
+        net.h_relu1 = L.ReLU(net.h_fc1, in_place=True)
+        for head in self.heads:
+            # On one level at scale 1 this is a 1x1 convolution with weights of InnerProduct's shape.
+            net[f"prediction_{head.suffix}"] = L.HypercolumnInnerProduct(
+                net.h_fc1, hypercolumn_inner_product_param=dict(num_output=head.channels)
+            )
+            prediction = net[f"prediction_{head.suffix}"]
+            if head.bins:
+                net[head.output] = L.Softmax(prediction, axis=1)
+            else:
+                net[head.output] = L.Power(prediction, scale=QUANTILE_SIGMA)
+        return named(net, f"{self.variant}_deploy")
 
 
 @dataclass(frozen=True)
-class SolverOptions:
-    """Stochastic gradient descent with momentum and a rate that falls linearly to zero.
+class Classifier:
+    """VGG-16-gray with ``fc8``, for the epoch of grey ImageNet before colorization (section 3.5).
+
+    It is fully convolutional; the scores of a larger image are averaged.
 
     Attributes
     ----------
-    train_net, test_net : str
-        Paths of the prototxt files, relative to where ``caffe train`` is started.
-    snapshot_prefix : str
-    iterations : int
-    base_learning_rate, momentum, weight_decay : float
-    test_iterations, test_interval, snapshot_interval, display_interval : int
-    seed : int
+    classes : int
+    width : float
+        Factor on the channels of all hidden layers.
     """
 
-    train_net: str
-    test_net: str
-    snapshot_prefix: str
-    iterations: int
-    base_learning_rate: float = 0.01
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    test_iterations: int = 8
-    test_interval: int = 500
-    snapshot_interval: int = 1000
-    display_interval: int = 20
-    seed: int = 1
-
-
-def solver(options: SolverOptions) -> caffe_pb2.SolverParameter:
-    """Solver of `options`, for ``caffe train -solver`` and pycaffe alike."""
-    parameter = caffe_pb2.SolverParameter()
-    parameter.train_net = options.train_net
-    parameter.test_net.append(options.test_net)
-    parameter.test_iter.append(options.test_iterations)
-    parameter.test_interval = options.test_interval
-    parameter.type = "SGD"
-    parameter.base_lr = options.base_learning_rate
-    parameter.lr_policy = "poly"
-    parameter.power = 1.0
-    parameter.momentum = options.momentum
-    parameter.weight_decay = options.weight_decay
-    parameter.max_iter = options.iterations
-    parameter.display = options.display_interval
-    parameter.average_loss = options.display_interval
-    parameter.snapshot = options.snapshot_interval
-    parameter.snapshot_prefix = options.snapshot_prefix
-    parameter.random_seed = options.seed
-    parameter.solver_mode = caffe_pb2.SolverParameter.CPU
-    return parameter
-
-
-def _image_input() -> Any:
-    return L.Input(shape=dict(dim=[1, 1, 256, 256]))
-
-
-def _named(net: NetSpec, name: str) -> caffe_pb2.NetParameter:
-    parameter = net.to_proto()
-    parameter.name = name
-    return parameter
-
-
-def _learned() -> list[dict[str, float]]:
-    """Weights decay, biases learn at twice the rate and do not (Caffe's custom for VGG-16)."""
-    return [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
-
-
-def _fixed() -> list[dict[str, float]]:
-    return [dict(lr_mult=0, decay_mult=0)] * 2
-
-
-def _fillers() -> dict[str, dict[str, Any]]:
-    return dict(weight_filler=dict(type="xavier"), bias_filler=dict(type="constant", value=0))
-
-
-def _geometry(levels: Sequence[Level]) -> dict[str, list[float]]:
-    offsets = [level.offset for level in levels]
-    return dict(
-        scale=[level.scale for level in levels], offset_height=offsets, offset_width=offsets
+    TRAINING_OPTIONS: ClassVar[frozenset[str]] = frozenset(
+        {"source", "batch", "crop", "frozen", "dropout"}
     )
 
+    classes: int = 1000
+    width: float = 1.0
 
-def _add_vgg16(
-    net: NetSpec,
-    bottom: Any,
-    frozen: bool,
-    blocks: Sequence[tuple[int, int]] = VGG16_BLOCKS,
-) -> None:
-    """Add conv1_1 … conv5_3 with in-place ReLUs, so that the hypercolumn reads rectified maps."""
-    for block, (count, channels) in enumerate(blocks, start=1):
-        if block > 1:
-            net[f"pool{block - 1}"] = L.Pooling(
-                bottom, pool=P.Pooling.MAX, kernel_size=_POOL_KERNEL, stride=_POOL_STRIDE
-            )
-            bottom = net[f"pool{block - 1}"]
-        for index in range(1, count + 1):
-            name = f"conv{block}_{index}"
-            net[name] = L.Convolution(
-                bottom,
-                num_output=channels,
-                kernel_size=3,
-                pad=1,
-                param=_fixed() if frozen else _learned(),
-                **_fillers(),
-            )
-            bottom = net[name]
-            net[f"relu{block}_{index}"] = L.ReLU(bottom, in_place=True)
+    def _add_scores(self, net: NetSpec, options: TrainingOptions | None) -> None:
+        dropout = 0.0 if options is None else options.dropout
+        bottom = add_vgg16(net, net.data, "fc7", width=self.width, dropout=dropout, fc6_pad=0,
+                           frozen=options is not None and options.frozen)  # fmt: skip
+        if dropout > 0:
+            net.dropout7 = L.Dropout(bottom, dropout_ratio=dropout)
+            bottom = net.dropout7
+        add_convolution(net, "fc8", bottom, self.classes, kernel=1, pad=0)
+        net.pool8 = L.Pooling(net.fc8, pool=P.Pooling.AVE, global_pooling=True)
+
+    def training_net(self, options: TrainingOptions, phase: str) -> caffe_pb2.NetParameter:
+        """Return the net that ``caffe train`` runs, on an LMDB whose datums are labelled.
+
+        Raises
+        ------
+        ValueError
+            If `phase` is neither ``train`` nor ``test``, or the crop is below 224, where fc6 would
+            have no cell.
+        """
+        check_phase(phase)
+        if options.crop < 224:
+            raise ValueError(f"crop: expected at least 224, got {options.crop}")
+        net = NetSpec()
+        net.image, net.label = _image_data(options, phase, ntop=2)
+        net.data, net.colour = L.ColorSpace(net.image, ntop=2)
+        net.silence = L.Silence(net.colour, ntop=0)
+        self._add_scores(net, options)
+        net.loss = L.SoftmaxWithLoss(net.pool8, net.label)
+        if phase == "test":
+            for top in (1, 5):
+                net[f"accuracy_top{top}"] = L.Accuracy(
+                    net.pool8, net.label, accuracy_param=dict(top_k=top)
+                )
+        return named(net, f"vgg16_gray_classifier_{phase}")
+
+    def deploy_net(self) -> caffe_pb2.NetParameter:
+        """``data`` (1, 1, H, W), grey in [0, 1], sides at least 224, to ``prob`` (1, classes, 1, 1)."""
+        net = NetSpec()
+        net.data = image_input()
+        self._add_scores(net, None)
+        net.prob = L.Softmax(net.pool8)
+        return named(net, "vgg16_gray_classifier_deploy")

@@ -49,19 +49,35 @@ def test_every_tool_is_tested():
     assert sorted(str(path.relative_to(ROOT)) for path in found) == TOOLS
 
 
-def test_generate_prototxt_checks(tmp_path):
-    assert run(sys.executable, "tools/generate_prototxt.py", "--check").returncode == 0
-    stale = run(sys.executable, "tools/generate_prototxt.py", "--check", "--out", tmp_path)
+def test_generate_prototxt(tmp_path):
+    def generate(*arguments):
+        return run(sys.executable, "tools/generate_prototxt.py", *arguments)
+
+    assert generate("--check").returncode == 0
+    stale = generate("--check", "--out", tmp_path)
     assert stale.returncode == 1
     assert "train.prototxt differs" in stale.stderr
-    edges = (sys.executable, "tools/generate_prototxt.py", "--model", "edges_data-conv3_3")
-    assert run(*edges, "--out", tmp_path, "--batch", "2").returncode == 0
+    assert generate("--out", tmp_path, "--model", "edges_data-conv3_3", "--batch", "2").returncode == 0
     assert "batch_size: 2" in (tmp_path / "train.prototxt").read_text()
-    refused = run(*edges, "--crop", "64")
-    assert refused.returncode == 2
-    assert "--crop: not an option of edges_data-conv3_3" in refused.stderr
-    refused = run(sys.executable, "tools/generate_prototxt.py", "--batch", "0")
-    assert refused.returncode == 2
+    example = generate("--variant", "lab_joint", "--levels", "conv3_1..conv5_3", "--bins", "10",
+                       "--width", "0.5", "--out", tmp_path)  # fmt: skip
+    assert example.returncode == 0
+    deploy = (tmp_path / "deploy.prototxt").read_text()
+    assert "num_output: 100" in deploy
+    assert "fc6" not in deploy
+    for arguments, message in [
+        (("--batch", "0"), "--batch: expected at least 1"),
+        (("--batch", "4"), "--batch: expected --out beside it"),
+        (("--out", tmp_path, "--model", "edges_data-conv3_3", "--frozen"),
+         "--frozen: not an option of edges_data-conv3_3"),
+        (("--out", tmp_path, "--levels", "fc7..data"), "levels: expected FIRST..LAST"),
+        (("--out", tmp_path, "--width", "0"), "width: expected a positive number, got 0.0"),
+        (("--out", tmp_path, "--model", "vgg16_gray_classifier", "--crop", "200"),
+         "crop: expected at least 224, got 200"),
+    ]:  # fmt: skip
+        refused = generate(*arguments)
+        assert refused.returncode == 2
+        assert message in refused.stderr
 
 
 def test_fetch_photos_of_one_package(tmp_path):

@@ -7,6 +7,7 @@ import skimage.data
 from google.protobuf import text_format
 from PIL import Image
 
+from autocolor.edge_networks import EdgeDetector
 from autocolor.edges import (
     average_precision,
     edge_labels,
@@ -16,13 +17,8 @@ from autocolor.edges import (
     write_edge_lmdbs,
 )
 from autocolor.lmdb_io import read_datums
-from autocolor.networks import (
-    EDGE_BLOCKS,
-    EdgeTrainingOptions,
-    edge_deploy_net,
-    edge_training_net,
-    hypercolumn_levels,
-)
+from autocolor.networks import TrainingOptions
+from autocolor.vgg16 import vgg16_levels
 
 
 def test_labels_of_a_step():
@@ -97,7 +93,9 @@ def test_training_reads_label_and_lightness_of_the_same_place(folder, tmp_path):
     """What caffe reads is what was written, the target is the label at the nearest pixel, and the
     deploy net gives the training net's logits at the pixels of its locations."""
     path = tmp_path / "train.prototxt"
-    net = edge_training_net(EdgeTrainingOptions(str(folder), side=64, batch=3), "train")
+    net = EdgeDetector().training_net(
+        TrainingOptions(str(folder), crop=64, batch=3, locations=512), "train"
+    )
     path.write_text(text_format.MessageToString(net))
     caffe.set_mode_cpu()
     caffe.set_random_seed(1)
@@ -113,9 +111,9 @@ def test_training_reads_label_and_lightness_of_the_same_place(folder, tmp_path):
         target = sparse.blobs["target"].data.reshape(3, -1, 2)[index]
         np.testing.assert_array_equal(target, np.stack([~labels[y, x], labels[y, x]], axis=1))
 
-    assert sum(level.channels for level in hypercolumn_levels(EDGE_BLOCKS)) == 1153
+    assert sum(level.channels for level in vgg16_levels("data..conv3_3")) == 1153
     sparse.save(str(tmp_path / "weights.caffemodel"))
-    (tmp_path / "deploy.prototxt").write_text(text_format.MessageToString(edge_deploy_net()))
+    (tmp_path / "deploy.prototxt").write_text(text_format.MessageToString(EdgeDetector().deploy_net()))
     dense = predict_edges(
         tmp_path / "deploy.prototxt", tmp_path / "weights.caffemodel", [squares[0].light]
     )[0]

@@ -9,7 +9,6 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 from onnx import helper, numpy_helper
 
-from autocolor.networks import vgg16_gray_features
 from autocolor.rebalance import chain_of_convolutions, rebalance, second_moments
 from autocolor.surgery import (
     VGG16_MEAN_BGR,
@@ -20,6 +19,7 @@ from autocolor.surgery import (
     to_grey_input,
     write_caffemodel,
 )
+from autocolor.vgg16 import vgg16_gray_features
 
 CHAIN = """
 name: "chain"
@@ -137,3 +137,17 @@ def test_a_caffemodel_of_ours_loads_into_caffe(tmp_path):
     write_caffemodel(tmp_path / "chain.caffemodel", weights, "chain")
     net = caffe.Net(str(tmp_path / "chain.prototxt"), str(tmp_path / "chain.caffemodel"), caffe.TEST)
     np.testing.assert_array_equal(net.params["b"][0].data, weights["b"][0])
+
+
+def test_caffemodel_round_trip(tmp_path):
+    rng = np.random.default_rng(0)
+    weights = {
+        "conv": (rng.random((2, 1, 3, 3), np.float32), rng.random(2, np.float32)),
+        "fc": (rng.random((4, 5), np.float32),),
+    }
+    write_caffemodel(tmp_path / "w.caffemodel", weights, "net")
+    read = read_caffemodel(tmp_path / "w.caffemodel")
+    assert read.keys() == weights.keys()
+    for name, blobs in weights.items():
+        for expected, blob in zip(blobs, read[name], strict=True):
+            np.testing.assert_array_equal(blob, expected)
