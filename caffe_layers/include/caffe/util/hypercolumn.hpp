@@ -108,14 +108,14 @@ struct GatherHypercolumnBlock {
   Dtype* hypercolumns;
 
   AUTOCOLOR_HOST_DEVICE void operator()(int64_t index) const {
-    const HypercolumnIndexing<Dtype>& at = block.at;
+    const HypercolumnIndexing<Dtype> at = block.at;
     const int64_t image = block.image(index), row = image * at.locations_per_image;
     const int count = block.count(index), plane = at.level.plane();
     const Dtype multiplier = static_cast<Dtype>(at.level.multiplier);
     const Dtype* maps = features + at.map(image, block.first(index));
     Dtype* out = hypercolumns + at.column(row, block.first(index));
     for (int p = 0; p < at.locations_per_image; ++p, out += at.total_channels) {
-      const BilinearCell<Dtype>& cell = at.cells[row + p];
+      const BilinearCell<Dtype> cell = at.cells[row + p];  // a copy: nothing written aliases it
       for (int c = 0; c < count; ++c) {
         out[c] = multiplier * Gather(cell, maps + static_cast<int64_t>(c) * plane);
       }
@@ -131,7 +131,7 @@ struct ScatterHypercolumnBlock {
   Dtype* features_diff;
 
   AUTOCOLOR_HOST_DEVICE void operator()(int64_t index) const {
-    const HypercolumnIndexing<Dtype>& at = block.at;
+    const HypercolumnIndexing<Dtype> at = block.at;
     const int64_t image = block.image(index), row = image * at.locations_per_image;
     const int count = block.count(index), plane = at.level.plane();
     const Dtype multiplier = static_cast<Dtype>(at.level.multiplier);
@@ -141,7 +141,7 @@ struct ScatterHypercolumnBlock {
       maps[i] = 0;
     }
     for (int p = 0; p < at.locations_per_image; ++p, in += at.total_channels) {
-      const BilinearCell<Dtype>& cell = at.cells[row + p];
+      const BilinearCell<Dtype> cell = at.cells[row + p];  // a copy: nothing written aliases it
       for (int c = 0; c < count; ++c) {
         Scatter(cell, multiplier * in[c], maps + static_cast<int64_t>(c) * plane, PlainAdd());
       }

@@ -2,6 +2,7 @@
 #define CAFFE_UTIL_PARALLEL_FOR_HPP_
 
 #include <cstdint>
+#include <vector>
 
 namespace caffe {
 
@@ -14,12 +15,17 @@ void ParallelFor(int64_t count, const Kernel& kernel) {
   }
 }
 
-/// The same for indices that take long and unequal times.
+/// The same for several kernels whose indices take long and unequal times: a thread that is done with
+/// one kernel goes on with the next.
 template <typename Kernel>
-void ParallelForDynamic(int64_t count, const Kernel& kernel) {
-#pragma omp parallel for schedule(dynamic, 2)
-  for (int64_t i = 0; i < count; ++i) {
-    kernel(i);
+void ParallelForEach(const std::vector<Kernel>& kernels, const std::vector<int64_t>& counts) {
+#pragma omp parallel
+  for (size_t k = 0; k < kernels.size(); ++k) {
+    const Kernel kernel = kernels[k];  // a local copy stays in registers
+#pragma omp for schedule(dynamic, 4) nowait
+    for (int64_t i = 0; i < counts[k]; ++i) {
+      kernel(i);
+    }
   }
 }
 

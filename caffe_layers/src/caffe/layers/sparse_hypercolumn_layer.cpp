@@ -56,16 +56,18 @@ void SparseHypercolumnLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bott
                                                 const vector<Blob<Dtype>*>& top) {
   const int rows = images_ * locations_;
   BilinearCell<Dtype>* cells = cells_.mutable_cpu_data();
+  std::vector<GatherHypercolumnBlock<Dtype, kBlock> > kernels;
+  std::vector<int64_t> counts;
   for (size_t l = 0; l < levels_.size(); ++l) {
     const LocateCells<Dtype> locate = {levels_[l], bottom[0]->cpu_data(), cells + l * rows};
     for (int row = 0; row < rows; ++row) {
       locate(row);
     }
     const HypercolumnBlock<Dtype, kBlock> block = {Indexing(l, cells)};
-    const GatherHypercolumnBlock<Dtype, kBlock> gather = {block, bottom[l + 1]->cpu_data(),
-                                                          top[0]->mutable_cpu_data()};
-    ParallelForDynamic(static_cast<int64_t>(images_) * block.blocks(), gather);
+    kernels.push_back({block, bottom[l + 1]->cpu_data(), top[0]->mutable_cpu_data()});
+    counts.push_back(static_cast<int64_t>(images_) * block.blocks());
   }
+  ParallelForEach(kernels, counts);
 }
 
 template <typename Dtype>
@@ -73,15 +75,17 @@ void SparseHypercolumnLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>& top
                                                  const vector<bool>& propagate_down,
                                                  const vector<Blob<Dtype>*>& bottom) {
   RefuseLocationGradient(propagate_down);
+  std::vector<ScatterHypercolumnBlock<Dtype, kBlock> > kernels;
+  std::vector<int64_t> counts;
   for (size_t l = 0; l < levels_.size(); ++l) {
     if (!Propagates(propagate_down, l + 1)) {
       continue;
     }
     const HypercolumnBlock<Dtype, kBlock> block = {Indexing(l, cells_.cpu_data())};
-    const ScatterHypercolumnBlock<Dtype, kBlock> scatter = {block, top[0]->cpu_diff(),
-                                                            bottom[l + 1]->mutable_cpu_diff()};
-    ParallelForDynamic(static_cast<int64_t>(images_) * block.blocks(), scatter);
+    kernels.push_back({block, top[0]->cpu_diff(), bottom[l + 1]->mutable_cpu_diff()});
+    counts.push_back(static_cast<int64_t>(images_) * block.blocks());
   }
+  ParallelForEach(kernels, counts);
 }
 
 #ifdef CPU_ONLY
