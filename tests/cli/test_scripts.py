@@ -12,6 +12,7 @@ TOOLS = [
     "data_prep/build_lmdb.py",
     "data_prep/fetch_photos.py",
     "tools/convert_vgg16.py",
+    "tools/convert_weights.py",
     "tools/demo.py",
     "tools/evaluate.py",
     "tools/generate_prototxt.py",

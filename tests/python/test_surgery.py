@@ -1,153 +1,223 @@
-"""Conversion of VGG-16 and re-balancing, on real Caffe and small nets."""
+"""Conversions of weights, each shown to be the same function by real Caffe."""
+
+from pathlib import Path
 
 import caffe
 import numpy as np
-import onnx
 import pytest
 import skimage.data
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
-from onnx import helper, numpy_helper
 
-from autocolor.rebalance import chain_of_convolutions, rebalance, second_moments
 from autocolor.surgery import (
+    HEADS,
     VGG16_MEAN_BGR,
     WeightsError,
-    check_shapes,
-    read_caffemodel,
-    read_vgg16_onnx,
+    convert_names,
+    fully_connected_as,
+    net_shapes,
+    read_net,
+    to_convolution,
     to_grey_input,
-    write_caffemodel,
+    to_inner_product,
+    transplant,
 )
 from autocolor.vgg16 import vgg16_gray_features
+from autocolor.weights_io import write_weights
 
-CHAIN = """
-name: "chain"
-layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 1 dim: 8 dim: 8 } } }
-layer { name: "a" type: "Convolution" bottom: "data" top: "a"
-        convolution_param { num_output: 4 kernel_size: 3 pad: 1 } }
-layer { name: "relu" type: "ReLU" bottom: "a" top: "a" }
-layer { name: "pool" type: "Pooling" bottom: "a" top: "pool"
-        pooling_param { pool: MAX kernel_size: 2 stride: 2 } }
-layer { name: "b" type: "Convolution" bottom: "pool" top: "b"
-        convolution_param { num_output: 3 kernel_size: 3 pad: 1 } }
-layer { name: "relu_b" type: "ReLU" bottom: "b" top: "b" }
+INPUT = """layer {{ name: "data" type: "Input" top: "data"
+    input_param {{ shape {{ dim: 1 dim: {} dim: {} dim: {} }} }} }}
+"""
+CONVOLUTION = """layer {{ name: "{name}" type: "Convolution" bottom: "{bottom}" top: "{name}"
+    convolution_param {{ num_output: {outputs} kernel_h: {height} kernel_w: {width} pad: {pad} }} }}
+"""
+RELU = 'layer {{ name: "relu_{0}" type: "ReLU" bottom: "{0}" top: "{0}" }}\n'
+INNER_PRODUCT = """layer {{ name: "{name}" type: "InnerProduct" bottom: "{bottom}" top: "{name}"
+    inner_product_param {{ num_output: {outputs} }} }}
 """
 
 
-def chain():
-    return text_format.Parse(CHAIN, caffe_pb2.NetParameter())
+def random_blobs(rng, *shape):
+    return (
+        rng.normal(size=shape).astype(np.float32),
+        rng.normal(size=shape[0]).astype(np.float32),
+    )
 
 
-def chain_weights():
+def run(folder, text, weights, image):
+    """Output of the net's last layer in Caffe."""
+    (folder / "net.prototxt").write_text(text)
+    write_weights(folder / "net.caffemodel", weights, "net")
+    net = caffe.Net(str(folder / "net.prototxt"), str(folder / "net.caffemodel"), caffe.TEST)
+    net.blobs["data"].data[...] = image
+    return next(reversed(net.forward().values())).copy()
+
+
+def test_grey_input_equals_the_rgb_net_on_a_grey_photo(tmp_path):
     rng = np.random.default_rng(0)
-    shapes = {"a": (4, 1, 3, 3), "b": (3, 4, 3, 3)}
+    grey = (skimage.data.camera()[100:140, 200:250] / 255).astype(np.float32)
+    bgr = 255 * grey - np.asarray(VGG16_MEAN_BGR, np.float32)[:, None, None]
+    weights = {"conv1_1": random_blobs(rng, 8, 3, 3, 3), "conv1_2": random_blobs(rng, 4, 8, 3, 3)}
+    kernel = dict(height=3, width=3, pad=1)
+    layers = (
+        CONVOLUTION.format(name="conv1_1", bottom="data", outputs=8, **kernel)
+        + RELU.format("conv1_1")
+        + CONVOLUTION.format(name="conv1_2", bottom="conv1_1", outputs=4, **kernel)
+    )
+    expected = run(tmp_path, INPUT.format(3, 40, 50) + layers, weights, bgr)
+    weights["conv1_1"] = to_grey_input(*weights["conv1_1"])
+    assert weights["conv1_1"][0].shape == (8, 1, 3, 3)
+    found = run(tmp_path, INPUT.format(1, 40, 50) + layers, weights, grey)
+    # The paddings differ: two convolutions away from the border the nets are the same. Sums of
+    # 27 and 72 products in float32 round to about 1e-6 of the largest term.
+    inside = np.s_[:, :, 2:-2, 2:-2]
+    np.testing.assert_allclose(found[inside], expected[inside], rtol=0, atol=1e-5 * expected.max())
+    assert expected[inside].std() > 100
+    with pytest.raises(WeightsError, match="expected a weight"):
+        to_grey_input(*weights["conv1_1"])
+
+
+@pytest.mark.parametrize(("channels", "height", "width"), [(6, 7, 7), (5, 3, 2), (9, 1, 1)])
+def test_inner_products_and_convolutions_are_the_same_in_caffe(channels, height, width, tmp_path):
+    rng = np.random.default_rng(1)
+    image = rng.normal(size=(channels, height, width))
+    flat = random_blobs(rng, 10, channels * height * width)
+    text = INPUT.format(channels, height, width)
+    inner_product = INNER_PRODUCT.format(name="fc6", bottom="data", outputs=10)
+    expected = run(tmp_path, text + inner_product, {"fc6": flat}, image)
+    weight = to_convolution(flat[0], (height, width))
+    assert weight.shape == (10, channels, height, width)
+    convolution = CONVOLUTION.format(
+        name="fc6", bottom="data", outputs=10, height=height, width=width, pad=0
+    )
+    found = run(tmp_path, text + convolution, {"fc6": (weight, flat[1])}, image)
+    # The same products; BLAS may add them in another order.
+    np.testing.assert_allclose(found.ravel(), expected.ravel(), rtol=0, atol=1e-4)
+    np.testing.assert_array_equal(to_inner_product(weight), flat[0])
+
+
+def test_fully_connected_layers_of_vgg16_change_layout_exactly():
+    rng = np.random.default_rng(2)
+    flat = {
+        "conv5_3": random_blobs(rng, 4, 4, 3, 3),
+        "fc6": random_blobs(rng, 8, 4 * 49),
+        "fc7": random_blobs(rng, 8, 8),
+        "fc8": random_blobs(rng, 10, 8),
+    }
+    convolutions = fully_connected_as(flat, "conv")
+    shapes = [blobs[0].shape for blobs in convolutions.values()]
+    assert shapes == [(4, 4, 3, 3), (8, 4, 7, 7), (8, 8, 1, 1), (10, 8, 1, 1)]
+    assert fully_connected_as(convolutions, "conv").keys() == flat.keys()
+    back = fully_connected_as(convolutions, "inner-product")
+    for name, blobs in flat.items():
+        for array, blob in zip(back[name], blobs, strict=True):
+            np.testing.assert_array_equal(array, blob, strict=True)
+    with pytest.raises(WeightsError, match="fc6: expected inputs a multiple of 7x7"):
+        fully_connected_as({"fc6": random_blobs(rng, 8, 50)}, "conv")
+    with pytest.raises(WeightsError, match="fc7: expected a weight of 2 or 4 axes"):
+        fully_connected_as({"fc7": random_blobs(rng, 8)}, "conv")
+
+
+def release(flat=False, names="release"):
+    """Names and shapes of the authors' release at full size, without memory for the values."""
+    shapes = {}
+    channels = 1
+    for layer in vgg16_gray_features().layer:
+        if layer.type == "Convolution":
+            shapes[layer.name] = (layer.convolution_param.num_output, channels, 3, 3)
+            channels = layer.convolution_param.num_output
+    shapes["fc6"] = (4096, 25088) if flat else (4096, 512, 7, 7)
+    shapes["fc7"] = (4096, 4096) if flat else (4096, 4096, 1, 1)
+    ones = () if flat or names != "release" else (1, 1)
+    head = ((1024, 12417), (32, 1024), (32, 1024))
+    shapes |= {name: shape + ones for name, shape in zip(HEADS[names], head, strict=True)}
+    value = np.float32(0.5)
     return {
-        name: (100 * rng.normal(size=shape).astype(np.float32), rng.normal(size=shape[0]).astype(np.float32))
+        name: (np.broadcast_to(value, shape), np.broadcast_to(value, shape[:1]))
         for name, shape in shapes.items()
     }
 
 
-def test_grey_input_equals_the_rgb_net_inside_a_real_photo():
-    rng = np.random.default_rng(0)
-    weight = rng.normal(size=(6, 3, 3, 3)).astype(np.float32)
-    bias = rng.normal(size=6).astype(np.float32)
-    grey = (skimage.data.camera()[:40, :50] / 255).astype(np.float64)
-    # The original net on the grey image in three channels, by shifted sums.
-    bgr = 255 * grey[None] - np.asarray(VGG16_MEAN_BGR)[:, None, None]
-
-    def convolve(image, kernel):  # valid positions only
-        return sum(
-            np.einsum("oi,ihw->ohw", kernel[:, :, y, x], image[:, y : y + 38, x : x + 48])
-            for y in range(3)
-            for x in range(3)
-        )
-
-    expected = convolve(bgr, weight.astype(float)) + bias[:, None, None]
-    new_weight, new_bias = to_grey_input(weight, bias)
-    assert new_weight.shape == (6, 1, 3, 3)
-    found = convolve(grey[None], new_weight.astype(float)) + new_bias[:, None, None].astype(float)
-    np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(bgr).max() * 27)
-    with pytest.raises(WeightsError, match="expected a weight"):
-        to_grey_input(new_weight, bias)
+def shapes_of(weights):
+    return {name: tuple(blob.shape for blob in blobs) for name, blobs in weights.items()}
 
 
-def test_onnx_reader_finds_the_layers_and_names_what_is_missing():
-    def model(names):
-        tensors = [
-            numpy_helper.from_array(np.full(3, i, np.float32), name) for i, name in enumerate(names)
-        ]
-        graph = helper.make_graph([], "g", [], [], initializer=tensors)
-        return helper.make_model(graph).SerializeToString()
-
-    prefix = "functional_1/block1_conv1_1/"
-    read = read_vgg16_onnx(model([prefix + "convolution/ReadVariableOp:0", prefix + "Squeeze:0"]))
-    assert [blob.tolist() for blob in read["conv1_1"]] == [[0, 0, 0], [1, 1, 1]]
-    with pytest.raises(WeightsError, match="conv1_1"):
-        read_vgg16_onnx(model([prefix + "Squeeze:0"]))
-    with pytest.raises(WeightsError, match="ONNX"):
-        read_vgg16_onnx(b"\xff\xff not a model")
-    assert onnx.__version__
-
-
-def test_every_missing_or_misshapen_layer_is_listed():
-    with pytest.raises(WeightsError) as error:
-        check_shapes({"conv1_1": (np.zeros((64, 3, 3, 3), np.float32),)}, vgg16_gray_features())
-    assert "conv1_1: expected (64, 1, 3, 3), got (64, 3, 3, 3)" in str(error.value)
-    assert "conv5_3 is missing" in str(error.value)
+@pytest.mark.parametrize("source", [release(), release(flat=True), release(names="release-train")])
+def test_the_authors_release_converts_at_full_size(source):
+    assert sum(blob.size for blobs in source.values() for blob in blobs) == 147_041_024
+    convolutions = fully_connected_as(source, "conv")
+    ours = shapes_of(convert_names(convolutions, "ours", 2))
+    assert ours["fc6"] == ((4096, 512, 7, 7), (4096,))
+    assert ours["fc7"] == ((4096, 4096, 1, 1), (4096,))
+    assert ours["h_fc1"] == ((1024, 12417), (1024,))
+    assert ours["prediction_c"] == ((32, 1024), (32,))
+    # And from ours, into each of the forms that circulate.
+    assert shapes_of(convert_names(convolutions, "release", 4)) == shapes_of(release())
+    flat = fully_connected_as(source, "inner-product")
+    assert shapes_of(convert_names(flat, "release", 2)) == shapes_of(release(flat=True))
+    training = convert_names(convolutions, "release-train", 2)
+    assert shapes_of(training) == shapes_of(release(names="release-train"))
 
 
-def test_rebalancing_gives_unit_moments_and_scales_the_output():
-    rng = np.random.default_rng(1)
-    images = [rng.random((16, 12), np.float32) for _ in range(3)]
-    weights = chain_weights()
-    before = second_moments(chain(), weights, images)
-    balanced = rebalance(chain(), weights, before)
-    after = second_moments(chain(), balanced, images)
-    for name, moment in after.items():
-        assert moment == pytest.approx(1, rel=1e-4), name
-    # Eq. 7 literally: a is scaled by m_a, b by m_b / m_a, biases by their own m.
-    m_a, m_b = before["a"] ** -0.5, before["b"] ** -0.5
-    np.testing.assert_allclose(balanced["b"][0], weights["b"][0] * m_b / m_a, rtol=1e-6)
-    np.testing.assert_allclose(balanced["b"][1], weights["b"][1] * m_b, rtol=1e-6)
+def test_names_that_do_not_fit_are_refused():
+    rng = np.random.default_rng(3)
+    with pytest.raises(WeightsError, match="expected a head"):
+        convert_names({"conv1_1": random_blobs(rng, 2, 1, 3, 3)}, "ours", 2)
+    both = {"h_fc1": random_blobs(rng, 2, 3), "colorize_fc1": random_blobs(rng, 2, 3)}
+    with pytest.raises(WeightsError, match="layer colorize_fc1: there is another"):
+        convert_names(both, "ours", 2)
+    with pytest.raises(WeightsError, match="layer h_fc1: expected"):
+        convert_names({"h_fc1": random_blobs(rng, 2, 3, 3, 3)}, "ours", 2)
 
 
-def test_layers_that_are_not_homogeneous_are_refused_by_name():
-    net = chain()
-    net.layer.add(name="squash", type="Sigmoid", bottom=["b"], top=["squash"])
-    with pytest.raises(WeightsError, match="squash.*Sigmoid"):
-        chain_of_convolutions(net)
-    with pytest.raises(WeightsError, match="layer a"):
-        rebalance(chain(), {}, {"a": 1.0, "b": 1.0})
-    with pytest.raises(WeightsError, match="at least one image"):
-        second_moments(chain(), chain_weights(), [])
-
-
-def test_bad_caffemodels_are_refused(tmp_path):
-    path = tmp_path / "w.caffemodel"
-    for content in (b"", b"\xff" * 50):
-        path.write_bytes(content)
-        with pytest.raises(WeightsError, match="w.caffemodel"):
-            read_caffemodel(path)
-
-
-def test_a_caffemodel_of_ours_loads_into_caffe(tmp_path):
-    (tmp_path / "chain.prototxt").write_text(CHAIN)
-    weights = chain_weights()
-    write_caffemodel(tmp_path / "chain.caffemodel", weights, "chain")
-    net = caffe.Net(str(tmp_path / "chain.prototxt"), str(tmp_path / "chain.caffemodel"), caffe.TEST)
-    np.testing.assert_array_equal(net.params["b"][0].data, weights["b"][0])
-
-
-def test_caffemodel_round_trip(tmp_path):
-    rng = np.random.default_rng(0)
+def test_transplant_reshapes_renames_and_lists():
+    rng = np.random.default_rng(4)
     weights = {
-        "conv": (rng.random((2, 1, 3, 3), np.float32), rng.random(2, np.float32)),
-        "fc": (rng.random((4, 5), np.float32),),
+        "old": random_blobs(rng, 4, 1, 3, 3),
+        "fc6": random_blobs(rng, 8, 4 * 49),
+        "fc7": random_blobs(rng, 8, 9),
+        "wide": random_blobs(rng, 4, 9, 1, 1),
+        "no_bias": random_blobs(rng, 4, 4)[:1],
+        "fc8": random_blobs(rng, 10, 8),
     }
-    write_caffemodel(tmp_path / "w.caffemodel", weights, "net")
-    read = read_caffemodel(tmp_path / "w.caffemodel")
-    assert read.keys() == weights.keys()
-    for name, blobs in weights.items():
-        for expected, blob in zip(blobs, read[name], strict=True):
-            np.testing.assert_array_equal(blob, expected)
+    shapes = {
+        "conv": ((4, 1, 3, 3), (4,)),
+        "fc6": ((8, 4, 7, 7), (8,)),
+        "fc7": ((8, 8, 1, 1), (8,)),
+        "wide": ((4, 1, 3, 3), (4,)),
+        "no_bias": ((4, 4), (4,)),
+        "head": ((2, 8), (2,)),
+    }
+    result = transplant(weights, shapes, {"old": "conv"})
+    assert list(result.weights) == ["conv", "fc6"]
+    np.testing.assert_array_equal(result.weights["fc6"][0], weights["fc6"][0].reshape(8, 4, 7, 7))
+    assert result.unknown == ["fc8"]
+    assert result.missing == ["head"]
+    assert [line.split(":")[0] for line in result.misshapen] == ["fc7", "wide", "no_bias"]
+    with pytest.raises(WeightsError) as error:
+        result.check(Path("w.h5"))
+    assert "w.h5: head is missing" in str(error.value)
+    assert "fc7: expected (8, 8, 1, 1), (8,), got (8, 9), (8,)" in str(error.value)
+    with pytest.raises(WeightsError, match="to rename, but not there: none"):
+        transplant(weights, shapes, {"none": "conv"})
+    with pytest.raises(WeightsError, match="layer fc6: there is another that is to be fc6"):
+        transplant(weights, shapes, {"old": "fc6"})
+
+
+def test_shapes_are_caffes_own(tmp_path):
+    shapes = net_shapes(vgg16_gray_features())
+    assert list(shapes)[::12] == ["conv1_1", "conv5_3"]
+    assert shapes["conv1_1"] == ((64, 1, 3, 3), (64,))
+    text = INPUT.format(3, 8, 9) + INNER_PRODUCT.format(name="fc", bottom="data", outputs=5)
+    assert net_shapes(text_format.Parse(text, caffe_pb2.NetParameter())) == {"fc": ((5, 216), (5,))}
+    (tmp_path / "bad.prototxt").write_text("layer { name: 3")
+    with pytest.raises(WeightsError, match="bad.prototxt: expected a net's prototxt"):
+        read_net(tmp_path / "bad.prototxt")
+    refused = caffe_pb2.NetParameter(name="bad")
+    refused.layer.add(name="a", type="Nonsense", top=["a"])
+    with pytest.raises(WeightsError, match="net 'bad': Caffe refuses it: .*Nonsense") as error:
+        net_shapes(refused)
+    assert "\n" not in str(error.value)
+    refused.layer[0].type = "Data"
+    with pytest.raises(WeightsError, match="layer a: type Data reads files"):
+        net_shapes(refused)
