@@ -1,12 +1,11 @@
-"""Re-balance VGG-16-gray so that every level of the hypercolumn has unit second moment (A.1)."""
+"""Re-balance a network so that every level of the hypercolumn has unit second moment (A.1)."""
 
 from __future__ import annotations
 
 import argparse
 import csv
-import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import lmdb
@@ -16,24 +15,12 @@ from caffe.proto import caffe_pb2
 from tqdm import tqdm
 
 from autocolor.color import lightness
-from autocolor.lmdb_io import decode_datum, read_datums
-from autocolor.rebalance import rebalance, second_moments
-from autocolor.surgery import WeightsError, read_caffemodel, write_caffemodel
+from autocolor.files import atomic_path
+from autocolor.lmdb_io import decode_datum, sample_datums
+from autocolor.rebalance import SecondMoment, rebalance, second_moments
+from autocolor.surgery import WeightsError, net_shapes, read_net, transplant
 from autocolor.vgg16 import vgg16_gray_features
-
-
-def read_images(path: Path, count: int) -> list[caffe_pb2.Datum]:
-    """Return the first images of an LMDB, at most `count`.
-
-    Raises
-    ------
-    WeightsError
-        If there are fewer than two: one to estimate on and one to check on.
-    """
-    datums = [datum for _, datum in itertools.islice(read_datums(path), count)]
-    if len(datums) < 2:
-        raise WeightsError(f"{path}: expected at least 2 images, got {len(datums)}")
-    return datums
+from autocolor.weights_io import check_name, read_weights, write_weights
 
 
 def decode_lightness(datums: Sequence[caffe_pb2.Datum]) -> Iterator[npt.NDArray[np.float32]]:
@@ -42,22 +29,33 @@ def decode_lightness(datums: Sequence[caffe_pb2.Datum]) -> Iterator[npt.NDArray[
         yield lightness(decode_datum(datum).astype(np.float32) / 255)
 
 
-def plot_moments(names: Sequence[str], before: Sequence[float], after: Sequence[float],
-                 path: Path) -> None:  # fmt: skip
-    """Bar chart of second moments before and after."""
+def write_report(folder: Path, before: Mapping[str, SecondMoment],
+                 after: Mapping[str, SecondMoment]) -> None:  # fmt: skip
+    """Write ``second_moments.csv`` and a bar chart, ``second_moments.png``."""
     from matplotlib.figure import Figure
+
+    folder.mkdir(parents=True, exist_ok=True)
+    table = folder / "second_moments.csv"
+    with atomic_path(table) as partial, partial.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["layer", "before", "before_error", "after", "after_error"])
+        for name in before:
+            values = (before[name], after[name])
+            writer.writerow([name, *(n for v in values for n in (v.value, v.standard_error))])
 
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
-    positions = np.arange(len(names))
-    axes.bar(positions - 0.2, before, 0.4, label="before")
-    axes.bar(positions + 0.2, after, 0.4, label="after")
+    positions = np.arange(len(before))
+    for shift, label, moments in ((-0.2, "before", before), (0.2, "after", after)):
+        axes.bar(positions + shift, [moment.value for moment in moments.values()], 0.4, label=label,
+                 yerr=[moment.standard_error for moment in moments.values()])  # fmt: skip
     axes.axhline(1, color="grey", linewidth=1)
     axes.set_yscale("log")
-    axes.set_xticks(positions, names, rotation=60, ha="right")
+    axes.set_xticks(positions, list(before), rotation=60, ha="right")
     axes.set_ylabel("second moment $E[X^2]$")
     axes.legend()
-    figure.savefig(path, dpi=120)
+    with atomic_path(folder / "second_moments.png") as partial:
+        figure.savefig(partial, dpi=120)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,47 +63,74 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog="""\
-example:
+examples:
   python tools/rebalance.py --weights build/data/vgg16_gray.caffemodel \\
       --lmdb build/data/train_lmdb --out build/data/vgg16_gray_balanced.caffemodel
+  python tools/rebalance.py --net deploy.prototxt --keep-output --weights trained.caffemodel \\
+      --lmdb build/data/train_lmdb --out balanced.caffemodel
 
-The moments are estimated on the first images of the LMDB and checked on as many that follow; of a
-small LMDB, each gets half.""",
+The moments are estimated on images from all over the LMDB and checked on as many others; of a small
+LMDB, each gets half. Photos differ: the standard deviation of one's second moment is half its mean.
+So in 95 of 100 trials all levels are within 1 +- 0.16 on the others with 150 photos, 1 +- 0.09 with
+500 and 1 +- 0.05 with 2,000.""""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--weights", type=Path, required=True, help="caffemodel to re-balance")
+    parser.add_argument("--weights", type=Path, required=True,
+                        help="weights to re-balance, as convert_weights.py reads them")  # fmt: skip
+    parser.add_argument("--net", type=Path,
+                        help="prototxt with the Input data (default: VGG-16-gray, conv1_1 to "
+                        "conv5_3)")  # fmt: skip
     parser.add_argument("--lmdb", type=Path, required=True, help="training images")
-    parser.add_argument("--out", type=Path, required=True, help="caffemodel to write")
-    parser.add_argument("--images", type=int, default=32,
+    parser.add_argument("--out", type=Path, required=True,
+                        help="weights to write, .caffemodel or .h5")  # fmt: skip
+    parser.add_argument("--images", type=int, default=150,
                         help="images to estimate on (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0,
+                        help="of the choice of images (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--keep-output", action="store_true",
+                        help="compensate the head's weights, so that the net's output stays as it "
+                        "is (default: leave the head out, for a fresh one)")  # fmt: skip
     parser.add_argument("--report", type=Path, help="folder for the table and the plot")
     arguments = parser.parse_args(argv)
     if arguments.images < 1:
         parser.error("--images: expected at least 1")
 
-    net = vgg16_gray_features()
+    keep_output = arguments.keep_output
     try:
-        weights = read_caffemodel(arguments.weights)
-        datums = read_images(arguments.lmdb, 2 * arguments.images)
+        net = read_net(arguments.net) if arguments.net else vgg16_gray_features()
+        fitting = transplant(read_weights(arguments.weights), net_shapes(net))
+        if keep_output:
+            fitting.check(arguments.weights)
+        elif fitting.misshapen:  # a head may be missing
+            raise WeightsError(f"{arguments.weights}: {'; '.join(fitting.misshapen)}")
+        check_name(arguments.out)  # before the work, not after it
+        weights = fitting.weights
+        generator = np.random.default_rng(arguments.seed)
+        datums = sample_datums(arguments.lmdb, 2 * arguments.images, generator)
+        if len(datums) < 2:  # one to estimate on and one to check on
+            raise WeightsError(
+                f"{arguments.lmdb}: expected at least 2 images, got {len(datums)}"
+            )
         half = len(datums) // 2
-        before = second_moments(net, weights, decode_lightness(datums[:half]))
-        balanced = rebalance(net, weights, before)
-        after = second_moments(net, balanced, decode_lightness(datums[half:]))
-        write_caffemodel(arguments.out, balanced, "VGG16-gray balanced")
+        before = second_moments(net, weights, decode_lightness(datums[:half]), keep_output)
+        values = {name: moment.value for name, moment in before.items()}
+        balanced = rebalance(net, weights, values, keep_output)
+        after = second_moments(net, balanced, decode_lightness(datums[half:]), keep_output)
+        write_weights(arguments.out, balanced, f"{net.name} balanced")
+        if arguments.report:
+            write_report(arguments.report, before, after)
     except (OSError, lmdb.Error, WeightsError) as error:
         print(f"rebalance: error: {error}", file=sys.stderr)
         return 1
     print(f"{'layer':8} {'E[X^2]':>12} {'m':>10} {'E[X^2] after, other images':>27}")
-    for name in before:
-        print(f"{name:8} {before[name]:12.5g} {before[name] ** -0.5:10.5g} {after[name]:27.3f}")
-    if arguments.report:
-        arguments.report.mkdir(parents=True, exist_ok=True)
-        with (arguments.report / "second_moments.csv").open("w", newline="") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(["layer", "before", "after"])
-            writer.writerows([name, before[name], after[name]] for name in before)
-        plot_moments(list(before), list(before.values()), list(after.values()),
-                     arguments.report / "second_moments.png")  # fmt: skip
+    for name, moment in before.items():
+        check = f"{after[name].value:.3f} ± {after[name].standard_error:.3f}"
+        print(f"{name:8} {moment.value:12.5g} {moment.value ** -0.5:10.5g} {check:>27}")
+    furthest = max(after, key=lambda name: abs(after[name].value - 1))
+    print(f"estimated on {half} images; on {len(datums) - half} others {furthest} is furthest from "
+          f"1, by {abs(after[furthest].value - 1):.3f}")  # fmt: skip
+    if fitting.unknown:
+        print(f"not in the net, left out: {', '.join(fitting.unknown)}")
     return 0
 
 

@@ -121,6 +121,18 @@ def read_datums(path: Path) -> Iterator[tuple[str, caffe_pb2.Datum]]:
                 yield key.decode("utf-8", "replace"), caffe_pb2.Datum.FromString(value)
 
 
+def sample_datums(path: Path, count: int, generator: np.random.Generator) -> list[caffe_pb2.Datum]:
+    """Return at most `count` records from all over an LMDB, in random order.
+
+    Only the chosen ones are read, so that it takes little longer on an LMDB of millions.
+    """
+    with lmdb.open(str(path), readonly=True, lock=False) as environment:
+        with environment.begin() as transaction:
+            keys = list(transaction.cursor().iternext(values=False))
+            order = generator.permutation(len(keys))[:count]
+            return [caffe_pb2.Datum.FromString(transaction.get(keys[i])) for i in order]
+
+
 def is_complete(path: Path, photos: Sequence[Path], options: LmdbOptions) -> bool:
     """Whether `path` holds an LMDB made of exactly these photos with these options."""
     try:

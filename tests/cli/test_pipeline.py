@@ -18,7 +18,7 @@ from PIL import Image
 
 from autocolor.lmdb_io import decode_datum, read_datums
 from autocolor.photos import PhotoEntry
-from autocolor.surgery import read_caffemodel
+from autocolor.weights_io import read_caffemodel
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -132,6 +132,38 @@ def test_rebalanced_levels_have_unit_second_moment(data):
     assert read_caffemodel(data / "vgg16_gray_balanced.caffemodel")["conv1_1"][0].shape == (64, 1, 3, 3)
 
 
+def test_the_colorizers_output_is_kept(data, tmp_path):
+    """tools/rebalance.py --keep-output on the whole deploy net, judged by Caffe on a real photo."""
+    prototxt = ROOT / "prototxt/hue_chroma_data-conv5_3/deploy.prototxt"
+    net = caffe.Net(str(prototxt), caffe.TEST)
+    net.copy_from(str(data / "vgg16_gray.caffemodel"))
+    rng = np.random.default_rng(0)
+    for name in ("h_fc1", "prediction_h", "prediction_c"):  # a head that sees every level
+        weight, bias = net.params[name]
+        weight.data[...] = rng.normal(size=weight.data.shape) / weight.data.shape[1]
+        bias.data[...] = rng.normal(size=bias.data.shape)
+    net.save(str(tmp_path / "start.caffemodel"))
+    run("tools/rebalance.py", "--net", prototxt, "--keep-output", "--images", 1,
+        "--weights", tmp_path / "start.caffemodel", "--lmdb", data / "train_lmdb",
+        "--out", tmp_path / "balanced.caffemodel.h5")  # fmt: skip
+    image = skimage.data.astronaut()[:64, 200:296].mean(axis=2, dtype=np.float32) / 255
+    outputs = []
+    for weights in ("start.caffemodel", "balanced.caffemodel.h5"):
+        net.copy_from(str(tmp_path / weights))
+        net.blobs["data"].reshape(1, 1, *image.shape)
+        net.blobs["data"].data[0, 0] = image
+        net.forward()
+        names = ("conv5_3", "h_fc1", "prediction_h", "hue", "chroma")
+        outputs.append({name: net.blobs[name].data.copy() for name in names})
+    before, after = outputs
+    for name in names[1:]:
+        np.testing.assert_allclose(
+            after[name], before[name], rtol=0, atol=1e-4 * np.abs(before[name]).max(), err_msg=name
+        )
+    # The level itself is scaled, from about 30 to about 1.
+    assert (after["conv5_3"] ** 2).mean() < 0.2 * (before["conv5_3"] ** 2).mean()
+
+
 def test_caffe_train_and_resume(data, tmp_path):
     options = ("--source", data / "train_lmdb", "--validation-source", data / "validation_lmdb",
                "--batch", 1, "--crop", 64, "--locations", 16, "--frozen")  # fmt: skip
@@ -209,6 +241,7 @@ def test_demo_writes_everything(data, tmp_path):
     ("tool", "arguments"),
     [
         ("tools/convert_vgg16.py", ("--source", "nowhere.onnx", "--out", "x.caffemodel")),
+        ("tools/convert_weights.py", ("inspect", "nowhere")),
         ("tools/rebalance.py", ("--weights", "nowhere", "--lmdb", "nowhere", "--out", "x")),
         ("tools/demo.py", ("--data", "nowhere", "--out", "demo_out")),
     ],
