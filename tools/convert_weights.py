@@ -9,7 +9,6 @@ from pathlib import Path
 
 from autocolor.surgery import (
     HEADS,
-    WeightsError,
     convert_names,
     fully_connected_as,
     net_shapes,
@@ -17,7 +16,7 @@ from autocolor.surgery import (
     to_grey_input,
     transplant,
 )
-from autocolor.weights_io import read_weights, write_weights
+from autocolor.weights_io import WeightsError, read_weights, write_weights
 
 _EPILOG = """\
 It reads .caffemodel (also of 2014), .caffemodel.h5, .npz with arrays <layer>/weight and

@@ -35,6 +35,6 @@ echo "== VGG-16-gray"
 [ -f $data/vgg16_gray.caffemodel ] || python tools/convert_vgg16.py --out $data/vgg16_gray.caffemodel
 [ -f $data/vgg16_gray_balanced.caffemodel ] || python tools/rebalance.py \
   --weights $data/vgg16_gray.caffemodel --lmdb $data/train_lmdb \
-  --out $data/vgg16_gray_balanced.caffemodel --report $data
+  --images 32 --out $data/vgg16_gray_balanced.caffemodel --report $data
 echo "== training and evaluation"
 python tools/demo.py --minutes "$minutes" --data $data --out build/demo

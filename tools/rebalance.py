@@ -18,9 +18,9 @@ from autocolor.color import lightness
 from autocolor.files import atomic_path
 from autocolor.lmdb_io import decode_datum, sample_datums
 from autocolor.rebalance import SecondMoment, rebalance, second_moments
-from autocolor.surgery import WeightsError, net_shapes, read_net, transplant
+from autocolor.surgery import net_shapes, read_net, transplant
 from autocolor.vgg16 import vgg16_gray_features
-from autocolor.weights_io import check_name, read_weights, write_weights
+from autocolor.weights_io import WeightsError, check_name, read_weights, write_weights
 
 
 def decode_lightness(datums: Sequence[caffe_pb2.Datum]) -> Iterator[npt.NDArray[np.float32]]:

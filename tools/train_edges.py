@@ -32,7 +32,7 @@ from autocolor.edges import (
 from autocolor.files import atomic_path
 from autocolor.images import find_photos
 from autocolor.models import Model, all_models, write_files
-from autocolor.surgery import WeightsError, check_shapes, read_caffemodel
+from autocolor.surgery import net_shapes, transplant
 from autocolor.training import (
     Record,
     TrainingError,
@@ -40,6 +40,7 @@ from autocolor.training import (
     run_caffe_train,
     write_records,
 )
+from autocolor.weights_io import WeightsError, read_weights
 
 
 def prepare(photos: Path, folder: Path, side: int) -> None:
@@ -64,7 +65,10 @@ def prepare(photos: Path, folder: Path, side: int) -> None:
 
 def train(out: Path, model: Model, iterations: int, weights: Path) -> Path:
     """Run ``caffe train``, unless `out` holds its result already; returns the caffemodel."""
-    check_shapes(read_caffemodel(weights), model.network.deploy_net())
+    fitting = transplant(read_weights(weights), net_shapes(model.network.deploy_net()))
+    missing = [f"{name} is missing" for name in fitting.missing if name.startswith("conv")]
+    if problems := [*fitting.misshapen, *missing]:
+        raise WeightsError(f"{weights}: {'; '.join(problems)}")
     held_out = sum(1 for _ in read_squares(out / "test"))
     solver = replace(
         model.solver,

@@ -18,34 +18,7 @@ import numpy as np
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
-from autocolor.weights_io import (
-    FloatArray,
-    Weights,
-    WeightsError,
-    read_caffemodel,
-    read_vgg16_onnx,
-    write_caffemodel,
-)
-
-__all__ = [
-    "FC_KERNELS",
-    "HEADS",
-    "VGG16_MEAN_BGR",
-    "Transplant",
-    "Weights",
-    "WeightsError",
-    "convert_names",
-    "fully_connected_as",
-    "net_shapes",
-    "read_caffemodel",
-    "read_net",
-    "read_vgg16_onnx",
-    "to_convolution",
-    "to_grey_input",
-    "to_inner_product",
-    "transplant",
-    "write_caffemodel",
-]
+from autocolor.weights_io import FloatArray, Weights, WeightsError
 
 # Mean of the ImageNet images that VGG-16 was trained on, subtracted from pixels in 0…255.
 VGG16_MEAN_BGR = (103.939, 116.779, 123.68)

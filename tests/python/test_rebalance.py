@@ -7,8 +7,8 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
 from autocolor.rebalance import balanced_layers, rebalance, second_moments
-from autocolor.surgery import WeightsError, net_shapes
-from autocolor.weights_io import write_weights
+from autocolor.surgery import net_shapes
+from autocolor.weights_io import WeightsError, write_weights
 
 DATA = """
 name: "net"

@@ -12,7 +12,6 @@ from google.protobuf import text_format
 from autocolor.surgery import (
     HEADS,
     VGG16_MEAN_BGR,
-    WeightsError,
     convert_names,
     fully_connected_as,
     net_shapes,
@@ -23,7 +22,7 @@ from autocolor.surgery import (
     transplant,
 )
 from autocolor.vgg16 import vgg16_gray_features
-from autocolor.weights_io import write_weights
+from autocolor.weights_io import WeightsError, write_weights
 
 INPUT = """layer {{ name: "data" type: "Input" top: "data"
     input_param {{ shape {{ dim: 1 dim: {} dim: {} dim: {} }} }} }}
