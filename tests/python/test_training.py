@@ -28,6 +28,9 @@ def test_table_and_plot(tmp_path):
     records = list(parse_log(LOG.splitlines()))
     write_records(records, tmp_path / "log.csv")
     lines = (tmp_path / "log.csv").read_text().splitlines()
-    assert lines[:2] == ["iteration,phase,loss,loss_c,loss_h", "0,test,6.0,3.5,0.5"]
+    assert lines[:2] == [
+        "iteration,phase,seconds,learning_rate,smoothed_loss,loss,loss_c,loss_h",
+        "0,test,0.0,,,6.0,3.5,0.5",
+    ]
     plot_records(records[:2], tmp_path / "log.png")
     assert (tmp_path / "log.png").read_bytes().startswith(b"\x89PNG")

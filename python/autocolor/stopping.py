@@ -1,0 +1,115 @@
+"""Stop a training from outside: signals, and a launcher that kills its processes."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+ABANDONED = signal.SIGUSR2
+"""Sent to a training by its keeper when the launcher has killed the process it had started."""
+
+SECONDS_TO_SAVE = 120
+"""How long a training may take to end after `ABANDONED`."""
+
+
+class StopRequest:
+    """Whether someone has asked the training to stop.
+
+    The first SIGINT (Ctrl-C) or SIGTERM is noted; a training ends its iteration, writes a snapshot
+    and stops. The second one acts as usual, which is to end the process at once.
+
+    Attributes
+    ----------
+    signal : int or None
+        The one that came.
+    abandoned : bool
+        Whether it was `ABANDONED`: nobody waits for this process any more.
+    """
+
+    def __init__(self, *, once: bool = True) -> None:
+        """Take the signals over; without `once` a second one is noted like the first.
+
+        mpirun can hand one Ctrl-C down twice.
+        """
+        self.signal: int | None = None
+        self.abandoned = False
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        previous = {number: signal.getsignal(number) for number in numbers}
+
+        def note(number: int, frame: FrameType | None) -> None:
+            self.signal = number
+            self.abandoned = self.abandoned or number == ABANDONED
+            if once:
+                for other, handler in previous.items():
+                    signal.signal(other, handler)
+
+        for number in (*numbers, ABANDONED):
+            signal.signal(number, note)
+
+
+def keep() -> None:
+    """Go on in a process that outlives the kill of this one, for as long as it takes to save.
+
+    When a rank dies, ``mpirun`` kills those that are left, and most implementations do so without
+    a word or a second's notice. So the process that mpirun started only waits for its child, in a
+    session of its own, which this returns in, and hands signals down to it. A second child, the
+    keeper, sees the death of the waiting process, sends `ABANDONED` to the training, and kills it
+    if that does not end it within `SECONDS_TO_SAVE`.
+
+    Call it before there are threads, and before MPI.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    alive, held_open = os.pipe()  # reading ends when the process that holds it open is gone
+    training = os.fork()
+    if training == 0:
+        os.close(held_open)
+        os.close(alive)
+        os.setsid()
+        return
+    keeper = os.fork()
+    if keeper == 0:
+        os.close(held_open)
+        os.setsid()
+        _watch(alive, training)
+        os._exit(0)
+    os._exit(_wait(training, keeper))
+
+
+def _watch(alive: int, training: int) -> None:
+    # A descriptor, since the number of a process that has ended may be given to another one.
+    process = os.pidfd_open(training)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    # The launcher waits for the end of its output, of which this has a copy.
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nothing, stream)
+    os.read(alive, 1)
+    try:
+        signal.pidfd_send_signal(process, ABANDONED)
+        if not select.select([process], [], [], SECONDS_TO_SAVE)[0]:
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it has ended
+
+
+def _wait(training: int, keeper: int) -> int:
+    """Hand signals down until the training ends; returns its exit status."""
+
+    def relay(number: int, frame: Any) -> None:
+        os.kill(training, number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, relay)
+    _, status = os.waitpid(training, 0)
+    os.kill(keeper, signal.SIGKILL)
+    os.waitpid(keeper, 0)
+    if os.WIFSIGNALED(status):
+        # 128 + signal is what a shell reports.
+        return 128 + os.WTERMSIG(status)
+    return os.WEXITSTATUS(status)

@@ -1,0 +1,47 @@
+"""Turn a log of `caffe train` into a table and a plot of its losses."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from autocolor.training import plot_records, read_log, write_records
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line of the tool; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="""\
+example:
+  caffe train -solver solver.prototxt 2>&1 | tee train.log
+  python tools/parse_log.py train.log         # writes train.csv and train.png beside it
+
+Works while the training runs and on logs that were cut off. Where a log holds several runs, each
+resumed from a snapshot of the one before, the later one counts.""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("log", type=Path, help="what caffe train printed")
+    parser.add_argument("--csv", type=Path, help="table (default: LOG with the ending .csv)")
+    parser.add_argument("--plot", type=Path, help="plot (default: LOG with the ending .png)")
+    arguments = parser.parse_args(argv)
+    table = arguments.csv or arguments.log.with_suffix(".csv")
+    plot = arguments.plot or arguments.log.with_suffix(".png")
+    try:
+        if arguments.log in (table, plot):
+            raise ValueError(f"{arguments.log}: would be overwritten; choose --csv and --plot")
+        records = read_log(arguments.log)
+        write_records(records, table)
+        plot_records(records, plot)
+    except (OSError, ValueError) as error:
+        print(f"parse_log: error: {error}", file=sys.stderr)
+        return 1
+    last = records[-1]
+    print(f"{len(records)} records to iteration {last.iteration}: {table}, {plot}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

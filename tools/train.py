@@ -1,0 +1,143 @@
+"""Train with the solver prototxt of `caffe train`, with progress, logs, plots and resuming."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from autocolor.caffe_runtime import CaffeError, import_caffe
+from autocolor.data_parallel import Group, MpiGroup, ParallelError, launched_ranks
+from autocolor.images import find_photos
+from autocolor.preview import Previews
+from autocolor.stopping import StopRequest, keep
+
+_PROGRAM = "train"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="""\
+examples:
+  python tools/train.py --solver build/mine/net/solver.prototxt --weights build/mine/balanced.caffemodel
+  python tools/train.py --solver build/mine/net/solver.prototxt --resume
+  python tools/train.py --solver build/mine/net/solver.prototxt --preview my_photos --preview-every 500
+  mpirun -n 4 python tools/train.py --mpi --solver build/mine/net/solver.prototxt
+
+The losses are those of `caffe train -solver SOLVER -weights WEIGHTS`, and either can resume what the
+other has snapshotted. Beside the snapshots, the files PREFIX_log.csv, PREFIX_log.jsonl and
+PREFIX_log.png grow, a line every `display` iterations (every one if that is 0). Ctrl-C or SIGTERM end
+the iteration, write a snapshot and stop; a second one stops at once. Set GLOG_minloglevel=0 to see
+Caffe's own log.
+
+With --mpi, each rank of mpirun trains on its share of the records, the gradients are averaged: n ranks
+with batches of B images take the steps of one process with batches of n*B. All ranks read the same
+files. Set OPENBLAS_NUM_THREADS so that ranks times threads are the cores of a machine. If a rank dies
+or does not answer, the others write a snapshot and the job ends; start it again with --resume.
+
+Exit status: 0, 1 on errors, 2 on wrong usage, 128 + signal (130, 143) when stopped.""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-solver", "--solver", type=Path, required=True, help="solver prototxt")
+    parser.add_argument("-weights", "--weights", action="append", default=[], metavar="FILE[,FILE]",
+                        help="caffemodel to start from")  # fmt: skip
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--resume", action="store_true",
+                       help="go on from the newest complete snapshot, if there is one")  # fmt: skip
+    start.add_argument("--force", action="store_true",
+                       help="start anew: remove the snapshots and the log of an earlier training")  # fmt: skip
+    preview = parser.add_argument_group("previews, in PREFIX_preview_iter_N.png")
+    preview.add_argument("--preview", type=Path, metavar="PHOTOS",
+                         help="colour photo, or folder of some, to colorize now and then")  # fmt: skip
+    preview.add_argument("--preview-every", type=int, default=1000, metavar="N",
+                         help="iterations between previews (default: %(default)s)")  # fmt: skip
+    preview.add_argument("--model-deploy", type=Path, metavar="PROTOTXT",
+                         help="dense net to colorize with (default: deploy.prototxt beside SOLVER)")  # fmt: skip
+    ranks = parser.add_argument_group("several processes, on one machine or many")
+    ranks.add_argument("--mpi", action="store_true", help="be one of the ranks that mpirun starts")
+    ranks.add_argument("--mpi-timeout", type=float, default=600, metavar="SECONDS",
+                       help="how long to wait for another rank (default: %(default)s)")  # fmt: skip
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line of the tool; returns the exit status."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.preview_every < 1:
+        parser.error("--preview-every: expected at least 1")
+    if not arguments.mpi_timeout > 0:
+        parser.error("--mpi-timeout: expected a positive number")
+    if launched_ranks() > 1 and not arguments.mpi:
+        parser.error("mpirun has started several processes: expected --mpi")
+    if not arguments.mpi:
+        return _train(arguments, Group(), StopRequest())
+    keep()
+    status = 1
+    try:
+        stop = StopRequest(once=False)
+        status = _train(arguments, MpiGroup(arguments.mpi_timeout, stop), stop)
+    except ParallelError as error:
+        print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
+    except Exception:
+        traceback.print_exc()
+    else:
+        return status
+    # At the ordinary exit MPI would wait for the ranks that are lost.
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _train(arguments: argparse.Namespace, group: Group, stop: StopRequest) -> int:
+    try:
+        # Before the modules below: Caffe's log is turned off when it is first loaded, or never.
+        import_caffe()
+    except CaffeError as error:
+        print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
+        return 1
+    from autocolor.solver_files import SolverError
+    from autocolor.solver_runner import SolverRunner, TrainingJob, say
+
+    try:
+        job = TrainingJob(
+            arguments.solver, arguments.weights, arguments.resume, arguments.force,
+            _previews(arguments),
+        )  # fmt: skip
+        runner = SolverRunner(job, group, stop)
+        stopped = runner.run()
+    except (SolverError, CaffeError, ValueError, OSError) as error:
+        if group.rank == 0:
+            print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    if group.rank == 0:
+        prefix = runner.solver.snapshot_prefix
+        what = "stopped by a signal; --resume goes on" if stopped else "done"
+        say(f"{what}: {prefix}_iter_{runner.iteration}.caffemodel, {prefix}_log.csv")
+    return 128 + stopped if stopped else 0
+
+
+def _previews(arguments: argparse.Namespace) -> Previews | None:
+    if arguments.preview is None:
+        return None
+    photos = [arguments.preview]
+    if arguments.preview.is_dir():
+        photos = find_photos(arguments.preview)
+    deploy = arguments.model_deploy or arguments.solver.parent / "deploy.prototxt"
+    for path in (*photos, deploy):
+        if not path.is_file():
+            raise ValueError(f"{path}: no such file")
+    if not photos:
+        raise ValueError(f"--preview {arguments.preview}: no photos in this folder")
+    return Previews(photos, arguments.preview_every, deploy)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
