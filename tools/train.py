@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import signal
 import sys
 import traceback
@@ -17,6 +18,7 @@ from autocolor.preview import Previews
 from autocolor.stopping import StopRequest, keep
 
 _PROGRAM = "train"
+_SECONDS_TO_SAVE = 60.0  # when mpirun kills a rank
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -78,20 +80,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("mpirun has started several processes: expected --mpi")
     if not arguments.mpi:
         return _train(arguments, Group(), StopRequest())
-    keep()
-    status = 1
+    keep(min(arguments.mpi_timeout, _SECONDS_TO_SAVE))
     try:
         stop = StopRequest(once=False)
-        status = _train(arguments, MpiGroup(arguments.mpi_timeout, stop), stop)
+        group = MpiGroup(arguments.mpi_timeout, stop)
+        print(f"{_PROGRAM}: rank {group.rank} of {group.size} is process {os.getpid()} of "
+              f"{platform.node()}", file=sys.stderr, flush=True)  # fmt: skip
+        status = _train(arguments, group, stop)
+        group.finish()
     except ParallelError as error:
         print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
     except Exception:
         traceback.print_exc()
     else:
-        return status
+        # The first failure makes mpirun kill the rest: that has to be rank 0, which has more to do.
+        return status if group.rank == 0 else 0
     # At the ordinary exit MPI would wait for the ranks that are lost.
     sys.stderr.flush()
-    os._exit(status)
+    os._exit(1)
 
 
 def _train(arguments: argparse.Namespace, group: Group, stop: StopRequest) -> int:

@@ -62,12 +62,12 @@ class Group:
     def add(self, arrays: Sequence[npt.NDArray[Any]]) -> None:
         """Overwrite the arrays by their sums over the ranks."""
 
-    def maximum(self, array: npt.NDArray[Any]) -> None:
-        """Overwrite the array by its largest values over the ranks."""
+    def maximum(self, values: Sequence[int]) -> list[int]:
+        """Return the largest of each of the values over the ranks, which wait here for each other."""
+        return list(values)
 
-    def any(self, value: bool) -> bool:
-        """Return whether `value` is true on any rank; all ranks wait here for each other."""
-        return value
+    def finish(self) -> None:
+        """End the group, which all ranks do at the same time."""
 
 
 class MpiGroup(Group):
@@ -117,15 +117,16 @@ class MpiGroup(Group):
         """Overwrite the arrays by their sums over the ranks."""
         self._wait(self._world.Iallreduce(self._mpi.IN_PLACE, array) for array in arrays)
 
-    def maximum(self, array: npt.NDArray[Any]) -> None:
-        """Overwrite the array by its largest values over the ranks."""
+    def maximum(self, values: Sequence[int]) -> list[int]:
+        """Return the largest of each of the values over the ranks, which wait here for each other."""
+        array = np.array(values, np.int64)
         self._wait([self._world.Iallreduce(self._mpi.IN_PLACE, array, self._mpi.MAX)])
+        return [int(value) for value in array]
 
-    def any(self, value: bool) -> bool:
-        """Return whether `value` is true on any rank; all ranks wait here for each other."""
-        largest = np.array([value], np.int64)
-        self.maximum(largest)
-        return bool(largest[0])
+    def finish(self) -> None:
+        """End the group, which all ranks do at the same time."""
+        self.maximum([0])
+        self._mpi.Finalize()
 
     def _wait(self, requests: Any) -> None:
         # Blocking calls would wait for ever for a rank that is gone.
@@ -181,9 +182,8 @@ class GradientMean:
         checksum = 0
         for blob in self._kept:
             checksum = zlib.crc32(np.ascontiguousarray(blob.data), checksum)
-        extremes = np.array([checksum, -checksum], np.int64)
-        self._group.maximum(extremes)
-        if extremes[0] != -extremes[1]:
+        largest, smallest = self._group.maximum([checksum, -checksum])
+        if largest != -smallest:
             raise DivergenceError("the ranks' parameters differ: do all run the same program?")
 
     def take(self, numbers: npt.NDArray[np.float64]) -> None:

@@ -99,18 +99,18 @@ def missing_weights(net: Any, model: Path) -> str | None:
         for index, blob in enumerate(blobs):
             address = blob.data.ctypes.data
             needed.setdefault(address, name)
-            if shapes.get(name, [])[index : index + 1] == [tuple(blob.shape)]:
+            if shapes.get(name, {}).get(index) == tuple(blob.shape):
                 found.add(address)
     return next((name for address, name in needed.items() if address not in found), None)
 
 
-def _shapes(model: Path) -> dict[str, list[tuple[int, ...]]]:
+def _shapes(model: Path) -> dict[str, dict[int, tuple[int, ...]]]:
     """Shapes of the blobs of each layer in a caffemodel of either format."""
     try:
         if model.suffix == ".h5":
             with h5py.File(model, "r") as file:
                 return {
-                    name: [layer[index].shape for index in sorted(layer, key=int)]
+                    name: {int(index): blob.shape for index, blob in layer.items()}
                     for name, layer in file["data"].items()
                 }
         net = caffe_pb2.NetParameter.FromString(model.read_bytes())
@@ -118,7 +118,10 @@ def _shapes(model: Path) -> dict[str, list[tuple[int, ...]]]:
         raise SnapshotError(f"{model}: no such file, of the folder in which this was started") from None
     except (OSError, DecodeError, KeyError):
         raise SnapshotError(f"{model}: is cut off or damaged") from None
-    return {layer.name: [tuple(blob.shape.dim) for blob in layer.blobs] for layer in net.layer}
+    return {
+        layer.name: {index: tuple(blob.shape.dim) for index, blob in enumerate(layer.blobs)}
+        for layer in net.layer
+    }
 
 
 def newest_usable(

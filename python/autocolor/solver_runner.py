@@ -35,6 +35,7 @@ from autocolor.training_log import TrainingLog, log_paths
 
 T = TypeVar("T")
 
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _CHECK_INTERVAL = 100  # iterations between two comparisons of the ranks' parameters
 
 
@@ -163,7 +164,7 @@ class SolverRunner:
     def _loop(self) -> int | None:
         solver, caffe_solver = self.solver, self._caffe_solver
         snapshotted = self._start
-        stopped = False
+        stopped = 0
         while caffe_solver.iter < solver.max_iter and not stopped:
             iteration = caffe_solver.iter
             wanted = iteration > 0 or solver.test_initialization
@@ -184,7 +185,7 @@ class SolverRunner:
         if iteration != snapshotted and (stopped or solver.snapshot_after_train):
             self._snapshot()
         if stopped:
-            return self._stop.signal or signal.SIGTERM  # without one, another rank was asked to stop
+            return stopped
         # As in caffe train: one more forward pass, for the loss of the final parameters.
         if solver.display and iteration % solver.display == 0:
             self._reporter.forward_only()
@@ -195,8 +196,8 @@ class SolverRunner:
             self._preview(iteration)
         return None
 
-    def _iterate(self, iteration: int) -> bool:
-        """Do one iteration; returns whether somebody wants to stop."""
+    def _iterate(self, iteration: int) -> int:
+        """Do one iteration; returns the signal that asked some rank to stop, or 0."""
         rate = getattr(self._caffe_solver, "lr", None)
         self._reporter.losses.clear()
         self._caffe_solver.step(1)
@@ -207,7 +208,7 @@ class SolverRunner:
         self._bar.set_postfix_str(
             f"loss {self._smoothed.value:.4g}, {images} images/s", refresh=False
         )
-        return self._reporter.stopped
+        return self._reporter.signal
 
     def _images_per_iteration(self) -> int:
         first = next(iter(self._net.blobs.values()))
@@ -224,8 +225,8 @@ class SolverRunner:
                 seconds=round(time.monotonic() - self._began, 3),
             ))  # fmt: skip
 
-    def _test(self, iteration: int) -> bool:
-        """Run the test nets, on rank 0; returns whether somebody wants to stop."""
+    def _test(self, iteration: int) -> int:
+        """Run the test nets, on rank 0; returns the signal that asked some rank to stop, or 0."""
         for index, batches in enumerate(self.solver.test_iter):
             net = self._caffe_solver.test_nets[index] if self._root else None
             sums: dict[str, np.float32] = {}
@@ -234,8 +235,8 @@ class SolverRunner:
                 net.share_with(self._net)
             for _ in range(batches):
                 # The other ranks wait batch by batch, so that no test outlasts their patience.
-                if self._group.any(self._stop.signal is not None):
-                    return True
+                if signal_number := self._group.maximum([self._stop.signal or 0])[0]:
+                    return signal_number
                 if net is not None:
                     net.forward()
                     for name, (value, weight) in _read_outputs(net).items():
@@ -247,7 +248,7 @@ class SolverRunner:
                 phase = f"test {index}" if index else "test"
                 seconds = round(time.monotonic() - self._began, 3)
                 self._log.add(Record(iteration, phase, means, loss, seconds=seconds))
-        return False
+        return 0
 
     def _snapshot(self) -> None:
         if self._group.size > 1:
@@ -261,7 +262,7 @@ class SolverRunner:
             self._preview_problem = self._job.previews.draw(self._net, out)
             if self._preview_problem is not None:
                 say(f"no previews: {self._preview_problem}")
-        self._group.any(False)
+        self._group.maximum([0])  # the others wait
 
 
 class _SmoothedLoss:
@@ -295,8 +296,8 @@ class _Reporter:
     loss : float32
     outputs : dict
         Of the last forward pass, as Caffe reports them.
-    stopped : bool
-        Whether any rank was asked to stop.
+    signal : int
+        What asked any rank to stop, or 0.
     """
 
     def __init__(self, net: Any, group: Group, layers: Sequence[Any], stop: StopRequest) -> None:
@@ -306,7 +307,7 @@ class _Reporter:
         self.losses: list[np.float32] = []
         self.loss = np.float32(0)
         self.outputs: dict[str, float] = {}
-        self.stopped = False
+        self.signal = 0
         self._loss_weights = [(n, np.float32(w)) for n, w in net.blob_loss_weights.items() if w]
         self._last = len(net.layers) - 1
         net.before_forward(self._before_layer)
@@ -342,14 +343,16 @@ class _Reporter:
 
     def _reduce(self) -> None:
         self.loss = np.float32(sum(self.losses, np.float32(0)) / np.float32(len(self.losses)))
-        self.stopped = self._stop.signal is not None
+        self.signal = self._stop.signal or 0
         if self._group.size > 1:
-            numbers = np.array([self.stopped, self.loss, *self.outputs.values()], np.float64)
+            asked = [self.signal == number for number in _STOP_SIGNALS]
+            numbers = np.array([self.loss, *self.outputs.values(), *asked], np.float64)
             self.gradients.take(numbers)
-            self.stopped = bool(numbers[0])
-            numbers /= self._group.size
-            self.loss = np.float32(numbers[1])
-            self.outputs = dict(zip(self.outputs, map(_decimal, numbers[2:]), strict=True))
+            counts = numbers[-len(asked) :]
+            self.signal = next((n for n, count in zip(_STOP_SIGNALS, counts, strict=True) if count), 0)
+            means = numbers[: -len(asked)] / self._group.size
+            self.loss = np.float32(means[0])
+            self.outputs = dict(zip(self.outputs, map(_decimal, means[1:]), strict=True))
 
 
 def _decimal(value: Any) -> float:

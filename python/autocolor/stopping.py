@@ -12,9 +12,6 @@ from typing import Any
 ABANDONED = signal.SIGUSR2
 """Sent to a training by its keeper when the launcher has killed the process it had started."""
 
-SECONDS_TO_SAVE = 120
-"""How long a training may take to end after `ABANDONED`."""
-
 
 class StopRequest:
     """Whether someone has asked the training to stop.
@@ -51,14 +48,14 @@ class StopRequest:
             signal.signal(number, note)
 
 
-def keep() -> None:
+def keep(seconds: float) -> None:
     """Go on in a process that outlives the kill of this one, for as long as it takes to save.
 
     When a rank dies, ``mpirun`` kills those that are left, and most implementations do so without
     a word or a second's notice. So the process that mpirun started only waits for its child, in a
     session of its own, which this returns in, and hands signals down to it. A second child, the
     keeper, sees the death of the waiting process, sends `ABANDONED` to the training, and kills it
-    if that does not end it within `SECONDS_TO_SAVE`.
+    if that does not end it within `seconds`.
 
     Call it before there are threads, and before MPI.
     """
@@ -75,12 +72,12 @@ def keep() -> None:
     if keeper == 0:
         os.close(held_open)
         os.setsid()
-        _watch(alive, training)
+        _watch(alive, training, seconds)
         os._exit(0)
     os._exit(_wait(training, keeper))
 
 
-def _watch(alive: int, training: int) -> None:
+def _watch(alive: int, training: int, seconds: float) -> None:
     # A descriptor, since the number of a process that has ended may be given to another one.
     process = os.pidfd_open(training)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -92,7 +89,7 @@ def _watch(alive: int, training: int) -> None:
     os.read(alive, 1)
     try:
         signal.pidfd_send_signal(process, ABANDONED)
-        if not select.select([process], [], [], SECONDS_TO_SAVE)[0]:
+        if not select.select([process], [], [], seconds)[0]:
             signal.pidfd_send_signal(process, signal.SIGKILL)
     except ProcessLookupError:
         pass  # it has ended

@@ -17,7 +17,9 @@ TOOLS = [
     "tools/evaluate.py",
     "tools/generate_prototxt.py",
     "tools/install_into_caffe.py",
+    "tools/parse_log.py",
     "tools/rebalance.py",
+    "tools/train.py",
     "tools/train_edges.py",
 ]
 
