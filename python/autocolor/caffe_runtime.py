@@ -46,6 +46,8 @@ def import_caffe(device: str = "cpu") -> ModuleType:
         caffe.set_device(int(gpu.group(1) or 0))
         caffe.set_mode_gpu()
     else:
-        raise CaffeError("this Caffe was built for the CPU only: expected solver_mode or device CPU")
+        raise CaffeError(
+            "this Caffe was built for the CPU only: expected solver_mode or device CPU"
+        )
     module: ModuleType = caffe
     return module

@@ -181,7 +181,7 @@ class GradientMean:
         """Raise `DivergenceError` unless every rank has the same parameters, bit by bit."""
         checksum = 0
         for blob in self._kept:
-            checksum = zlib.crc32(np.ascontiguousarray(blob.data), checksum)
+            checksum = zlib.crc32(memoryview(blob.data), checksum)
         largest, smallest = self._group.maximum([checksum, -checksum])
         if largest != -smallest:
             raise DivergenceError("the ranks' parameters differ: do all run the same program?")

@@ -115,7 +115,9 @@ def _shapes(model: Path) -> dict[str, dict[int, tuple[int, ...]]]:
                 }
         net = caffe_pb2.NetParameter.FromString(model.read_bytes())
     except FileNotFoundError:
-        raise SnapshotError(f"{model}: no such file, of the folder in which this was started") from None
+        raise SnapshotError(
+            f"{model}: no such file, of the folder in which this was started"
+        ) from None
     except (OSError, DecodeError, KeyError):
         raise SnapshotError(f"{model}: is cut off or damaged") from None
     return {

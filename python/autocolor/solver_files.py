@@ -57,12 +57,16 @@ def read_solver(path: Path) -> Any:
 
     def require(condition: bool, name: str, expected: str) -> None:
         if not condition:
-            raise SolverError(f"{path}: {name}: expected {expected}, received {getattr(solver, name)!r}")
+            raise SolverError(
+                f"{path}: {name}: expected {expected}, received {getattr(solver, name)!r}"
+            )
 
     require(solver.type in _TYPES, "type", f"one of {', '.join(_TYPES)}")
     require(solver.lr_policy in _POLICIES, "lr_policy", f"one of {', '.join(_POLICIES)}")
     require(solver.regularization_type in ("L1", "L2"), "regularization_type", "L1 or L2")
-    require(solver.lr_policy not in ("step", "sigmoid") or solver.stepsize > 0, "stepsize", "above 0")
+    require(
+        solver.lr_policy not in ("step", "sigmoid") or solver.stepsize > 0, "stepsize", "above 0"
+    )
     require(solver.gamma >= 0, "gamma", "at least 0")
     for name in ("max_iter", "iter_size", "average_loss"):
         require(getattr(solver, name) >= 1, name, "at least 1")
@@ -120,7 +124,9 @@ def layers_of(net: Any, phase: str) -> list[Any]:
     """Return the layers of a ``NetParameter`` that are there in ``TRAIN`` or ``TEST``."""
 
     def phases(layer: Any) -> list[str]:
-        return [caffe_pb2.Phase.Name(rule.phase) for rule in layer.include if rule.HasField("phase")]
+        return [
+            caffe_pb2.Phase.Name(rule.phase) for rule in layer.include if rule.HasField("phase")
+        ]
 
     return [layer for layer in net.layer if phase in (phases(layer) or [phase])]
 

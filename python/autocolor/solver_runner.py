@@ -110,7 +110,9 @@ class SolverRunner:
             self._caffe_solver.restore(str(state))
         self._net = self._caffe_solver.net
         self._start = self._caffe_solver.iter
-        self._reporter = _Reporter(self._net, group, layers_of(read_train_net(solver), "TRAIN"), stop)
+        self._reporter = _Reporter(
+            self._net, group, layers_of(read_train_net(solver), "TRAIN"), stop
+        )
         self._caffe_solver.add_callback(lambda: None, self._reporter.on_gradients)
         self._smoothed = _SmoothedLoss(solver.average_loss)
         self._preview_problem: str | None = None
@@ -243,7 +245,9 @@ class SolverRunner:
                         sums[name] = sums.get(name, np.float32(0)) + np.float32(value)
                         weights[name] = weight
             if self._log is not None:
-                means = {name: _decimal(total / np.float32(batches)) for name, total in sums.items()}
+                means = {
+                    name: _decimal(total / np.float32(batches)) for name, total in sums.items()
+                }
                 loss = _decimal(sum(means[name] * weights[name] for name in means))
                 phase = f"test {index}" if index else "test"
                 seconds = round(time.monotonic() - self._began, 3)
@@ -349,7 +353,9 @@ class _Reporter:
             numbers = np.array([self.loss, *self.outputs.values(), *asked], np.float64)
             self.gradients.take(numbers)
             counts = numbers[-len(asked) :]
-            self.signal = next((n for n, count in zip(_STOP_SIGNALS, counts, strict=True) if count), 0)
+            self.signal = next(
+                (n for n, count in zip(_STOP_SIGNALS, counts, strict=True) if count), 0
+            )
             means = numbers[: -len(asked)] / self._group.size
             self.loss = np.float32(means[0])
             self.outputs = dict(zip(self.outputs, map(_decimal, means[1:]), strict=True))

@@ -23,7 +23,9 @@ _ITERATION = re.compile(
     r"Iteration (\d+) \(.*?(?:([\d.]+)s/(\d+) iters)?\), loss = ([-+.\deinfa]+)"
 )
 _TESTING = re.compile(r"Iteration (\d+), Testing net \(#(\d+)\)")
-_OUTPUT = re.compile(r"(Train|Test) net output #\d+: (\S+) = ([-+.\deinfa]+)(?: \(\* ([-+.\deinf]+))?")
+_OUTPUT = re.compile(
+    r"(Train|Test) net output #\d+: (\S+) = ([-+.\deinfa]+)(?: \(\* ([-+.\deinf]+))?"
+)
 _RATE = re.compile(r"Iteration (\d+), lr = ([-+.\deinfa]+)")
 # Older versions of glog leave the year out.
 _TIME = re.compile(r"^[IWEF](\d{4})?(\d{4} \d\d:\d\d:\d\d)")
@@ -159,7 +161,9 @@ def read_log(path: Path) -> list[Record]:
         if same and len(records[-1].outputs) < len(same[-1].outputs):
             records.pop()  # cut off in the middle: its loss would be the sum of a part
     if not records:
-        raise ValueError(f"{path}: expected a log of caffe train, received one without any iteration")
+        raise ValueError(
+            f"{path}: expected a log of caffe train, received one without any iteration"
+        )
     return drop_overtaken(records)
 
 
