@@ -21,6 +21,7 @@ TOOLS = [
     "tools/rebalance.py",
     "tools/train.py",
     "tools/train_edges.py",
+    "tools/transfer_benchmark.py",
 ]
 
 

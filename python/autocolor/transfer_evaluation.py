@@ -1,0 +1,148 @@
+"""Table 4's experiment: colorization of photos whose true colour histogram is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from autocolor.checks import FloatArray
+from autocolor.color import lightness
+from autocolor.evaluation import read_color
+from autocolor.images import ImageError, resize
+from autocolor.inference import decode_hue_chroma
+from autocolor.metrics import ColorMetrics, Scores
+from autocolor.predictor import Predictor
+from autocolor.quantile import transfer_quantiles
+from autocolor.targets import image_targets
+from autocolor.tiles import Tiles, grid_tiles
+from autocolor.transfer import Transfer, apply_bias, minimize_energy
+from autocolor.upsampling import GridSampler
+
+
+@dataclass(frozen=True)
+class TransferEvaluation:
+    """What :func:`evaluate_transfer` found.
+
+    Attributes
+    ----------
+    images : int
+    skipped : list of (path, reason)
+    scores : dict of Scores
+        Over all photos, by method: "no colorization", "automatic", "Q" and, for each weight,
+        "E, weight 10".
+    steps : float
+        Mean number of steps of the energy's descents.
+    unfinished : int
+        How many of them did not converge.
+    """
+
+    images: int
+    skipped: list[tuple[Path, str]]
+    scores: dict[str, Scores]
+    steps: float
+    unfinished: int
+
+
+def evaluate_transfer(
+    predictor: Predictor,
+    paths: Sequence[Path],
+    weights: Sequence[float],
+    *,
+    maximum_side: int | None = None,
+    progress: bool = True,
+) -> TransferEvaluation:
+    """Score quantile matching (Q) and energy minimisation (E) towards the truth (Table 4).
+
+    Both know the truth's colours but not where they are. E decodes the posteriors at strength 1: a
+    model's own strength makes up for its doubt about chroma, which the target takes away.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Of hue and chroma.
+    paths : sequence of Path
+        Colour photos; unreadable and colourless ones are skipped and listed.
+    weights : sequence of float, >= 0
+        Values of lambda (Eq. 6).
+    maximum_side : int, optional
+        Photos whose larger side is larger are reduced to it; otherwise full resolution.
+    progress : bool
+        Show a progress bar on stderr.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range or no photo could be scored.
+    """
+    if maximum_side is not None and maximum_side < 1:
+        raise ValueError(f"maximum_side: expected at least 1, received {maximum_side}")
+    metrics: dict[str, ColorMetrics] = {}
+    skipped: list[tuple[Path, str]] = []
+    descents: list[Transfer] = []
+    images = 0
+    for path in tqdm(paths, unit="photo", disable=not progress):
+        try:
+            truth = read_color(path)
+        except ImageError as error:
+            skipped.append((path, str(error)))
+            continue
+        if maximum_side is not None and max(truth.shape) > maximum_side:
+            factor = maximum_side / max(truth.shape)
+            truth = resize(truth, tuple(max(1, round(side * factor)) for side in truth.shape[:2]))
+        light = lightness(truth)
+        automatic = predictor.colorize(light)
+        results = {
+            "no colorization": np.repeat(light[..., None], 3, axis=-1),
+            "automatic": automatic,
+            "Q": transfer_quantiles(automatic, truth),
+        }
+        tiles = predicted_tiles(predictor, light)
+        targets = image_targets(truth, "hue_chroma", predictor.manifest.bins)
+        for weight in weights:
+            found = {
+                name: minimize_energy(tiles[name], target, weight)
+                for name, target in targets.items()
+            }
+            descents.extend(found.values())
+            biases = {name: transfer.bias for name, transfer in found.items()}
+            results[f"E, weight {weight:g}"] = _decode(tiles, biases, light)
+        for name, result in results.items():
+            metrics.setdefault(name, ColorMetrics()).add(truth, result)
+        images += 1
+    if not images:
+        reason = f"; the first was skipped: {skipped[0][1]}" if skipped else ""
+        raise ValueError(f"paths: expected at least one colour photo, received none{reason}")
+    return TransferEvaluation(
+        images,
+        skipped,
+        {name: metric.scores() for name, metric in metrics.items()},
+        steps=float(np.mean([descent.steps for descent in descents])) if descents else 0.0,
+        unfinished=sum(descent.stopped != "converged" for descent in descents),
+    )
+
+
+def predicted_tiles(predictor: Predictor, light: FloatArray) -> dict[str, Tiles]:
+    """Run the network on an (H, W) lightness; return tiles of hue and chroma at full resolution."""
+    height, width = light.shape
+    working_height, working_width = predictor.working_size(height, width)
+    stride = predictor.manifest.stride
+    cells_per_pixel = (working_height / height / stride, working_width / width / stride)
+    return {
+        name: grid_tiles(GridSampler(grid, (height, width), cells_per_pixel), (height, width))
+        for name, grid in zip(("hue", "chroma"), predictor.histograms(light), strict=True)
+    }
+
+
+def _decode(
+    tiles: dict[str, Tiles], biases: dict[str, npt.NDArray[np.float64]], light: FloatArray
+) -> npt.NDArray[np.float32]:
+    rgb = np.empty((*light.shape, 3), np.float32)
+    for (rows, hue), (_, chroma) in zip(tiles["hue"](), tiles["chroma"](), strict=True):
+        hue, chroma = apply_bias(hue, biases["hue"]), apply_bias(chroma, biases["chroma"])
+        rgb[rows] = decode_hue_chroma(hue, chroma, light[rows])
+    return rgb

@@ -1,0 +1,67 @@
+"""tools/transfer_benchmark.py, end to end with real Caffe and a tiny model."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOOL = Path(__file__).parents[2] / "tools" / "transfer_benchmark.py"
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, TOOL, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_scores(model_folder: Path, photo_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "scores.json"
+    options = ("--out", out, "--weights", "0", "10")
+    done = run("--model", model_folder, "--photos", photo_folder, *options)
+    assert done.returncode == 0, done.stderr
+    content = json.loads(out.read_text())
+    assert content["images"] == 3 and content["unfinished"] == 0
+    scores = content["scores"]
+    assert list(scores) == ["no colorization", "automatic", "Q", "E, weight 0", "E, weight 10"]
+    # The tiny model knows nothing, the true histogram much.
+    for name in ("Q", "E, weight 10"):
+        assert scores[name]["rmse"] < scores["automatic"]["rmse"]
+    # Without weight on the target, E is the prediction; the tiny model's strength is 1.
+    assert scores["E, weight 0"] == scores["automatic"]
+    assert f"| Q | {scores['Q']['rmse']:.4f} | {scores['Q']['psnr']:.2f} dB |" in done.stdout
+    assert "3 photos, 0 skipped" in done.stdout
+
+
+def test_a_list_of_reduced_photos(model_folder: Path, photo_folder: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos.txt"
+    photos.write_text(f"{photo_folder / 'coffee.png'}\n{tmp_path / 'none.png'}\n")
+    done = run("--model", model_folder, "--photos", photos, "--side", "40")
+    assert done.returncode == 0, done.stderr
+    assert "1 photos, 1 skipped" in done.stdout and "E, weight 10" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--model", "none", "--photos", "{photos}"), "none: no such model folder"),
+        (("--model", "{model}", "--photos", "none"), "--photos none: no such folder or file"),
+        (("--model", "{model}", "--photos", "{empty}"), "expected at least one colour photo"),
+        (("--model", "{model}", "--photos", "{photos}", "--side", "0"), "maximum_side: expected"),
+        (("--model", "{model}", "--photos", "{photos}", "--weights", "-1"), "weight: expected"),
+    ],
+)
+def test_wrong_arguments(
+    arguments: tuple[str, ...],
+    message: str,
+    model_folder: Path,
+    photo_folder: Path,
+    tmp_path: Path,
+) -> None:
+    folders = {"model": model_folder, "photos": photo_folder, "empty": tmp_path}
+    done = run(*(argument.format(**folders) for argument in arguments))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("transfer_benchmark: error: ")
+    assert message in done.stderr and "Traceback" not in done.stderr
