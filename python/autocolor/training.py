@@ -26,7 +26,7 @@ _TESTING = re.compile(r"Iteration (\d+), Testing net \(#(\d+)\)")
 _OUTPUT = re.compile(
     r"(Train|Test) net output #\d+: (\S+) = ([-+.\deinfa]+)(?: \(\* ([-+.\deinf]+))?"
 )
-_RATE = re.compile(r"Iteration (\d+), lr = ([-+.\deinfa]+)")
+_RATE = re.compile(r"Iteration \d+, lr = ([-+.\deinfa]+)")
 # Older versions of glog leave the year out.
 _TIME = re.compile(r"^[IWEF](\d{4})?(\d{4} \d\d:\d\d:\d\d)")
 
@@ -95,9 +95,9 @@ def parse_log(lines: Iterable[str]) -> Iterator[Record]:
                 value = _number(match.group(3))
                 record.add_output(match.group(2), value)
                 record.loss += value * _number(match.group(4) or "0")
-        elif (match := _RATE.search(line)) and record is not None:
-            if record.phase == "train" and record.iteration == int(match.group(1)):
-                record.learning_rate = _number(match.group(2))
+        elif match := _RATE.search(line):
+            if record is not None and record.phase == "train":
+                record.learning_rate = _number(match.group(1))
         if started is not None:
             if time_of_line := _time_of(line):
                 first_time = first_time or time_of_line

@@ -24,10 +24,9 @@ from tiny_training import (
 
 from autocolor.snapshots import newest_usable
 from autocolor.solver_files import probe
-from autocolor.surgery import read_caffemodel
 from autocolor.training import parse_log
 from autocolor.training_log import read_json_lines
-
+from autocolor.weights_io import read_caffemodel
 
 # A rate at which a training that only a signal ends does not diverge in the meantime.
 STEADY = {"base_lr": 1e-5, "lr_policy": '"fixed"'}
