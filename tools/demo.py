@@ -178,7 +178,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         caffemodel, records = train(arguments.data, training, arguments.minutes)
         shutil.copyfile(training / "losses.png", out / "loss.png")
 
-        manifest = Manifest(DEMO_MODEL)
+        network = all_models()[DEMO_MODEL].network
+        manifest = Manifest(DEMO_MODEL, network.variant, network.levels, network.heads[0].bins)
         save_model(out / "model", caffemodel, training, manifest)
         print("choosing the strength of the colour on the validation photos")
         validation = [

@@ -1,7 +1,8 @@
-"""The network that predicts histograms: a deploy net run by Caffe."""
+"""The network that predicts colour: a deploy net run by Caffe."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,10 +15,10 @@ from autocolor.model_folder import ModelError
 
 
 class HistogramNet(Protocol):
-    """Anything that predicts histograms from lightness."""
+    """Anything that predicts colour from lightness."""
 
-    def __call__(self, lightness: npt.NDArray[np.float32]) -> tuple[FloatArray, FloatArray]:
-        """Return hue and chroma histograms.
+    def __call__(self, lightness: npt.NDArray[np.float32]) -> tuple[FloatArray, ...]:
+        """Return the outputs of the variant (see :attr:`autocolor.model_folder.Manifest.outputs`).
 
         Parameters
         ----------
@@ -26,13 +27,14 @@ class HistogramNet(Protocol):
 
         Returns
         -------
-        hue, chroma : (K, H / stride, W / stride) float arrays, each summing to 1 over K
-            Cell (j, i) belongs to pixel (j * stride + (stride - 1)/2, i * stride + (stride - 1)/2).
+        tuple of (C, H / stride, W / stride) float arrays
+            Histograms sum to 1 over C. Cell (j, i) belongs to pixel
+            (j * stride + (stride - 1)/2, i * stride + (stride - 1)/2).
         """
 
 
 class CaffeNet:
-    """A deploy net of Caffe: blob ``data`` (1, 1, H, W) in, ``hue`` and ``chroma`` out.
+    """A deploy net of Caffe: blob ``data`` (1, 1, H, W) in, histograms or colours out.
 
     Caffe ends the process on files it cannot use, so they are checked first.
 
@@ -40,36 +42,50 @@ class CaffeNet:
     ----------
     deploy, weights : Path
         Prototxt and caffemodel.
-    device : {"cpu"}
+    device : {"cpu", "gpu"}
+        Where Caffe runs.
+    outputs : sequence of str
+        Blobs to return.
 
     Raises
     ------
     ModelError
         If a file is missing, damaged, or the two do not fit.
     autocolor.caffe_runtime.CaffeError
-        If pycaffe is not there.
+        If pycaffe is not there, or cannot use the device.
     """
 
-    def __init__(self, deploy: Path, weights: Path, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        deploy: Path,
+        weights: Path,
+        device: str = "cpu",
+        *,
+        outputs: Sequence[str] = ("hue", "chroma"),
+    ) -> None:
         for path in (deploy, weights):
             if not path.is_file():
                 raise ModelError(f"{path}: no such file")
         caffe = import_caffe(device)
         _check_deploy(caffe, deploy)
         self._net = caffe.Net(str(deploy), caffe.TEST)
-        for blob in ("data", "hue", "chroma"):
+        self._device = device
+        self._outputs = tuple(outputs)
+        for blob in ("data", *self._outputs):
             if blob not in self._net.blobs:
                 raise ModelError(f"{deploy}: expected a blob named {blob!r}, received none")
         _check_weights(self._net, weights)
         self._net.copy_from(str(weights))
 
-    def __call__(self, lightness: npt.NDArray[np.float32]) -> tuple[FloatArray, FloatArray]:
+    def __call__(self, lightness: npt.NDArray[np.float32]) -> tuple[FloatArray, ...]:
         """Run the net; see :class:`HistogramNet`."""
+        # Caffe's mode is one for all nets, and another one may have changed it.
+        import_caffe(self._device)
         data = self._net.blobs["data"]
         data.reshape(1, 1, *lightness.shape)
         data.data[0, 0] = lightness
         self._net.forward()
-        return self._net.blobs["hue"].data[0].copy(), self._net.blobs["chroma"].data[0].copy()
+        return tuple(self._net.blobs[name].data[0].copy() for name in self._outputs)
 
 
 def _check_deploy(caffe: Any, path: Path) -> None:

@@ -1,16 +1,24 @@
-"""The one place that loads pycaffe and sets Caffe's mode."""
+"""The one place that loads pycaffe and sets Caffe's mode and device."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 from types import ModuleType
 
+DEVICES = ("cpu", "gpu")
+
 _DEVICE = re.compile(r"cpu|gpu(?::(\d+))?")
+
+# Functions of libcaffe, by their C++ names: void caffe_gpu_memcpy(size_t, const void*, void*) is in
+# CUDA builds alone, bool Caffe::CheckDevice(int) says whether a GPU can be used.
+_CUDA_FUNCTION = "_ZN5caffe16caffe_gpu_memcpyEmPKvPv"
+_CHECK_DEVICE = "_ZN5caffe5Caffe11CheckDeviceEi"
 
 
 class CaffeError(RuntimeError):
-    """pycaffe cannot be used here."""
+    """pycaffe, or the device asked for, cannot be used here."""
 
 
 def import_caffe(device: str = "cpu") -> ModuleType:
@@ -24,7 +32,8 @@ def import_caffe(device: str = "cpu") -> ModuleType:
     Raises
     ------
     CaffeError
-        If pycaffe is not installed, or was built without CUDA where a GPU is asked for.
+        If pycaffe is not installed, or cannot use a GPU that is asked for: Caffe itself would end
+        the process.
     ValueError
         On any other device.
     """
@@ -42,12 +51,23 @@ def import_caffe(device: str = "cpu") -> ModuleType:
         ) from error
     if device == "cpu":
         caffe.set_mode_cpu()
-    elif hasattr(caffe._caffe.Blob, "_gpu_data_ptr"):  # only where Caffe was built with CUDA
-        caffe.set_device(int(gpu.group(1) or 0))
-        caffe.set_mode_gpu()
     else:
-        raise CaffeError(
-            "this Caffe was built for the CPU only: expected solver_mode or device CPU"
-        )
+        number = int(gpu.group(1) or 0)
+        _check_gpu(ctypes.CDLL(caffe._caffe.__file__), number)
+        caffe.set_device(number)
+        caffe.set_mode_gpu()
     module: ModuleType = caffe
     return module
+
+
+def _check_gpu(library: ctypes.CDLL, number: int) -> None:
+    """Refuse a build without CUDA and a GPU that is not there; `library` is pycaffe's own."""
+    if not hasattr(library, _CUDA_FUNCTION):
+        raise CaffeError(
+            "device 'gpu': this Caffe is built for the CPU only; "
+            "`bash tools/setup.sh -DWITH_CUDA=ON` builds it for GPUs (docs/building.md)"
+        )
+    check_device = getattr(library, _CHECK_DEVICE)
+    check_device.restype = ctypes.c_bool
+    if not check_device(number):
+        raise CaffeError(f"device 'gpu': CUDA finds no GPU {number} that it can use")

@@ -9,21 +9,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
+from autocolor.batch import colorize_files
 from autocolor.caffe_runtime import CaffeError
-from autocolor.color import lightness
-from autocolor.images import (
-    OUTPUT_SUFFIXES,
-    PHOTO_SUFFIXES,
-    ImageError,
-    check_output_suffix,
-    find_photos,
-    read_image,
-    write_image,
-)
-from autocolor.inference import CHROMA_METHODS, HUE_METHODS, check_strength
+from autocolor.images import OUTPUT_SUFFIXES, PHOTO_SUFFIXES, find_photos
+from autocolor.inference import CHROMA_METHODS, HUE_METHODS, check_strength, resolve_methods
 from autocolor.model_folder import ModelError
 from autocolor.predictor import Predictor
 
@@ -67,14 +58,13 @@ are reported and skipped. Exit status: 0, 1 if any photo failed, 2 on wrong usag
     parser.add_argument(
         "--hue",
         choices=HUE_METHODS,
-        default="expectation",
-        help="how a hue is taken from its histogram (default: %(default)s)",
+        help="how a hue is taken from its histogram (default: sample or mode where --chroma "
+        "is, else expectation)",
     )
     parser.add_argument(
         "--chroma",
         choices=CHROMA_METHODS,
-        default="median",
-        help="how a chroma is taken from its histogram (default: %(default)s)",
+        help="how a chroma is taken from its histogram (default: median)",
     )
     parser.add_argument(
         "--no-fading",
@@ -105,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.strength is not None:
             check_strength(arguments.strength)
         predictor = _load(_model_folder(arguments.model), arguments.size)
+        resolve_methods(predictor.manifest.variant, arguments.chroma, arguments.hue)
     except (UsageError, ValueError) as error:
         print(f"autocolor: error: {error}", file=sys.stderr)
         return 2
@@ -113,10 +104,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
     failures = 0
-    for photo, output in tqdm(jobs, unit="photo", disable=len(jobs) == 1):
-        try:
-            _colorize_file(predictor, photo, output, arguments)
-        except (ImageError, ModelError, OSError) as error:
+    results = colorize_files(
+        predictor,
+        jobs,
+        compare=arguments.compare,
+        hue=arguments.hue,
+        method=arguments.chroma,
+        fading=not arguments.no_fading,
+        strength=arguments.strength,
+    )
+    for photo, output, error in tqdm(
+        results, total=len(jobs), unit="photo", disable=len(jobs) == 1
+    ):
+        if error:
             tqdm.write(f"autocolor: error: {error}", file=sys.stderr)
             failures += 1
         else:
@@ -124,27 +124,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if len(jobs) > 1:
         print(f"{len(jobs) - failures} colorized, {failures} failed")
     return 1 if failures else 0
-
-
-def _colorize_file(
-    predictor: Predictor, photo_path: Path, output: Path, arguments: argparse.Namespace
-) -> None:
-    photo = read_image(photo_path)
-    check_output_suffix(output, with_alpha=photo.alpha is not None)
-    light = lightness(photo.rgb)
-    rgb = predictor.colorize(
-        light,
-        hue=arguments.hue,
-        chroma=arguments.chroma,
-        fading=not arguments.no_fading,
-        strength=arguments.strength,
-    )
-    alpha = photo.alpha
-    if arguments.compare:
-        rgb = np.concatenate([np.repeat(light[..., None], 3, axis=-1), rgb], axis=1)
-        alpha = None if alpha is None else np.concatenate([alpha, alpha], axis=1)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_image(output, rgb, alpha)
 
 
 def _load(model_folder: Path, size: int | None) -> Predictor:

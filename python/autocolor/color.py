@@ -7,11 +7,18 @@ lightness lie in [0, 1].
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from skimage.color import lab2rgb, rgb2lab
 
 from autocolor.checks import FloatArray, check_array, check_same_shape, check_unit
 from autocolor.constants import ALPHA_BETA_EPSILON
+
+# Steps that look for the L* of a given lightness. On RGB drawn at random from the whole cube, far
+# more saturated than photos, the lightness is then off by 0.006 on average (0.10 after one step),
+# which the lightness correction mends.
+_LAB_LIGHTNESS_STEPS = 3
 
 
 def _channels(rgb: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -216,5 +223,51 @@ def lab_to_rgb(lab: FloatArray) -> FloatArray:
         If `lab` is no (..., 3) float array.
     """
     check_array("lab", lab, last_axis=3)
-    converted: FloatArray = lab2rgb(lab)
+    with warnings.catch_warnings():
+        # Of colours out of gamut, which are clipped, as said above.
+        warnings.simplefilter("ignore", UserWarning)
+        converted: FloatArray = lab2rgb(lab)
     return converted
+
+
+def compose_lab(ab: FloatArray, lightness: FloatArray) -> FloatArray:
+    """Return the RGB image of an a* and b* that has exactly the given lightness (A.4).
+
+    The lightness of the paper is (R + G + B)/3, not L*. The L* is looked for at which the colour
+    has that mean, by a few fixed-point steps that start at the L* of the grey; the rest is
+    :func:`correct_lightness`. Black and white stay black and white.
+
+    Parameters
+    ----------
+    ab : (..., 2) float array
+        a* and b* of CIE L*a*b*, any finite values.
+    lightness : (...) float array in [0, 1]
+
+    Returns
+    -------
+    (..., 3) array in [0, 1] of the dtype of `ab`, whose lightness is `lightness` up to rounding.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range or the shapes differ.
+    """
+    check_array("ab", ab, last_axis=2)
+    check_unit("lightness", lightness)
+    check_same_shape("lightness", lightness, ab.shape[:-1])
+    target = np.asarray(np.clip(lightness, 0, 1), dtype=ab.dtype)
+    lab = np.concatenate([np.empty((*target.shape, 1), ab.dtype), ab], axis=-1)
+    grey = target
+    for _ in range(_LAB_LIGHTNESS_STEPS):
+        lab[..., 0] = _lab_lightness_of_grey(grey)
+        rgb = lab_to_rgb(lab)
+        grey = np.clip(grey + target - _mean(rgb), 0, 1)
+    return correct_lightness(rgb, target)
+
+
+def _lab_lightness_of_grey(grey: FloatArray) -> FloatArray:
+    """Return the L* in [0, 100] of the sRGB grey of a value in [0, 1]."""
+    linear = np.where(grey > 0.04045, ((grey + 0.055) / 1.055) ** 2.4, grey / 12.92)
+    cube_root: FloatArray = np.cbrt(linear)
+    # CIE: 216/24389 and 24389/27.
+    return np.where(linear > 216 / 24389, 116 * cube_root - 16, 24389 / 27 * linear)

@@ -44,6 +44,37 @@ def quantile_centers(bins: int = BINS, sigma: float = QUANTILE_SIGMA) -> npt.NDA
     return _normal_quantile(uniform_centers(bins), sigma)
 
 
+def quantile_centroids(bins: int = BINS, sigma: float = QUANTILE_SIGMA) -> npt.NDArray[np.float64]:
+    """Return the K bin centroids: the mean of the Gaussian N(0, sigma^2) within each bin.
+
+    They are the colours of the bins in expectations and modes (section 3.3).
+    """
+    standard_edges = quantile_edges(bins, sigma=1.0)
+    density = np.exp(-np.square(standard_edges) / 2) / np.sqrt(2 * np.pi)
+    return np.asarray(-sigma * bins * np.diff(density), dtype=np.float64)
+
+
+def finite_quantile_edges(
+    bins: int = BINS, sigma: float = QUANTILE_SIGMA
+) -> npt.NDArray[np.float64]:
+    """Return :func:`quantile_edges` with finite ends, for interpolation inside the bins.
+
+    An outer edge lies as far from its bin's centroid as the inner edge does, so the middle of an
+    end bin is its centroid. At sigma = 25 the ends are +-66.0 for K = 32 and +-60.0 for K = 16.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two bins, that is no inner edge.
+    """
+    if bins < 2:
+        raise ValueError(f"bins: expected at least 2 between finite edges, received {bins}")
+    edges, centroids = quantile_edges(bins, sigma), quantile_centroids(bins, sigma)
+    edges[0] = 2 * centroids[0] - edges[1]
+    edges[-1] = 2 * centroids[-1] - edges[-2]
+    return edges
+
+
 def bin_index(values: FloatArray, edges: FloatArray) -> npt.NDArray[np.intp]:
     """Return the bin of each value.
 

@@ -164,13 +164,27 @@ def write_image(path: Path | str, rgb: FloatArray, alpha: FloatArray | None = No
         check_unit("alpha", alpha)
         check_same_shape("alpha", alpha, rgb.shape[:2])
         channels = np.concatenate([rgb, alpha[..., None]], axis=-1)
-    image = Image.fromarray(np.rint(np.clip(channels, 0, 1) * 255).astype(np.uint8))
+    image = Image.fromarray(to_uint8(channels))
     options = _JPEG_OPTIONS if suffix in _JPEG_SUFFIXES else {}
     try:
         with atomic_path(path) as partial:
             image.save(partial, **options)
     except OSError as error:
         raise ImageError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def to_uint8(image: FloatArray) -> npt.NDArray[np.uint8]:
+    """Round an image of any shape from [0, 1] to the nearest of 256 levels.
+
+    The lightness of a pixel stays within half a level, 0.5/255.
+
+    Raises
+    ------
+    ValueError
+        If `image` is no float array in [0, 1].
+    """
+    check_unit("image", image)
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
 def check_output_suffix(path: Path, *, with_alpha: bool = False) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +10,18 @@ import numpy.typing as npt
 from autocolor.caffe_net import CaffeNet, HistogramNet
 from autocolor.checks import FloatArray, check_unit
 from autocolor.images import resize
-from autocolor.inference import check_strength, decode_hue_chroma, infer_hue_chroma
 from autocolor.model_folder import INPUT_MULTIPLE, Manifest, ModelError
-from autocolor.upsampling import GridSampler
-
-# Histograms of one tile of an image: 2 * 32 bins * 4 bytes * this = 2 MB, which fits caches.
-_TILE_PIXELS = 8192
+from autocolor.prediction import Prediction
 
 
 class Predictor:
-    """A trained model, ready to colorize.
+    """A trained model of any variant, ready to colorize.
 
     Parameters
     ----------
     model_folder : path
         With ``model.json`` (see :class:`autocolor.model_folder.Manifest`) and the files it names.
-    device : {"cpu"}
+    device : {"cpu", "gpu"}
         Where Caffe runs.
     working_side : int, optional
         Instead of the manifest's: smaller side of the image that the network sees.
@@ -41,8 +36,17 @@ class Predictor:
     ------
     ModelError
         If the folder cannot be used.
+    autocolor.caffe_runtime.CaffeError
+        If pycaffe is not there, or cannot use the device.
     ValueError
         If `working_side` is not in [1, maximum_side].
+
+    Notes
+    -----
+    Memory depends on the size that the network sees, hardly on the photo's: colours are taken from
+    the histograms in tiles. With 4,225 hypercolumn channels, a photo of 4 megapixels took at most
+    0.8 GiB at 256 x 256, the default for a square, 2.3 GiB at 256 x 1024 or 512 x 512, and 8.3 GiB
+    at 1024 x 1024, the largest (peak of the process, on the CPU).
 
     Examples
     --------
@@ -67,7 +71,12 @@ class Predictor:
                 f"received {self._working_side}"
             )
         if net is None:
-            net = CaffeNet(folder / self.manifest.deploy, folder / self.manifest.weights, device)
+            net = CaffeNet(
+                folder / self.manifest.deploy,
+                folder / self.manifest.weights,
+                device,
+                outputs=tuple(self.manifest.outputs),
+            )
         self._net = net
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
@@ -83,11 +92,29 @@ class Predictor:
         )
         return max(1, round(height * factor)), max(1, round(width * factor))
 
-    def histograms(self, lightness: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Predict hue and chroma histograms on the network's grid.
+    def predict(self, lightness: FloatArray) -> Prediction:
+        """Run the network on a photo; colours can be taken from the result in several ways.
+
+        Arguments and errors are those of :meth:`histograms`.
+        """
+        outputs = self.histograms(lightness)
+        height, width = lightness.shape
+        working_height, working_width = self.working_size(height, width)
+        stride = self.manifest.stride
+        return Prediction(
+            self.manifest.variant,
+            lightness,
+            outputs,
+            (working_height / height / stride, working_width / width / stride),
+            self.manifest.strength,
+        )
+
+    def histograms(self, lightness: FloatArray) -> tuple[FloatArray, ...]:
+        """Predict histograms on the network's grid, or colours if the variant is "lab_l2".
 
         The image is shrunk to its working size and padded at the right and at the bottom, by
-        mirroring, to multiples of 32; cells that lie in the padding are cut off.
+        mirroring, to multiples of 32; cells that lie in the padding are cut off. So every pixel of
+        the photo, whatever its shape, is seen and gets a colour.
 
         Parameters
         ----------
@@ -96,7 +123,9 @@ class Predictor:
 
         Returns
         -------
-        hue, chroma : (h, w, K) float arrays
+        tuple of (h, w, C) float arrays
+            Hue and chroma, or a and b, each with C = K; of "lab_joint" one with C = K * K and
+            index (bin of a) * K + (bin of b); of "lab_l2" a and b themselves, C = 2.
             Cell (j, i) belongs to pixel (j * stride + (stride - 1)/2, i * stride + (stride - 1)/2)
             of the image of size :meth:`working_size`.
 
@@ -115,18 +144,23 @@ class Predictor:
         small = resize(lightness, (height, width))
         padding = ((0, -height % INPUT_MULTIPLE), (0, -width % INPUT_MULTIPLE))
         padded = np.pad(small, padding, mode="symmetric")
-        hue, chroma = self._net(padded)
-        return (
-            self._crop_grid("hue", hue, small.shape, padded.shape),
-            self._crop_grid("chroma", chroma, small.shape, padded.shape),
+        grids = self._net(padded)
+        return tuple(
+            self._crop_grid(name, channels, grid, small.shape, padded.shape)
+            for (name, channels), grid in zip(self.manifest.outputs.items(), grids, strict=True)
         )
 
     def _crop_grid(
-        self, name: str, grid: FloatArray, size: tuple[int, ...], padded: tuple[int, ...]
+        self,
+        name: str,
+        channels: int,
+        grid: FloatArray,
+        size: tuple[int, ...],
+        padded: tuple[int, ...],
     ) -> FloatArray:
-        """Check a network output (K, h, w) and return its cells on the image as (h, w, K)."""
+        """Check a network output (C, h, w) and return its cells on the image as (h, w, C)."""
         stride = self.manifest.stride
-        expected = (self.manifest.bins, padded[0] // stride, padded[1] // stride)
+        expected = (channels, padded[0] // stride, padded[1] // stride)
         if grid.shape != expected:
             raise ModelError(
                 f"blob {name!r}: expected shape {expected} by the manifest's bins and stride, "
@@ -142,13 +176,15 @@ class Predictor:
         hue: str = "expectation",
         chroma: str = "median",
         fading: bool = True,
-    ) -> tuple[FloatArray, FloatArray]:
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Predict one hue and one chroma for each pixel, before the strength is applied.
 
         Parameters
         ----------
         lightness : (H, W) float array in [0, 1]
-        hue, chroma, fading
+        hue : {"expectation", "mode"}
+        chroma : {"median", "expectation", "mode"}
+        fading : bool
             See :func:`autocolor.inference.infer_hue_chroma`.
 
         Returns
@@ -158,71 +194,53 @@ class Predictor:
         Raises
         ------
         ValueError, ModelError
-            As :meth:`histograms`, and on an unknown method.
+            As :meth:`histograms`, on an unknown method, and if the variant is another.
         """
-        hue_image = np.empty(lightness.shape, np.float32)
-        chroma_image = np.empty(lightness.shape, np.float32)
-        for rows, hue_tile, chroma_tile in self._tiles(lightness):
-            hue_image[rows], chroma_image[rows] = infer_hue_chroma(
-                hue_tile, chroma_tile, hue=hue, chroma=chroma, fading=fading
-            )
-        return hue_image, chroma_image
+        return self.predict(lightness).hue_chroma(hue=hue, chroma=chroma, fading=fading)
 
     def colorize(
         self,
         lightness: FloatArray,
         *,
-        hue: str = "expectation",
-        chroma: str = "median",
+        method: str | None = None,
+        hue: str | None = None,
         fading: bool = True,
         strength: float | None = None,
+        rng: np.random.Generator | None = None,
+        sampling: str = "pixel",
     ) -> npt.NDArray[np.float32]:
-        """Colorize a grey image.
+        """Colorize a grey image (section 3.3).
 
         Parameters
         ----------
         lightness : (H, W) float array in [0, 1]
             (R + G + B)/3 of the photo; any size.
-        hue, chroma, fading
-            See :func:`autocolor.inference.infer_hue_chroma`.
+        method : {"sample", "mode", "median", "expectation"}, optional
+            How a chroma, or a and b, are taken from their histograms. Unless given: the median of
+            chroma, the expectation of a and b. A "lab_l2" model has no choice.
+        hue : {"expectation", "mode", "sample"}, optional
+            How a hue is; unless given, it is sampled with "sample", the mode with "mode" and else
+            the expectation.
+        fading : bool
+            Chromatic fading (Eq. 5), where the model predicts hue.
         strength : float, optional
-            Factor on the chroma; the manifest's unless given.
+            Factor on chroma, or on a and b; the manifest's unless given.
+        rng : numpy.random.Generator, optional
+            Draws the samples; needed for them.
+        sampling : {"pixel", "image"}
+            Whether each pixel is sampled with numbers of its own, or all with the same two.
 
         Returns
         -------
         (H, W, 3) float32 array, RGB in [0, 1], of the same lightness as the input.
+        :func:`autocolor.images.to_uint8` rounds it to 8 bit.
 
         Raises
         ------
         ValueError, ModelError
-            As :meth:`hue_chroma`, and on a strength out of range.
+            As :meth:`histograms`, on a method that is unknown or that the variant does not have, on
+            samples without `rng`, and on a strength out of range.
         """
-        strength = self.manifest.strength if strength is None else strength
-        check_strength(strength)
-        rgb = np.empty((*lightness.shape, 3), np.float32)
-        for rows, hue_tile, chroma_tile in self._tiles(lightness):
-            rgb[rows] = decode_hue_chroma(
-                hue_tile,
-                chroma_tile,
-                lightness[rows],
-                hue=hue,
-                chroma=chroma,
-                fading=fading,
-                strength=strength,
-            )
-        return rgb
-
-    def _tiles(self, lightness: FloatArray) -> Iterator[tuple[slice, FloatArray, FloatArray]]:
-        """Yield rows with their (rows, W, K) histograms; those of a whole photo fill gigabytes."""
-        hue_grid, chroma_grid = self.histograms(lightness)
-        height, width = lightness.shape
-        working_height, working_width = self.working_size(height, width)
-        stride = self.manifest.stride
-        cells_per_pixel = (working_height / height / stride, working_width / width / stride)
-        hue_sampler = GridSampler(hue_grid, (height, width), cells_per_pixel)
-        chroma_sampler = GridSampler(chroma_grid, (height, width), cells_per_pixel)
-        tile_height = max(1, _TILE_PIXELS // width)
-        for start in range(0, height, tile_height):
-            stop = min(start + tile_height, height)
-            rows = slice(start, stop)
-            yield rows, hue_sampler.rows(start, stop), chroma_sampler.rows(start, stop)
+        return self.predict(lightness).colorize(
+            method=method, hue=hue, fading=fading, strength=strength, rng=rng, sampling=sampling
+        )

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from autocolor.evaluation import GALLERY_CELL, Evaluation, GalleryPhoto
 from autocolor.files import atomic_path
+from autocolor.images import to_uint8
 
 PROTOCOL = {
     "resolution": "full",
@@ -102,7 +102,7 @@ def draw_gallery(photos: Sequence[GalleryPhoto]) -> Image.Image:
     top = _HEADING
     for photo in photos:
         for left, pixels in zip(lefts, (photo.grey, photo.colorized, photo.truth), strict=True):
-            image = Image.fromarray(np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8))
+            image = Image.fromarray(to_uint8(pixels))
             canvas.paste(image, (left + (_CELL_WIDTH - image.width) // 2, top))
         top += len(photo.grey)
         scores = photo.scores

@@ -123,7 +123,7 @@ def test_options(photos: Path, tmp_path: Path, model_folder: Path) -> None:
     predictor = Predictor(model_folder, working_side=32)
     arguments = ["--hue", "mode", "--chroma", "mode", "--no-fading", "--strength", "0.5"]
     assert main([str(photo), "-o", str(out), "--size", "32", *arguments]) == 0
-    expected = predictor.colorize(light, hue="mode", chroma="mode", fading=False, strength=0.5)
+    expected = predictor.colorize(light, hue="mode", method="mode", fading=False, strength=0.5)
     np.testing.assert_allclose(read_image(out).rgb, expected, atol=0.502 / 255)
 
 

@@ -6,13 +6,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from scipy.special import softmax
 
+from autocolor import caffe_runtime
 from autocolor.caffe_net import CaffeNet
-from autocolor.caffe_runtime import import_caffe
+from autocolor.caffe_runtime import CaffeError, import_caffe
 from autocolor.model_folder import ModelError
 
 
@@ -98,6 +100,52 @@ def test_text_as_weights(files: tuple[Path, Path]) -> None:
 def test_unknown_device() -> None:
     with pytest.raises(ValueError, match="device: expected 'cpu', 'gpu' or 'gpu:NUMBER', received 'tpu'"):
         import_caffe("tpu")
+
+
+def test_gpu_of_a_cpu_build_is_refused(files: tuple[Path, Path]) -> None:
+    # In a process of its own: Caffe itself would end it.
+    code = (
+        "import sys; from pathlib import Path; from autocolor.caffe_net import CaffeNet\n"
+        "from autocolor.caffe_runtime import CaffeError\n"
+        "try: CaffeNet(Path(sys.argv[1]), Path(sys.argv[2]), 'gpu')\n"
+        "except CaffeError as error: print(error)\n"
+        "else: print('on the GPU')"
+    )
+    command = [sys.executable, "-c", code, *map(str, files)]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    # A CUDA build may find a GPU or none; neither ends the process.
+    assert run.stdout.startswith(
+        (
+            "device 'gpu': this Caffe is built for the CPU only; `bash tools/setup.sh",
+            "device 'gpu': CUDA finds no GPU",
+            "on the GPU",
+        )
+    )
+
+
+class StandInLibrary:
+    """libcaffe of a CUDA build, by the two functions that are asked for."""
+
+    def __init__(self, usable: bool) -> None:
+        self._ZN5caffe16caffe_gpu_memcpyEmPKvPv = None
+        self._ZN5caffe5Caffe11CheckDeviceEi = Mock(return_value=usable)
+
+
+def test_gpu_of_a_cuda_build() -> None:
+    caffe_runtime._check_gpu(StandInLibrary(usable=True))  # type: ignore[arg-type]
+    with pytest.raises(CaffeError, match="device 'gpu': CUDA finds no GPU"):
+        caffe_runtime._check_gpu(StandInLibrary(usable=False))  # type: ignore[arg-type]
+
+
+def test_mode_is_set_again_before_each_run(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = CaffeNet(*files)
+    devices: list[str] = []
+    monkeypatch.setattr("autocolor.caffe_net.import_caffe", devices.append)
+    for _ in range(2):
+        net(np.zeros((32, 32), np.float32))
+    assert devices == ["cpu", "cpu"]
 
 
 def test_library_does_not_import_caffe() -> None:

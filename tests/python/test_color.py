@@ -7,9 +7,12 @@ import colorsys
 import numpy as np
 import pytest
 import skimage.color
+import skimage.data
 from matplotlib.colors import rgb_to_hsv
 
 from autocolor.color import (
+    _lab_lightness_of_grey,
+    compose_lab,
     compose_rgb,
     correct_lightness,
     hue_chroma_to_rgb,
@@ -204,3 +207,58 @@ def test_lab_round_trip(dtype: type) -> None:
 def test_wrong_arguments(call, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# ---- Lab with a lightness
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_composed_lab_has_the_lightness_whatever_a_and_b(dtype: type) -> None:
+    ab = np.random.default_rng(6).uniform(-130, 130, (256, 30, 2)).astype(dtype)
+    light = np.repeat(np.linspace(0, 1, 256, dtype=dtype)[:, None], 30, axis=1)
+    rgb = compose_lab(ab, light)
+    assert rgb.dtype == dtype
+    assert rgb.min() >= 0 and rgb.max() <= 1
+    np.testing.assert_allclose(lightness(rgb), light, atol=2 * TOLERANCE[dtype])
+    assert (rgb[0] == 0).all() and (rgb[-1] == 1).all()
+
+
+def test_composed_lab_without_colour_is_grey() -> None:
+    light = np.linspace(0, 1, 256)
+    rgb = compose_lab(np.zeros((256, 2)), light)
+    # skimage's matrices leave white off by a few 1e-5.
+    np.testing.assert_allclose(rgb, np.repeat(light[:, None], 3, axis=1), atol=1e-4)
+
+
+def test_composed_lab_gives_a_photo_back() -> None:
+    photo = skimage.data.coffee()[::4, ::4] / 255
+    rgb = compose_lab(rgb_to_lab(photo)[..., 1:], lightness(photo))
+    # L* is found up to what three steps leave.
+    error = np.abs(rgb - photo)
+    assert error.mean() < 0.5 / 255 and np.quantile(error, 0.99) < 2 / 255
+
+
+def test_first_lightness_of_composed_lab_is_that_of_skimage() -> None:
+    grey = np.concatenate([np.linspace(0, 0.1, 101), np.linspace(0, 1, 256)])
+    expected = skimage.color.rgb2lab(np.repeat(grey[:, None], 3, axis=1))[:, 0]
+    # skimage's white is not exactly that of sRGB.
+    np.testing.assert_allclose(_lab_lightness_of_grey(grey), expected, atol=1e-3)
+
+
+def test_colours_out_of_gamut_give_no_warning(recwarn: pytest.WarningsRecorder) -> None:
+    compose_lab(np.full((1, 2), 120.0), np.array([0.02]))
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("ab", "light", "message"),
+    [
+        (np.zeros((4, 3)), np.zeros(4), r"ab: expected shape \(\.\.\., 2\), received \(4, 3\)"),
+        (np.zeros((4, 2)), np.zeros(3), r"lightness: expected shape \(4,\), received \(3,\)"),
+        (np.full((4, 2), np.nan), np.zeros(4), "ab: expected finite"),
+        (np.zeros((4, 2)), np.full(4, 1.1), "lightness: .*1.1"),
+    ],
+)
+def test_wrong_arguments_of_compose_lab(ab: np.ndarray, light: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        compose_lab(ab, light)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import scipy.stats
 
 from autocolor.histogram import (
     bin_index,
+    finite_quantile_edges,
     quantile_centers,
+    quantile_centroids,
     quantile_edges,
     uniform_centers,
     uniform_edges,
@@ -47,3 +51,24 @@ def test_bin_index_against_naive_search() -> None:
 def test_no_bins() -> None:
     with pytest.raises(ValueError, match="bins: expected at least 1, received 0"):
         uniform_edges(0)
+
+
+def test_centroids_are_conditional_means() -> None:
+    for bins in (16, 32):
+        edges = quantile_edges(bins, sigma=1)
+        expected = [25 * scipy.stats.truncnorm.mean(low, high) for low, high in pairwise(edges)]
+        np.testing.assert_allclose(quantile_centroids(bins), expected, rtol=1e-6)
+    assert quantile_centroids(1) == 0
+
+
+@pytest.mark.parametrize(("bins", "end"), [(32, 66.0), (16, 60.0), (2, 39.9)])
+def test_finite_edges(bins: int, end: float) -> None:
+    edges = finite_quantile_edges(bins)
+    assert edges[-1] == pytest.approx(end, abs=0.05)
+    assert edges[0] == pytest.approx(-edges[-1])
+    assert (np.diff(edges) > 0).all()
+    np.testing.assert_array_equal(edges[1:-1], quantile_edges(bins)[1:-1])
+    # The mean of samples from an end bin is its colour.
+    assert (edges[0] + edges[1]) / 2 == pytest.approx(quantile_centroids(bins)[0])
+    with pytest.raises(ValueError, match="bins: expected at least 2 between finite edges"):
+        finite_quantile_edges(1)

@@ -7,19 +7,35 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import chisquare
 
-from autocolor.color import lightness, rgb_to_hue_chroma
-from autocolor.histogram import quantile_edges, uniform_centers, uniform_edges
-from autocolor.inference import (
-    CHROMA_METHODS,
-    HUE_METHODS,
-    decode_hue_chroma,
+from autocolor.color import compose_lab, compose_rgb, lightness, rgb_to_hue_chroma
+from autocolor.estimators import (
+    draw_uniforms,
     expectation,
     expectation_hue,
     fade_chroma,
-    infer_hue_chroma,
     median,
     mode,
+)
+from autocolor.histogram import (
+    finite_quantile_edges,
+    quantile_centroids,
+    quantile_edges,
+    uniform_centers,
+    uniform_edges,
+)
+from autocolor.images import to_uint8
+from autocolor.inference import (
+    CHROMA_METHODS,
+    DEFAULT_METHODS,
+    HUE_METHODS,
+    METHODS,
+    decode,
+    decode_hue_chroma,
+    infer_ab_joint,
+    infer_ab_marginal,
+    infer_hue_chroma,
 )
 
 DTYPES = (np.float32, np.float64)
@@ -181,7 +197,12 @@ def test_one_hot_gives_the_center(method) -> None:  # type: ignore[no-untyped-de
 def test_one_hot_in_gives_that_colour_out(hue: str, chroma: str) -> None:
     # Hue bin 10 is 0.328125; chroma bin 9 is 0.296875; fits the gamut at lightness 0.4.
     rgb = decode_hue_chroma(
-        one_hot(10)[None], one_hot(9)[None], np.array([0.4]), hue=hue, chroma=chroma
+        one_hot(10)[None],
+        one_hot(9)[None],
+        np.array([0.4]),
+        hue=hue,
+        chroma=chroma,
+        uniforms=np.array([0.5, 0.5]),  # the middle of the bin
     )
     assert rgb.dtype == np.float32
     got_hue, got_chroma = rgb_to_hue_chroma(rgb)
@@ -221,7 +242,7 @@ GOOD = (np.full((2, 32), 1 / 32), np.full((2, 32), 1 / 32), np.full(2, 0.5))
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: decode_hue_chroma(*GOOD, hue="median"), "hue: .*expectation, mode.*'median'"),
+        (lambda: decode_hue_chroma(*GOOD, hue="median"), "hue: .*circular.*expectation.*'median'"),
         (lambda: decode_hue_chroma(*GOOD, chroma="x"), "chroma: expected one of median.*'x'"),
         (lambda: decode_hue_chroma(*GOOD, strength=-1), "strength: .*received -1"),
         (lambda: decode_hue_chroma(*GOOD, strength=math.nan), "strength: .*nan"),
@@ -235,5 +256,277 @@ GOOD = (np.full((2, 32), 1 / 32), np.full((2, 32), 1 / 32), np.full(2, 0.5))
     ],
 )
 def test_wrong_arguments(call, message: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+# ---- samples
+
+
+SHARED = np.array([0.3, 0.8])
+
+
+def test_sampled_hue_and_chroma_literal() -> None:
+    hue = np.array([[0.5, 0.5, 0, 0]])
+    chroma = np.array([[0.2, 0.4, 0.1, 0.3]])
+    options = {"hue": "sample", "chroma": "sample", "fading": False}
+    # Hue: 0.3 of 0.5 into bin 0; chroma: 0.1 of 0.3 into bin 3.
+    for uniforms in (SHARED, SHARED[None]):
+        values = infer_hue_chroma(hue, chroma, uniforms=uniforms, **options)  # type: ignore[arg-type]
+        assert values == (pytest.approx(0.15), pytest.approx(0.75 + 0.25 / 3))
+
+
+def test_hue_drawn_at_its_upper_end_wraps() -> None:
+    rows = one_hot(31)[None].astype(np.float32)
+    hue, _ = infer_hue_chroma(rows, rows, hue="sample", uniforms=np.array([1.0, 1.0]))
+    assert hue == 0
+
+
+def test_one_number_for_the_image_gives_an_image_without_noise() -> None:
+    rows = np.broadcast_to(random_histograms((1, 1, 256)), (5, 6, 256))
+    ab = infer_ab_joint(rows, method="sample", uniforms=SHARED)
+    assert (ab == ab[0, 0]).all()
+    own = np.random.default_rng(0).random((5, 6, 2))
+    assert len(np.unique(infer_ab_joint(rows, method="sample", uniforms=own)[..., 0])) == 30
+
+
+def test_joint_samples_follow_the_joint_histogram() -> None:
+    pixels = 40_000
+    histogram = np.random.default_rng(4).dirichlet(np.full(16, 2.0))
+    uniforms = draw_uniforms(np.random.default_rng(5), (pixels, 2))
+    rows = np.broadcast_to(histogram, (pixels, 16))
+    ab = infer_ab_joint(rows, method="sample", uniforms=uniforms)
+    edges = finite_quantile_edges(4)
+    counts, _, _ = np.histogram2d(ab[:, 0], ab[:, 1], [edges, edges])
+    # The seeds are fixed; a true sampler passes with probability 0.99.
+    assert chisquare(counts.ravel(), pixels * histogram).pvalue > 0.01
+
+
+# ---- Lab
+
+
+@pytest.mark.parametrize("bin_b", [0, 5, 31])
+@pytest.mark.parametrize("bin_a", [0, 7, 31])
+def test_one_hot_gives_the_bins_own_ab(bin_a: int, bin_b: int) -> None:
+    centroids, edges = quantile_centroids(32), finite_quantile_edges(32)
+    a, b = one_hot(bin_a)[None], one_hot(bin_b)[None]
+    joint = one_hot(bin_a * 32 + bin_b, 1024)[None]
+    for method in METHODS:
+        marginal = infer_ab_marginal(a, b, method=method, uniforms=SHARED)
+        np.testing.assert_allclose(
+            infer_ab_joint(joint, method=method, uniforms=SHARED), marginal, atol=1e-12
+        )
+        for value, k, share in zip(marginal[0], (bin_a, bin_b), SHARED, strict=True):
+            low, high = edges[k : k + 2]
+            if method in ("mode", "expectation"):
+                assert value == pytest.approx(centroids[k])
+            else:
+                part = 0.5 if method == "median" else share
+                assert value == pytest.approx(low + part * (high - low))
+
+
+def test_joint_expectation_and_median_are_the_marginals() -> None:
+    joint = random_histograms((30, 64))
+    marginals = joint.reshape(30, 8, 8).sum(axis=2), joint.reshape(30, 8, 8).sum(axis=1)
+    for method in ("expectation", "median"):
+        np.testing.assert_allclose(
+            infer_ab_joint(joint, method=method), infer_ab_marginal(*marginals, method=method)
+        )
+
+
+def test_joint_mode_is_not_that_of_the_marginals() -> None:
+    # Bin (0, 1) is fullest, but row 1 holds more.
+    joint = np.array([[0.0, 0.4, 0.3, 0.3]])
+    centroid = quantile_centroids(2)[1]
+    np.testing.assert_allclose(infer_ab_joint(joint, method="mode"), [[-centroid, centroid]])
+    marginals = np.array([[0.4, 0.6]]), np.array([[0.3, 0.7]])
+    np.testing.assert_allclose(
+        infer_ab_marginal(*marginals, method="mode"), [[centroid, centroid]]
+    )
+
+
+# ---- a naive reference of every method of every variant, pixel by pixel
+
+
+def naive_quantile(row: np.ndarray, edges: np.ndarray, level: float) -> tuple[int, float]:
+    target, below, k = level * sum(row), 0.0, 0
+    while below + row[k] < target:
+        below += row[k]
+        k += 1
+    return k, edges[k] + (target - below) / row[k] * (edges[k + 1] - edges[k])
+
+
+def naive_value(
+    row: np.ndarray, method: str, edges: np.ndarray, centroids: np.ndarray, uniform: float
+) -> float:
+    if method == "expectation":
+        return sum(p * c for p, c in zip(row, centroids, strict=True))
+    if method == "mode":
+        return float(centroids[max(range(len(row)), key=lambda k: row[k])])
+    return naive_quantile(row, edges, 0.5 if method == "median" else uniform)[1]
+
+
+def naive_hue_chroma(
+    outputs: list[np.ndarray], method: str, uniform: np.ndarray
+) -> tuple[float, float]:
+    hue_row, chroma_row = outputs
+    bins = len(hue_row)
+    edges, centers = uniform_edges(bins), uniform_centers(bins)
+    z = sum(p * cmath.exp(2j * math.pi * c) for p, c in zip(hue_row, centers, strict=True)) / bins
+    hue = cmath.phase(z) / (2 * math.pi) % 1
+    if method in ("mode", "sample"):
+        hue = naive_value(hue_row, method, edges, centers, uniform[0])
+    chroma = naive_value(chroma_row, method, edges, centers, uniform[1])
+    return hue, chroma * min(1, abs(z) * bins / 0.96)
+
+
+def naive_ab(
+    variant: str, outputs: list[np.ndarray], method: str, uniform: np.ndarray
+) -> list[float]:
+    if variant == "lab_marginal":
+        bins = len(outputs[0])
+        edges, centroids = finite_quantile_edges(bins), quantile_centroids(bins)
+        return [
+            naive_value(row, method, edges, centroids, u)
+            for row, u in zip(outputs, uniform, strict=True)
+        ]
+    bins = math.isqrt(len(outputs[0]))
+    edges, centroids = finite_quantile_edges(bins), quantile_centroids(bins)
+    joint = [[float(outputs[0][a * bins + b]) for b in range(bins)] for a in range(bins)]
+    if method == "mode":
+        _, a, b = max((joint[a][b], -a, -b) for a in range(bins) for b in range(bins))
+        return [centroids[-a], centroids[-b]]
+    of_a = [sum(row) for row in joint]
+    of_b = [sum(column) for column in zip(*joint, strict=True)]
+    if method == "sample":
+        a, value = naive_quantile(np.array(of_a), edges, uniform[0])
+        return [value, naive_quantile(np.array(joint[a]), edges, uniform[1])[1]]
+    return [naive_value(np.array(row), method, edges, centroids, 0) for row in (of_a, of_b)]
+
+
+CHANNELS = {"hue_chroma": (8, 8), "lab_marginal": (8, 8), "lab_joint": (36,), "lab_l2": (2,)}
+
+
+def random_outputs(variant: str, shape: tuple[int, ...], dtype: type = np.float64) -> list:
+    if variant == "lab_l2":
+        return [(np.random.default_rng(9).normal(size=(*shape, 2)) * 40).astype(dtype)]
+    return [
+        random_histograms((*shape, channels), dtype, seed)
+        for seed, channels in enumerate(CHANNELS[variant])
+    ]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("variant", DEFAULT_METHODS)
+def test_decode_against_pixel_by_pixel(variant: str, method: str) -> None:
+    shape = (7, 11)
+    outputs = random_outputs(variant, shape)
+    light = np.random.default_rng(8).random(shape)
+    uniforms = draw_uniforms(np.random.default_rng(7), (*shape, 2))
+    rgb = decode(variant, outputs, light, method=method, uniforms=uniforms, strength=0.7)
+    for pixel in np.ndindex(shape):
+        rows = [output[pixel] for output in outputs]
+        level = light[pixel]
+        if variant == "hue_chroma":
+            hue, chroma = naive_hue_chroma(rows, method, uniforms[pixel])
+            expected = compose_rgb(np.array(hue % 1), np.array(0.7 * chroma), np.array(level))
+        else:
+            ab = naive_ab(variant, rows, method, uniforms[pixel])
+            expected = compose_lab(0.7 * np.array(ab), np.array(level))
+        # The result is rounded to float32.
+        np.testing.assert_allclose(rgb[pixel], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("variant", DEFAULT_METHODS)
+def test_float32_agrees_with_float64(variant: str, method: str) -> None:
+    shape = (60, 70)
+    # No nearly empty bin, where a rounding of the cumulative sum would be magnified.
+    outputs = [rows * 0.8 + 0.2 / rows.shape[-1] for rows in random_outputs(variant, shape)]
+    light = np.random.default_rng(8).random(shape)
+    uniforms = draw_uniforms(np.random.default_rng(7), (*shape, 2))
+    double = decode(variant, outputs, light, method=method, uniforms=uniforms)
+    single = decode(
+        variant,
+        [rows.astype(np.float32) for rows in outputs],
+        light.astype(np.float32),
+        method=method,
+        uniforms=uniforms,
+    )
+    assert single.dtype == double.dtype == np.float32
+    difference = np.abs(single - double).max(axis=-1)
+    # Bins hold at least 1/180 of the mass, so that roundings of 1e-7 in a sum grow to a few 1e-5
+    # of a bin's width. Where z nearly vanishes, its argument grows them further, and the bin drawn,
+    # or the fullest one, is another where two are that near.
+    assert np.quantile(difference, 0.995) < 2e-5
+
+
+@pytest.mark.parametrize("variant", CHANNELS)
+def test_lightness_is_the_inputs_whatever_the_histograms(variant: str) -> None:
+    # All 256 levels, 40 random histograms each.
+    shape = (256, 40)
+    light = np.repeat(np.arange(256, dtype=np.float32)[:, None] / np.float32(255), 40, axis=1)
+    uniforms = draw_uniforms(np.random.default_rng(7), (*shape, 2))
+    outputs = random_outputs(variant, shape, np.float32)
+    for method in (None,) if variant == "lab_l2" else METHODS:
+        for strength in (1.0, 3.0):
+            rgb = decode(
+                variant, outputs, light, method=method, strength=strength, uniforms=uniforms
+            )
+            assert np.isfinite(rgb).all() and rgb.min() >= 0 and rgb.max() <= 1
+            # Far below the 1/255 that is asked for: a few roundings.
+            np.testing.assert_allclose(lightness(rgb), light, atol=1e-6)
+            assert (rgb[0] == 0).all() and (rgb[-1] == 1).all()
+            # Three channels, each rounded by at most half a level.
+            levels = to_uint8(rgb).astype(np.float64).mean(axis=-1)
+            assert np.abs(levels - np.arange(256)[:, None]).max() <= 0.5 + 1e-4
+
+
+def test_defaults_are_the_papers() -> None:
+    light = np.full((3, 4), 0.5)
+    for variant, method in DEFAULT_METHODS.items():
+        outputs = random_outputs(variant, (3, 4))
+        np.testing.assert_array_equal(
+            decode(variant, outputs, light), decode(variant, outputs, light, method=method)
+        )
+    hue, chroma = random_outputs("hue_chroma", (3, 4))
+    for method, hue_method in (
+        ("mode", "mode"),
+        ("sample", "sample"),
+        ("median", "expectation"),
+        ("expectation", "expectation"),
+    ):
+        np.testing.assert_array_equal(
+            decode("hue_chroma", (hue, chroma), light, method=method, uniforms=SHARED),
+            decode_hue_chroma(
+                hue, chroma, light, hue=hue_method, chroma=method, uniforms=SHARED
+            ),
+        )
+
+
+LAB_L2 = (np.zeros((2, 2)),)
+JOINT = np.full((2, 16), 1 / 16)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: decode("lab", GOOD[:2], GOOD[2]), "variant: expected one of .*'lab'"),
+        (lambda: decode("hue_chroma", GOOD[:2], GOOD[2], method="x"), "method: .*'x'"),
+        (lambda: decode("hue_chroma", GOOD[:2], GOOD[2], hue="median"), "hue: .*circular"),
+        (lambda: decode("hue_chroma", GOOD[:2], GOOD[2], method="sample"), "uniforms: .*None"),
+        (lambda: decode("lab_l2", LAB_L2, GOOD[2], method="mode"), "predicts colours.*'mode'"),
+        (lambda: decode("lab_l2", LAB_L2, GOOD[2], strength=-1), "strength: .*-1"),
+        (lambda: decode("lab_joint", (JOINT,), GOOD[2], hue="mode"), "predicts no hue.*'mode'"),
+        (lambda: infer_ab_joint(JOINT[:, :15]), "square number of joint bins, received 15"),
+        (
+            lambda: infer_ab_joint(JOINT, method="sample", uniforms=np.ones((3, 2))),
+            r"uniforms: expected shape \(2,\) or \(2, 2\).*\(3, 2\)",
+        ),
+        (lambda: infer_ab_marginal(JOINT, JOINT[:1]), r"b_histogram: .*\(2, 16\).*\(1, 16\)"),
+        (lambda: infer_ab_marginal(-JOINT, JOINT), "histogram: expected finite values in"),
+    ],
+)
+def test_wrong_arguments_of_decode(call, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match=message):
         call()

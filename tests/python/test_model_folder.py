@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from autocolor.model_folder import Manifest, ModelError
+from autocolor.networks import VARIANTS, Colorizer
 
-MANIFEST = Manifest("demo", bins=16, stride=8, working_side=200, strength=1.25)
+MANIFEST = Manifest(
+    "demo", "lab_joint", "data..fc7", bins=16, stride=8, working_side=200, strength=1.25
+)
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -22,8 +25,9 @@ def test_file_is_as_documented(tmp_path: Path) -> None:
     Manifest("demo").save(tmp_path)
     assert json.loads((tmp_path / "model.json").read_text()) == {
         "format": 1,
-        "color_space": "hue_chroma",
         "name": "demo",
+        "variant": "hue_chroma",
+        "levels": "",
         "bins": 32,
         "deploy": "deploy.prototxt",
         "weights": "weights.caffemodel",
@@ -38,7 +42,19 @@ def test_file_is_as_documented(tmp_path: Path) -> None:
     ("key", "value", "message"),
     [
         ("format", 2, "format: expected 1, received 2"),
-        ("color_space", "lab", "color_space: expected 'hue_chroma', received 'lab'"),
+        (
+            "variant",
+            "lab",
+            "variant: expected one of hue_chroma, lab_marginal, lab_joint, lab_l2, received 'lab'",
+        ),
+        (
+            "variant",
+            ["lab_l2"],
+            "variant: expected one of hue_chroma, lab_marginal, lab_joint, lab_l2, "
+            "received ['lab_l2']",
+        ),
+        ("levels", None, "levels: expected a string, received None"),
+        ("bins", 1, "bins: expected at least 2 of a and b, received 1"),
         ("bins", "32", "bins: expected a positive integer, received '32'"),
         ("bins", True, "bins: expected a positive integer, received True"),
         ("stride", 0, "stride: expected a positive integer, received 0"),
@@ -56,6 +72,34 @@ def test_wrong_values(tmp_path: Path, key: str, value: Any, message: str) -> Non
     with pytest.raises(ModelError) as caught:
         Manifest.load(tmp_path)
     assert str(caught.value) == f"{path}: {message}"
+
+
+def test_manifest_before_there_were_variants(tmp_path: Path) -> None:
+    old = {
+        "format": 1,
+        "color_space": "hue_chroma",
+        "name": "old",
+        "bins": 16,
+        "deploy": "deploy.prototxt",
+        "weights": "weights.caffemodel",
+        "stride": 4,
+        "working_side": 256,
+        "maximum_side": 1024,
+        "strength": 0.4,
+    }
+    (tmp_path / "model.json").write_text(json.dumps(old))
+    assert Manifest.load(tmp_path) == Manifest("old", "hue_chroma", "", bins=16, strength=0.4)
+    (tmp_path / "model.json").write_text(json.dumps({**old, "color_space": "lab"}))
+    with pytest.raises(ModelError, match="color_space: expected 'hue_chroma', received 'lab'"):
+        Manifest.load(tmp_path)
+
+
+@pytest.mark.parametrize("bins", [8, 32])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_outputs_are_those_of_the_networks(variant: str, bins: int) -> None:
+    heads = Colorizer(variant, bins=bins).heads
+    expected = [(head.output, head.channels) for head in heads]
+    assert list(Manifest("m", variant, bins=bins).outputs.items()) == expected
 
 
 def test_missing_keys(tmp_path: Path) -> None:

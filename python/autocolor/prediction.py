@@ -1,0 +1,126 @@
+"""What a network predicts for one photo, and its colours in tiles of bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from autocolor.checks import FloatArray
+from autocolor.estimators import draw_uniforms
+from autocolor.inference import check_strength, decode, infer_hue_chroma, resolve_methods
+from autocolor.upsampling import GridSampler
+
+# Values of the outputs in one tile of an image: in float32 2 MB, which fits caches.
+_TILE_VALUES = 2**19
+
+SAMPLINGS = ("pixel", "image")
+"""Uniform numbers drawn for each pixel, or once for each image (section 3.3)."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The outputs of a network for one photo.
+
+    They are kept on the network's grid and enlarged to the photo bilinearly, some rows at a time,
+    since those of a whole photo fill gigabytes. To change histograms before colours are taken from
+    them, replace `outputs`, or iterate over :meth:`tiles` for changes at full resolution.
+
+    Attributes
+    ----------
+    variant : str
+        See :class:`autocolor.model_folder.Manifest`.
+    lightness : (H, W) float array in [0, 1]
+        Of the photo.
+    outputs : tuple of (h, w, C) float arrays
+        See :meth:`autocolor.predictor.Predictor.histograms`.
+    cells_per_pixel : (float, float)
+        Cells of the grid in one pixel of the photo, (y, x); both begin at the upper left border.
+    strength : float
+        The model's own factor on chroma, or on a and b.
+    """
+
+    variant: str
+    lightness: FloatArray
+    outputs: tuple[FloatArray, ...]
+    cells_per_pixel: tuple[float, float]
+    strength: float
+
+    def tiles(self) -> Iterator[tuple[slice, tuple[FloatArray, ...]]]:
+        """Yield rows of the photo, from the top, with their (rows, W, C) outputs."""
+        height, width = self.lightness.shape
+        size = (height, width)
+        samplers = [GridSampler(grid, size, self.cells_per_pixel) for grid in self.outputs]
+        channels = sum(grid.shape[-1] for grid in self.outputs)
+        tile_height = max(1, _TILE_VALUES // (channels * width))
+        for start in range(0, height, tile_height):
+            stop = min(start + tile_height, height)
+            yield slice(start, stop), tuple(sampler.rows(start, stop) for sampler in samplers)
+
+    def colorize(
+        self,
+        *,
+        method: str | None = None,
+        hue: str | None = None,
+        fading: bool = True,
+        strength: float | None = None,
+        rng: np.random.Generator | None = None,
+        sampling: str = "pixel",
+    ) -> npt.NDArray[np.float32]:
+        """Return the colour image; see :meth:`autocolor.predictor.Predictor.colorize`."""
+        method, hue = resolve_methods(self.variant, method, hue)
+        strength = self.strength if strength is None else strength
+        check_strength(strength)
+        draw = _uniform_source("sample" in (method, hue), rng, sampling)
+        rgb = np.empty((*self.lightness.shape, 3), np.float32)
+        for rows, outputs in self.tiles():
+            rgb[rows] = decode(
+                self.variant,
+                outputs,
+                self.lightness[rows],
+                method=method or None,
+                hue=hue or None,
+                fading=fading,
+                strength=strength,
+                uniforms=draw(outputs[0].shape[:2]),
+            )
+        return rgb
+
+    def hue_chroma(
+        self, *, hue: str = "expectation", chroma: str = "median", fading: bool = True
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return hue and chroma; see :meth:`autocolor.predictor.Predictor.hue_chroma`."""
+        if self.variant != "hue_chroma":
+            raise ValueError(f"variant: expected 'hue_chroma', received {self.variant!r}")
+        hue_image = np.empty(self.lightness.shape, np.float32)
+        chroma_image = np.empty(self.lightness.shape, np.float32)
+        for rows, (hue_tile, chroma_tile) in self.tiles():
+            hue_image[rows], chroma_image[rows] = infer_hue_chroma(
+                hue_tile, chroma_tile, hue=hue, chroma=chroma, fading=fading
+            )
+        return hue_image, chroma_image
+
+
+def _uniform_source(
+    needed: bool, rng: np.random.Generator | None, sampling: str
+) -> Callable[[tuple[int, int]], npt.NDArray[np.float64] | None]:
+    """Return a function that draws the uniforms of a tile of a size.
+
+    Rows are drawn from the top, both channels of a pixel together, so the tiles' heights make no
+    difference.
+    """
+    if not needed:
+        return lambda size: None
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"rng: expected a numpy Generator to sample with, received {rng!r}")
+    generator = rng
+    if sampling not in SAMPLINGS:
+        raise ValueError(
+            f"sampling: expected one of {', '.join(SAMPLINGS)}, received {sampling!r}"
+        )
+    if sampling == "image":
+        shared = draw_uniforms(generator, (2,))
+        return lambda size: shared
+    return lambda size: draw_uniforms(generator, (*size, 2))
