@@ -115,7 +115,7 @@ def evaluate(
             grey=grey_metrics.add(truth, grey),
         )
         photos.append(scores)
-        digest.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        add_photo(digest, path)
         if index in shown:
             gallery.append(GalleryPhoto(scores, _small(grey), _small(colorized), _small(truth)))
     if not photos:
@@ -124,6 +124,11 @@ def evaluate(
     return Evaluation(
         photos, skipped, model_metrics.scores(), grey_metrics.scores(), gallery, digest.hexdigest()
     )
+
+
+def add_photo(digest: hashlib._Hash, path: Path) -> None:
+    """Add a photo's name and bytes to the hash of a list of photos."""
+    digest.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
 
 
 def read_color(path: Path) -> npt.NDArray[np.float32]:

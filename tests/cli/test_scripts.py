@@ -16,6 +16,7 @@ TOOLS = [
     "tools/demo.py",
     "tools/evaluate.py",
     "tools/generate_prototxt.py",
+    "tools/inference_table.py",
     "tools/install_into_caffe.py",
     "tools/parse_log.py",
     "tools/rebalance.py",

@@ -1,0 +1,271 @@
+"""The paper's comparison of inference methods (Table 5) on any photos and model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from autocolor.color import lightness
+from autocolor.evaluation import add_photo, read_color
+from autocolor.files import atomic_path
+from autocolor.images import ImageError
+from autocolor.inference import METHODS, resolve_methods
+from autocolor.metrics import ColorMetrics, Scores
+from autocolor.predictor import Predictor
+from autocolor.report import PROTOCOL
+
+
+@dataclass(frozen=True)
+class InferenceMethod:
+    """One row: how a colour is taken from the histograms.
+
+    Attributes
+    ----------
+    method : str
+        Of chroma, or of a and b.
+    fading : bool
+        Chromatic fading (Eq. 5).
+    published : Scores, optional
+        Table 5, on ImageNet/cval1k.
+    """
+
+    method: str
+    fading: bool = False
+    published: Scores | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name in reports."""
+        return f"{self.method} + CF" if self.fading else self.method
+
+
+TABLE_5 = (
+    InferenceMethod("sample", published=Scores(0.426, 21.41)),
+    InferenceMethod("mode", published=Scores(0.304, 23.90)),
+    InferenceMethod("expectation", published=Scores(0.374, 23.13)),
+    InferenceMethod("expectation", fading=True, published=Scores(0.307, 24.35)),
+    InferenceMethod("median", published=Scores(0.342, 23.77)),
+    InferenceMethod("median", fading=True, published=Scores(0.299, 24.45)),
+)
+"""The rows of Table 5; hue is sampled with the sample, the mode with the mode, else expected."""
+
+PUBLISHED_GREY = Scores(0.343, 22.98)
+"""No colorization, on the same photos (Table 1)."""
+
+
+@dataclass(frozen=True)
+class InferenceTable:
+    """What :func:`compare_methods` found.
+
+    Attributes
+    ----------
+    model : str
+    variant : str
+    strength : float
+    seed : int
+    rows : list of (InferenceMethod, Scores)
+    grey : Scores
+        Of "no colorization".
+    images : int
+        Photos scored.
+    skipped : list of (path, reason)
+    photos_sha256 : str
+        As in :class:`autocolor.evaluation.Evaluation`.
+    """
+
+    model: str
+    variant: str
+    strength: float
+    seed: int
+    rows: list[tuple[InferenceMethod, Scores]]
+    grey: Scores
+    images: int
+    skipped: list[tuple[Path, str]]
+    photos_sha256: str
+
+
+def compare_methods(
+    predictor: Predictor,
+    paths: Sequence[Path],
+    *,
+    strength: float = 1.0,
+    seed: int = 0,
+    progress: bool = True,
+) -> InferenceTable:
+    """Score every inference method on each photo at full resolution.
+
+    The network runs once for each photo. Of a model of hue and chroma the methods are the six of
+    Table 5, of Lab histograms the four of section 3.3. Photos that cannot be read or have no colour
+    are skipped and listed.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    paths : sequence of Path
+    strength : float
+        Factor on chroma, or on a and b; the paper has none, that is 1.
+    seed : int
+        Of the samples, which are drawn for each pixel; photo n starts from (seed, n).
+    progress : bool
+        Show a progress bar on stderr.
+
+    Raises
+    ------
+    ValueError
+        If the model predicts no histograms, no photo could be scored, or `strength` is out of
+        range.
+    """
+    variant = predictor.manifest.variant
+    if variant == "hue_chroma":
+        methods = TABLE_5
+    else:
+        methods = tuple(InferenceMethod(method) for method in METHODS)
+    resolve_methods(variant, methods[0].method, None)
+    metrics = [ColorMetrics() for _ in methods]
+    grey = ColorMetrics()
+    skipped: list[tuple[Path, str]] = []
+    digest = hashlib.sha256()
+    for number, path in enumerate(tqdm(paths, unit="photo", disable=not progress)):
+        try:
+            truth = read_color(path)
+        except ImageError as error:
+            skipped.append((path, str(error)))
+            continue
+        light = lightness(truth)
+        prediction = predictor.predict(light)
+        for row, metric in zip(methods, metrics, strict=True):
+            rng = np.random.default_rng([seed, number])
+            metric.add(
+                truth,
+                prediction.colorize(
+                    method=row.method, fading=row.fading, strength=strength, rng=rng
+                ),
+            )
+        grey.add(truth, np.repeat(light[..., None], 3, axis=-1))
+        add_photo(digest, path)
+    if not grey.images:
+        reason = f"; the first was skipped: {skipped[0][1]}" if skipped else ""
+        raise ValueError(f"paths: expected at least one colour photo, received none{reason}")
+    return InferenceTable(
+        predictor.manifest.name,
+        variant,
+        strength,
+        seed,
+        [(row, metric.scores()) for row, metric in zip(methods, metrics, strict=True)],
+        grey.scores(),
+        grey.images,
+        skipped,
+        digest.hexdigest(),
+    )
+
+
+def inference_markdown(table: InferenceTable) -> str:
+    """Return the table as Markdown, beside the numbers of the paper where it has them."""
+    published = any(row.published for row, _ in table.rows)
+    grey = f" {PUBLISHED_GREY.rmse:.3f} | {PUBLISHED_GREY.psnr:.2f} dB |"
+    lines = [
+        f"| {table.images} photos, {table.model}, strength {table.strength:g} "
+        "| RMSE (αβ) ↓ | PSNR (RGB) ↑ |" + (" paper's RMSE | paper's PSNR |" if published else ""),
+        "|---|---|---|" + ("---|---|" if published else ""),
+        f"| no colorization | {table.grey.rmse:.3f} | {table.grey.psnr:.2f} dB |"
+        + (grey if published else ""),
+    ]
+    for row, scores in table.rows:
+        line = f"| {row.name} | {scores.rmse:.3f} | {scores.psnr:.2f} dB |"
+        if row.published:
+            line += f" {row.published.rmse:.3f} | {row.published.psnr:.2f} dB |"
+        lines.append(line)
+    lines += ["", *_orders(table)]
+    if table.skipped:
+        lines += ["", f"Skipped {len(table.skipped)}:", ""]
+        lines += [f"- {reason}" for _, reason in table.skipped]
+    return "\n".join(lines) + "\n"
+
+
+def _orders(table: InferenceTable) -> list[str]:
+    """Return a line for each metric with the methods from best to worst, and the paper's order."""
+    lines = []
+    for metric, sign in (("rmse", 1), ("psnr", -1)):
+        found = sorted(table.rows, key=lambda pair: sign * getattr(pair[1], metric))
+        line = f"{metric.upper()}, best first: {', '.join(row.name for row, _ in found)}."
+        published = [row for row, _ in table.rows if row.published]
+        if published:
+            papers = sorted(published, key=lambda row: sign * getattr(row.published, metric))
+            same = [row for row, _ in found] == papers
+            line += " The paper's order" + (
+                " is the same." if same else f": {', '.join(row.name for row in papers)}."
+            )
+        lines += [line, ""]
+    return lines[:-1]
+
+
+def write_inference_table(table: InferenceTable, folder: Path) -> None:
+    """Write inference.json, inference.md and inference.png into `folder`, made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "model_name": table.model,
+        "variant": table.variant,
+        "strength": table.strength,
+        "seed": table.seed,
+        "images": table.images,
+        "grey": vars(table.grey),
+        "rows": [
+            {
+                "method": row.method,
+                "fading": row.fading,
+                **vars(scores),
+                "published": vars(row.published) if row.published else None,
+            }
+            for row, scores in table.rows
+        ],
+        "skipped": [{"photo": path.name, "reason": reason} for path, reason in table.skipped],
+        "photos_sha256": table.photos_sha256,
+        "protocol": PROTOCOL,
+    }
+    texts = {
+        "inference.json": json.dumps(content, indent=2) + "\n",
+        "inference.md": inference_markdown(table),
+    }
+    for name, text in texts.items():
+        with atomic_path(folder / name) as partial:
+            partial.write_text(text, encoding="utf-8")
+    with atomic_path(folder / "inference.png") as partial:
+        _plot(table, partial)
+
+
+def _plot(table: InferenceTable, path: Path) -> None:
+    """Plot both metrics of each row as bars, with the paper's and "no colorization"."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 3.5), layout="constrained")
+    names = [row.name for row, _ in table.rows]
+    places = np.arange(len(names))
+    for axes, metric, title in zip(
+        figure.subplots(1, 2, sharey=True),
+        ("rmse", "psnr"),
+        ("RMSE (αβ), lower is better", "PSNR (RGB) in dB, higher is better"),
+        strict=True,
+    ):
+        values = [getattr(scores, metric) for _, scores in table.rows]
+        published = [getattr(row.published, metric, np.nan) for row, _ in table.rows]
+        grey = getattr(table.grey, metric)
+        axes.barh(places, values, color="tab:blue", label=f"{table.images} photos")
+        if not np.isnan(published).all():
+            axes.plot(published, places, "kD", label="paper, on ImageNet/cval1k")
+        axes.axvline(grey, color="grey", linestyle="--", label="no colorization")
+        lowest = min(*values, grey, np.nanmin([*published, grey]))
+        highest = max(*values, grey, np.nanmax([*published, grey]))
+        margin = 0.1 * (highest - lowest)
+        axes.set_xlim(lowest - margin, highest + margin)
+        axes.set_yticks(places, names)
+        axes.set_title(title)
+        axes.grid(alpha=0.3, axis="x")
+    figure.axes[0].invert_yaxis()
+    figure.axes[0].legend(fontsize="small")
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,54 @@
+"""Batches of photo files: bad ones, and samples that do not depend on the others."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autocolor.batch import colorize_file, colorize_files
+from autocolor.color import lightness
+from autocolor.images import find_photos, read_image
+from autocolor.predictor import Predictor
+
+
+def test_bad_files_do_not_stop_the_rest(
+    model_folder: Path, photo_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(photo_folder, tmp_path / "photos"))
+    (folder / "bad.jpg").write_text("no photo")
+    out = tmp_path / "out"
+    jobs = [(path, out / f"{path.stem}.png") for path in find_photos(folder)]
+    results = list(colorize_files(Predictor(model_folder), jobs))
+    assert [(photo, output) for photo, output, _ in results] == jobs
+    errors = {photo.name: error for photo, _, error in results if error}
+    assert list(errors) == ["bad.jpg"] and "not an image" in str(errors["bad.jpg"])
+    assert sorted(os.listdir(out)) == ["astronaut.png", "chelsea.png", "coffee.png"]
+
+
+def test_results_are_those_of_the_predictor(
+    model_folder: Path, photo_folder: Path, tmp_path: Path
+) -> None:
+    predictor = Predictor(model_folder)
+    paths = find_photos(photo_folder)
+    jobs = [(path, tmp_path / f"{path.stem}.png") for path in paths]
+    for photo, output, error in colorize_files(predictor, jobs, method="sample", seed=5):
+        assert error is None
+        expected = predictor.colorize(
+            lightness(read_image(photo).rgb), method="sample", rng=np.random.default_rng(5)
+        )
+        np.testing.assert_allclose(read_image(output).rgb, expected, atol=0.502 / 255)
+    # The last one alone.
+    colorize_file(predictor, paths[-1], tmp_path / "alone.png", method="sample", seed=5)
+    assert (tmp_path / "alone.png").read_bytes() == jobs[-1][1].read_bytes()
+
+
+def test_wrong_option_is_no_bad_file(
+    model_folder: Path, photo_folder: Path, tmp_path: Path
+) -> None:
+    jobs = [(path, tmp_path / "x.png") for path in find_photos(photo_folder)]
+    with pytest.raises(ValueError, match="method: expected one of"):
+        next(colorize_files(Predictor(model_folder), jobs, method="best"))
