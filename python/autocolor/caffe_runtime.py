@@ -7,8 +7,6 @@ import os
 import re
 from types import ModuleType
 
-DEVICES = ("cpu", "gpu")
-
 _DEVICE = re.compile(r"cpu|gpu(?::(\d+))?")
 
 # Functions of libcaffe, by their C++ names: void caffe_gpu_memcpy(size_t, const void*, void*) is in

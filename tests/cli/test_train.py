@@ -232,7 +232,7 @@ def test_an_earlier_training_is_not_overwritten(source, tmp_path):
         (("solver", "SGD", "Newton"), (), "type: expected one of SGD, "),
         (("solver", "poly", "polynomial"), (), "lr_policy: expected one of fixed, "),
         (("solver", "max_iter", "max_iterations"), (), "has no field named"),
-        (("solver", "CPU", "GPU"), (), "was built for the CPU only"),
+        (("solver", "CPU", "GPU"), (), "is built for the CPU only"),
         (("solver", "/s\"", "/train.prototxt/s\""), (), "snapshot_prefix: cannot make the folder"),
         (("train", '"ReLU"', '"ReLUX"'), (), "layer 'relu2': this Caffe has no layer of type 'ReLUX'"),
         (("train", "/lmdb", "/nowhere"), (), "nowhere/data.mdb: no such file"),

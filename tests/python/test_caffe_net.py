@@ -132,9 +132,9 @@ class StandInLibrary:
 
 
 def test_gpu_of_a_cuda_build() -> None:
-    caffe_runtime._check_gpu(StandInLibrary(usable=True))  # type: ignore[arg-type]
+    caffe_runtime._check_gpu(StandInLibrary(usable=True), 0)  # type: ignore[arg-type]
     with pytest.raises(CaffeError, match="device 'gpu': CUDA finds no GPU"):
-        caffe_runtime._check_gpu(StandInLibrary(usable=False))  # type: ignore[arg-type]
+        caffe_runtime._check_gpu(StandInLibrary(usable=False), 0)  # type: ignore[arg-type]
 
 
 def test_mode_is_set_again_before_each_run(
