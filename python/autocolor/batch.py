@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 
 from autocolor.color import lightness
+from autocolor.edits import Edits, colorize_edited, save_histograms, uncertainty_image
 from autocolor.images import ImageError, check_output_suffix, read_image, write_image
 from autocolor.model_folder import ModelError
 from autocolor.predictor import Predictor
+
+_NO_EDITS = Edits()
 
 
 def colorize_files(
@@ -54,9 +57,14 @@ def colorize_file(
     *,
     compare: bool = False,
     seed: int = 0,
+    edits: Edits = _NO_EDITS,
+    uncertainty: bool = False,
+    histograms: Path | None = None,
     **options: Any,
 ) -> None:
     """Colorize one photo file; transparency is kept.
+
+    Of several colorizations, number i goes to OUTPUT_i.
 
     Parameters
     ----------
@@ -68,6 +76,12 @@ def colorize_file(
     seed : int
         Of the samples. Each file starts a generator of its own, so its result does not depend on
         the files beside it.
+    edits : Edits
+        Changes to the prediction, and how many colorizations to write.
+    uncertainty : bool
+        Write the map of it as well, to OUTPUT_uncertainty.png.
+    histograms : Path, optional
+        Write what the network predicts there as well, see :func:`autocolor.edits.save_histograms`.
     **options
         Other than `rng` of :meth:`autocolor.predictor.Predictor.colorize`.
 
@@ -81,10 +95,21 @@ def colorize_file(
     read = read_image(photo)
     check_output_suffix(output, with_alpha=read.alpha is not None)
     light = lightness(read.rgb)
-    rgb = predictor.colorize(light, rng=np.random.default_rng(seed), **options)
-    alpha = read.alpha
-    if compare:
-        rgb = np.concatenate([np.repeat(light[..., None], 3, axis=-1), rgb], axis=1)
-        alpha = None if alpha is None else np.concatenate([alpha, alpha], axis=1)
+    prediction = predictor.predict(light)
+    if histograms is not None:
+        save_histograms(histograms, prediction)
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_image(output, rgb, alpha)
+    if uncertainty:
+        path = output.with_name(f"{output.stem}_uncertainty.png")
+        write_image(path, uncertainty_image(prediction))
+    alpha = read.alpha
+    if compare and alpha is not None:
+        alpha = np.concatenate([alpha, alpha], axis=1)
+    results = colorize_edited(prediction, edits, np.random.default_rng(seed), **options)
+    for number, rgb in enumerate(results, start=1):
+        path = output
+        if edits.samples > 1:
+            path = output.with_name(f"{output.stem}_{number}{output.suffix}")
+        if compare:
+            rgb = np.concatenate([np.repeat(light[..., None], 3, axis=-1), rgb], axis=1)
+        write_image(path, rgb, alpha)

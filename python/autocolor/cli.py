@@ -13,10 +13,13 @@ from tqdm import tqdm
 
 from autocolor.batch import colorize_files
 from autocolor.caffe_runtime import CaffeError
-from autocolor.images import OUTPUT_SUFFIXES, PHOTO_SUFFIXES, find_photos
-from autocolor.inference import CHROMA_METHODS, HUE_METHODS, check_strength, resolve_methods
-from autocolor.model_folder import ModelError
+from autocolor.edits import TRANSFERS, Edits, load_reference
+from autocolor.hints import parse_hint
+from autocolor.images import OUTPUT_SUFFIXES, PHOTO_SUFFIXES, ImageError, find_photos
+from autocolor.inference import HUE_METHODS, METHODS, check_strength, resolve_methods
+from autocolor.model_folder import Manifest, ModelError
 from autocolor.predictor import Predictor
+from autocolor.targets import check_variant
 
 MODEL_VARIABLE = "AUTOCOLOR_MODEL"
 _OUTPUT_ENDING = "_color.png"
@@ -37,6 +40,9 @@ examples:
   autocolor photo.jpg -o out.png
   autocolor album/ 'scans/*.tif' -o colorized/
   autocolor photo.jpg --strength 1.3 --compare
+  autocolor photo.jpg --samples 4                      writes photo_color_1.png … photo_color_4.png
+  autocolor photo.jpg --reference sunset.jpg
+  autocolor photo.jpg --hint 120,80=#b03020 --hint 300,40=#6090d0
 
 The model is a folder with model.json; `bash tools/demo.sh` trains one. Files that cannot be read
 are reported and skipped. Exit status: 0, 1 if any photo failed, 2 on wrong usage.""",
@@ -58,13 +64,14 @@ are reported and skipped. Exit status: 0, 1 if any photo failed, 2 on wrong usag
     parser.add_argument(
         "--hue",
         choices=HUE_METHODS,
-        help="how a hue is taken from its histogram (default: sample or mode where --chroma "
+        help="how a hue is taken from its histogram (default: sample or mode where --method "
         "is, else expectation)",
     )
     parser.add_argument(
-        "--chroma",
-        choices=CHROMA_METHODS,
-        help="how a chroma is taken from its histogram (default: median)",
+        "--method",
+        choices=METHODS,
+        help="how a chroma, or a and b, is taken from its histogram (default: the median of chroma, "
+        "the expectation of a and b)",
     )
     parser.add_argument(
         "--no-fading",
@@ -83,7 +90,49 @@ are reported and skipped. Exit status: 0, 1 if any photo failed, 2 on wrong usag
         metavar="PIXELS",
         help="smaller side of the image that the network sees (default: the model's)",
     )
+    parser.add_argument(
+        "--device", default="cpu", metavar="DEVICE", help="cpu, gpu or gpu:1 (default: %(default)s)"
+    )
     parser.add_argument("--compare", action="store_true", help="write grey and colour side by side")
+    control = parser.add_argument_group("creative control")
+    control.add_argument(
+        "--samples",
+        type=int,
+        default=1,
+        metavar="N",
+        help="colorizations of each photo: with --method sample random ones, otherwise diverse ones "
+        "that lean towards N hues",
+    )
+    control.add_argument(
+        "--seed", type=int, default=0, help="of random samples (default: %(default)s)"
+    )
+    control.add_argument(
+        "--reference",
+        type=Path,
+        metavar="FILE",
+        help="image whose colours to use, or .npz of histograms",
+    )
+    control.add_argument(
+        "--transfer",
+        choices=TRANSFERS,
+        default=TRANSFERS[0],
+        help="how to use them: energy minimisation or quantile matching (default: %(default)s)",
+    )
+    control.add_argument(
+        "--hint",
+        action="append",
+        default=[],
+        metavar="X,Y=#RRGGBB",
+        help="colour of a pixel, spread to similar ones; may be given several times, for one photo",
+    )
+    control.add_argument(
+        "--uncertainty",
+        action="store_true",
+        help="also write NAME_uncertainty.png, the entropy of the predicted colour",
+    )
+    control.add_argument(
+        "--histograms", type=Path, metavar="OUT.npz", help="also write the histograms of one photo"
+    )
     return parser
 
 
@@ -94,12 +143,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         jobs = plan_outputs(arguments.photos, arguments.output)
         if arguments.strength is not None:
             check_strength(arguments.strength)
-        predictor = _load(_model_folder(arguments.model), arguments.size)
-        resolve_methods(predictor.manifest.variant, arguments.chroma, arguments.hue)
+        for name in ("hint", "histograms"):
+            if getattr(arguments, name) and len(jobs) > 1:
+                raise UsageError(f"--{name}: expected one photo, received {len(jobs)}")
+        predictor = _load(_model_folder(arguments.model), arguments.size, arguments.device)
+        manifest = predictor.manifest
+        resolve_methods(manifest.variant, arguments.method, arguments.hue)
+        edits = _edits(arguments, manifest)
+        if arguments.uncertainty or arguments.histograms:
+            check_variant(manifest.variant)
     except (UsageError, ValueError) as error:
         print(f"autocolor: error: {error}", file=sys.stderr)
         return 2
-    except (ModelError, CaffeError) as error:
+    except (ModelError, CaffeError, ImageError, OSError) as error:
         print(f"autocolor: error: {error}", file=sys.stderr)
         return 1
 
@@ -108,29 +164,51 @@ def main(argv: Sequence[str] | None = None) -> int:
         predictor,
         jobs,
         compare=arguments.compare,
+        seed=arguments.seed,
+        edits=edits,
+        uncertainty=arguments.uncertainty,
+        histograms=arguments.histograms,
         hue=arguments.hue,
-        method=arguments.chroma,
+        method=arguments.method,
         fading=not arguments.no_fading,
         strength=arguments.strength,
     )
-    for photo, output, error in tqdm(
-        results, total=len(jobs), unit="photo", disable=len(jobs) == 1
-    ):
-        if error:
-            tqdm.write(f"autocolor: error: {error}", file=sys.stderr)
-            failures += 1
-        else:
-            tqdm.write(f"{photo} -> {output}", file=sys.stdout)
+    try:
+        for photo, output, error in tqdm(
+            results, total=len(jobs), unit="photo", disable=len(jobs) == 1
+        ):
+            if error:
+                tqdm.write(f"autocolor: error: {error}", file=sys.stderr)
+                failures += 1
+            else:
+                tqdm.write(f"{photo} -> {output}", file=sys.stdout)
+    except ValueError as error:  # a hint outside its photo, say
+        print(f"autocolor: error: {error}", file=sys.stderr)
+        return 2
     if len(jobs) > 1:
         print(f"{len(jobs) - failures} colorized, {failures} failed")
     return 1 if failures else 0
 
 
-def _load(model_folder: Path, size: int | None) -> Predictor:
+def _edits(arguments: argparse.Namespace, manifest: Manifest) -> Edits:
+    reference = None
+    if arguments.reference is not None:
+        if arguments.transfer == "energy":
+            check_variant(manifest.variant)
+        reference = load_reference(
+            arguments.reference, arguments.transfer, manifest.variant, manifest.bins
+        )
+    edits = Edits(reference, [parse_hint(text) for text in arguments.hint], arguments.samples)
+    edits.check(manifest.variant)
+    return edits
+
+
+def _load(model_folder: Path, size: int | None, device: str) -> Predictor:
     try:
-        return Predictor(model_folder, working_side=size)
+        return Predictor(model_folder, device, working_side=size)
     except ValueError as error:
-        raise UsageError(f"--size: {error}") from error
+        option = "--device" if str(error).startswith("device") else "--size"
+        raise UsageError(f"{option}: {error}") from error
 
 
 def _model_folder(given: Path | None) -> Path:

@@ -211,7 +211,7 @@ def decode_hue_chroma(
     hue: str = "expectation",
     chroma: str = "median",
     fading: bool = True,
-    strength: float = 1.0,
+    strength: float | FloatArray = 1.0,
     uniforms: FloatArray | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return the colour image that the histograms predict (section 3.3, A.4).
@@ -222,7 +222,7 @@ def decode_hue_chroma(
         As for :func:`infer_hue_chroma`.
     lightness : (...) float array in [0, 1]
         Of the grey input.
-    strength : float, >= 0
+    strength : float or (...) array, >= 0
         Factor on the chroma: 0 gives grey, 1 the prediction.
 
     Returns
@@ -251,7 +251,7 @@ def decode(
     method: str | None = None,
     hue: str | None = None,
     fading: bool = True,
-    strength: float = 1.0,
+    strength: float | FloatArray = 1.0,
     uniforms: FloatArray | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return the colour image that the outputs of a network of any variant say.
@@ -270,7 +270,7 @@ def decode(
         Unless given, hue is sampled with "sample", the mode with "mode" and else the expectation.
     fading : bool
         Chromatic fading (Eq. 5) of "hue_chroma"; Lab has no hue that could be uncertain.
-    strength : float, >= 0
+    strength : float or (...) array, >= 0
         Factor on chroma, or on a and b: 0 gives grey, 1 the prediction.
     uniforms : (..., 2) or (2,) float array, optional
         As for :func:`infer_hue_chroma`, of the two channels.
@@ -305,7 +305,8 @@ def decode(
         ab = infer_ab_joint(outputs[0], method=method, uniforms=uniforms)
     else:
         ab = outputs[0]
-    rgb = compose_lab(ab * ab.dtype.type(strength), lightness)
+    factor = np.asarray(strength, ab.dtype)
+    rgb = compose_lab(ab * factor[..., None], lightness)
     return rgb.astype(np.float32, copy=False)
 
 
@@ -336,9 +337,9 @@ def resolve_methods(variant: str, method: str | None, hue: str | None) -> tuple[
     return method, hue
 
 
-def check_strength(strength: float) -> None:
-    """Refuse a chroma factor that is negative, infinite or NaN, with a `ValueError`."""
-    if not 0 <= strength < np.inf:
+def check_strength(strength: float | FloatArray) -> None:
+    """Refuse chroma factors that are negative, infinite or NaN, with a `ValueError`."""
+    if not np.all((np.asarray(strength) >= 0) & (np.asarray(strength) < np.inf)):
         raise ValueError(f"strength: expected a finite number >= 0, received {strength}")
 
 

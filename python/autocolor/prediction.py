@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -68,14 +69,23 @@ class Prediction:
         strength: float | None = None,
         rng: np.random.Generator | None = None,
         sampling: str = "pixel",
+        tiles: Callable[[], Iterator[tuple[Any, ...]]] | None = None,
     ) -> npt.NDArray[np.float32]:
-        """Return the colour image; see :meth:`autocolor.predictor.Predictor.colorize`."""
+        """Return the colour image; see :meth:`autocolor.predictor.Predictor.colorize`.
+
+        Parameters
+        ----------
+        tiles : callable, optional
+            Instead of :meth:`tiles`, to change histograms at full resolution. A third item, the
+            (rows, W) share of :class:`autocolor.hints.HintedTile`, says what part of them is not
+            the model's own and therefore exempt from the strength.
+        """
         method, hue = resolve_methods(self.variant, method, hue)
         strength = self.strength if strength is None else strength
         check_strength(strength)
         draw = _uniform_source("sample" in (method, hue), rng, sampling)
         rgb = np.empty((*self.lightness.shape, 3), np.float32)
-        for rows, outputs in self.tiles():
+        for rows, outputs, *share in (tiles or self.tiles)():
             rgb[rows] = decode(
                 self.variant,
                 outputs,
@@ -83,7 +93,7 @@ class Prediction:
                 method=method or None,
                 hue=hue or None,
                 fading=fading,
-                strength=strength,
+                strength=strength + (1 - strength) * share[0] if share else strength,
                 uniforms=draw(outputs[0].shape[:2]),
             )
         return rgb

@@ -121,7 +121,7 @@ def test_options(photos: Path, tmp_path: Path, model_folder: Path) -> None:
     photo, out = photos / "coffee.png", tmp_path / "out.png"
     light = lightness(read_image(photo).rgb)
     predictor = Predictor(model_folder, working_side=32)
-    arguments = ["--hue", "mode", "--chroma", "mode", "--no-fading", "--strength", "0.5"]
+    arguments = ["--hue", "mode", "--method", "mode", "--no-fading", "--strength", "0.5"]
     assert main([str(photo), "-o", str(out), "--size", "32", *arguments]) == 0
     expected = predictor.colorize(light, hue="mode", method="mode", fading=False, strength=0.5)
     np.testing.assert_allclose(read_image(out).rgb, expected, atol=0.502 / 255)
@@ -223,3 +223,92 @@ def test_as_a_program(photos: Path, model_folder: Path) -> None:
     assert "3 colorized, 0 failed" in done.stdout
     # Nothing of Caffe's log of layers.
     assert "layer" not in done.stdout + done.stderr
+
+
+def colors(path: Path) -> np.ndarray:
+    return read_image(path).rgb
+
+
+def test_diverse_samples_lean_towards_different_hues(photos: Path) -> None:
+    photo = photos / "coffee.png"
+    assert main([str(photo), "--samples", "3", "--strength", "1"]) == 0
+    images = [colors(photos / f"coffee_color_{number}.png") for number in (1, 2, 3)]
+    reds = [(image[..., 0] - image.mean(axis=-1)).mean() for image in images]
+    blues = [(image[..., 2] - image.mean(axis=-1)).mean() for image in images]
+    assert np.argmax(reds) == 0  # 0, 120 and 240 degrees
+    assert np.argmax(blues) == 2
+    light = lightness(read_image(photo).rgb)
+    for image in images:
+        np.testing.assert_allclose(lightness(image), light, atol=0.502 / 255)
+
+
+def test_random_samples_follow_the_seed(photos: Path, tmp_path: Path) -> None:
+    photo = str(photos / "coffee.png")
+
+    def sampled(seed: int) -> list[np.ndarray]:
+        out = tmp_path / f"{seed}.png"
+        assert main([photo, "-o", str(out), "--method", "sample", "--samples", "2",
+                     "--seed", str(seed)]) == 0  # fmt: skip
+        return [colors(tmp_path / f"{seed}_{number}.png") for number in (1, 2)]
+
+    first, again, other = sampled(1), sampled(1), sampled(2)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first[0], first[1])
+    assert not np.array_equal(first[0], other[0])
+
+
+def test_reference(photos: Path, tmp_path: Path) -> None:
+    """The colours come closer to those of a reference that is all green."""
+    green = np.zeros((20, 30, 3), np.float32)
+    green[:] = (0.2, 0.6, 0.2)
+    write_image(tmp_path / "green.png", green)
+    photo, out = str(photos / "coffee.png"), tmp_path / "out.png"
+    assert main([photo, "-o", str(out), "--strength", "1"]) == 0
+    automatic = colors(out)
+    for transfer in ("energy", "quantile"):
+        assert main([photo, "-o", str(out), "--reference", str(tmp_path / "green.png"),
+                     "--transfer", transfer]) == 0  # fmt: skip
+        changed = colors(out)
+        excess = changed[..., 1] - changed[..., [0, 2]].mean(axis=-1)
+        before = automatic[..., 1] - automatic[..., [0, 2]].mean(axis=-1)
+        assert excess.mean() > before.mean() + 0.02, transfer
+
+
+def test_hint_colours_its_place(photos: Path, tmp_path: Path) -> None:
+    photo, out = str(photos / "coffee.png"), tmp_path / "out.png"
+    assert main([photo, "-o", str(out), "--hint", "40,30=#c02020"]) == 0
+    hue, chroma = rgb_to_hue_chroma(colors(out)[30, 40])
+    assert min(hue, 1 - hue) < 1 / 32
+    assert chroma > 0.1
+    assert main([photo, "-o", str(out), "--hint", "400,30=#c02020"]) == 2
+    assert main([photo, "-o", str(out), "--hint", "red"]) == 2
+    assert main([str(photos), "-o", str(tmp_path / "many"), "--hint", "1,1=#ff0000"]) == 2
+
+
+def test_uncertainty_and_histograms(photos: Path, tmp_path: Path) -> None:
+    out, saved = tmp_path / "out.png", tmp_path / "new" / "histograms.npz"
+    assert main([str(photos / "coffee.png"), "-o", str(out), "--uncertainty",
+                 "--histograms", str(saved)]) == 0  # fmt: skip
+    assert colors(tmp_path / "out_uncertainty.png").shape == (60, 90, 3)
+    with np.load(saved) as arrays:
+        assert set(arrays) == {"hue", "chroma", "cells_per_pixel"}
+        np.testing.assert_allclose(arrays["hue"].sum(axis=-1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--samples", "0"), "samples: expected at least 1, received 0"),
+        (("--reference", "nowhere.png"), "nowhere.png"),
+        (("--device", "tpu"), "expected 'cpu', 'gpu' or 'gpu:NUMBER', received 'tpu'"),
+        (("--device", "gpu"), "built for the CPU only"),
+    ],
+)
+def test_control_errors_are_one_line(
+    photos: Path, capsys: pytest.CaptureFixture, arguments: tuple[str, ...], message: str
+) -> None:
+    assert main([str(photos / "coffee.png"), *arguments]) in (1, 2)
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("autocolor: error:")
+    assert message in lines[0]
