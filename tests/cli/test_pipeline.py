@@ -208,6 +208,13 @@ def test_training_commands_of_the_readme_run(photos, tmp_path):
             command.split(), cwd=tmp_path, capture_output=True, text=True, check=False
         )
         assert process.returncode == 0, f"{command}\n{process.stderr[-2000:]}"
+    (command,) = re.findall(r"^python tools/train\.py .*?[^\\]$", README, re.MULTILINE | re.DOTALL)
+    command = command.replace("\\\n", " ") + " --force"  # of the earlier training
+    process = subprocess.run(
+        command.split(), cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, f"{command}\n{process.stderr[-2000:]}"
+    assert (tmp_path / "build/mine/net/snapshot_preview_iter_2.png").is_file()
     before = read_caffemodel(tmp_path / "build/mine/balanced.caffemodel")
     after = read_caffemodel(tmp_path / "build/mine/net/snapshot_iter_2.caffemodel")
     for name in ("conv1_1", "conv5_3"):  # trained end to end

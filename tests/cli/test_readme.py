@@ -26,14 +26,17 @@ def test_python_snippets_run(model_folder, photo_folder, tmp_path):
 
 def test_colorize_commands_run(model_folder, photo_folder, tmp_path):
     (tmp_path / "photo.jpg").symlink_to(photo_folder / "chelsea.jpg")
+    (tmp_path / "other.jpg").symlink_to(photo_folder / "coffee.png")
     (tmp_path / "old_photos").symlink_to(photo_folder)
     commands = re.findall(r"^autocolor .*$", "".join(blocks("bash")), re.MULTILINE)
-    assert len(commands) == 2
+    assert len(commands) == 5
     environment = {**os.environ, "AUTOCOLOR_MODEL": str(model_folder)}
     for command in commands:
         subprocess.run(command.split(), cwd=tmp_path, env=environment, check=True)
     assert (tmp_path / "out.png").is_file()
     assert len(list((tmp_path / "colorized").iterdir())) == 3
+    assert (tmp_path / "photo_color_4.png").is_file()
+    assert (tmp_path / "photo_color_uncertainty.png").is_file()
 
 
 def test_every_file_it_names_exists():
