@@ -240,32 +240,32 @@ def write_inference_table(table: InferenceTable, folder: Path) -> None:
 
 
 def _plot(table: InferenceTable, path: Path) -> None:
-    """Plot both metrics of each row as bars, with the paper's and "no colorization"."""
+    """Plot both metrics of each row, with the paper's and "no colorization"."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 3.5), layout="constrained")
-    names = [row.name for row, _ in table.rows]
-    places = np.arange(len(names))
+    places = np.arange(len(table.rows))
+    panels = figure.subplots(1, 2, sharey=True)
     for axes, metric, title in zip(
-        figure.subplots(1, 2, sharey=True),
+        panels,
         ("rmse", "psnr"),
         ("RMSE (αβ), lower is better", "PSNR (RGB) in dB, higher is better"),
         strict=True,
     ):
         values = [getattr(scores, metric) for _, scores in table.rows]
-        published = [getattr(row.published, metric, np.nan) for row, _ in table.rows]
-        grey = getattr(table.grey, metric)
-        axes.barh(places, values, color="tab:blue", label=f"{table.images} photos")
-        if not np.isnan(published).all():
-            axes.plot(published, places, "kD", label="paper, on ImageNet/cval1k")
-        axes.axvline(grey, color="grey", linestyle="--", label="no colorization")
-        lowest = min(*values, grey, np.nanmin([*published, grey]))
-        highest = max(*values, grey, np.nanmax([*published, grey]))
-        margin = 0.1 * (highest - lowest)
-        axes.set_xlim(lowest - margin, highest + margin)
-        axes.set_yticks(places, names)
+        axes.plot(values, places, "o", color="tab:blue", label=f"{table.images} photos")
+        axes.axvline(
+            getattr(table.grey, metric),
+            color="tab:blue",
+            linestyle="--",
+            label="the same, no colorization",
+        )
+        if any(row.published for row, _ in table.rows):
+            published = [getattr(row.published, metric, np.nan) for row, _ in table.rows]
+            axes.plot(published, places, "kD", mfc="none", label="the paper's, ImageNet/cval1k")
+        axes.set_yticks(places, [row.name for row, _ in table.rows])
         axes.set_title(title)
-        axes.grid(alpha=0.3, axis="x")
-    figure.axes[0].invert_yaxis()
-    figure.axes[0].legend(fontsize="small")
+        axes.grid(alpha=0.3)
+    panels[0].invert_yaxis()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     figure.savefig(path, dpi=120)
