@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from autocolor.caffe_runtime import DEVICES, CaffeError
+from autocolor.caffe_runtime import CaffeError
 from autocolor.images import find_photos
 from autocolor.inference_table import compare_methods, inference_markdown, write_inference_table
 from autocolor.model_folder import ModelError
@@ -43,7 +43,7 @@ OUT. Photos that cannot be read or have no colour are skipped and listed.""",
         "--seed", type=int, default=0, help="of the samples (default: %(default)s)"
     )
     parser.add_argument(
-        "--device", choices=DEVICES, default="cpu", help="where Caffe runs (default: %(default)s)"
+        "--device", default="cpu", help="cpu, gpu or gpu:1 (default: %(default)s)"
     )
     arguments = parser.parse_args(argv)
     try:

@@ -29,7 +29,7 @@ from autocolor.images import read_image
 from autocolor.prediction import Prediction
 from autocolor.quantile import transfer_quantiles
 from autocolor.targets import TARGET_NAMES, Targets, check_variant, image_targets, load_targets
-from autocolor.tiles import ImageTiles, Tiles
+from autocolor.tiles import ImageTiles
 from autocolor.transfer import apply_bias, minimize_energy
 
 TRANSFERS = ("energy", "quantile")
@@ -133,10 +133,11 @@ def colorize_edited(
     reference = edits.reference
     if reference is not None and reference.targets is not None:
         tiles = _biased(tiles, [
-            minimize_energy(_channel(tiles, index), reference.targets[name]).bias
+            minimize_energy(prediction.channel_tiles(index), reference.targets[name]).bias
             for index, name in enumerate(TARGET_NAMES[prediction.variant])
         ])  # fmt: skip
-        options = {**options, "strength": 1.0 if options.get("strength") is None else options["strength"]}
+        if options.get("strength") is None:
+            options = {**options, "strength": 1.0}
     random = options.get("method") == "sample" or edits.samples == 1
     choices: list[list[Biases | None] | None] = [None] * edits.samples
     if not random:
@@ -186,10 +187,6 @@ def save_histograms(path: Path, prediction: Prediction) -> None:
         np.savez_compressed(
             stream, cells_per_pixel=np.array(prediction.cells_per_pixel), **arrays
         )
-
-
-def _channel(tiles: ImageTiles, index: int) -> Tiles:
-    return lambda: ((rows, outputs[index]) for rows, outputs in tiles())
 
 
 def _biased(tiles: ImageTiles, biases: Sequence[Biases | None]) -> ImageTiles:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from autocolor.checks import FloatArray
 from autocolor.estimators import draw_uniforms
 from autocolor.inference import check_strength, decode, infer_hue_chroma, resolve_methods
+from autocolor.tiles import Tiles, grid_tiles
 from autocolor.upsampling import GridSampler
 
 # Values of the outputs in one tile of an image: in float32 2 MB, which fits caches.
@@ -59,6 +60,12 @@ class Prediction:
         for start in range(0, height, tile_height):
             stop = min(start + tile_height, height)
             yield slice(start, stop), tuple(sampler.rows(start, stop) for sampler in samplers)
+
+    def channel_tiles(self, index: int) -> Tiles:
+        """Return the tiles of one of the outputs, which may be read several times."""
+        height, width = self.lightness.shape
+        sampler = GridSampler(self.outputs[index], (height, width), self.cells_per_pixel)
+        return grid_tiles(sampler, (height, width))
 
     def colorize(
         self,

@@ -19,9 +19,8 @@ from autocolor.metrics import ColorMetrics, Scores
 from autocolor.predictor import Predictor
 from autocolor.quantile import transfer_quantiles
 from autocolor.targets import image_targets
-from autocolor.tiles import Tiles, grid_tiles
+from autocolor.tiles import Tiles
 from autocolor.transfer import Transfer, apply_bias, minimize_energy
-from autocolor.upsampling import GridSampler
 
 
 @dataclass(frozen=True)
@@ -95,13 +94,16 @@ def evaluate_transfer(
             factor = maximum_side / max(truth.shape)
             truth = resize(truth, tuple(max(1, round(side * factor)) for side in truth.shape[:2]))
         light = lightness(truth)
-        automatic = predictor.colorize(light)
+        prediction = predictor.predict(light)
+        automatic = prediction.colorize()
         results = {
             "no colorization": np.repeat(light[..., None], 3, axis=-1),
             "automatic": automatic,
             "Q": transfer_quantiles(automatic, truth),
         }
-        tiles = predicted_tiles(predictor, light)
+        tiles = {
+            name: prediction.channel_tiles(index) for index, name in enumerate(("hue", "chroma"))
+        }
         targets = image_targets(truth, "hue_chroma", predictor.manifest.bins)
         for weight in weights:
             found = {
@@ -124,18 +126,6 @@ def evaluate_transfer(
         steps=float(np.mean([descent.steps for descent in descents])) if descents else 0.0,
         unfinished=sum(descent.stopped != "converged" for descent in descents),
     )
-
-
-def predicted_tiles(predictor: Predictor, light: FloatArray) -> dict[str, Tiles]:
-    """Run the network on an (H, W) lightness; return tiles of hue and chroma at full resolution."""
-    height, width = light.shape
-    working_height, working_width = predictor.working_size(height, width)
-    stride = predictor.manifest.stride
-    cells_per_pixel = (working_height / height / stride, working_width / width / stride)
-    return {
-        name: grid_tiles(GridSampler(grid, (height, width), cells_per_pixel), (height, width))
-        for name, grid in zip(("hue", "chroma"), predictor.histograms(light), strict=True)
-    }
 
 
 def _decode(
