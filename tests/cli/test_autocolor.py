@@ -312,3 +312,39 @@ def test_control_errors_are_one_line(
     assert len(lines) == 1
     assert lines[0].startswith("autocolor: error:")
     assert message in lines[0]
+
+
+def test_photos_of_every_kind(
+    photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The right result or a clear error for each, and the bad ones stop nothing."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    source = Image.open(photo_folder / "coffee.png").convert("RGB")
+    grey = source.convert("L")
+    Image.merge("RGB", [grey] * 3).save(folder / "grey_as_rgb.jpg")
+    source.resize((1, 1)).save(folder / "1x1.png")
+    source.resize((7, 3000)).save(folder / "7x3000.png")
+    source.resize((4000, 3000)).save(folder / "4000x3000.jpg")
+    Image.fromarray(np.asarray(grey).astype(np.uint16) * 257).save(folder / "16_bit.png")
+    source.convert("RGBA").save(folder / "rgba.png")
+    source.convert("CMYK").save(folder / "cmyk.jpg")
+    whole = (folder / "grey_as_rgb.jpg").read_bytes()
+    (folder / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.jpg").write_text("not a photo")
+    assert main([str(folder), "-o", str(tmp_path / "out")]) == 1
+    captured = capsys.readouterr()
+    good = {path.stem for path in folder.iterdir()} - {"truncated", "text"}
+    assert names(tmp_path / "out") == sorted(f"{name}.png" for name in good)
+    assert f"{len(good)} colorized, 2 failed" in captured.out
+    errors = [line for line in captured.err.splitlines() if "autocolor: error:" in line]
+    assert len(errors) == 2
+    for name in ("truncated.jpg", "text.jpg"):
+        assert any(name in line for line in errors)
+    for path in (tmp_path / "out").iterdir():
+        (original,) = folder.glob(f"{path.stem}.*")
+        with Image.open(path) as written, Image.open(original) as read:
+            assert written.size == read.size
+        light = lightness(read_image(original).rgb)
+        # 8-bit rounding of three channels, half a level each.
+        np.testing.assert_allclose(lightness(colors(path)), light, atol=0.502 / 255)
