@@ -10,7 +10,14 @@ import numpy as np
 
 from autocolor.color import lightness
 from autocolor.edits import Edits, colorize_edited, save_histograms, uncertainty_image
-from autocolor.images import ImageError, check_output_suffix, read_image, write_image
+from autocolor.images import (
+    ImageError,
+    Photo,
+    check_output_suffix,
+    count_pages,
+    read_image,
+    write_image,
+)
 from autocolor.model_folder import ModelError
 from autocolor.predictor import Predictor
 
@@ -64,7 +71,8 @@ def colorize_file(
 ) -> None:
     """Colorize one photo file; transparency is kept.
 
-    Of several colorizations, number i goes to OUTPUT_i.
+    Of several colorizations, number i goes to OUTPUT_i, and page i of a TIFF file that has several
+    to OUTPUT_page_i.
 
     Parameters
     ----------
@@ -92,7 +100,30 @@ def colorize_file(
     ValueError, ModelError
         As :meth:`autocolor.predictor.Predictor.colorize`.
     """
-    read = read_image(photo)
+    pages = count_pages(photo)
+    for page in range(pages):
+        ending = f"_page_{page + 1}" if pages > 1 else ""
+        target = output.with_name(f"{output.stem}{ending}{output.suffix}")
+        saved = histograms
+        if histograms is not None:
+            saved = histograms.with_name(f"{histograms.stem}{ending}{histograms.suffix}")
+        _colorize_page(
+            predictor, read_image(photo, page), target, compare, np.random.default_rng(seed), edits,
+            uncertainty, saved, options,
+        )  # fmt: skip
+
+
+def _colorize_page(
+    predictor: Predictor,
+    read: Photo,
+    output: Path,
+    compare: bool,
+    rng: np.random.Generator,
+    edits: Edits,
+    uncertainty: bool,
+    histograms: Path | None,
+    options: dict[str, Any],
+) -> None:
     check_output_suffix(output, with_alpha=read.alpha is not None)
     light = lightness(read.rgb)
     prediction = predictor.predict(light)
@@ -105,7 +136,7 @@ def colorize_file(
     alpha = read.alpha
     if compare and alpha is not None:
         alpha = np.concatenate([alpha, alpha], axis=1)
-    results = colorize_edited(prediction, edits, np.random.default_rng(seed), **options)
+    results = colorize_edited(prediction, edits, rng, **options)
     for number, rgb in enumerate(results, start=1):
         path = output
         if edits.samples > 1:

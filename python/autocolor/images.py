@@ -59,17 +59,36 @@ def find_photos(folder: Path, *, recursive: bool = False) -> list[Path]:
     )
 
 
-def read_image(path: Path | str) -> Photo:
+def count_pages(path: Path | str) -> int:
+    """Return the number of pages of a TIFF file; 1 for every other file, readable or not."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                return int(image.n_frames) if image.format == "TIFF" else 1
+    # As in read_image, which then says what is wrong.
+    except Exception:
+        return 1
+
+
+def read_image(path: Path | str, page: int = 0) -> Photo:
     """Read a photo: any format of Pillow, 8 or 16 bit, grey, RGB, CMYK or palette.
 
-    EXIF orientation is applied, an embedded ICC profile is converted to sRGB (an unusable one is
-    ignored), and of several pages the first is taken. 16-bit colour loses its lower byte, as
-    Pillow reads it so; 16-bit grey is kept in full.
+    EXIF orientation is applied and an embedded ICC profile is converted to sRGB (an unusable one
+    is ignored). 16-bit colour loses its lower byte, as Pillow reads it so; 16-bit grey is kept in
+    full.
+
+    Parameters
+    ----------
+    path : path
+    page : int
+        Which one of several, from 0.
 
     Raises
     ------
     ImageError
-        If the file is missing, no image, cut short, or larger than Pillow's limit of pixels.
+        If the file is missing, no image, cut short, has no such page, or is larger than Pillow's
+        limit of pixels.
     """
     path = Path(path)
     try:
@@ -77,6 +96,7 @@ def read_image(path: Path | str) -> Photo:
             # Pillow warns about odd metadata and large images; the limit that counts raises.
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
+                image.seek(page)
                 image.load()
                 return _to_photo(image)
     except FileNotFoundError:

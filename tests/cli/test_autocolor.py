@@ -314,6 +314,15 @@ def test_control_errors_are_one_line(
     assert message in lines[0]
 
 
+def test_every_page_of_a_tiff(photo_folder: Path, tmp_path: Path) -> None:
+    pages = [Image.open(photo_folder / name).convert("L") for name in ("coffee.png", "astronaut.png")]
+    pages[0].save(tmp_path / "scan.tif", save_all=True, append_images=pages[1:])
+    assert main([str(tmp_path / "scan.tif"), "-o", str(tmp_path / "out.png")]) == 0
+    for number, page in enumerate(pages, start=1):
+        written = lightness(colors(tmp_path / f"out_page_{number}.png"))
+        np.testing.assert_allclose(written, np.asarray(page) / 255, atol=0.502 / 255)
+
+
 def test_photos_of_every_kind(
     photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from autocolor.images import ImageError, find_photos, read_image, resize, write_image
+from autocolor.images import (
+    ImageError,
+    count_pages,
+    find_photos,
+    read_image,
+    resize,
+    write_image,
+)
 
 RED = (255, 0, 0)
 
@@ -142,10 +149,15 @@ def test_cmyk_jpeg(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_image(tmp_path / "a.jpg").rgb[8, 8], (1, 0, 0), atol=0.02)
 
 
-def test_first_of_several_pages(tmp_path: Path) -> None:
+def test_pages(tmp_path: Path) -> None:
     pages = [Image.new("RGB", (2, 2), color) for color in (RED, (0, 255, 0))]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    pages[0].save(tmp_path / "a.gif", save_all=True, append_images=pages[1:])
     assert tuple(read_image(tmp_path / "a.tif").rgb[0, 0]) == (1, 0, 0)
+    assert tuple(read_image(tmp_path / "a.tif", page=1).rgb[0, 0]) == (0, 1, 0)
+    with pytest.raises(ImageError, match="a.tif: cannot be read"):
+        read_image(tmp_path / "a.tif", page=2)
+    assert [count_pages(tmp_path / name) for name in ("a.tif", "a.gif", "none")] == [2, 1, 1]
 
 
 def exchange_red_and_green() -> bytes:
