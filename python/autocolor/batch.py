@@ -1,4 +1,4 @@
-"""Colorize photo files, one after another; a bad one does not stop the rest."""
+"""Colorize photo and video files, one after another; a bad one does not stop the rest."""
 
 from __future__ import annotations
 
@@ -15,13 +15,26 @@ from autocolor.images import (
     Photo,
     check_output_suffix,
     count_pages,
+    find_photos,
     read_image,
     write_image,
 )
 from autocolor.model_folder import ModelError
 from autocolor.predictor import Predictor
+from autocolor.video import SMOOTHING, VIDEO_SUFFIXES, colorize_video
 
 _NO_EDITS = Edits()
+
+
+def is_video(path: Path) -> bool:
+    """Return whether a file is one by its suffix."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def find_files(folder: Path) -> list[Path]:
+    """Return the photos and videos of a folder, sorted by path."""
+    videos = [path for path in folder.iterdir() if is_video(path) and not path.name.startswith(".")]
+    return sorted([*find_photos(folder), *videos])
 
 
 def colorize_files(
@@ -67,9 +80,10 @@ def colorize_file(
     edits: Edits = _NO_EDITS,
     uncertainty: bool = False,
     histograms: Path | None = None,
+    smoothing: float = SMOOTHING,
     **options: Any,
 ) -> None:
-    """Colorize one photo file; transparency is kept.
+    """Colorize one photo file, whose transparency is kept, or a video.
 
     Of several colorizations, number i goes to OUTPUT_i, and page i of a TIFF file that has several
     to OUTPUT_page_i.
@@ -90,6 +104,9 @@ def colorize_file(
         Write the map of it as well, to OUTPUT_uncertainty.png.
     histograms : Path, optional
         Write what the network predicts there as well, see :func:`autocolor.edits.save_histograms`.
+    smoothing : float
+        Of a video, see :class:`autocolor.video.HistogramSmoother`. Neither the seed nor what
+        follows it is for videos.
     **options
         Other than `rng` of :meth:`autocolor.predictor.Predictor.colorize`.
 
@@ -100,6 +117,10 @@ def colorize_file(
     ValueError, ModelError
         As :meth:`autocolor.predictor.Predictor.colorize`.
     """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if is_video(photo):
+        colorize_video(predictor, photo, output, smoothing=smoothing, **options)
+        return
     pages = count_pages(photo)
     for page in range(pages):
         ending = f"_page_{page + 1}" if pages > 1 else ""
@@ -129,7 +150,6 @@ def _colorize_page(
     prediction = predictor.predict(light)
     if histograms is not None:
         save_histograms(histograms, prediction)
-    output.parent.mkdir(parents=True, exist_ok=True)
     if uncertainty:
         path = output.with_name(f"{output.stem}_uncertainty.png")
         write_image(path, uncertainty_image(prediction))

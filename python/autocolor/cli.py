@@ -5,24 +5,26 @@ from __future__ import annotations
 import argparse
 import glob
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
-from autocolor.batch import colorize_files
+from autocolor.batch import colorize_files, find_files, is_video
 from autocolor.caffe_runtime import CaffeError
 from autocolor.edits import TRANSFERS, Edits, load_reference
 from autocolor.hints import parse_hint
-from autocolor.images import OUTPUT_SUFFIXES, PHOTO_SUFFIXES, ImageError, find_photos
+from autocolor.images import OUTPUT_SUFFIXES, PHOTO_SUFFIXES, ImageError
 from autocolor.inference import HUE_METHODS, METHODS, check_strength, resolve_methods
 from autocolor.model_folder import Manifest, ModelError
 from autocolor.predictor import Predictor
 from autocolor.targets import check_variant
+from autocolor.video import SMOOTHING, VIDEO_SUFFIXES, HistogramSmoother
 
 MODEL_VARIABLE = "AUTOCOLOR_MODEL"
-_OUTPUT_ENDING = "_color.png"
+_RESULT = re.compile(r".+_color(_page_\d+)?(_\d+|_uncertainty)?")
 
 
 class UsageError(Exception):
@@ -33,15 +35,16 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="autocolor",
-        description="Colorize photos. A colour photo is turned to grey first.",
+        description="Colorize photos and videos. A colour photo is turned to grey first.",
         epilog=f"""\
 examples:
-  autocolor photo.jpg                    writes photo{_OUTPUT_ENDING} beside it
+  autocolor photo.jpg                    writes photo_color.png beside it
   autocolor photo.jpg -o out.png
   autocolor album/ 'scans/*.tif' -o colorized/
   autocolor photo.jpg --strength 1.3 --compare
   autocolor photo.jpg --samples 4                      writes photo_color_1.png … photo_color_4.png
   autocolor photo.jpg --reference sunset.jpg
+  autocolor film.mp4                                   writes film_color.mp4
   autocolor photo.jpg --hint 120,80=#b03020 --hint 300,40=#6090d0
 
 The model is a folder with model.json; `bash tools/demo.sh` trains one. Files that cannot be read
@@ -49,14 +52,14 @@ are reported and skipped. Exit status: 0, 1 if any photo failed, 2 on wrong usag
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "photos", nargs="+", metavar="PHOTO", help="file, folder of photos, or quoted pattern"
+        "photos", nargs="+", metavar="PHOTO", help="file, folder, or quoted pattern; or videos"
     )
     parser.add_argument(
         "-o",
         "--output",
         metavar="PATH",
         help="file for one photo (its ending chooses the format), or folder for several, where "
-        f"they keep their names as .png (default: NAME{_OUTPUT_ENDING} beside each photo)",
+        f"they keep their names as .png (default: NAME_color.png beside each photo)",
     )
     parser.add_argument(
         "--model", type=Path, metavar="FOLDER", help=f"trained model (default: ${MODEL_VARIABLE})"
@@ -94,7 +97,15 @@ are reported and skipped. Exit status: 0, 1 if any photo failed, 2 on wrong usag
         "--device", default="cpu", metavar="DEVICE", help="cpu, gpu or gpu:1 (default: %(default)s)"
     )
     parser.add_argument("--compare", action="store_true", help="write grey and colour side by side")
-    control = parser.add_argument_group("creative control")
+    parser.add_argument(
+        "--smoothing",
+        type=float,
+        default=SMOOTHING,
+        metavar="PART",
+        help="of videos: part of the frames before in a frame's histograms, against flicker "
+        "(default: %(default)s)",
+    )
+    control = parser.add_argument_group("creative control of photos")
     control.add_argument(
         "--samples",
         type=int,
@@ -146,6 +157,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in ("hint", "histograms"):
             if getattr(arguments, name) and len(jobs) > 1:
                 raise UsageError(f"--{name}: expected one photo, received {len(jobs)}")
+        HistogramSmoother(arguments.smoothing)  # refuses what is out of range
+        videos = [photo for photo, _ in jobs if is_video(photo)]
+        for name in ("compare", "reference", "hint", "uncertainty", "histograms"):
+            if videos and getattr(arguments, name):
+                raise UsageError(f"--{name}: expected photos, received {videos[0]}")
+        if videos and (arguments.samples > 1 or arguments.method == "sample"):
+            raise UsageError(f"samples: expected photos, received {videos[0]}")
         predictor = _load(_model_folder(arguments.model), arguments.size, arguments.device)
         manifest = predictor.manifest
         resolve_methods(manifest.variant, arguments.method, arguments.hue)
@@ -165,6 +183,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         jobs,
         compare=arguments.compare,
         seed=arguments.seed,
+        smoothing=arguments.smoothing,
         edits=edits,
         uncertainty=arguments.uncertainty,
         histograms=arguments.histograms,
@@ -239,13 +258,15 @@ def plan_outputs(photos: Sequence[str], output: str | None) -> list[tuple[Path, 
     """
     paths = list(dict.fromkeys(path for given in photos for path in _expand(given)))
     if output is None:
-        jobs = [(path, path.with_name(path.stem + _OUTPUT_ENDING)) for path in paths]
+        jobs = [(path, path.with_name(f"{path.stem}_color{_suffix(path)}")) for path in paths]
     elif _is_file_name(output):
         if len(paths) > 1:
             raise UsageError(f"-o {output}: expected a folder for {len(paths)} photos")
+        if is_video(Path(output)) != is_video(paths[0]):
+            raise UsageError(f"-o {output}: expected a photo for a photo and a video for a video")
         jobs = [(paths[0], Path(output))]
     else:
-        jobs = [(path, Path(output) / f"{path.stem}.png") for path in paths]
+        jobs = [(path, Path(output) / f"{path.stem}{_suffix(path)}") for path in paths]
 
     sources = {path.resolve() for path in paths}
     writers: dict[Path, Path] = {}
@@ -258,13 +279,21 @@ def plan_outputs(photos: Sequence[str], output: str | None) -> list[tuple[Path, 
     return jobs
 
 
+def _suffix(path: Path) -> str:
+    """Return that of the output: of videos the same, but AVI cannot hold H.264 well."""
+    if not is_video(path):
+        return ".png"
+    return ".mp4" if path.suffix.lower() == ".avi" else path.suffix
+
+
 def _expand(given: str) -> list[Path]:
     path = Path(given)
     if path.is_dir():
         # A second run over a folder must not colorize what the first one wrote beside the photos.
-        found = [item for item in find_photos(path) if not item.name.endswith(_OUTPUT_ENDING)]
+        found = [item for item in find_files(path) if not _is_result(item)]
         if not found:
-            raise UsageError(f"{given}: no photos ({', '.join(PHOTO_SUFFIXES)}) in this folder")
+            suffixes = ", ".join((*PHOTO_SUFFIXES, *VIDEO_SUFFIXES))
+            raise UsageError(f"{given}: no photos ({suffixes}) in this folder")
         return found
     if not path.exists() and glob.has_magic(given):
         found = [Path(name) for name in sorted(glob.glob(given, recursive=True))]
@@ -275,11 +304,17 @@ def _expand(given: str) -> list[Path]:
     return [path]
 
 
+def _is_result(path: Path) -> bool:
+    """Return whether a file has a name that this command gives by default."""
+    named = _RESULT.fullmatch(path.stem) is not None
+    return named and (path.suffix == ".png" or is_video(path))
+
+
 def _is_file_name(output: str) -> bool:
     path = Path(output)
     if output.endswith("/") or path.is_dir() or not path.suffix:
         return False
-    if path.suffix.lower() not in OUTPUT_SUFFIXES:
+    if path.suffix.lower() not in (*OUTPUT_SUFFIXES, *VIDEO_SUFFIXES):
         raise UsageError(
             f"-o {output}: expected a file ending in {', '.join(OUTPUT_SUFFIXES)} "
             "or a folder ending in /"

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -67,6 +68,9 @@ def test_second_run_over_a_folder_leaves_results_out(photos: Path) -> None:
     for _ in range(2):
         assert main([str(photos)]) == 0
         assert len(names(photos)) == 6
+    for _ in range(2):
+        assert main([str(photos), "--samples", "2", "--uncertainty"]) == 0
+        assert len(names(photos)) == 6 + 9
 
 
 def test_bad_files_are_skipped(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -357,3 +361,24 @@ def test_photos_of_every_kind(
         light = lightness(read_image(original).rgb)
         # 8-bit rounding of three channels, half a level each.
         np.testing.assert_allclose(lightness(colors(path)), light, atol=0.502 / 255)
+
+
+def test_videos(photo_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    shutil.copy(photo_folder / "coffee.png", folder)
+    frame = np.asarray(Image.open(photo_folder / "coffee.png").convert("RGB"))
+    with av.open(str(folder / "film.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 90, 60, "yuv420p"
+        for _ in range(5):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    (folder / "broken.mkv").write_text("not a video")
+    assert main([str(folder), "-o", str(tmp_path / "out"), "--smoothing", "0.5"]) == 1
+    assert names(tmp_path / "out") == ["coffee.png", "film.mp4"]
+    with av.open(str(tmp_path / "out" / "film.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 5
+    film = str(folder / "film.mp4")
+    for wrong in (["--hint", "1,1=#ff0000"], ["--samples", "2"], ["-o", "out.png"], ["--smoothing", "1"]):
+        assert main([film, *wrong]) == 2

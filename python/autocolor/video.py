@@ -1,0 +1,166 @@
+"""Colorize videos with PyAV, without flicker: predictions are smoothed over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.error import FFmpegError
+from tqdm import tqdm
+
+from autocolor.checks import FloatArray
+from autocolor.color import lightness
+from autocolor.files import atomic_path
+from autocolor.images import ImageError, resize, to_uint8
+from autocolor.prediction import Prediction
+from autocolor.predictor import Predictor
+
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
+
+SMOOTHING = 0.8
+"""Part that the frames before have in a frame's histograms."""
+
+# Mean absolute difference of lightness from frame to frame, on a thumbnail, above which a frame
+# starts a new shot, which has nothing to do with the frames before.
+_CUT = 0.12
+_THUMBNAIL = (36, 64)
+
+
+class HistogramSmoother:
+    """Exponential moving average of predictions over the frames of a shot.
+
+    A frame's outputs become `amount` times those before plus (1 - amount) times its own; a mean of
+    histograms is a histogram. At a cut the average starts anew.
+
+    Parameters
+    ----------
+    amount : float
+        In [0, 1); 0 leaves every frame as it is.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+
+    def __init__(self, amount: float = SMOOTHING) -> None:
+        if not 0 <= amount < 1:
+            raise ValueError(f"smoothing: expected a number in [0, 1), received {amount}")
+        self._amount = amount
+        self._outputs: tuple[FloatArray, ...] = ()
+        self._thumbnail: npt.NDArray[np.float32] | None = None
+
+    def smooth(self, prediction: Prediction) -> Prediction:
+        """Return the prediction of the next frame, smoothed."""
+        thumbnail = resize(prediction.lightness, _THUMBNAIL)
+        outputs = prediction.outputs
+        if self._thumbnail is not None and np.abs(thumbnail - self._thumbnail).mean() < _CUT:
+            outputs = tuple(
+                (self._amount * old + (1 - self._amount) * new).astype(new.dtype, copy=False)
+                for old, new in zip(self._outputs, outputs, strict=True)
+            )
+        self._outputs, self._thumbnail = outputs, thumbnail
+        return replace(prediction, outputs=outputs)
+
+
+def colorize_video(
+    predictor: Predictor,
+    video: Path,
+    output: Path,
+    *,
+    smoothing: float = SMOOTHING,
+    progress: bool = True,
+    **options: Any,
+) -> int:
+    """Colorize a video file; its sound, frame rate and time stamps are kept.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    video, output : Path
+        The output is written atomically, as H.264 (VP9 for .webm); its folder must exist.
+    smoothing : float
+        See :class:`HistogramSmoother`.
+    progress : bool
+        Show a progress bar on stderr.
+    **options
+        Of :meth:`autocolor.prediction.Prediction.colorize`.
+
+    Returns
+    -------
+    int
+        Number of frames.
+
+    Raises
+    ------
+    autocolor.images.ImageError
+        If the file is no video that can be read, or the output cannot be written.
+    ValueError
+        If an option is out of range.
+    """
+    smoother = HistogramSmoother(smoothing)
+    try:
+        with atomic_path(output) as partial, av.open(str(video)) as source:
+            if not source.streams.video:
+                raise ImageError(f"{video}: has no pictures")
+            with av.open(str(partial), "w") as target:
+                frames = _transcode(source, target, output, predictor, smoother, progress, options)
+            if not frames:
+                raise ImageError(f"{video}: has no frames")
+    except FileNotFoundError:
+        raise ImageError(f"{video}: no such file") from None
+    except (FFmpegError, OSError) as error:
+        raise ImageError(f"{video}: cannot be colorized: {error}") from error
+    return frames
+
+
+def _transcode(
+    source: Any, target: Any, output: Path, predictor: Predictor, smoother: HistogramSmoother,
+    progress: bool, options: dict[str, Any],
+) -> int:  # fmt: skip
+    pictures = source.streams.video[0]
+    pictures.thread_type = "AUTO"
+    codec = "libvpx-vp9" if output.suffix.lower() == ".webm" else "libx264"
+    rate = pictures.average_rate or Fraction(25)
+    encoder = target.add_stream(codec, rate=rate, options={"crf": "18"})
+    encoder.width, encoder.height = pictures.codec_context.width, pictures.codec_context.height
+    # Colour at half the resolution, which players expect, needs even sides.
+    even = encoder.width % 2 == 0 and encoder.height % 2 == 0
+    encoder.pix_fmt = "yuv420p" if even else "yuv444p"
+    encoder.codec_context.time_base = pictures.time_base
+    sounds = {sound.index: target.add_stream_from_template(sound) for sound in source.streams.audio}
+    wanted = [pictures, *source.streams.audio]
+    frames = 0
+    with tqdm(
+        total=pictures.frames or None, unit="frame", desc=output.name, disable=not progress
+    ) as bar:
+        for packet in source.demux(wanted):
+            if packet.stream.index in sounds:
+                if packet.dts is not None:  # the last one is empty
+                    packet.stream = sounds[packet.stream.index]
+                    target.mux(packet)
+                continue
+            for frame in packet.decode():
+                for encoded in _encode(frame, encoder, predictor, smoother, options):
+                    target.mux(encoded)
+                frames += 1
+                bar.update()
+        target.mux(encoder.encode())
+    return frames
+
+
+def _encode(
+    frame: Any, encoder: Any, predictor: Predictor, smoother: HistogramSmoother,
+    options: dict[str, Any],
+) -> Iterator[Any]:  # fmt: skip
+    rgb = frame.to_ndarray(format="rgb24").astype(np.float32) / np.float32(255)
+    prediction = smoother.smooth(predictor.predict(lightness(rgb)))
+    colored = av.VideoFrame.from_ndarray(to_uint8(prediction.colorize(**options)), format="rgb24")
+    colored.pts, colored.time_base = frame.pts, frame.time_base
+    yield from encoder.encode(colored)
