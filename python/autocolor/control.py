@@ -6,7 +6,6 @@ Both work on predicted histograms alone. A bias goes into
 
 from __future__ import annotations
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 from scipy.special import entr
@@ -170,6 +169,8 @@ def render_uncertainty(
     ValueError
         If `bits` is not finite, `maximum_bits` not positive or the colour map unknown.
     """
+    import matplotlib
+
     check_array("bits", bits)
     if not 0 < maximum_bits < np.inf:
         raise ValueError(f"maximum_bits: expected a positive number, received {maximum_bits}")

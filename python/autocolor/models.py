@@ -147,6 +147,7 @@ def models_table(models: Mapping[str, Model]) -> str:
             f"{costs.multiply_adds / 1e9:.1f} G |"
         )
     table = "\n".join(rows)
+    training, descent = TrainingOptions(""), SolverOptions("", "", "", 0)
     return f"""# The networks
 
 Written by `tools/generate_prototxt.py` from `python/autocolor/`: do not edit. Each folder has `train`,
@@ -157,11 +158,11 @@ gradients) and multiply-adds are of one forward pass of the deploy net on 256 ×
 |---|---|---|---|---|---|
 {table}
 
-Colorizers are trained as follows unless the solver says otherwise: batches of {TrainingOptions("").batch} images, random
-crops of {TrainingOptions("").crop} pixels, mirrored half of the time; {TrainingOptions("").locations} random locations a crop; Xavier
-initialisation of what is new; dropout {TrainingOptions("").dropout} on `h_fc1` and between the fully connected layers of
-VGG-16; stochastic gradient descent with momentum {SolverOptions("", "", "", 0).momentum}, weight decay {SolverOptions("", "", "", 0).weight_decay}, a learning rate that
-falls linearly from {SolverOptions("", "", "", 0).base_learning_rate} to zero over {_EPOCH:,} iterations, which is one epoch of 1.2 million images.
+Colorizers are trained as follows unless the solver says otherwise: batches of {training.batch} images, random
+crops of {training.crop} pixels, mirrored half of the time; {training.locations} random locations a crop; Xavier
+initialisation of what is new; dropout {training.dropout} on `h_fc1` and between the fully connected layers of
+VGG-16; stochastic gradient descent with momentum {descent.momentum}, weight decay {descent.weight_decay}, a learning rate that
+falls linearly from {descent.base_learning_rate} to zero over {_EPOCH:,} iterations, which is one epoch of 1.2 million images.
 
 Other combinations, for example a joint histogram of 10 × 10 bins on three blocks, half as wide:
 

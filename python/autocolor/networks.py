@@ -109,7 +109,6 @@ class Head(NamedTuple):
     output: str  # blob of the deploy net
     channels: int  # of the prediction
     bins: int  # a channel of the histogram
-    joint: bool = False
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,7 @@ class Colorizer:
             return (Head("ab", "ab", 2, 0),)
         if self.variant == "lab_joint":
             bins = self.bins or JOINT_BINS
-            return (Head("ab", "ab", bins * bins, bins, joint=True),)
+            return (Head("ab", "ab", bins * bins, bins),)
         bins = self.bins or BINS
         if self.variant == "lab_marginal":
             return (Head("a", "a", bins, bins), Head("b", "b", bins, bins))

@@ -56,6 +56,7 @@ class HypercolumnInnerProductLayer : public Layer<Dtype> {
   struct Grid {
     SyncedArray<BilinearTap> rows, columns;
     SyncedArray<TapRange> row_ranges, column_ranges;
+    std::vector<int> sizes;  // of the maps and of the output that they are for
   };
   /// Whether projecting the level before interpolating costs less than the other way round.
   bool ProjectsFirst(const HypercolumnLevel& level) const;

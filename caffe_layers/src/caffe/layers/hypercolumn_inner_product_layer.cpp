@@ -99,10 +99,17 @@ void HypercolumnInnerProductLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bo
   int workspace = 1;
   for (size_t l = 0; l < levels_.size(); ++l) {
     const HypercolumnLevel& level = levels_[l];
-    MakeTaps(height_, stride_, level.scale, level.offset_height, level.height, &grids_[l].rows,
-             &grids_[l].row_ranges);
-    MakeTaps(width_, stride_, level.scale, level.offset_width, level.width, &grids_[l].columns,
-             &grids_[l].column_ranges);
+    Grid& grid = grids_[l];
+    // Every forward pass reshapes; the taps, and their copies on the GPU, are made anew only where
+    // something has another size.
+    const std::vector<int> sizes = {level.height, level.width, height_, width_};
+    if (grid.sizes != sizes) {
+      grid.sizes = sizes;
+      MakeTaps(height_, stride_, level.scale, level.offset_height, level.height, &grid.rows,
+               &grid.row_ranges);
+      MakeTaps(width_, stride_, level.scale, level.offset_width, level.width, &grid.columns,
+               &grid.column_ranges);
+    }
     const double size = ProjectsFirst(level) ? double(num_output_) * level.plane()
                                              : double(level.channels) * height_ * width_;
     CHECK_LE(size, INT_MAX) << "layer " << name << ": expected a workspace of at most " << INT_MAX
