@@ -74,7 +74,7 @@ class CaffeNet:
         for blob in ("data", *self._outputs):
             if blob not in self._net.blobs:
                 raise ModelError(f"{deploy}: expected a blob named {blob!r}, received none")
-        _check_weights(self._net, weights)
+        check_weights(self._net, weights)
         self._net.copy_from(str(weights))
 
     def __call__(self, lightness: npt.NDArray[np.float32]) -> tuple[FloatArray, ...]:
@@ -104,7 +104,7 @@ def _check_deploy(caffe: Any, path: Path) -> None:
             )
 
 
-def _check_weights(net: Any, path: Path) -> None:
+def check_weights(net: Any, path: Path) -> None:
     """Refuse weights that lack a layer of the net or have it in another shape."""
     from caffe.proto import caffe_pb2
     from google.protobuf.message import DecodeError

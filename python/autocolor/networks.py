@@ -21,6 +21,7 @@ from autocolor.constants import (
     LOCATIONS_PER_IMAGE,
     QUANTILE_SIGMA,
 )
+from autocolor.model_folder import INPUT_MULTIPLE
 from autocolor.vgg16 import (
     Level,
     add_convolution,
@@ -88,6 +89,25 @@ def _image_data(options: TrainingOptions, phase: str, **more: Any) -> Any:
         ),
         **more,
     )
+
+
+def hypercolumn_net(levels: str, locations: int, width: float = 1.0) -> caffe_pb2.NetParameter:
+    """Return the net from ``data`` (1, 1, H, W) and ``locations`` (1, P, 2) to ``hypercolumn`` (P, C).
+
+    For hypercolumns that are computed once and kept: see :mod:`autocolor.feature_cache`.
+    """
+    net = NetSpec()
+    net.data = image_input()
+    net.locations = L.Input(shape=dict(dim=[1, locations, 2]))
+    chosen = vgg16_levels(levels, width)
+    if chosen[-1].name != "data":
+        add_vgg16(net, net.data, chosen[-1].name, width=width)
+    net.hypercolumn = L.SparseHypercolumn(
+        net.locations,
+        *(net[level.name] for level in chosen),
+        sparse_hypercolumn_param=geometry(chosen),
+    )
+    return named(net, "hypercolumns")
 
 
 def _add_pooled(net: NetSpec, level: Level, stride: int) -> Level:
@@ -177,14 +197,9 @@ class Colorizer:
             If `phase` is neither.
         """
         check_phase(phase)
-        hue_chroma = self.variant == "hue_chroma"
         net = NetSpec()
         net.image = _image_data(options, phase)
-        net.data, net.colour = L.ColorSpace(
-            net.image,
-            ntop=2,
-            color_space_param=dict(color_space=_HUE_CHROMA if hue_chroma else _LAB),
-        )
+        self._add_colour(net)
         # Uniform over the crop's area; a histogram's target is read at the nearest pixel.
         net.locations = L.DummyData(
             shape=dict(dim=[options.batch, options.locations, 2]),
@@ -199,12 +214,83 @@ class Colorizer:
             *(net[level.name] for level in levels),
             sparse_hypercolumn_param=geometry(levels),
         )
+        self._add_head(net, net.hypercolumn, options)
+        self._add_losses(net)
+        return named(net, f"{self.variant}_{phase}")
+
+    def head_training_net(
+        self, options: TrainingOptions, cached_levels: str, phase: str
+    ) -> caffe_pb2.NetParameter:
+        """Return a net that trains the head alone, on hypercolumns that are computed already.
+
+        It gives the losses, and its weights the predictions, of :meth:`training_net` with frozen
+        VGG-16 layers, at a small part of the cost.
+
+        Parameters
+        ----------
+        options : TrainingOptions
+            ``source`` is the list of HDF5 files that :mod:`autocolor.feature_cache` writes, ``batch``
+            the number of hypercolumns; what concerns images is not used.
+        cached_levels : str
+            Levels of the cached hypercolumns, ``first..last``; they include the network's own.
+        phase : {"train", "test"}
+            Whether the hypercolumns are shuffled.
+
+        Raises
+        ------
+        ValueError
+            If `phase` is neither or a level of the network is not among the cached ones.
+        """
+        check_phase(phase)
+        cached = vgg16_levels(cached_levels, self.width)
+        own = vgg16_levels(self.levels, self.width)
+        if not set(own) <= set(cached):
+            raise ValueError(f"cached_levels: expected {self.levels} or more, got {cached_levels}")
+        net = NetSpec()
+        net.cached_hypercolumn, net.image = L.HDF5Data(
+            ntop=2, source=options.source, batch_size=options.batch, shuffle=phase == "train"
+        )
+        self._add_colour(net)
+        net.silence = L.Silence(net.data, ntop=0)
+        # Each hypercolumn has an image of one pixel, its own.
+        net.locations = L.DummyData(
+            shape=dict(dim=[options.batch, 1, 2]), data_filler=dict(type="constant", value=0)
+        )
+        hypercolumn = net.cached_hypercolumn
+        first = sum(level.channels for level in cached[: cached.index(own[0])])
+        last = first + sum(level.channels for level in own)
+        ends = [end for end in (first, last) if 0 < end < sum(level.channels for level in cached)]
+        if ends:
+            parts = L.Slice(
+                hypercolumn, ntop=len(ends) + 1, slice_param=dict(axis=1, slice_point=ends)
+            )
+            unread = []
+            for index, part in enumerate(parts):
+                if index == (1 if first else 0):
+                    net.hypercolumn = hypercolumn = part
+                else:
+                    net[f"unread{index}"] = part
+                    unread.append(part)
+            net.silence_unread = L.Silence(*unread, ntop=0)
+        self._add_head(net, hypercolumn, options)
+        self._add_losses(net)
+        return named(net, f"{self.variant}_head_{phase}")
+
+    def _add_colour(self, net: NetSpec) -> None:
+        """Add the grey input ``data`` and ``colour`` of the colour ``image``."""
+        space = _HUE_CHROMA if self.variant == "hue_chroma" else _LAB
+        net.data, net.colour = L.ColorSpace(
+            net.image, ntop=2, color_space_param=dict(color_space=space)
+        )
+
+    def _add_head(self, net: NetSpec, hypercolumn: Any, options: TrainingOptions) -> None:
+        """Add ``h_fc1`` and the predictions, from hypercolumns (M, C)."""
         if options.hypercolumn_dropout > 0:
             net.hypercolumn_dropout = L.Dropout(
-                net.hypercolumn, dropout_ratio=options.hypercolumn_dropout, in_place=True
+                hypercolumn, dropout_ratio=options.hypercolumn_dropout, in_place=True
             )
         net.h_fc1 = L.InnerProduct(
-            net.hypercolumn,
+            hypercolumn,
             num_output=scaled_width(HIDDEN_UNITS, self.width),
             param=learned(),
             **fillers(),
@@ -216,8 +302,6 @@ class Colorizer:
             net[f"prediction_{head.suffix}"] = L.InnerProduct(
                 net.h_fc1, num_output=head.channels, param=learned(), **fillers()
             )
-        self._add_losses(net)
-        return named(net, f"{self.variant}_{phase}")
 
     def _add_losses(self, net: NetSpec) -> None:
         predictions = [net[f"prediction_{head.suffix}"] for head in self.heads]
@@ -277,6 +361,29 @@ class Colorizer:
             add_vgg16(net, net.data, levels[-1].name, width=self.width)
         if average_pooling:
             levels = tuple(_add_pooled(net, level, stride) for level in levels)
+        self._add_dense_head(net, levels, stride)
+        return named(net, f"{self.variant}_deploy")
+
+    def head_deploy_net(self, stride: int = 4) -> caffe_pb2.NetParameter:
+        """Return the part of :meth:`deploy_net` after VGG-16, whose levels are its inputs.
+
+        So several heads can read the levels of one forward pass. Level l has the input blob of its
+        name, (1, C_l, H/scale_l, W/scale_l).
+        """
+        net = NetSpec()
+        levels = vgg16_levels(self.levels, self.width)
+        for level in levels:
+            side = max(1, INPUT_MULTIPLE // level.scale)
+            net[level.name] = L.Input(shape=dict(dim=[1, level.channels, side, side]))
+        self._add_dense_head(net, levels, stride)
+        parameter = named(net, f"{self.variant}_head_deploy")
+        for layer in parameter.layer:
+            if layer.type == "Input":
+                # Caffe matches weights by the layers' names, and these inputs have none.
+                layer.name = f"input_{layer.name}"
+        return parameter
+
+    def _add_dense_head(self, net: NetSpec, levels: tuple[Level, ...], stride: int) -> None:
         net.h_fc1 = L.HypercolumnInnerProduct(
             *(net[level.name] for level in levels),
             hypercolumn_inner_product_param=dict(
@@ -295,7 +402,6 @@ class Colorizer:
                 net[head.output] = L.Softmax(prediction, axis=1)
             else:
                 net[head.output] = L.Power(prediction, scale=QUANTILE_SIGMA)
-        return named(net, f"{self.variant}_deploy")
 
 
 @dataclass(frozen=True)

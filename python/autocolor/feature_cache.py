@@ -1,0 +1,244 @@
+"""Hypercolumns of a frozen network, computed once and kept for any number of heads.
+
+A head learns from sparse samples, so what a training on a frozen VGG-16 needs of a photo are a few
+hundred hypercolumns and the colours at their pixels. They are written to HDF5 files which Caffe's
+``HDF5Data`` layer reads: see :meth:`autocolor.networks.Colorizer.head_training_net`. Needs pycaffe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import h5py
+import lmdb
+import numpy as np
+import numpy.typing as npt
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
+from tqdm import tqdm
+
+from autocolor.caffe_runtime import import_caffe
+from autocolor.color import lightness
+from autocolor.files import atomic_path
+from autocolor.lmdb_io import decode_datum
+from autocolor.networks import hypercolumn_net
+
+_MANIFEST = "features.json"
+_LIST = "files.txt"  # what HDF5Data's `source` names
+
+
+class FeatureError(RuntimeError):
+    """Features that cannot be computed or kept; one line that names the folder."""
+
+
+@dataclass(frozen=True)
+class FeatureOptions:
+    """Which hypercolumns are kept.
+
+    Attributes
+    ----------
+    levels : str
+        Levels of the hypercolumn, ``first..last``.
+    crop : int
+        Side of the square crop, in pixels.
+    locations : int
+        Pixels drawn from each crop, without a preference.
+    passes : int
+        Crops of each image.
+    augment : bool
+        Random crops, mirrored half of the time; otherwise the centre crop.
+    images : int
+        Of the LMDB, from its beginning; 0 takes all.
+    width : float
+        Factor on the channels of the network.
+    seed : int
+    images_per_file : int
+        Caffe holds one file in memory and shuffles within it.
+    """
+
+    levels: str = "data..conv5_3"
+    crop: int = 224
+    locations: int = 256
+    passes: int = 1
+    augment: bool = True
+    images: int = 0
+    width: float = 1.0
+    seed: int = 0
+    images_per_file: int = 32
+
+
+def cache_features(
+    images: Path,
+    weights: Path,
+    folder: Path,
+    options: FeatureOptions,
+    *,
+    device: str = "cpu",
+    progress: bool = True,
+) -> Path:
+    """Compute the hypercolumns of an LMDB's images; a run that was cut off is gone on with.
+
+    Parameters
+    ----------
+    images : Path
+        LMDB of colour images with sides of at least `options.crop`.
+    weights : Path
+        caffemodel of VGG-16-gray, re-balanced: hypercolumns are kept in half precision.
+    folder : Path
+        Gets the HDF5 files, with the datasets ``cached_hypercolumn`` (M, C), float16, and ``image``
+        (M, 3, 1, 1), float32, the BGR colours in [0, 1] of the M pixels.
+    options : FeatureOptions
+    device : str
+        Where Caffe runs.
+    progress : bool
+        Show a progress bar on stderr.
+
+    Returns
+    -------
+    Path
+        The list of the files, for HDF5Data.
+
+    Raises
+    ------
+    FeatureError
+        If the folder holds features of something else, an image is smaller than the crop, or a
+        hypercolumn does not fit half precision.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    fingerprint = _fingerprint(images, weights, options)
+    manifest = folder / _MANIFEST
+    if manifest.exists():
+        if json.loads(manifest.read_text(encoding="utf-8")).get("fingerprint") != fingerprint:
+            raise FeatureError(f"{folder}: holds features of other images, weights or options")
+    else:
+        with atomic_path(manifest) as partial:
+            content = {"fingerprint": fingerprint, **asdict(options)}
+            partial.write_text(json.dumps(content, indent=2), encoding="utf-8")
+    with lmdb.open(str(images), readonly=True, lock=False) as environment:
+        with environment.begin() as transaction:
+            keys = list(transaction.cursor().iternext(values=False))
+            keys = keys[: options.images or len(keys)]
+            crops = _deal(len(keys), options)
+            runner = None
+            files = []
+            for number, chunk in enumerate(tqdm(crops, unit="file", disable=not progress)):
+                path = folder / f"features_{number:05d}.h5"
+                files.append(path)
+                if path.exists():
+                    continue
+                runner = runner or _runner(weights, options, device)
+                _write(path, [
+                    _crop(transaction, keys[image], number_of_pass, image, options)
+                    for image, number_of_pass in chunk
+                ], runner)  # fmt: skip
+    with atomic_path(folder / _LIST) as partial:
+        partial.write_text("".join(f"{path.resolve()}\n" for path in files), encoding="utf-8")
+    return folder / _LIST
+
+
+def count_rows(files: Path) -> int:
+    """Return the number of hypercolumns in the files of a list."""
+    total = 0
+    for line in files.read_text(encoding="utf-8").splitlines():
+        with h5py.File(line) as file:
+            total += len(file["cached_hypercolumn"])
+    return total
+
+
+def _fingerprint(images: Path, weights: Path, options: FeatureOptions) -> str:
+    digest = hashlib.sha256(json.dumps(asdict(options)).encode())
+    with weights.open("rb") as stream:
+        digest.update(hashlib.file_digest(stream, "sha256").digest())
+    with lmdb.open(str(images), readonly=True, lock=False) as environment:
+        with environment.begin() as transaction:
+            for key in transaction.cursor().iternext(values=False):
+                digest.update(key)
+    return digest.hexdigest()
+
+
+def _deal(count: int, options: FeatureOptions) -> list[list[tuple[int, int]]]:
+    """(image, pass) of every crop, in random order, by file."""
+    crops = [(image, pass_) for pass_ in range(options.passes) for image in range(count)]
+    order = np.random.default_rng(options.seed).permutation(len(crops))
+    size = options.images_per_file
+    return [
+        [crops[index] for index in order[start : start + size]]
+        for start in range(0, len(crops), size)
+    ]
+
+
+@dataclass(frozen=True)
+class _Crop:
+    rgb: npt.NDArray[np.float32]  # (side, side, 3) in [0, 1]
+    locations: npt.NDArray[np.intp]  # (P, 2), (y, x)
+
+
+def _crop(
+    transaction: lmdb.Transaction, key: bytes, pass_: int, image: int, options: FeatureOptions
+) -> _Crop:
+    datum = caffe_pb2.Datum.FromString(transaction.get(key))
+    pixels = decode_datum(datum)
+    height, width = pixels.shape[:2]
+    side = options.crop
+    if min(height, width) < side:
+        raise FeatureError(
+            f"image {key.decode(errors='replace')}: expected sides of at least {side}, "
+            f"got {height} x {width}"
+        )
+    rng = np.random.default_rng([options.seed, image, pass_])
+    if options.augment:
+        top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
+        mirror = rng.random() < 0.5
+    else:
+        top, left, mirror = (height - side) // 2, (width - side) // 2, False
+    pixels = pixels[top : top + side, left : left + side]
+    rgb = (pixels[:, ::-1] if mirror else pixels).astype(np.float32) / 255
+    return _Crop(rgb, rng.integers(side, size=(options.locations, 2)))
+
+
+class _Runner:
+    """The network on one crop after the other."""
+
+    def __init__(self, prototxt: Path, weights: Path, device: str) -> None:
+        caffe = import_caffe(device)
+        self._net = caffe.Net(str(prototxt), str(weights), caffe.TEST)
+
+    def __call__(self, crop: _Crop) -> npt.NDArray[np.float32]:
+        """Return hypercolumns (P, C)."""
+        blobs = self._net.blobs
+        blobs["data"].reshape(1, 1, *crop.rgb.shape[:2])
+        blobs["data"].data[0, 0] = lightness(crop.rgb)
+        blobs["locations"].reshape(1, *crop.locations.shape)
+        blobs["locations"].data[0] = crop.locations
+        self._net.forward()
+        hypercolumns: npt.NDArray[np.float32] = blobs["hypercolumn"].data
+        return hypercolumns
+
+
+def _runner(weights: Path, options: FeatureOptions, device: str) -> _Runner:
+    net = hypercolumn_net(options.levels, options.locations, options.width)
+    with tempfile.TemporaryDirectory() as temporary:
+        prototxt = Path(temporary, "hypercolumns.prototxt")
+        prototxt.write_text(text_format.MessageToString(net), encoding="utf-8")
+        return _Runner(prototxt, weights, device)
+
+
+def _write(path: Path, crops: list[_Crop], runner: _Runner) -> None:
+    hypercolumns, colours = [], []
+    for crop in crops:
+        found = runner(crop).astype(np.float16)
+        if not np.isfinite(found).all():
+            raise FeatureError(
+                f"{path}: a hypercolumn does not fit half precision; expected re-balanced weights "
+                "(tools/rebalance.py)"
+            )
+        hypercolumns.append(found)
+        y, x = crop.locations.T
+        colours.append(crop.rgb[y, x, ::-1])
+    with atomic_path(path) as partial, h5py.File(partial, "w") as file:
+        file["cached_hypercolumn"] = np.concatenate(hypercolumns)
+        file["image"] = np.concatenate(colours)[..., None, None]
