@@ -5,28 +5,21 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import lmdb
 import numpy as np
 import numpy.typing as npt
-from caffe.proto import caffe_pb2
 from tqdm import tqdm
 
 from autocolor.color import lightness
 from autocolor.files import atomic_path
 from autocolor.lmdb_io import decode_datum, sample_datums
-from autocolor.rebalance import SecondMoment, rebalance, second_moments
+from autocolor.rebalance import SecondMoment, cross_validate, measure, rebalance
 from autocolor.surgery import net_shapes, read_net, transplant
 from autocolor.vgg16 import vgg16_gray_features
 from autocolor.weights_io import WeightsError, check_name, read_weights, write_weights
-
-
-def decode_lightness(datums: Sequence[caffe_pb2.Datum]) -> Iterator[npt.NDArray[np.float32]]:
-    """Lightness (H, W) in [0, 1] of each image."""
-    for datum in tqdm(datums, unit="image"):
-        yield lightness(decode_datum(datum).astype(np.float32) / 255)
 
 
 def write_report(folder: Path, before: Mapping[str, SecondMoment],
@@ -69,10 +62,10 @@ examples:
   python tools/rebalance.py --net deploy.prototxt --keep-output --weights trained.caffemodel \\
       --lmdb build/data/train_lmdb --out balanced.caffemodel
 
-The moments are estimated on images from all over the LMDB and checked on as many others; of a small
-LMDB, each gets half. Photos differ: the standard deviation of one's second moment is half its mean.
-So in 95 of 100 trials all levels are within 1 +- 0.16 on the others with 150 photos, 1 +- 0.09 with
-500 and 1 +- 0.05 with 2,000.""""",
+The moments are estimated on images from all over the LMDB and checked on images that were not used,
+by cross-validation: the images are dealt into folds, and the net that is balanced on all folds but
+one runs on that one. Photos differ: the standard deviation of one's second moment is half its mean,
+so that the average of 50 other photos may well be 0.1 from 1.""""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--weights", type=Path, required=True,
@@ -85,6 +78,8 @@ So in 95 of 100 trials all levels are within 1 +- 0.16 on the others with 150 ph
                         help="weights to write, .caffemodel or .h5")  # fmt: skip
     parser.add_argument("--images", type=int, default=150,
                         help="images to estimate on (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--folds", type=int, default=5,
+                        help="of the cross-validation, at least 2 (default: %(default)s)")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0,
                         help="of the choice of images (default: %(default)s)")  # fmt: skip
     parser.add_argument("--keep-output", action="store_true",
@@ -92,8 +87,10 @@ So in 95 of 100 trials all levels are within 1 +- 0.16 on the others with 150 ph
                         "is (default: leave the head out, for a fresh one)")  # fmt: skip
     parser.add_argument("--report", type=Path, help="folder for the table and the plot")
     arguments = parser.parse_args(argv)
-    if arguments.images < 1:
-        parser.error("--images: expected at least 1")
+    if arguments.images < 2:
+        parser.error("--images: expected at least 2: one to estimate on and one to check on")
+    if arguments.folds < 2:
+        parser.error("--folds: expected at least 2")
 
     keep_output = arguments.keep_output
     try:
@@ -106,29 +103,37 @@ So in 95 of 100 trials all levels are within 1 +- 0.16 on the others with 150 ph
         check_name(arguments.out)  # before the work, not after it
         weights = fitting.weights
         generator = np.random.default_rng(arguments.seed)
-        datums = sample_datums(arguments.lmdb, 2 * arguments.images, generator)
+        datums = sample_datums(arguments.lmdb, arguments.images, generator)
         if len(datums) < 2:  # one to estimate on and one to check on
-            raise WeightsError(
-                f"{arguments.lmdb}: expected at least 2 images, got {len(datums)}"
-            )
-        half = len(datums) // 2
-        before = second_moments(net, weights, decode_lightness(datums[:half]), keep_output)
-        values = {name: moment.value for name, moment in before.items()}
-        balanced = rebalance(net, weights, values, keep_output)
-        after = second_moments(net, balanced, decode_lightness(datums[half:]), keep_output)
+            raise WeightsError(f"{arguments.lmdb}: expected at least 2 images, got {len(datums)}")
+        with tqdm(total=2 * len(datums), unit="image") as bar:
+
+            def images(indices: Iterable[int]) -> Iterator[npt.NDArray[np.float32]]:
+                for index in indices:
+                    yield lightness(decode_datum(datums[index]).astype(np.float32) / 255)
+                    bar.update()
+
+            estimated = measure(net, weights, images(range(len(datums))), keep_output)
+            before = estimated.second_moments()
+            values = {name: moment.value for name, moment in before.items()}
+            balanced = rebalance(net, weights, values, keep_output)
+            after = cross_validate(
+                net, weights, images, estimated, min(arguments.folds, len(datums)), generator,
+                keep_output,
+            ).second_moments()  # fmt: skip
         write_weights(arguments.out, balanced, f"{net.name} balanced")
         if arguments.report:
             write_report(arguments.report, before, after)
     except (OSError, lmdb.Error, WeightsError) as error:
         print(f"rebalance: error: {error}", file=sys.stderr)
         return 1
-    print(f"{'layer':8} {'E[X^2]':>12} {'m':>10} {'E[X^2] after, other images':>27}")
+    print(f"{'layer':8} {'E[X^2]':>12} {'m':>10} {'E[X^2] after, unused images':>28}")
     for name, moment in before.items():
         check = f"{after[name].value:.3f} ± {after[name].standard_error:.3f}"
-        print(f"{name:8} {moment.value:12.5g} {moment.value ** -0.5:10.5g} {check:>27}")
+        print(f"{name:8} {moment.value:12.5g} {moment.value ** -0.5:10.5g} {check:>28}")
     furthest = max(after, key=lambda name: abs(after[name].value - 1))
-    print(f"estimated on {half} images; on {len(datums) - half} others {furthest} is furthest from "
-          f"1, by {abs(after[furthest].value - 1):.3f}")  # fmt: skip
+    print(f"estimated on {len(datums)} images; on images that were not used {furthest} is furthest "
+          f"from 1, by {abs(after[furthest].value - 1):.3f}")  # fmt: skip
     if fitting.unknown:
         print(f"not in the net, left out: {', '.join(fitting.unknown)}")
     return 0

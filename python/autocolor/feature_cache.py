@@ -230,7 +230,8 @@ def _runner(weights: Path, options: FeatureOptions, device: str) -> _Runner:
 def _write(path: Path, crops: list[_Crop], runner: _Runner) -> None:
     hypercolumns, colours = [], []
     for crop in crops:
-        found = runner(crop).astype(np.float16)
+        with np.errstate(over="ignore"):  # checked below
+            found = runner(crop).astype(np.float16)
         if not np.isfinite(found).all():
             raise FeatureError(
                 f"{path}: a hypercolumn does not fit half precision; expected re-balanced weights "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +49,44 @@ class SecondMoment:
 
     value: float
     standard_error: float
+
+
+@dataclass(frozen=True)
+class ImageMoments:
+    """Sums of X^2 of every layer to balance, image by image.
+
+    Attributes
+    ----------
+    layers : tuple of str, length L
+    sums : (N, L) float64 array
+        Over the cells and channels of an image.
+    counts : (N, L) int64 array
+        How many there are.
+    """
+
+    layers: tuple[str, ...]
+    sums: npt.NDArray[np.float64]
+    counts: npt.NDArray[np.int64]
+
+    def take(self, images: npt.NDArray[np.intp]) -> ImageMoments:
+        """Return those of some images."""
+        return ImageMoments(self.layers, self.sums[images], self.counts[images])
+
+    def second_moments(self) -> dict[str, SecondMoment]:
+        """E[X^2] by layer, over all images, cells and channels."""
+        total, count, images = self.sums, self.counts, len(self.sums)
+        means = total.sum(axis=0) / count.sum(axis=0)
+        # Of a ratio of sums over images, which differ in size.
+        deviations = ((total - means * count) ** 2).sum(axis=0)
+        errors = (
+            np.sqrt(deviations * images / (images - 1)) / count.sum(axis=0)
+            if images > 1
+            else np.full(len(means), np.nan)
+        )
+        return {
+            name: SecondMoment(float(mean), float(error))
+            for name, mean, error in zip(self.layers, means, errors, strict=True)
+        }
 
 
 def balanced_layers(net: caffe_pb2.NetParameter, keep_output: bool = False) -> dict[str, str]:
@@ -99,13 +137,13 @@ def _activation(net: caffe_pb2.NetParameter, blob: str) -> str:
     return blob
 
 
-def second_moments(
+def measure(
     net: caffe_pb2.NetParameter,
     weights: Weights,
     images: Iterable[npt.NDArray[np.float32]],
     keep_output: bool = False,
-) -> dict[str, SecondMoment]:
-    """E[X^2] of the activation of every layer to balance, over all images, cells and channels.
+) -> ImageMoments:
+    """Measure X^2 of the activation of every layer to balance.
 
     Parameters
     ----------
@@ -120,8 +158,7 @@ def second_moments(
 
     Returns
     -------
-    dict
-        Layer name to second moment.
+    ImageMoments
 
     Raises
     ------
@@ -156,19 +193,56 @@ def second_moments(
         counts.append([activation.size for activation in activations])
     if not sums:
         raise WeightsError("expected at least one image to measure on")
-    total, count, images_seen = np.array(sums), np.array(counts), len(sums)
-    means = total.sum(axis=0) / count.sum(axis=0)
-    # Of a ratio of sums over images, which differ in size.
-    deviations = ((total - means * count) ** 2).sum(axis=0)
-    errors = (
-        np.sqrt(deviations * images_seen / (images_seen - 1)) / count.sum(axis=0)
-        if images_seen > 1
-        else np.full(len(means), np.nan)
-    )
-    return {
-        name: SecondMoment(float(mean), float(error))
-        for name, mean, error in zip(blobs, means, errors, strict=True)
-    }
+    return ImageMoments(tuple(blobs), np.array(sums), np.array(counts))
+
+
+def cross_validate(
+    net: caffe_pb2.NetParameter,
+    weights: Weights,
+    images: Callable[[npt.NDArray[np.intp]], Iterable[npt.NDArray[np.float32]]],
+    estimated: ImageMoments,
+    folds: int,
+    generator: np.random.Generator,
+    keep_output: bool = False,
+) -> ImageMoments:
+    """Measure re-balanced nets on images that were not used to estimate their factors.
+
+    The images are dealt into folds; the net that is balanced on all folds but one runs on that one.
+
+    Parameters
+    ----------
+    net, weights, keep_output
+        As in :func:`rebalance`.
+    images : callable
+        Indices of images to the (H, W) images.
+    estimated : ImageMoments
+        Of the original net on all images, in the same order.
+    folds : int
+        At least 2 and at most as many as there are images.
+    generator : numpy.random.Generator
+
+    Returns
+    -------
+    ImageMoments
+        Of each image in the net that did not use it, in the order of `estimated`.
+
+    Raises
+    ------
+    ValueError
+        If the number of folds is out of range.
+    """
+    count = len(estimated.sums)
+    if not 2 <= folds <= count:
+        raise ValueError(f"folds: expected 2 to {count}, the number of images, received {folds}")
+    sums, counts = np.empty_like(estimated.sums), np.empty_like(estimated.counts)
+    for fold in np.array_split(generator.permutation(count), folds):
+        others = np.setdiff1d(np.arange(count), fold)
+        moments = estimated.take(others).second_moments()
+        values = {name: moment.value for name, moment in moments.items()}
+        balanced = rebalance(net, weights, values, keep_output)
+        found = measure(net, balanced, images(fold), keep_output)
+        sums[fold], counts[fold] = found.sums, found.counts
+    return ImageMoments(estimated.layers, sums, counts)
 
 
 def _part_that_makes(net: caffe_pb2.NetParameter, wanted: set[str]) -> caffe_pb2.NetParameter:

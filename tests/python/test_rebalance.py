@@ -6,7 +6,7 @@ import pytest
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
-from autocolor.rebalance import balanced_layers, rebalance, second_moments
+from autocolor.rebalance import balanced_layers, cross_validate, measure, rebalance
 from autocolor.surgery import net_shapes
 from autocolor.weights_io import WeightsError, write_weights
 
@@ -49,6 +49,10 @@ def random_weights(net, seed=0):
 def images():
     rng = np.random.default_rng(1)
     return [rng.random((16, 12), np.float32) for _ in range(3)]
+
+
+def second_moments(*arguments, **options):
+    return measure(*arguments, **options).second_moments()
 
 
 def forward(folder, net, weights, image):
@@ -167,6 +171,31 @@ def test_second_moments_are_those_of_the_blobs(tmp_path):
     error = np.sqrt(3 / 2 * np.square(residuals).sum()) / sum(map(len, squares))
     assert found.standard_error == pytest.approx(error, rel=1e-3)
     assert np.isnan(second_moments(net, weights, sizes[:1])["b"].standard_error)
+
+
+def test_cross_validation_measures_every_image_in_a_net_that_did_not_use_it():
+    """By Eq. 7 a layer's X^2 is then its original one over the mean of the other folds."""
+    net = parse(CHAIN)
+    weights = random_weights(net)
+    rng = np.random.default_rng(2)
+    # Photos of different contrast, so that using an image or not makes a difference.
+    photos = [scale * rng.random((16, 12), np.float32) for scale in (0.2, 0.5, 1, 2, 4)]
+    estimated = measure(net, weights, photos)
+    found = cross_validate(
+        net, weights, lambda indices: (photos[index] for index in indices), estimated, 5,
+        np.random.default_rng(0),
+    )  # fmt: skip
+    assert found.layers == estimated.layers == ("a", "b")
+    for image in range(5):
+        others = np.delete(np.arange(5), image)
+        means = estimated.sums[others].sum(axis=0) / estimated.counts[others].sum(axis=0)
+        np.testing.assert_allclose(found.sums[image], estimated.sums[image] / means, rtol=1e-4)
+    np.testing.assert_array_equal(found.counts, estimated.counts)
+    # The largest image was not used: in the nets balanced without it it is far above 1.
+    assert found.second_moments()["b"].value > 2
+    for folds in (1, 6):
+        with pytest.raises(ValueError, match=f"folds: expected 2 to 5, .*received {folds}"):
+            cross_validate(net, weights, lambda i: [], estimated, folds, rng)
 
 
 @pytest.mark.parametrize(
