@@ -8,55 +8,28 @@ from __future__ import annotations
 import argparse
 import html
 import shutil
-import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from tqdm import tqdm
-
+from autocolor.budget import train_for
 from autocolor.caffe_runtime import CaffeError
 from autocolor.evaluation import evaluate
 from autocolor.images import find_photos
 from autocolor.model_folder import Manifest, ModelError
-from autocolor.models import DEMO_MODEL, all_models, write_files
+from autocolor.models import DEMO_MODEL, all_models
 from autocolor.predictor import Predictor
 from autocolor.report import metrics_table, write_report
 from autocolor.strength import StrengthChoice, choose_strength
-from autocolor.training import (
-    Record,
-    TrainingError,
-    plot_records,
-    run_caffe_train,
-    write_records,
-)
+from autocolor.training import Record, TrainingError
 
-_TESTS = 8  # validations during the training, each with a snapshot
 _STRENGTHS = tuple(step / 20 for step in range(1, 31))
 # Chosen on the validation photos: with so few photos the head overfits in minutes without dropout on
 # the hypercolumn itself and a strong decay.
 _HYPERCOLUMN_DROPOUT = 0.5
 _WEIGHT_DECAY = 5e-2
 _LEARNING_RATE = 2e-2
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How to spend the minutes."""
-
-    iterations: int
-    test_interval: int
-    test_iterations: int
-
-
-def plan_training(seconds: float, seconds_per_iteration: float, validation_images: int,
-                  batch: int) -> Plan:  # fmt: skip
-    """Fit training and its validations, which are forward passes, into a time."""
-    test_iterations = max(1, validation_images // batch)
-    total = seconds / seconds_per_iteration - _TESTS * test_iterations
-    interval = max(1, int(total / _TESTS))
-    return Plan(interval * _TESTS, interval, test_iterations)
 
 
 def train(data: Path, out: Path, minutes: float) -> tuple[Path, list[Record]]:
@@ -71,60 +44,19 @@ def train(data: Path, out: Path, minutes: float) -> tuple[Path, list[Record]]:
         validation_source=str(data / "validation_lmdb"),
     )  # fmt: skip
     validation_images = len((data / "validation_lmdb.txt").read_text().splitlines())
-    weights = data / "vgg16_gray_balanced.caffemodel"
     solver = replace(
         model.solver,
-        iterations=4,
+        test_iterations=max(1, validation_images // model.training.batch),
         base_learning_rate=_LEARNING_RATE,
         weight_decay=_WEIGHT_DECAY,
-        display_interval=1,
-        snapshot_interval=0,
     )
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-
-    print("timing an iteration")
-    write_files(out, replace(model, solver=solver).files())
-    probe = run_caffe_train(
-        out / "solver.prototxt", out / "timing.log", lambda record: None, weights=weights
-    )
-    times = [r.seconds_per_iteration for r in probe if r.seconds_per_iteration]
-    plan = plan_training(
-        60 * minutes, statistics.median(times), validation_images, model.training.batch
-    )
-    for snapshot in out.glob("snapshot_*"):
-        snapshot.unlink()
-    solver = replace(
+    return train_for(
+        60 * minutes,
+        out,
         solver,
-        iterations=plan.iterations,
-        test_iterations=plan.test_iterations,
-        test_interval=plan.test_interval,
-        snapshot_interval=plan.test_interval,
-        display_interval=max(1, min(20, plan.test_interval // 5)),
+        lambda planned: replace(model, solver=planned).files(),
+        weights=data / "vgg16_gray_balanced.caffemodel",
     )
-    write_files(out, replace(model, solver=solver).files())
-    with tqdm(total=plan.iterations, unit="iteration", desc="caffe train") as bar:
-
-        def show(record: Record) -> None:
-            bar.update(record.iteration - bar.n)
-            bar.set_postfix({f"{record.phase} loss": f"{record.loss:.3f}"})
-
-        records = run_caffe_train(
-            out / "solver.prototxt", out / "caffe.log", show, weights=weights,
-            seconds=60 * minutes + 30,
-        )  # fmt: skip
-    write_records(records, out / "losses.csv")
-    plot_records(records, out / "losses.png")
-    return best_snapshot(out, records), records
-
-
-def best_snapshot(out: Path, records: Sequence[Record]) -> Path:
-    """Snapshot with the lowest validation loss, or the last one if none was validated."""
-    snapshots = {int(path.stem.rsplit("_", 1)[1]): path for path in out.glob("*.caffemodel")}
-    tested = {r.iteration: r.loss for r in records if r.phase == "test" and r.iteration in snapshots}
-    if not snapshots:
-        raise TrainingError(f"{out}: caffe train left no snapshot")
-    return snapshots[min(tested, key=tested.__getitem__) if tested else max(snapshots)]
 
 
 def save_model(folder: Path, caffemodel: Path, training: Path, manifest: Manifest) -> None:

@@ -54,10 +54,21 @@ class Model:
             "deploy.prototxt": self.network.deploy_net(),
             "solver.prototxt": solver(self.solver),
         }
-        return {
-            name: _HEADER + text_format.MessageToString(message)
-            for name, message in messages.items()
-        }
+        return _texts(messages)
+
+    def head_files(self, cached_levels: str) -> dict[str, str]:
+        """As :meth:`files` without ``deploy``, to train the head on cached hypercolumns.
+
+        Both sources are then lists of files: see :meth:`Colorizer.head_training_net`.
+        """
+        if not isinstance(self.network, Colorizer):
+            raise TypeError(f"network: expected a Colorizer, received {self.network}")
+        validation = replace(self.training, source=self.validation_source)
+        return _texts({
+            "train.prototxt": self.network.head_training_net(self.training, cached_levels, "train"),
+            "test.prototxt": self.network.head_training_net(validation, cached_levels, "test"),
+            "solver.prototxt": solver(self.solver),
+        })  # fmt: skip
 
     def in_folder(self, folder: Path) -> Model:
         """Return the model with the paths of its files, and its snapshots, in another folder."""
@@ -68,6 +79,12 @@ class Model:
             snapshot_prefix=str(folder / "snapshot"),
         )
         return replace(self, solver=paths)
+
+
+def _texts(messages: Mapping[str, Message]) -> dict[str, str]:
+    return {
+        name: _HEADER + text_format.MessageToString(message) for name, message in messages.items()
+    }
 
 
 def _solver(name: str, iterations: int = _EPOCH) -> SolverOptions:
