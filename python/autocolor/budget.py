@@ -46,6 +46,7 @@ def train_for(
     files: Callable[[SolverOptions], Mapping[str, str]],
     *,
     weights: Path | None = None,
+    device: str = "cpu",
 ) -> tuple[Path, list[Record]]:
     """Train for a time that is measured out in iterations, so that the rate can fall to zero.
 
@@ -61,6 +62,8 @@ def train_for(
         Solver to file names and texts, as :meth:`autocolor.models.Model.files`.
     weights : Path, optional
         To start from.
+    device : str
+        Where Caffe runs: ``cpu``, ``gpu``, ``gpu:1`` or ``gpu:all``.
 
     Returns
     -------
@@ -80,8 +83,9 @@ def train_for(
     )
     write_files(folder, files(timing))
     probe = run_caffe_train(
-        folder / "solver.prototxt", folder / "timing.log", lambda record: None, weights=weights
-    )
+        folder / "solver.prototxt", folder / "timing.log", lambda record: None, weights=weights,
+        device=device,
+    )  # fmt: skip
     times = [r.seconds_per_iteration for r in probe if r.seconds_per_iteration]
     plan = plan_training(seconds, statistics.median(times), solver.test_iterations)
     for snapshot in folder.glob("snapshot_*"):
@@ -102,7 +106,7 @@ def train_for(
 
         records = run_caffe_train(
             folder / "solver.prototxt", folder / "caffe.log", show, weights=weights,
-            seconds=seconds + 30,
+            seconds=seconds + 30, device=device,
         )  # fmt: skip
     write_records(records, folder / "losses.csv")
     plot_records(records, folder / "losses.png")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from autocolor.models import Model
 from autocolor.networks import Colorizer, TrainingOptions
 from autocolor.solvers import SolverOptions
 from autocolor.surgery import net_shapes, transplant
-from autocolor.weights_io import read_weights, write_weights
+from autocolor.training import Record
+from autocolor.weights_io import Weights, read_weights, write_weights
 
 _STAMP = "trained.json"
 
@@ -153,20 +155,94 @@ def train_head(
             test_iterations=max(1, count_rows(features.validation) // options.batch),
         ),
     ).in_folder(training)  # fmt: skip
-    fingerprint = _fingerprint(model, features, options)
+    return _train(
+        folder, name, colorizer, _fingerprint(model, features, options),
+        lambda: train_for(
+            60 * options.minutes, training, model.solver,
+            lambda planned: replace(model, solver=planned).head_files(features.levels),
+        ),
+        features.weights,
+    )  # fmt: skip
+
+
+def train_whole(
+    folder: Path,
+    name: str,
+    colorizer: Colorizer,
+    data: Path,
+    weights: Path,
+    minutes: float,
+    device: str = "cpu",
+) -> float:
+    """Train a colorizer end to end, as the paper does, unless its model folder is there.
+
+    Parameters
+    ----------
+    folder, name
+        As of :func:`train_head`.
+    colorizer : Colorizer
+    data : Path
+        Folder of ``train_lmdb`` and ``validation_lmdb``.
+    weights : Path
+        To start from.
+    minutes : float
+    device : str
+        ``cpu``, ``gpu``, ``gpu:1`` or ``gpu:all``.
+
+    Returns
+    -------
+    float
+        As :func:`train_head`.
+
+    Raises
+    ------
+    autocolor.training.TrainingError
+        If Caffe fails.
+    """
+    training = folder / "training"
+    options = TrainingOptions(str(data / "train_lmdb"))
+    validation_images = len((data / "validation_lmdb.txt").read_text().splitlines())
+    model = Model(
+        name, colorizer, options, str(data / "validation_lmdb"),
+        SolverOptions(
+            "", "", "", iterations=0, test_iterations=max(1, validation_images // options.batch)
+        ),
+    ).in_folder(training)  # fmt: skip
+    digest = hashlib.sha256(f"{minutes} {''.join(model.files().values())}".encode())
+    digest.update(weights.read_bytes())
+    return _train(folder, name, colorizer, digest.hexdigest(), lambda: train_for(
+        60 * minutes, training, model.solver,
+        lambda planned: replace(model, solver=planned).files(), weights=weights, device=device,
+    ))  # fmt: skip
+
+
+def _fingerprint(model: Model, features: Features, options: HeadOptions) -> str:
+    digest = hashlib.sha256(json.dumps(asdict(options)).encode())
+    for text in model.head_files(features.levels).values():
+        digest.update(text.encode())
+    for files in (features.training, features.validation):
+        digest.update((files.parent / "features.json").read_bytes())
+    return digest.hexdigest()
+
+
+def _train(
+    folder: Path,
+    name: str,
+    colorizer: Colorizer,
+    fingerprint: str,
+    train: Callable[[], tuple[Path, list[Record]]],
+    backbone: Path | None = None,
+) -> float:
+    """Make a model folder of what `train` gives, unless it is there; returns the seconds it took."""
     stamp = folder / _STAMP
     if stamp.exists():
         found = json.loads(stamp.read_text(encoding="utf-8"))
         if found["fingerprint"] == fingerprint:
             return float(found["seconds"])
     started = time.monotonic()
-    caffemodel, records = train_for(
-        60 * options.minutes,
-        training,
-        model.solver,
-        lambda planned: replace(model, solver=planned).head_files(features.levels),
-    )
-    _assemble(folder, name, colorizer, features.weights, caffemodel)
+    caffemodel, records = train()
+    weights = read_weights(backbone) if backbone else {}
+    _assemble(folder, name, colorizer, {**weights, **read_weights(caffemodel)}, caffemodel)
     seconds = time.monotonic() - started
     with atomic_path(stamp) as partial:
         content = {
@@ -179,22 +255,13 @@ def train_head(
     return seconds
 
 
-def _fingerprint(model: Model, features: Features, options: HeadOptions) -> str:
-    digest = hashlib.sha256(json.dumps(asdict(options)).encode())
-    for text in model.head_files(features.levels).values():
-        digest.update(text.encode())
-    for files in (features.training, features.validation):
-        digest.update((files.parent / "features.json").read_bytes())
-    return digest.hexdigest()
-
-
 def _assemble(
-    folder: Path, name: str, colorizer: Colorizer, backbone: Path, head: Path
+    folder: Path, name: str, colorizer: Colorizer, weights: Weights, source: Path
 ) -> None:
-    """Write deploy net, weights of both parts, and manifest."""
+    """Write deploy net, weights and manifest."""
     deploy = colorizer.deploy_net()
-    fitting = transplant({**read_weights(backbone), **read_weights(head)}, net_shapes(deploy))
-    fitting.check(head)
+    fitting = transplant(weights, net_shapes(deploy))
+    fitting.check(source)
     manifest = Manifest(name, colorizer.variant, colorizer.levels, colorizer.heads[0].bins or 1)
     with atomic_path(folder / manifest.deploy) as partial:
         partial.write_text(text_format.MessageToString(deploy), encoding="utf-8")

@@ -175,6 +175,7 @@ def run_caffe_train(
     weights: Path | None = None,
     snapshot: Path | None = None,
     seconds: float | None = None,
+    device: str = "cpu",
 ) -> list[Record]:
     """Train with the ``caffe`` tool and follow it.
 
@@ -190,6 +191,8 @@ def run_caffe_train(
         Weights to start from, or the ``.solverstate`` to resume.
     seconds : float, optional
         Ask Caffe to snapshot and stop after this long.
+    device : str
+        ``cpu``, ``gpu`` (the first one), ``gpu:1`` or ``gpu:all``.
 
     Returns
     -------
@@ -201,6 +204,8 @@ def run_caffe_train(
         If Caffe exits with a failure; the message quotes its last words.
     """
     command = ["caffe", "train", f"-solver={solver}", "-sigint_effect=stop"]
+    if device != "cpu":
+        command.append(f"-gpu={device.partition(':')[2] or 0}")
     if weights is not None:
         command.append(f"-weights={weights}")
     if snapshot is not None:
