@@ -11,23 +11,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from autocolor.images import find_photos
 from autocolor.lmdb_io import LmdbOptions, is_complete, write_lmdb
+from autocolor.photo_lists import list_photos
 from autocolor.photos import PhotoError, read_list, split_validation
-
-
-def list_photos(source: Path) -> list[Path]:
-    """Photos below a folder, or the lines of a text file, in a fixed order.
-
-    Raises
-    ------
-    OSError
-        If `source` does not exist.
-    """
-    if source.is_dir():
-        return find_photos(source, recursive=True)
-    lines = source.read_text(encoding="utf-8").splitlines()
-    return [source.parent / line.strip() for line in lines if line.strip()]
 
 
 def group_photos(photos: Sequence[Path], folder: Path, photo_list: Path | None) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from autocolor.budget import train_for
 from autocolor.caffe_runtime import CaffeError
-from autocolor.evaluation import evaluate
+from autocolor.evaluation import GREY, evaluate
 from autocolor.images import find_photos
 from autocolor.model_folder import Manifest, ModelError
 from autocolor.models import DEMO_MODEL, all_models
@@ -84,6 +84,9 @@ pre{{background:#f4f4f4;padding:1em;overflow-x:auto}}</style>
 <h1>autocolor demo</h1><p>{html.escape(summary)}</p>
 <h2>Held-out photos</h2><pre>{html.escape(table)}</pre>
 <img src="gallery.png" alt="Grey input, colorization and original of some held-out photos">
+<h2>Errors</h2><img src="errors.png" alt="Share of pixels by their largest error">
+<img src="psnr.png" alt="Histogram of the photos' PSNR">
+<h2>Worst photos</h2><img src="worst.png" alt="Photos with the largest errors">
 <h2>Training</h2><img src="loss.png" alt="Training and validation losses by iteration">
 <h2>Strength of the colour, chosen on validation photos</h2>
 <p>Chosen: {choice.strength:.2f}. Grey: {choice.grey.rmse:.4f} and {choice.grey.psnr:.2f} dB.</p>
@@ -124,12 +127,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print("scoring on the held-out photos")
         photos = find_photos(arguments.data / "photos" / "test", recursive=True)
-        evaluation = evaluate(Predictor(out / "model").colorize, photos)
-        write_report(evaluation, out, model=manifest.name, strength=manifest.strength)
+        evaluation = evaluate({manifest.name: Predictor(out / "model").colorize}, photos,
+                              worst_size=4)  # fmt: skip
+        write_report(evaluation, out, methods={manifest.name: {"strength": manifest.strength}})
     except (TrainingError, ModelError, CaffeError, ValueError, OSError) as error:
         print(f"demo: error: {error}", file=sys.stderr)
         return 1
-    model, grey = evaluation.model, evaluation.grey
+    model, grey = evaluation.scores[manifest.name], evaluation.scores[GREY]
     iterations = max(record.iteration for record in records)
     summary = (
         f"αβ RMSE {model.rmse:.4f} against {grey.rmse:.4f} without colour "
@@ -137,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{grey.psnr:.2f} dB ({model.psnr - grey.psnr:+.2f} dB), on {len(evaluation.photos)} "
         f"held-out photos; hue/chroma, {iterations} iterations, strength {manifest.strength:.2f}"
     )
-    write_page(out, summary, metrics_table(evaluation, manifest.name), choice)
+    write_page(out, summary, metrics_table(evaluation), choice)
     print(f"see {out / 'index.html'}")
     print(summary)
     return 0

@@ -1,38 +1,99 @@
-"""Score a model on colour photos at full resolution, against leaving them grey."""
+"""Score models on colour photos, against leaving them grey."""
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from autocolor.caffe_runtime import CaffeError
-from autocolor.evaluation import evaluate
-from autocolor.images import find_photos
+from autocolor.evaluation import EvaluationProtocol
+from autocolor.evaluation_parts import MethodSource, Part, merge_parts, name_models, score_part
 from autocolor.model_folder import ModelError
-from autocolor.predictor import Predictor
+from autocolor.photo_lists import list_photos_and_classes
 from autocolor.report import metrics_table, write_report
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line of the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="""\
-example:
+_EXAMPLES = """\
+examples:
   python tools/evaluate.py --model build/demo/model --photos build/data/photos/test \\
       --out build/demo/evaluation
+  python tools/evaluate.py --model first --model second --photos ctest10k.txt \\
+      --root imagenet/val --side 256 --side-of smaller --processes 8 --out results
 
-Writes metrics.json, metrics.md, metrics.csv (one line a photo) and gallery.png into OUT. Photos
-that cannot be read or have no colour are skipped and listed.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+Writes into OUT: metrics.json, metrics.md and metrics.csv (a line for each photo and method), with
+95 % confidence intervals over images and differences to "no colorization"; errors.png (the
+cumulative error of Fig. 7), psnr.png (Fig. 8), gallery.png and worst.png (largest RMSE, lowest
+PSNR). Photos that cannot be read or have no colour are skipped and listed.
+
+Each photo's result is appended to OUT/part_1_of_1.jsonl as it comes; run the same command again to
+go on after an interruption. Several machines each take a part of the list:
+
+  python tools/evaluate.py ... --out results --part 1/2     # on one
+  python tools/evaluate.py ... --out results --part 2/2     # on another
+  python tools/evaluate.py --merge results/part_1_of_2.jsonl results/part_2_of_2.jsonl --out results
+
+The merged numbers are exactly those of one pass. With --model, --merge draws the pictures, too."""
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", type=Path, required=True, help="folder with model.json")
     parser.add_argument(
-        "--photos", type=Path, required=True, help="folder of photos, searched with its subfolders"
+        "--model",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="folder with model.json; may be given several times",
+    )
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        help="folder of photos, searched with its subfolders, or text file with a path a line, "
+        "which a class index may follow",
+    )
+    parser.add_argument(
+        "--root",
+        type=Path,
+        metavar="FOLDER",
+        help="folder that the lines of the text file are relative to, with or without a slash in "
+        "front (default: the text file's own)",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the report")
+    parser.add_argument("--device", default="cpu", help="cpu, gpu or gpu:1 (default: %(default)s)")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="each loads the models for itself (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--side",
+        type=int,
+        metavar="PIXELS",
+        help="reduce photos to this side before colorizing (default: full resolution)",
+    )
+    parser.add_argument(
+        "--side-of",
+        choices=("larger", "smaller"),
+        default="larger",
+        help="which side --side is (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--round",
+        action="store_true",
+        help="round colorizations to 8 bit before they are scored, as if read from PNG files",
+    )
+    parser.add_argument(
+        "--paper-only",
+        action="store_true",
+        help="leave out AuC, colourfulness and SSIM, which take most of the scoring's time",
+    )
     parser.add_argument(
         "--gallery",
         type=int,
@@ -40,24 +101,93 @@ that cannot be read or have no colour are skipped and listed.""",
         metavar="N",
         help="photos shown in the gallery (default: %(default)s)",
     )
+    parser.add_argument(
+        "--worst",
+        type=int,
+        default=4,
+        metavar="N",
+        help="worst photos of each model by each of RMSE and PSNR (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)"
+    )
+    work = parser.add_mutually_exclusive_group()
+    work.add_argument("--part", type=_part, metavar="I/N", help="score only this part of the list")
+    work.add_argument(
+        "--merge", type=Path, nargs="+", metavar="FILE", help="report on parts scored earlier"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="discard the results of an earlier run in OUT"
+    )
     arguments = parser.parse_args(argv)
+    if arguments.merge is None and (not arguments.model or arguments.photos is None):
+        parser.error("expected --model and --photos, or --merge")
+    if arguments.merge is not None and arguments.photos is not None:
+        parser.error("--merge takes the photos from the parts, without --photos")
+    for name, low in (("gallery", 0), ("worst", 0), ("processes", 1)):
+        if getattr(arguments, name) < low:
+            parser.error(f"--{name}: expected at least {low}, received {getattr(arguments, name)}")
+    return arguments
+
+
+def _part(text: str) -> Part:
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"expected I/N such as 1/4, received {text!r}")
     try:
-        if not arguments.photos.is_dir():
-            raise ValueError(f"--photos {arguments.photos}: no such folder")
-        if arguments.gallery < 0:
-            raise ValueError(f"--gallery: expected at least 0, received {arguments.gallery}")
-        predictor = Predictor(arguments.model)
-        evaluation = evaluate(
-            predictor.colorize,
-            find_photos(arguments.photos, recursive=True),
+        return Part(*map(int, match.groups()))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def method_sources(arguments: argparse.Namespace) -> list[MethodSource]:
+    """Return the methods to score, in the order of the report."""
+    return [*name_models(arguments.model, arguments.device)]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line of the tool; returns the exit status."""
+    arguments = parse_arguments(argv)
+    try:
+        sources = method_sources(arguments)
+        files = arguments.merge
+        if files is None:
+            part = arguments.part or Part()
+            file = arguments.out / f"part_{part.number}_of_{part.count}.jsonl"
+            photos = list_photos_and_classes(arguments.photos, arguments.root)
+            if not photos:
+                raise ValueError(f"--photos {arguments.photos}: expected photos, received none")
+            if arguments.force:
+                file.unlink(missing_ok=True)
+            score_part(
+                sources,
+                photos,
+                file,
+                protocol=EvaluationProtocol(
+                    arguments.side, arguments.side_of, arguments.round, not arguments.paper_only
+                ),
+                part=part,
+                processes=arguments.processes,
+            )
+            if part.count > 1:
+                print(f"{file} is complete; --merge all {part.count} parts for the report")
+                return 0
+            files = [file]
+        evaluation, methods = merge_parts(
+            files,
+            sources=sources,
+            seed=arguments.seed,
             gallery_size=arguments.gallery,
+            worst_size=arguments.worst,
+            processes=arguments.processes,
         )
-        manifest = predictor.manifest
-        write_report(evaluation, arguments.out, model=manifest.name, strength=manifest.strength)
+        write_report(evaluation, arguments.out, methods=methods)
     except (ModelError, CaffeError, ValueError, OSError) as error:
         print(f"evaluate: error: {error}", file=sys.stderr)
         return 1
-    print(metrics_table(evaluation, predictor.manifest.name), end="")
+    print(metrics_table(evaluation), end="")
+    if evaluation.skipped:
+        print(f"{len(evaluation.skipped)} skipped, see metrics.md")
     print(f"report in {arguments.out}")
     return 0
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from autocolor.caffe_runtime import CaffeError
 from autocolor.files import atomic_path
-from autocolor.images import find_photos
 from autocolor.model_folder import ModelError
+from autocolor.photo_lists import list_photos
 from autocolor.predictor import Predictor
 from autocolor.transfer import CHI_SQUARE_WEIGHT
 from autocolor.transfer_evaluation import TransferEvaluation, evaluate_transfer
@@ -40,7 +40,15 @@ have no colour are skipped.""",
         "--photos",
         type=Path,
         required=True,
-        help="folder of photos, searched with its subfolders, or text file with a path a line",
+        help="folder of photos, searched with its subfolders, or text file with a path a line, "
+        "which a class index may follow",
+    )
+    parser.add_argument(
+        "--root",
+        type=Path,
+        metavar="FOLDER",
+        help="folder that the lines of the text file are relative to, with or without a slash in "
+        "front (default: the text file's own)",
     )
     parser.add_argument(
         "--weights",
@@ -59,7 +67,7 @@ have no colour are skipped.""",
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the scores as JSON")
     arguments = parser.parse_args(argv)
     try:
-        paths = list_photos(arguments.photos)
+        paths = list_photos(arguments.photos, arguments.root)
         evaluation = evaluate_transfer(
             Predictor(arguments.model), paths, arguments.weights, maximum_side=arguments.side
         )
@@ -70,15 +78,6 @@ have no colour are skipped.""",
         return 1
     print(scores_table(evaluation), end="")
     return 0
-
-
-def list_photos(path: Path) -> list[Path]:
-    """Return the photos of a folder, or those that the lines of a text file name."""
-    if path.is_dir():
-        return find_photos(path, recursive=True)
-    if not path.is_file():
-        raise ValueError(f"--photos {path}: no such folder or file")
-    return [Path(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
 
 
 def scores_table(evaluation: TransferEvaluation) -> str:
@@ -100,7 +99,8 @@ def write_scores(evaluation: TransferEvaluation, path: Path) -> None:
     """Write an evaluation as JSON, atomically; the folder is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as partial:
-        text = json.dumps(asdict(evaluation), indent=2, default=str)
+        scores = {name: scores.to_dict() for name, scores in evaluation.scores.items()}
+        text = json.dumps(asdict(evaluation) | {"scores": scores}, indent=2, default=str)
         partial.write_text(text + "\n", encoding="utf-8")
 
 

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -257,3 +257,33 @@ def resize(image: FloatArray, size: tuple[int, int]) -> npt.NDArray[np.float32]:
     result = np.stack([np.asarray(plane, dtype=np.float32) for plane in resized], axis=-1)
     np.clip(result, 0, 1, out=result)
     return result.reshape(height, width, *image.shape[2:])
+
+
+def fit_side(
+    image: FloatArray, side: int, side_of: Literal["larger", "smaller"]
+) -> npt.NDArray[np.float32]:
+    """Reduce an image until its larger or smaller side is `side`; never enlarge it.
+
+    Parameters
+    ----------
+    image : (H, W) or (H, W, C) float array in [0, 1]
+    side : int
+        In pixels.
+    side_of : {"larger", "smaller"}
+
+    Returns
+    -------
+    (h, w) or (h, w, C) float32 array.
+
+    Raises
+    ------
+    ValueError
+        If `image` is no such array or `side` is not positive.
+    """
+    if side < 1:
+        raise ValueError(f"side: expected at least 1, received {side}")
+    height, width = image.shape[:2]
+    factor = side / (max if side_of == "larger" else min)(height, width)
+    if factor >= 1:
+        return image.astype(np.float32, copy=False)
+    return resize(image, (max(1, round(height * factor)), max(1, round(width * factor))))

@@ -12,13 +12,20 @@ import numpy as np
 from tqdm import tqdm
 
 from autocolor.color import lightness
-from autocolor.evaluation import add_photo, read_color
+from autocolor.evaluation import (
+    GREY,
+    EvaluationProtocol,
+    add_photo,
+    file_sha256,
+    grey_image,
+    read_color,
+)
 from autocolor.files import atomic_path
+from autocolor.image_errors import Truth
 from autocolor.images import ImageError
 from autocolor.inference import METHODS, resolve_methods
 from autocolor.metrics import ColorMetrics, Scores
 from autocolor.predictor import Predictor
-from autocolor.report import PROTOCOL
 
 
 @dataclass(frozen=True)
@@ -127,8 +134,8 @@ def compare_methods(
     else:
         methods = tuple(InferenceMethod(method) for method in METHODS)
     resolve_methods(variant, methods[0].method, None)
-    metrics = [ColorMetrics() for _ in methods]
-    grey = ColorMetrics()
+    metrics = [ColorMetrics(replicates=0) for _ in methods]
+    grey = ColorMetrics(replicates=0)
     skipped: list[tuple[Path, str]] = []
     digest = hashlib.sha256()
     for number, path in enumerate(tqdm(paths, unit="photo", disable=not progress)):
@@ -139,16 +146,17 @@ def compare_methods(
             continue
         light = lightness(truth)
         prediction = predictor.predict(light)
+        shared = Truth(truth)
         for row, metric in zip(methods, metrics, strict=True):
             rng = np.random.default_rng([seed, number])
             metric.add(
-                truth,
+                shared,
                 prediction.colorize(
                     method=row.method, fading=row.fading, strength=strength, rng=rng
                 ),
             )
-        grey.add(truth, np.repeat(light[..., None], 3, axis=-1))
-        add_photo(digest, path)
+        grey.add(shared, grey_image(light))
+        add_photo(digest, path.name, file_sha256(path))
     if not grey.images:
         reason = f"; the first was skipped: {skipped[0][1]}" if skipped else ""
         raise ValueError(f"paths: expected at least one colour photo, received none{reason}")
@@ -173,7 +181,7 @@ def inference_markdown(table: InferenceTable) -> str:
         f"| {table.images} photos, {table.model}, strength {table.strength:g} "
         "| RMSE (αβ) ↓ | PSNR (RGB) ↑ |" + (" paper's RMSE | paper's PSNR |" if published else ""),
         "|---|---|---|" + ("---|---|" if published else ""),
-        f"| no colorization | {table.grey.rmse:.3f} | {table.grey.psnr:.2f} dB |"
+        f"| {GREY} | {table.grey.rmse:.3f} | {table.grey.psnr:.2f} dB |"
         + (grey if published else ""),
     ]
     for row, scores in table.rows:
@@ -214,19 +222,19 @@ def write_inference_table(table: InferenceTable, folder: Path) -> None:
         "strength": table.strength,
         "seed": table.seed,
         "images": table.images,
-        "grey": vars(table.grey),
+        "grey": table.grey.to_dict(),
         "rows": [
             {
                 "method": row.method,
                 "fading": row.fading,
-                **vars(scores),
-                "published": vars(row.published) if row.published else None,
+                **scores.to_dict(),
+                "published": row.published.to_dict() if row.published else None,
             }
             for row, scores in table.rows
         ],
         "skipped": [{"photo": path.name, "reason": reason} for path, reason in table.skipped],
         "photos_sha256": table.photos_sha256,
-        "protocol": PROTOCOL,
+        "protocol": EvaluationProtocol(extras=False).describe(),
     }
     texts = {
         "inference.json": json.dumps(content, indent=2) + "\n",

@@ -64,14 +64,21 @@ class Previews:
 def main(arguments: Sequence[str]) -> int:
     """Command line of the module; returns the exit status."""
     from autocolor.caffe_runtime import CaffeError
-    from autocolor.evaluation import evaluate
+    from autocolor.evaluation import EvaluationProtocol, evaluate
+    from autocolor.gallery import draw_gallery
     from autocolor.predictor import Predictor
-    from autocolor.report import draw_gallery
 
     photos = [Path(name) for name in arguments[2:]]
     try:
         colorize = Predictor(arguments[0]).colorize
-        evaluation = evaluate(colorize, photos, gallery_size=len(photos), progress=False)
+        evaluation = evaluate(
+            {"ours": colorize},
+            photos,
+            protocol=EvaluationProtocol(extras=False),
+            replicates=0,
+            gallery_size=len(photos),
+            progress=False,
+        )
         with atomic_path(Path(arguments[1])) as partial:
             draw_gallery(evaluation.gallery).save(partial)
     except (ModelError, CaffeError, ValueError, OSError) as error:

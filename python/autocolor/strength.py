@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from autocolor.checks import FloatArray
 from autocolor.color import compose_rgb, lightness
-from autocolor.evaluation import read_color
+from autocolor.evaluation import grey_image, read_color
+from autocolor.image_errors import Truth
 from autocolor.images import ImageError
 from autocolor.inference import check_strength
 from autocolor.metrics import ColorMetrics, Scores
@@ -99,14 +100,15 @@ def choose_strength(
         raise ValueError("candidates: expected at least one strength, received none")
     for strength in candidates:
         check_strength(strength)
-    metrics = [ColorMetrics() for _ in candidates]
-    grey_metrics = ColorMetrics()
+    metrics = [ColorMetrics(replicates=0) for _ in candidates]
+    grey_metrics = ColorMetrics(replicates=0)
     for truth in tqdm(_color_photos(paths), total=len(paths), unit="photo", disable=not progress):
         light = lightness(truth)
         hue, chroma = predictor.hue_chroma(light)
-        grey_metrics.add(truth, np.repeat(light[..., None], 3, axis=-1))
+        shared = Truth(truth)
+        grey_metrics.add(shared, grey_image(light))
         for strength, metric in zip(candidates, metrics, strict=True):
-            metric.add(truth, compose_rgb(hue, chroma * strength, light))
+            metric.add(shared, compose_rgb(hue, chroma * strength, light))
     if not grey_metrics.images:
         raise ValueError("paths: expected at least one colour photo, received none")
     grey = grey_metrics.scores()

@@ -12,8 +12,9 @@ from tqdm import tqdm
 
 from autocolor.checks import FloatArray
 from autocolor.color import lightness
-from autocolor.evaluation import read_color
-from autocolor.images import ImageError, resize
+from autocolor.evaluation import GREY, grey_image, read_color
+from autocolor.image_errors import Truth
+from autocolor.images import ImageError, fit_side
 from autocolor.inference import decode_hue_chroma
 from autocolor.metrics import ColorMetrics, Scores
 from autocolor.predictor import Predictor
@@ -90,14 +91,13 @@ def evaluate_transfer(
         except ImageError as error:
             skipped.append((path, str(error)))
             continue
-        if maximum_side is not None and max(truth.shape) > maximum_side:
-            factor = maximum_side / max(truth.shape)
-            truth = resize(truth, tuple(max(1, round(side * factor)) for side in truth.shape[:2]))
+        if maximum_side is not None:
+            truth = fit_side(truth, maximum_side, "larger")
         light = lightness(truth)
         prediction = predictor.predict(light)
         automatic = prediction.colorize()
         results = {
-            "no colorization": np.repeat(light[..., None], 3, axis=-1),
+            GREY: grey_image(light),
             "automatic": automatic,
             "Q": transfer_quantiles(automatic, truth),
         }
@@ -113,8 +113,9 @@ def evaluate_transfer(
             descents.extend(found.values())
             biases = {name: transfer.bias for name, transfer in found.items()}
             results[f"E, weight {weight:g}"] = _decode(tiles, biases, light)
+        shared = Truth(truth)
         for name, result in results.items():
-            metrics.setdefault(name, ColorMetrics()).add(truth, result)
+            metrics.setdefault(name, ColorMetrics(replicates=0)).add(shared, result)
         images += 1
     if not images:
         reason = f"; the first was skipped: {skipped[0][1]}" if skipped else ""
