@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from autocolor.checks import FloatArray
 from autocolor.color import lightness
-from autocolor.evaluation import read_color
+from autocolor.evaluation import grey_image, read_color
 from autocolor.files import atomic_path
 from autocolor.image_errors import Truth
 from autocolor.images import ImageError
@@ -29,8 +29,7 @@ from autocolor.metrics import ColorMetrics
 from autocolor.prediction import Prediction
 from autocolor.predictor import Predictor
 from autocolor.quantile import transfer_quantiles
-from autocolor.transfer import CHI_SQUARE_WEIGHT
-from autocolor.transfer_evaluation import energy_colorize
+from autocolor.transfer_evaluation import colorize_by_energy
 
 GREY = "grey"
 """Key of the method that leaves a photo as it is."""
@@ -120,9 +119,7 @@ def histogram_methods(
     return {
         "C": lambda scene: correspond(automatic(scene), scene.truth),
         "Q": lambda scene: transfer_quantiles(automatic(scene), scene.truth),
-        "E": lambda scene: energy_colorize(
-            scene.prediction(name), scene.truth, CHI_SQUARE_WEIGHT
-        ),
+        "E": lambda scene: colorize_by_energy(scene.prediction(name), scene.truth)[0],
     }
 
 
@@ -180,7 +177,7 @@ def score_methods(
     folder.mkdir(parents=True, exist_ok=True)
     photos = _list_identity(paths)
     everything: dict[str, Method] = {
-        GREY: lambda scene: np.repeat(scene.lightness[..., None], 3, axis=-1),
+        GREY: lambda scene: grey_image(scene.lightness),
         **methods,
     }
     scores: dict[str, ScoredMethod] = {}

@@ -26,6 +26,11 @@ from autocolor.images import ImageError
 from autocolor.inference import METHODS, resolve_methods
 from autocolor.metrics import ColorMetrics, Scores
 from autocolor.predictor import Predictor
+from autocolor.published import TABLE_1, Published
+from autocolor.published import TABLE_5 as PUBLISHED_ROWS
+
+
+_FADED = " + CF"  # in the names of rows with chromatic fading
 
 
 @dataclass(frozen=True)
@@ -38,32 +43,25 @@ class InferenceMethod:
         Of chroma, or of a and b.
     fading : bool
         Chromatic fading (Eq. 5).
-    published : Scores, optional
+    published : Published, optional
         Table 5, on ImageNet/cval1k.
     """
 
     method: str
     fading: bool = False
-    published: Scores | None = None
+    published: Published | None = None
 
     @property
     def name(self) -> str:
         """Its name in reports."""
-        return f"{self.method} + CF" if self.fading else self.method
+        return self.method + _FADED * self.fading
 
 
-TABLE_5 = (
-    InferenceMethod("sample", published=Scores(0.426, 21.41)),
-    InferenceMethod("mode", published=Scores(0.304, 23.90)),
-    InferenceMethod("expectation", published=Scores(0.374, 23.13)),
-    InferenceMethod("expectation", fading=True, published=Scores(0.307, 24.35)),
-    InferenceMethod("median", published=Scores(0.342, 23.77)),
-    InferenceMethod("median", fading=True, published=Scores(0.299, 24.45)),
+TABLE_5 = tuple(
+    InferenceMethod(name.removesuffix(_FADED), name.endswith(_FADED), numbers)
+    for name, numbers in PUBLISHED_ROWS.items()
 )
 """The rows of Table 5; hue is sampled with the sample, the mode with the mode, else expected."""
-
-PUBLISHED_GREY = Scores(0.343, 22.98)
-"""No colorization, on the same photos (Table 1)."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +174,8 @@ def compare_methods(
 def inference_markdown(table: InferenceTable) -> str:
     """Return the table as Markdown, beside the numbers of the paper where it has them."""
     published = any(row.published for row, _ in table.rows)
-    grey = f" {PUBLISHED_GREY.rmse:.3f} | {PUBLISHED_GREY.psnr:.2f} dB |"
+    published_grey = TABLE_1[GREY]
+    grey = f" {published_grey.rmse:.3f} | {published_grey.psnr:.2f} dB |"
     lines = [
         f"| {table.images} photos, {table.model}, strength {table.strength:g} "
         "| RMSE (αβ) ↓ | PSNR (RGB) ↑ |" + (" paper's RMSE | paper's PSNR |" if published else ""),
@@ -228,7 +227,7 @@ def write_inference_table(table: InferenceTable, folder: Path) -> None:
                 "method": row.method,
                 "fading": row.fading,
                 **scores.to_dict(),
-                "published": row.published.to_dict() if row.published else None,
+                "published": vars(row.published) if row.published else None,
             }
             for row, scores in table.rows
         ],

@@ -1,12 +1,12 @@
-"""Choose the factor on the chroma of a model, on validation photos."""
+"""Choose the factor on the chroma, or on a and b, of a model, on validation photos."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,16 +16,17 @@ from autocolor.checks import FloatArray
 from autocolor.color import compose_rgb, lightness
 from autocolor.evaluation import grey_image, read_color
 from autocolor.image_errors import Truth
-from autocolor.images import ImageError
+from autocolor.images import ImageError, fit_side
 from autocolor.inference import check_strength
 from autocolor.metrics import ColorMetrics, Scores
+from autocolor.prediction import Prediction
 
 
-class HueChromaPredictor(Protocol):
+class PhotoPredictor(Protocol):
     """The part of :class:`autocolor.predictor.Predictor` that the choice of strength needs."""
 
-    def hue_chroma(self, lightness: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return the hue and the chroma of each pixel before the strength is applied."""
+    def predict(self, lightness: FloatArray) -> Prediction:
+        """Return what is predicted for a photo, before the strength is applied."""
 
 
 @dataclass(frozen=True)
@@ -69,27 +70,43 @@ class StrengthChoice:
 
 
 def choose_strength(
-    predictor: HueChromaPredictor,
+    predictor: PhotoPredictor, paths: Sequence[Path], candidates: Sequence[float], **options: Any
+) -> StrengthChoice:
+    """Choose the strength of one model: see :func:`choose_strengths`."""
+    return choose_strengths({"": predictor}, paths, candidates, **options)[""]
+
+
+def choose_strengths(
+    predictors: Mapping[str, PhotoPredictor],
     paths: Sequence[Path],
     candidates: Sequence[float],
     *,
+    smaller_side: int | None = None,
     progress: bool = True,
-) -> StrengthChoice:
-    """Choose the factor on the chroma that does best on *validation* photos.
+) -> dict[str, StrengthChoice]:
+    """Choose the factors on chroma, or on a and b, that do best on *validation* photos.
 
     Each metric is taken relative to "no colorization", so that both count alike whatever their
     units. Among the candidates that beat grey in both metrics, the one with the smallest mean of
     the two ratios is chosen; if none beats grey in both, the one whose worse ratio is smallest.
-    The network runs once for each photo; unreadable and colourless photos are left out.
+    A network runs once for each photo; unreadable and colourless photos are left out.
 
     Parameters
     ----------
-    predictor : Predictor
+    predictors : dict of Predictor
+        By name; models that share a network see the same photo one after the other.
     paths : sequence of Path
         Validation photos, never the held-out ones.
     candidates : sequence of float, each >= 0
+    smaller_side : int, optional
+        Photos whose smaller side is larger are reduced to it; otherwise full resolution.
     progress : bool
         Show a progress bar on stderr.
+
+    Returns
+    -------
+    dict of StrengthChoice
+        By name.
 
     Raises
     ------
@@ -100,18 +117,35 @@ def choose_strength(
         raise ValueError("candidates: expected at least one strength, received none")
     for strength in candidates:
         check_strength(strength)
-    metrics = [ColorMetrics(replicates=0) for _ in candidates]
+    metrics = {name: [ColorMetrics(replicates=0) for _ in candidates] for name in predictors}
     grey_metrics = ColorMetrics(replicates=0)
     for truth in tqdm(_color_photos(paths), total=len(paths), unit="photo", disable=not progress):
+        if smaller_side is not None:
+            truth = fit_side(truth, smaller_side, "smaller")
         light = lightness(truth)
-        hue, chroma = predictor.hue_chroma(light)
         shared = Truth(truth)
         grey_metrics.add(shared, grey_image(light))
-        for strength, metric in zip(candidates, metrics, strict=True):
-            metric.add(shared, compose_rgb(hue, chroma * strength, light))
+        for name, predictor in predictors.items():
+            colorize = _colorizer(predictor.predict(light))
+            for strength, metric in zip(candidates, metrics[name], strict=True):
+                metric.add(shared, colorize(strength))
     if not grey_metrics.images:
         raise ValueError("paths: expected at least one colour photo, received none")
     grey = grey_metrics.scores()
+    return {name: _choose(found, candidates, grey) for name, found in metrics.items()}
+
+
+def _colorizer(prediction: Prediction) -> Callable[[float], npt.NDArray[np.float32]]:
+    """Return strength to RGB; hue and chroma are taken from their histograms only once."""
+    if prediction.variant != "hue_chroma":
+        return lambda strength: prediction.colorize(strength=strength)
+    hue, chroma = prediction.hue_chroma()
+    return lambda strength: compose_rgb(hue, chroma * strength, prediction.lightness)
+
+
+def _choose(
+    metrics: Sequence[ColorMetrics], candidates: Sequence[float], grey: Scores
+) -> StrengthChoice:
     table = [
         _relative(strength, metric.scores(), grey)
         for strength, metric in zip(candidates, metrics, strict=True)

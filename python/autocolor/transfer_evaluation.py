@@ -17,11 +17,11 @@ from autocolor.image_errors import Truth
 from autocolor.images import ImageError, fit_side
 from autocolor.inference import decode_hue_chroma
 from autocolor.metrics import ColorMetrics, Scores
+from autocolor.prediction import Prediction
 from autocolor.predictor import Predictor
 from autocolor.quantile import transfer_quantiles
 from autocolor.targets import image_targets
-from autocolor.tiles import Tiles
-from autocolor.transfer import Transfer, apply_bias, minimize_energy
+from autocolor.transfer import CHI_SQUARE_WEIGHT, Transfer, apply_bias, minimize_energy
 
 
 @dataclass(frozen=True)
@@ -101,18 +101,10 @@ def evaluate_transfer(
             "automatic": automatic,
             "Q": transfer_quantiles(automatic, truth),
         }
-        tiles = {
-            name: prediction.channel_tiles(index) for index, name in enumerate(("hue", "chroma"))
-        }
-        targets = image_targets(truth, "hue_chroma", predictor.manifest.bins)
         for weight in weights:
-            found = {
-                name: minimize_energy(tiles[name], target, weight)
-                for name, target in targets.items()
-            }
-            descents.extend(found.values())
-            biases = {name: transfer.bias for name, transfer in found.items()}
-            results[f"E, weight {weight:g}"] = _decode(tiles, biases, light)
+            rgb, found = colorize_by_energy(prediction, truth, weight)
+            descents += found
+            results[f"E, weight {weight:g}"] = rgb
         shared = Truth(truth)
         for name, result in results.items():
             metrics.setdefault(name, ColorMetrics(replicates=0)).add(shared, result)
@@ -129,11 +121,37 @@ def evaluate_transfer(
     )
 
 
-def _decode(
-    tiles: dict[str, Tiles], biases: dict[str, npt.NDArray[np.float64]], light: FloatArray
-) -> npt.NDArray[np.float32]:
+def colorize_by_energy(
+    prediction: Prediction, truth: FloatArray, weight: float = CHI_SQUARE_WEIGHT
+) -> tuple[npt.NDArray[np.float32], list[Transfer]]:
+    """Colorize with the histograms of hue and chroma bent towards those of an image (E, Eq. 6).
+
+    The colours are taken at strength 1: see :func:`evaluate_transfer`.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        Of hue and chroma.
+    truth : (..., 3) float array, RGB in [0, 1]
+        Whose histograms are the target.
+    weight : float, >= 0
+        lambda of Eq. 6.
+
+    Returns
+    -------
+    rgb : (H, W, 3) float32 array in [0, 1]
+    transfers : list of Transfer
+        Of hue and of chroma.
+    """
+    bins = prediction.outputs[0].shape[-1]
+    targets = image_targets(truth, "hue_chroma", bins).values()
+    tiles = [prediction.channel_tiles(index) for index in range(2)]
+    found = [
+        minimize_energy(tile, target, weight) for tile, target in zip(tiles, targets, strict=True)
+    ]
+    light = prediction.lightness
     rgb = np.empty((*light.shape, 3), np.float32)
-    for (rows, hue), (_, chroma) in zip(tiles["hue"](), tiles["chroma"](), strict=True):
-        hue, chroma = apply_bias(hue, biases["hue"]), apply_bias(chroma, biases["chroma"])
+    for (rows, hue), (_, chroma) in zip(tiles[0](), tiles[1](), strict=True):
+        hue, chroma = apply_bias(hue, found[0].bias), apply_bias(chroma, found[1].bias)
         rgb[rows] = decode_hue_chroma(hue, chroma, light[rows])
-    return rgb
+    return rgb, found

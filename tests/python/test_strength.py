@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,9 +29,14 @@ class ScaledTruth:
             self._truth[lightness(rgb).tobytes()] = rgb_to_hue_chroma(rgb)
 
     def hue_chroma(self, light: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        self.calls += 1
         hue, chroma = self._truth[light.tobytes()]
         return (hue + np.float32(self._turn)) % 1, chroma * np.float32(self._factor)
+
+    def predict(self, light: np.ndarray) -> SimpleNamespace:
+        self.calls += 1
+        return SimpleNamespace(
+            variant="hue_chroma", lightness=light, hue_chroma=lambda: self.hue_chroma(light)
+        )
 
 
 @pytest.mark.parametrize(("factor", "expected"), [(0.5, 2.0), (1.0, 1.0), (2.0, 0.5)])
