@@ -185,6 +185,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ModelError, CaffeError, ValueError, OSError) as error:
         print(f"evaluate: error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("evaluate: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
     print(metrics_table(evaluation), end="")
     if evaluation.skipped:
         print(f"{len(evaluation.skipped)} skipped, see metrics.md")

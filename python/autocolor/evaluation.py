@@ -84,7 +84,7 @@ class EvaluationProtocol:
         }
         if self.extras:
             words |= {
-                "auc": "area under the share of pixels with ab error up to t, t = 0...150, over 150",
+                "auc": "area under the share of pixels with ab error up to t = 0...150, over 150",
                 "balanced_auc": "the same, pixels weighted by the inverse frequency of the truth's "
                 "ab, on a grid of 10, among the pixels scored",
                 "colorfulness": "Hasler and Suesstrunk (2003), signed rg and yb, mean over images",

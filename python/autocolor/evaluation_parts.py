@@ -10,8 +10,10 @@ import hashlib
 import json
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
@@ -123,7 +125,7 @@ def score_part(
     file: Path,
     *,
     protocol: EvaluationProtocol,
-    part: Part = Part(),  # noqa: B008  (immutable)
+    part: Part = Part(),
     processes: int = 1,
     progress: bool = True,
 ) -> None:
@@ -228,8 +230,8 @@ def merge_parts(
     if len(seen) != first["photos"]:
         lost = min(set(range(first["photos"])) - seen.keys())
         raise PartError(
-            f"parts: expected all {first['photos']} photos, received {len(seen)}; number {lost + 1} "
-            "of the list is missing: run its part again, or merge the other parts as well"
+            f"parts: expected all {first['photos']} photos, received {len(seen)}; number "
+            f"{lost + 1} of the list is missing: run its part again, or merge all parts"
         )
     if sources:
         _draw(tally, sources, protocol, gallery_size, worst_size, processes)
@@ -287,16 +289,23 @@ def _workers(processes: int, tasks: int) -> Iterator[_Apply]:
     threads = max(1, (os.cpu_count() or 1) // processes)
     # Spawned, not forked: a CUDA context or a thread pool does not survive a fork.
     executor = ProcessPoolExecutor(
-        processes, multiprocessing.get_context("spawn"), _limit_threads, (threads,)
+        processes, multiprocessing.get_context("spawn"), _start_worker, (threads,)
     )
     try:
         yield executor.map
+    except BrokenProcessPool:
+        raise PartError(
+            f"one of {processes} processes died, perhaps for want of memory; run again to go on, "
+            "with fewer processes"
+        ) from None
     finally:
         executor.shutdown(cancel_futures=True)
 
 
-def _limit_threads(threads: int) -> None:
-    """Share the cores out; Caffe's BLAS reads this when it is loaded."""
+def _start_worker(threads: int) -> None:
+    """Share the cores out, and leave Ctrl-C to the main process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Caffe's BLAS reads this when it is loaded.
     for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(variable, str(threads))
 

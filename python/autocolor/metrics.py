@@ -278,16 +278,22 @@ class ColorMetrics:
 
     def _replicates(self) -> dict[str, npt.NDArray[np.float64]]:
         """Return the (replicates,) values of each metric."""
+        rows = [
+            _ratio_metrics(dict(zip(self._sums, sums, strict=True)))
+            for sums in self._bootstrap_sums().T.tolist()
+        ]
+        return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+    def _drawn(self) -> npt.NDArray[np.float64]:
+        """Return the (2, replicates) images and pixels drawn."""
+        names = list(self._sums)
+        return self._bootstrap_sums()[[names.index("images"), names.index("pixels")]]
+
+    def _bootstrap_sums(self) -> npt.NDArray[np.float64]:
         self._check_images()
         if self._bootstrap is None:
             raise ValueError("replicates: expected a bootstrap of at least 1, received 0")
-        sums = dict(zip(self._sums, self._bootstrap.sums(), strict=True))
-        count = self._bootstrap.replicates
-        rows = [
-            _ratio_metrics({name: float(row[index]) for name, row in sums.items()})
-            for index in range(count)
-        ]
-        return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+        return self._bootstrap.sums()
 
     def _check_images(self) -> None:
         if not self.images:
@@ -345,9 +351,11 @@ def paired_differences(
     if mine != theirs:
         raise ValueError(f"baseline: expected {mine}, received {theirs}")
     values, references = metrics._replicates(), baseline._replicates()
-    if not _same_images(metrics, baseline):
+    # The numbers of images and pixels drawn into each replicate depend on every key.
+    if not np.array_equal(metrics._drawn(), baseline._drawn()):
         raise ValueError(
-            f"baseline: expected the same {metrics.images} images, received {baseline.images} others"
+            f"baseline: expected the same images, {metrics.images}, received {baseline.images} "
+            "that are not all the same"
         )
     scores, reference = metrics.scores(), baseline.scores()
     return {
@@ -357,14 +365,6 @@ def paired_differences(
         )
         for name in values
     }
-
-
-def _same_images(metrics: ColorMetrics, baseline: ColorMetrics) -> bool:
-    """Tell whether both saw the same keys: the numbers of images drawn into each replicate agree."""
-    if metrics._bootstrap is None or baseline._bootstrap is None:
-        raise ValueError("replicates: expected a bootstrap of at least 1, received 0")
-    drawn = [part._bootstrap.sums()[:2] for part in (metrics, baseline) if part._bootstrap]
-    return metrics.images == baseline.images and np.array_equal(drawn[0], drawn[1])
 
 
 def _difference(left: Any, right: Any) -> Any:

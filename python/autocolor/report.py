@@ -146,7 +146,7 @@ def metrics_table(evaluation: Evaluation) -> str:
 
 
 def metrics_page(evaluation: Evaluation) -> str:
-    """Return the content of metrics.md: all metrics, differences, worst cases and skipped photos."""
+    """Return the content of metrics.md: all metrics, differences, worst and skipped photos."""
     scores = next(iter(evaluation.scores.values()))
     names = [name for name in _COLUMNS if getattr(scores, name) is not None]
     lines = [

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -22,28 +27,104 @@ def test_report(model_folder: Path, photo_folder: Path, tmp_path: Path) -> None:
     done = run("--model", model_folder, "--photos", photo_folder, "--out", out, "--gallery", "2")
     assert done.returncode == 0, done.stderr
     metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics["images"] == 3 and metrics["model_name"] == "tiny"
-    for name in ("model", "grey"):
-        assert 0 < metrics[name]["rmse"] < 3 and 5 < metrics[name]["psnr"] < 60
-        assert f"{metrics[name]['psnr']:.2f} dB" in done.stdout
-    assert len((out / "metrics.csv").read_text().splitlines()) == 4
-    assert (out / "metrics.md").is_file() and (out / "gallery.png").is_file()
+    assert metrics["images"] == 3
+    assert "weights.caffemodel" in metrics["methods"]["tiny"]["sha256"]
+    for method in metrics["methods"].values():
+        scores = method["scores"]
+        assert 0 < scores["rmse"] < 3 and 5 < scores["psnr"] < 60 and 0 < scores["auc"] < 1
+        assert method["intervals"]["psnr"]["low"] <= scores["psnr"]
+        assert f"{scores['psnr']:.2f} [" in done.stdout
+    assert len((out / "metrics.csv").read_text().splitlines()) == 1 + 2 * 3
+    for name in ("gallery.png", "worst.png", "errors.png", "psnr.png"):
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+    assert "Worst RMSE of tiny" in (out / "metrics.md").read_text()
+
+
+def test_parts_processes_and_several_models(
+    model_folder: Path, photo_folder: Path, tmp_path: Path
+) -> None:
+    """A published list with classes, scored in parts by two processes: the numbers of one pass."""
+    other = tmp_path / "other"
+    shutil.copytree(model_folder, other)
+    manifest = json.loads((other / "model.json").read_text())
+    manifest |= {"name": "faint", "strength": 0.3}
+    (other / "model.json").write_text(json.dumps(manifest))
+    listed = tmp_path / "list.txt"
+    listed.write_text("/coffee.png 5\n/none.png 6\n/astronaut.png 7\n/chelsea.jpg 8\n")
+    common = ("--model", model_folder, "--model", other, "--photos", listed, "--root", photo_folder,
+              "--side", "50", "--side-of", "smaller", "--round", "--paper-only")  # fmt: skip
+    whole, parts, merged = (tmp_path / name for name in ("whole", "parts", "merged"))
+    assert run(*common, "--out", whole).returncode == 0
+    for number, processes in ((1, "2"), (2, "1")):
+        options = ("--part", f"{number}/2", "--processes", processes)
+        done = run(*common, "--out", parts, *options)
+        assert done.returncode == 0, done.stderr
+        assert "is complete; --merge all 2 parts" in done.stdout
+    files = sorted(parts.iterdir())
+    assert [file.name for file in files] == ["part_1_of_2.jsonl", "part_2_of_2.jsonl"]
+    done = run("--merge", *files, "--out", merged)
+    assert done.returncode == 0, done.stderr
+    assert "1 skipped, see metrics.md" in done.stdout
+    for name in ("metrics.json", "metrics.csv", "metrics.md"):
+        assert (merged / name).read_text() == (whole / name).read_text()
+    assert not (merged / "gallery.png").exists()
+    metrics = json.loads((merged / "metrics.json").read_text())
+    assert list(metrics["methods"]) == ["no colorization", "tiny", "faint"]
+    assert metrics["methods"]["faint"]["strength"] == 0.3
+    assert metrics["protocol"]["resolution"] == "smaller side reduced to 50 pixels"
+    assert metrics["protocol"]["prediction"] == "rounded to 8 bit"
+    with (merged / "metrics.csv").open(encoding="utf-8") as file:
+        assert [row["class"] for row in csv.DictReader(file)][::3] == ["5", "7", "8"]
+    models = ("--model", model_folder, "--model", other)
+    done = run("--merge", *files, *models, "--out", merged)
+    assert done.returncode == 0, done.stderr
+    assert (merged / "gallery.png").read_bytes() == (whole / "gallery.png").read_bytes()
+
+
+def test_killed_and_run_again(model_folder: Path, photo_folder: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(60):
+        (photos / f"{number:02}.png").symlink_to(photo_folder / "coffee.png")
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    common = ("--model", model_folder, "--photos", photos, "--gallery", "0", "--worst", "0",
+              "--paper-only")  # fmt: skip
+    assert run(*common, "--out", whole).returncode == 0
+    part = cut / "part_1_of_1.jsonl"
+    command = [sys.executable, TOOL, *map(str, common), "--out", str(cut)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not part.exists() or part.read_bytes().count(b"\n") < 4:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    kept = part.read_bytes()
+    assert 4 <= kept.count(b"\n") < 61
+    assert not (cut / "metrics.json").exists()
+    assert run(*common, "--out", cut).returncode == 0
+    assert part.read_bytes() == (whole / part.name).read_bytes()
+    assert part.read_bytes().startswith(kept[: kept.rfind(b"\n") + 1])
+    assert (cut / "metrics.json").read_text() == (whole / "metrics.json").read_text()
+    # Other options are refused, unless the earlier results may go.
+    done = run(*common, "--out", cut, "--round")
+    assert done.returncode == 1 and "holds results of another evaluation: protocol" in done.stderr
+    assert run(*common, "--out", cut, "--round", "--force").returncode == 0
 
 
 def test_example_in_help() -> None:
     done = run("--help")
-    assert done.returncode == 0 and "example:" in done.stdout
+    assert done.returncode == 0 and "examples:" in done.stdout
 
 
 @pytest.mark.parametrize(
     ("model", "photos", "message"),
     [
         ("none", "{photos}", "none: no such model folder"),
-        ("{model}", "none", "--photos none: no such folder"),
-        ("{model}", "{empty}", "expected at least one colour photo"),
+        ("{model}", "none", "none: no such folder or file"),
+        ("{model}", "{empty}", "expected photos, received none"),
     ],
 )
-def test_wrong_arguments(
+def test_wrong_folders(
     model: str, photos: str, message: str, model_folder: Path, photo_folder: Path, tmp_path: Path
 ) -> None:
     folders = {"model": model_folder, "photos": photo_folder, "empty": tmp_path}
@@ -55,3 +136,59 @@ def test_wrong_arguments(
     assert done.stderr.splitlines()[-1].startswith("evaluate: error: ")
     assert message in done.stderr and "Traceback" not in done.stderr
     assert not out.exists()
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_model_that_cannot_be_loaded(
+    processes: str, model_folder: Path, photo_folder: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(model_folder, broken)
+    (broken / "weights.caffemodel").write_text("no weights")
+    options = ("--out", tmp_path / "out", "--processes", processes)
+    done = run("--model", broken, "--photos", photo_folder, *options)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("evaluate: error: ")
+    assert "weights.caffemodel" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "expected --model and --photos, or --merge"),
+        (("--model", "m"), "expected --model and --photos, or --merge"),
+        (("--merge", "a", "--photos", "p"), "--merge takes the photos from the parts"),
+        (("--merge", "a", "--part", "1/2"), "not allowed with argument"),
+        (("--model", "m", "--photos", "p", "--part", "3/2"), "expected 1 <= number <= count"),
+        (("--model", "m", "--photos", "p", "--part", "half"), "expected I/N such as 1/4"),
+        (("--model", "m", "--photos", "p", "--gallery", "-1"), "--gallery: expected at least 0"),
+        (("--model", "m", "--photos", "p", "--processes", "0"), "--processes: expected at least"),
+    ],
+)
+def test_usage_errors(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    done = run(*arguments, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert message in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_control_c(processes: str, model_folder: Path, photo_folder: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(400):
+        (photos / f"{number:03}.png").symlink_to(photo_folder / "coffee.png")
+    out = tmp_path / "out"
+    command = [sys.executable, TOOL, "--model", model_folder, "--photos", photos, "--out", out,
+               "--processes", processes, "--paper-only"]  # fmt: skip
+    part = out / "part_1_of_1.jsonl"
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, process_group=0) as process:
+        deadline = time.monotonic() + 60
+        while not part.exists() or part.read_bytes().count(b"\n") < 4:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)  # the whole group, as a terminal does
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "evaluate: stopped; the same command goes on from here"
+    assert "Traceback" not in errors

@@ -227,11 +227,12 @@ def test_demo_writes_everything(data, tmp_path):
     assert "held-out photos" in process.stdout.splitlines()[-1]
     metrics = json.loads((tmp_path / "demo" / "metrics.json").read_text())
     assert metrics["images"] == 3
-    for name in ("model", "grey"):
-        assert 0 < metrics[name]["rmse"] < 3
-        assert 5 < metrics[name]["psnr"] < 60
+    assert len(metrics["methods"]) == 2
+    for method in metrics["methods"].values():
+        assert 0 < method["scores"]["rmse"] < 3
+        assert 5 < method["scores"]["psnr"] < 60
     page = (tmp_path / "demo" / "index.html").read_text()
-    for picture in ("gallery.png", "loss.png"):
+    for picture in ("gallery.png", "loss.png", "errors.png", "psnr.png", "worst.png"):
         assert picture in page
         assert (tmp_path / "demo" / picture).read_bytes().startswith(b"\x89PNG")
     # The model that was written colorizes.

@@ -37,8 +37,9 @@ def test_scores(model_folder: Path, photo_folder: Path, tmp_path: Path) -> None:
 
 def test_a_list_of_reduced_photos(model_folder: Path, photo_folder: Path, tmp_path: Path) -> None:
     photos = tmp_path / "photos.txt"
-    photos.write_text(f"{photo_folder / 'coffee.png'}\n{tmp_path / 'none.png'}\n")
-    done = run("--model", model_folder, "--photos", photos, "--side", "40")
+    photos.write_text("/coffee.png 3\nnone.png\n")
+    options = ("--root", photo_folder, "--side", "40")
+    done = run("--model", model_folder, "--photos", photos, *options)
     assert done.returncode == 0, done.stderr
     assert "1 photos, 1 skipped" in done.stdout and "E, weight 10" in done.stdout
 
@@ -47,7 +48,7 @@ def test_a_list_of_reduced_photos(model_folder: Path, photo_folder: Path, tmp_pa
     ("arguments", "message"),
     [
         (("--model", "none", "--photos", "{photos}"), "none: no such model folder"),
-        (("--model", "{model}", "--photos", "none"), "--photos none: no such folder or file"),
+        (("--model", "{model}", "--photos", "none"), "error: none: no such folder or file"),
         (("--model", "{model}", "--photos", "{empty}"), "expected at least one colour photo"),
         (("--model", "{model}", "--photos", "{photos}", "--side", "0"), "maximum_side: expected"),
         (("--model", "{model}", "--photos", "{photos}", "--weights", "-1"), "weight: expected"),

@@ -14,6 +14,7 @@ from autocolor.images import (
     ImageError,
     count_pages,
     find_photos,
+    fit_side,
     read_image,
     resize,
     write_image,
@@ -331,3 +332,18 @@ def test_find_photos(tmp_path: Path) -> None:
     assert [path.name for path in find_photos(tmp_path)] == ["a.png", "b.JPG", "c.gif"]
     found = [path.name for path in find_photos(tmp_path, recursive=True)]
     assert found == ["a.png", "b.JPG", "c.gif", "d.webp"]
+
+
+def test_fit_side() -> None:
+    image = np.random.default_rng(0).random((60, 90, 3))
+    assert fit_side(image, 45, "larger").shape == (30, 45, 3)
+    assert fit_side(image, 30, "smaller").shape == (30, 45, 3)
+    assert fit_side(image[:2], 10, "larger").shape == (1, 10, 3)  # never empty
+    np.testing.assert_array_equal(fit_side(image, 30, "smaller"), resize(image, (30, 45)))
+    # Never enlarged.
+    same = fit_side(image, 90, "larger")
+    assert same.dtype == np.float32
+    np.testing.assert_array_equal(same, image.astype(np.float32))
+    np.testing.assert_array_equal(fit_side(image, 61, "smaller"), same)
+    with pytest.raises(ValueError, match="side: expected at least 1, received 0"):
+        fit_side(image, 0, "larger")

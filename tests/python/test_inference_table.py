@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ import pytest
 from PIL import Image
 
 from autocolor.caffe_net import CaffeNet
-from autocolor.evaluation import evaluate
+from autocolor.evaluation import GREY, EvaluationProtocol, evaluate
 from autocolor.images import find_photos, read_image, write_image
 from autocolor.inference import METHODS
 from autocolor.inference_table import (
     TABLE_5,
+    InferenceMethod,
     compare_methods,
     inference_markdown,
     write_inference_table,
@@ -50,19 +52,24 @@ def test_rows_are_those_of_plain_evaluations(model_folder: Path, photo_folder: P
     assert net.runs == table.images == 3
     for row, scores in table.rows:
         numbers = iter(range(3))
+
+        def colorize(
+            light: np.ndarray, row: InferenceMethod = row, numbers: Iterator[int] = numbers
+        ) -> np.ndarray:
+            rng = np.random.default_rng([0, next(numbers)])
+            return predictor.colorize(
+                light, method=row.method, fading=row.fading, strength=0.6, rng=rng
+            )
+
         plain = evaluate(
-            lambda light, row=row, numbers=numbers: predictor.colorize(
-                light,
-                method=row.method,
-                fading=row.fading,
-                strength=0.6,
-                rng=np.random.default_rng([0, next(numbers)]),
-            ),
+            {row.name: colorize},
             paths,
+            protocol=EvaluationProtocol(extras=False),
+            gallery_size=0,
             progress=False,
         )
-        assert scores == plain.model
-        assert (table.grey, table.photos_sha256) == (plain.grey, plain.photos_sha256)
+        assert scores == plain.scores[row.name]
+        assert (table.grey, table.photos_sha256) == (plain.scores[GREY], plain.photos_sha256)
 
 
 def test_seed_matters_to_samples_only(model_folder: Path, photo_folder: Path) -> None:

@@ -55,7 +55,7 @@ def test_table_is_that_of_the_metrics(photo_folder: Path) -> None:
     paths = find_photos(photo_folder)
     predictor = ScaledTruth(photo_folder, 0.6)
     choice = choose_strength(predictor, paths, CANDIDATES, progress=False)
-    metrics, grey = ColorMetrics(), ColorMetrics()
+    metrics, grey = ColorMetrics(0), ColorMetrics(0)
     for path in paths:
         truth = read_image(path).rgb
         light = lightness(truth)
