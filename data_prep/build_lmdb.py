@@ -3,47 +3,99 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from autocolor.lmdb_io import LmdbOptions, is_complete, write_lmdb
-from autocolor.photo_lists import list_photos
+from autocolor.executors import WorkerError, Workers, available_processors, open_workers
+from autocolor.files import atomic_path
+from autocolor.images import find_photos
+from autocolor.labels import class_folders, label_by_folder
+from autocolor.lmdb_io import LmdbOptions
+from autocolor.lmdb_writer import (
+    LmdbContent,
+    LmdbWriteError,
+    is_complete,
+    read_skipped,
+    write_lmdb,
+)
+from autocolor.photo_lists import ListedPhoto, ListError, quote, read_photo_list, write_photo_list
 from autocolor.photos import PhotoError, read_list, split_validation
 
-
-def group_photos(photos: Sequence[Path], folder: Path, photo_list: Path | None) -> list[str]:
-    """Group of each photo: that of the list, or the photo itself where it is not listed."""
-    listed = {}
-    if photo_list is not None:
-        for entry in read_list(photo_list):
-            path = folder / entry.path.relative_to(entry.split)
-            listed[path] = f"{entry.package}/{entry.group}"
-    return [listed.get(photo, str(photo)) for photo in photos]
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line of the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="""\
+_EPILOG = """\
 examples:
   python data_prep/build_lmdb.py --photos my_photos --out train_lmdb
   python data_prep/build_lmdb.py --photos build/data/photos/train --out build/data/train_lmdb \\
       --list data_prep/photos.tsv --validation 0.15 --validation-out build/data/validation_lmdb
+  python data_prep/build_lmdb.py --photos ILSVRC2012/train --labels --out imagenet_lmdb
+  python data_prep/build_lmdb.py --photos lists/cval1k.txt --out cval1k_lmdb
+  python data_prep/build_lmdb.py --photos ILSVRC2012/train --out imagenet_lmdb --shards 16 \\
+      --scheduler tcp://head:8786
 
-Photos that cannot be read, and photos without any colour, are skipped and listed in OUT.skipped.tsv.
-Run again to resume; a complete LMDB of the same photos and options is left alone.""",
+Beside OUT go OUT.txt, the list of the photos, with --labels OUT.classes.txt, and OUT.skipped.tsv:
+photos that cannot be read, and photos without any colour, are skipped and listed there.
+
+Run again to resume, whatever has ended the last run; the result is the same to the byte. A complete
+LMDB of the same photos and options is left alone. Processes, or the workers of a Dask cluster
+(--scheduler), read and encode; they must see the photos under the same path. docs/data.md explains
+shards, ImageNet's layout and what training needs of all this."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line of the tool; returns the exit status."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if bool(arguments.validation) != bool(arguments.validation_out):
+        parser.error("--validation and --validation-out go together")
+    if not 1 <= arguments.minimum_side <= arguments.side:
+        parser.error("expected 1 <= --minimum-side <= --side")
+    if arguments.processes < 1 or arguments.shards < 1:
+        parser.error("expected at least 1 for --processes and --shards")
+    only = arguments.only_shard
+    if only is not None and not 0 <= only < arguments.shards:
+        parser.error(f"--only-shard: expected 0 to {arguments.shards - 1}, received {only}")
+    try:
+        parts = _parts(arguments)
+        # Workers take time to start, and a handful of photos is done before.
+        few = max(len(part) for part in parts.values()) <= 100
+        processes = 1 if few else arguments.processes
+        with open_workers(processes, arguments.scheduler) as workers:
+            for out, part in parts.items():
+                _build(out, part, arguments, workers)
+    except (OSError, ListError, PhotoError, ValueError) as error:
+        print(f"build_lmdb: error: {error}", file=sys.stderr)
+        return 2
+    except (LmdbWriteError, WorkerError) as error:
+        print(f"build_lmdb: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("build_lmdb: interrupted; run again to go on", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     defaults = LmdbOptions()
     parser.add_argument("--photos", type=Path, required=True,
-                        help="folder of photos, or a text file with a path a line")  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, help="folder of the LMDB")
+                        help="folder of photos, searched with its subfolders, or a text file with "
+                        "a path a line, relative to it, and possibly a class behind it")  # fmt: skip
+    parser.add_argument("--out", type=Path, required=True,
+                        help="folder of the LMDB, or with --shards of the LMDBs")  # fmt: skip
+    parser.add_argument("--labels", action="store_true",
+                        help="store classes: those of the text file, or the number of the folder "
+                        "in PHOTOS, of those sorted by name (default: all are 0)")  # fmt: skip
+    parser.add_argument("--keep-grey", action="store_true",
+                        help="keep photos without any colour, as a classifier wants them")  # fmt: skip
     parser.add_argument("--side", type=int, default=defaults.side,
                         help="reduce the smaller side to at most this (default: %(default)s)")  # fmt: skip
     parser.add_argument("--minimum-side", type=int, default=defaults.minimum_side,
@@ -57,59 +109,120 @@ Run again to resume; a complete LMDB of the same photos and options is left alon
     parser.add_argument("--validation", type=float, default=0.0, metavar="FRACTION",
                         help="share of the photos for a validation LMDB")  # fmt: skip
     parser.add_argument("--validation-out", type=Path, help="folder of the validation LMDB")
+    parser.add_argument("--processes", type=int, default=available_processors(), metavar="N",
+                        help="that read and encode (default: one a processor, here %(default)s)")  # fmt: skip
+    parser.add_argument("--scheduler", metavar="ADDRESS",
+                        help="use the workers of this Dask scheduler instead")  # fmt: skip
+    parser.add_argument("--shards", type=int, default=1, metavar="N",
+                        help="divide into N LMDBs, OUT/shard-00000-of-0000N and so on")  # fmt: skip
+    parser.add_argument("--only-shard", type=int, metavar="I",
+                        help="write this one of them only, from 0: for a job array")  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace a different LMDB")
-    arguments = parser.parse_args(argv)
-    if bool(arguments.validation) != bool(arguments.validation_out):
-        parser.error("--validation and --validation-out go together")
-    if not 1 <= arguments.minimum_side <= arguments.side:
-        parser.error("expected 1 <= --minimum-side <= --side")
-    options = LmdbOptions(
-        arguments.side, arguments.minimum_side, arguments.encoding, arguments.quality
-    )
+    return parser
 
-    try:
-        photos = list_photos(arguments.photos)
-        parts = {arguments.out: photos}
-        if arguments.validation:
-            groups = group_photos(photos, arguments.photos, arguments.list)
-            for out, indices in zip(
-                (arguments.out, arguments.validation_out),
-                split_validation(groups, arguments.validation, arguments.seed),
-                strict=True,
-            ):
-                parts[out] = [photos[index] for index in indices]
-    except (OSError, PhotoError, ValueError) as error:
-        print(f"build_lmdb: error: {error}", file=sys.stderr)
-        return 2
+
+def _parts(arguments: argparse.Namespace) -> dict[Path, list[ListedPhoto]]:
+    """Photos of each output folder, in a fixed order, not yet shuffled."""
+    photos = _list_photos(arguments.photos, arguments.labels)
+    parts = {arguments.out: photos}
+    if arguments.validation:
+        groups = _group_photos(photos, arguments.photos, arguments.list)
+        for out, indices in zip(
+            (arguments.out, arguments.validation_out),
+            split_validation(groups, arguments.validation, arguments.seed),
+            strict=True,
+        ):
+            parts[out] = [photos[index] for index in indices]
     for out, part in parts.items():
         if not part:
-            print(f"build_lmdb: error: no photos for {out} in {arguments.photos}", file=sys.stderr)
-            return 2
-        # Neighbours in an LMDB share a batch, so they should not share an origin.
-        order = np.random.default_rng(arguments.seed).permutation(len(part))
-        shuffled = [part[index] for index in order]
-        if is_complete(out, shuffled, options):
-            print(f"{out}: complete already, {len(part)} photos")
-            continue
-        if out.exists() and any(out.iterdir()) and not arguments.force:
-            print(f"build_lmdb: error: {out} holds something else; use --force to replace it",
-                  file=sys.stderr)  # fmt: skip
-            return 2
-        if out.exists() and not any(out.iterdir()):
-            shutil.rmtree(out)
-        skipped = write_lmdb(
-            shuffled, out, options, iter(tqdm(shuffled, desc=out.name, unit="photo"))
+            raise ListError(f"no photos for {out} in {arguments.photos}")
+    return parts
+
+
+def _list_photos(source: Path, labels: bool) -> list[ListedPhoto]:
+    # Absolute, because workers may run elsewhere.
+    source = Path(os.path.abspath(source))
+    if source.is_dir():
+        paths = find_photos(source, recursive=True)
+        return label_by_folder(paths, source) if labels else [ListedPhoto(p) for p in paths]
+    photos = read_photo_list(source)
+    if not labels:
+        return [photo._replace(label=None) for photo in photos]
+    for path, label in photos:
+        if label is None:
+            raise ListError(f"{source}: --labels: expected a class behind {path}")
+    return photos
+
+
+def _group_photos(
+    photos: Sequence[ListedPhoto], folder: Path, photo_list: Path | None
+) -> list[str]:
+    """Group of each photo: that of the list, or the photo itself where it is not listed."""
+    listed = {}
+    if photo_list is not None:
+        for entry in read_list(photo_list):
+            path = Path(os.path.abspath(folder)) / entry.path.relative_to(entry.split)
+            listed[path] = f"{entry.package}/{entry.group}"
+    return [listed.get(photo.path, str(photo.path)) for photo in photos]
+
+
+def _build(
+    out: Path, photos: list[ListedPhoto], arguments: argparse.Namespace, workers: Workers
+) -> None:
+    """Write the LMDB of `out`, or its shards, and the lists beside it."""
+    skipped: list[tuple[Path, str]] = []
+    written = 0
+    for folder, content in _shards(out, photos, arguments):
+        if is_complete(folder, content):
+            print(f"{folder}: complete already, {len(content.photos)} photos")
+        else:
+            if folder.exists() and any(folder.iterdir()):
+                if not arguments.force:
+                    raise ListError(f"{folder} holds something else; use --force to replace it")
+            elif folder.exists():
+                shutil.rmtree(folder)
+            with tqdm(total=len(content.photos), desc=folder.name, unit="photo") as bar:
+                write_lmdb(content, folder, bar.update, workers)
+        skipped += read_skipped(folder)
+        written += len(content.photos)
+    # Written even if all was there: a run may have been cut off just before.
+    suffix = "" if arguments.only_shard is None else f".{arguments.only_shard:05d}"
+    report = out.with_name(f"{out.name}{suffix}.skipped.tsv")
+    with atomic_path(report) as partial:
+        lines = (f"{quote(str(path))}\t{reason}\n" for path, reason in skipped)
+        partial.write_bytes("".join(lines).encode("utf-8", "surrogateescape"))
+    write_photo_list(out.with_name(out.name + ".txt"), photos)
+    if arguments.labels and arguments.photos.is_dir():
+        with atomic_path(out.with_name(out.name + ".classes.txt")) as partial:
+            partial.write_text("".join(f"{name}\n" for name in class_folders(arguments.photos)))
+    print(f"{out}: {written - len(skipped)} photos, {len(skipped)} skipped"
+          + (f" (see {report})" if skipped else ""))  # fmt: skip
+    if len(skipped) == written:
+        raise LmdbWriteError(
+            f"{out}: none of its {written} photos could be used; {report} says why"
         )
-        report = out.with_name(out.name + ".skipped.tsv")
-        report.write_text("".join(f"{path}\t{reason}\n" for path, reason in skipped))
-        out.with_name(out.name + ".txt").write_text("".join(f"{p.resolve()}\n" for p in part))
-        print(f"{out}: {len(part) - len(skipped)} photos, {len(skipped)} skipped"
-              + (f" (see {report})" if skipped else ""))  # fmt: skip
-        if len(skipped) == len(part):
-            print(f"build_lmdb: error: {out}: none of its {len(part)} photos could be used; "
-                  f"{report} says why", file=sys.stderr)  # fmt: skip
-            return 1
-    return 0
+
+
+def _shards(
+    out: Path, photos: list[ListedPhoto], arguments: argparse.Namespace
+) -> Iterator[tuple[Path, LmdbContent]]:
+    """Folder and content of each LMDB to write: one after another they are the unsharded one."""
+    options = LmdbOptions(
+        arguments.side, arguments.minimum_side, arguments.encoding, arguments.quality,
+        arguments.keep_grey,
+    )  # fmt: skip
+    # Neighbours in an LMDB share a batch, so they should not share an origin.
+    order = np.random.default_rng(arguments.seed).permutation(len(photos))
+    count = arguments.shards
+    bounds = [index * len(photos) // count for index in range(count + 1)]
+    for index in range(count) if arguments.only_shard is None else [arguments.only_shard]:
+        chosen = [photos[i] for i in order[bounds[index] : bounds[index + 1]]]
+        labels = [photo.label or 0 for photo in chosen] if arguments.labels else None
+        name = f"shard-{index:05d}-of-{count:05d}"
+        yield (
+            out if count == 1 else out / name,
+            LmdbContent([photo.path for photo in chosen], options, labels, bounds[index]),
+        )
 
 
 if __name__ == "__main__":

@@ -26,15 +26,9 @@ from tqdm import tqdm
 from autocolor.caffe_runtime import import_caffe
 from autocolor.checks import FloatArray, check_unit
 from autocolor.color import lightness
-from autocolor.lmdb_io import (
-    LmdbOptions,
-    decode_datum,
-    is_complete,
-    read_datums,
-    read_resized,
-    write_lmdb,
-)
 from autocolor.edge_networks import EDGES_LMDB, LIGHTNESS_LMDB
+from autocolor.lmdb_io import LmdbOptions, decode_datum, read_datums, read_resized
+from autocolor.lmdb_writer import LmdbContent, is_complete, write_lmdb
 
 FloatMap = npt.NDArray[np.float32]
 BoolMap = npt.NDArray[np.bool_]
@@ -142,9 +136,10 @@ def write_edge_lmdbs(photos: Sequence[Path], folder: Path, side: int) -> list[tu
     skipped: dict[Path, str] = {}
     for name, content in ((LIGHTNESS_LMDB, "lightness"), (EDGES_LMDB, "edges")):
         options = EdgeLmdbOptions(side, side, content=content)
-        if not is_complete(folder / name, photos, options):
-            progress = tqdm(photos, desc=f"{folder.name}/{name}", unit="photo")
-            skipped |= dict(write_lmdb(photos, folder / name, options, iter(progress)))
+        content = LmdbContent(photos, options)
+        if not is_complete(folder / name, content):
+            with tqdm(total=len(photos), desc=f"{folder.name}/{name}", unit="photo") as bar:
+                skipped |= dict(write_lmdb(content, folder / name, bar.update))
     if not any(True for _ in read_squares(folder)):
         reasons = "; ".join(skipped.values()) or "none was given"
         raise ValueError(f"{folder}: expected at least one photo that can be used: {reasons}")

@@ -71,7 +71,7 @@ def count_pages(path: Path | str) -> int:
         return 1
 
 
-def read_image(path: Path | str, page: int = 0) -> Photo:
+def read_image(path: Path | str, page: int = 0, *, least_side: int | None = None) -> Photo:
     """Read a photo: any format of Pillow, 8 or 16 bit, grey, RGB, CMYK or palette.
 
     EXIF orientation is applied and an embedded ICC profile is converted to sRGB (an unusable one
@@ -83,6 +83,9 @@ def read_image(path: Path | str, page: int = 0) -> Photo:
     path : path
     page : int
         Which one of several, from 0.
+    least_side : int, optional
+        Allows a JPEG to be decoded at a half, a quarter or an eighth of its size, the smallest at
+        which neither side is below this: quick, and little memory for a large one.
 
     Raises
     ------
@@ -97,6 +100,8 @@ def read_image(path: Path | str, page: int = 0) -> Photo:
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
                 image.seek(page)
+                if least_side is not None:
+                    image.draft(None, (least_side, least_side))
                 image.load()
                 return _to_photo(image)
     except FileNotFoundError:
