@@ -214,6 +214,8 @@ def _shards(
     # Neighbours in an LMDB share a batch, so they should not share an origin.
     order = np.random.default_rng(arguments.seed).permutation(len(photos))
     count = arguments.shards
+    if count > 1 and (out / "data.mdb").exists():
+        raise ListError(f"{out} holds an LMDB; expected a folder for shards")
     bounds = [index * len(photos) // count for index in range(count + 1)]
     for index in range(count) if arguments.only_shard is None else [arguments.only_shard]:
         chosen = [photos[i] for i in order[bounds[index] : bounds[index + 1]]]

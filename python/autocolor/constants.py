@@ -25,3 +25,24 @@ HIDDEN_UNITS = 1024
 
 ALPHA_BETA_EPSILON = 1e-4
 """epsilon in the denominator of the alpha-beta colour space (Eq. 9)."""
+
+CVAL_IMAGES = 1_000
+"""Photos of cval1k, from the validation set of ImageNet (section 4)."""
+
+CTEST_IMAGES = 10_000
+"""Photos of ctest10k, from the validation set of ImageNet (section 4)."""
+
+SUN_A_SUBSETS = 5
+"""Random test subsets of SUN-A (section 4)."""
+
+SUN_A_TEST_IMAGES = 1_344
+"""Photos of each test subset of SUN-A (section 4)."""
+
+SUN_A_TRAINING_IMAGES = 2_688
+"""Photos of SUN-A that Cheng et al. train on (section 4)."""
+
+SUN_6_TEST_IMAGES = 240
+"""Test photos of SUN-6 (section 4)."""
+
+SUN_6_CATEGORIES = ("beach", "castle", "outdoor", "kitchen", "living room", "bedroom")
+"""Scene categories of SUN-6 (section 4)."""

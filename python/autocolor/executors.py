@@ -162,7 +162,8 @@ def _follow_parent() -> None:
 @contextmanager
 def _dask_workers(scheduler: str) -> Iterator[Workers]:
     try:
-        from distributed import Client, CommClosedError, KilledWorker
+        from distributed import Client, KilledWorker
+        from distributed.comm import CommClosedError
     except ImportError as error:
         raise WorkerError(
             f"cannot import distributed ({error}); install it with: pip install distributed"

@@ -50,11 +50,14 @@ def read_photo_list(path: Path, root: Path | None = None) -> list[ListedPhoto]:
     Raises
     ------
     ListError
-        If a line is malformed.
+        If a line is malformed or the file is no text.
     OSError
         If the file cannot be read.
     """
-    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    content = path.read_bytes()
+    if b"\0" in content:
+        raise ListError(f"{path}: expected a text file with a path a line")
+    text = content.decode("utf-8", "surrogateescape")
     photos = []
     for number, line in enumerate(text.split("\n"), start=1):
         line = line.strip()
