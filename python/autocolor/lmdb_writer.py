@@ -13,6 +13,7 @@ import hashlib
 import itertools
 import json
 import os
+import resource
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -181,11 +182,26 @@ def _write_batch(part: Path, content: LmdbContent, done: int, batch: list[bytes 
             os.fsync(stream.fileno())
     if not records:
         return
-    with _environment(part) as environment, environment.begin(write=True) as transaction:
-        for key, value in records:
-            # With append, LMDB refuses a key that is not greater than all others.
-            if not transaction.put(key, value, overwrite=False, append=True):
-                raise LmdbWriteError(f"{part}: key {key!r} is there already, or out of order")
+    try:
+        with _environment(part) as environment, environment.begin(write=True) as transaction:
+            for key, value in records:
+                # With append, LMDB refuses a key that is not greater than all others.
+                if not transaction.put(key, value, overwrite=False, append=True):
+                    raise LmdbWriteError(f"{part}: key {key!r} is there already, or out of order")
+    except lmdb.Error as error:
+        needed = sum(len(value) for _, value in records)
+        raise OSError(_lack_of_space(part / "data.mdb", needed) or str(error)) from error
+
+
+def _lack_of_space(data: Path, needed: int) -> str | None:
+    """Say what keeps a file from growing: LMDB calls that an input/output error."""
+    free = shutil.disk_usage(data).free
+    if free < needed:
+        return f"its disk is full, {free} bytes are free"
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if limit != resource.RLIM_INFINITY and data.stat().st_size + needed > limit:
+        return f"files may not be larger than {limit} bytes here (ulimit -f)"
+    return None
 
 
 def _resume(part: Path, content: LmdbContent) -> int:

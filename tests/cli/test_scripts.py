@@ -11,6 +11,8 @@ SCRIPTS = ["tools/setup.sh", "tools/demo.sh", "tools/test.sh"]
 TOOLS = [
     "data_prep/build_lmdb.py",
     "data_prep/fetch_photos.py",
+    "data_prep/imagenet_splits.py",
+    "data_prep/sun_splits.py",
     "tools/convert_vgg16.py",
     "tools/convert_weights.py",
     "tools/demo.py",
