@@ -387,7 +387,7 @@ def _result_lines(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def _to_json(photo: ListedPhoto, result: PhotoResult | str) -> dict[str, Any]:
-    content: dict[str, Any] = {"photo": str(photo.path), "class": photo.category}
+    content: dict[str, Any] = {"photo": str(photo.path), "class": photo.label}
     if isinstance(result, str):
         return {**content, "skipped": result}
     return {
