@@ -201,6 +201,37 @@ def rgb_to_alpha_beta(rgb: FloatArray) -> FloatArray:
     return np.stack([alpha, beta], axis=-1)
 
 
+def compose_alpha_beta(alpha_beta: FloatArray, lightness: FloatArray) -> FloatArray:
+    """Return the RGB image of an alpha and beta that has exactly the given lightness.
+
+    It inverts :func:`rgb_to_alpha_beta`: Eq. 9 and L = (R + G + B)/3 are linear in RGB. What leaves
+    the gamut is drawn towards grey, see :func:`correct_lightness`.
+
+    Parameters
+    ----------
+    alpha_beta : (..., 2) float array
+        Any finite values.
+    lightness : (...) float array in [0, 1]
+
+    Returns
+    -------
+    (..., 3) array in [0, 1] of the dtype of `alpha_beta`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range or the shapes differ.
+    """
+    check_array("alpha_beta", alpha_beta, last_axis=2)
+    check_unit("lightness", lightness)
+    check_same_shape("lightness", lightness, alpha_beta.shape[:-1])
+    light = np.asarray(np.clip(lightness, 0, 1), dtype=alpha_beta.dtype)
+    alpha, beta = np.moveaxis(alpha_beta * (light + ALPHA_BETA_EPSILON)[..., None], -1, 0)
+    red_and_green = -alpha / 3
+    rgb = np.stack([red_and_green + beta / 2, red_and_green - beta / 2, 2 * alpha / 3], axis=-1)
+    return correct_lightness(rgb, light)
+
+
 def rgb_to_lab(rgb: FloatArray) -> FloatArray:
     """Convert sRGB in [0, 1] to CIE L*a*b* (D65, 2 degrees): L* in [0, 100], a* and b* in +-128.
 
