@@ -16,7 +16,6 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-from autocolor.baselines import BaselineError
 from autocolor.caffe_runtime import CaffeError
 from autocolor.feature_cache import FeatureError, FeatureOptions
 from autocolor.head_training import HeadOptions
@@ -116,7 +115,7 @@ again to go on, or to make another table of the same rows.""",
             f"{platform.python_version()}",
         )
         written = write_results(results, setting, run.seconds, provenance, arguments.page)
-    except (BaselineError, CaffeError, FeatureError, ModelError, TrainingError, WeightsError,
+    except (CaffeError, FeatureError, ModelError, TrainingError, WeightsError,
             ValueError, OSError) as error:  # fmt: skip
         print(f"reproduce: error: {error}", file=sys.stderr)
         return 1

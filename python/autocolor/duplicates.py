@@ -31,7 +31,7 @@ class Duplicate(NamedTuple):
 
 
 def find_duplicates(
-    originals: Sequence[Path], photos: Sequence[Path], *, progress: bool = True
+    originals: Sequence[Path], photos: Sequence[Path], *, looks: bool = True, progress: bool = True
 ) -> list[Duplicate]:
     """Find the photos that are among the originals, by their bytes or how they look.
 
@@ -41,6 +41,8 @@ def find_duplicates(
     Parameters
     ----------
     originals, photos : sequence of Path
+    looks : bool
+        Compare how photos look, not their bytes alone.
     progress : bool
         Show a progress bar on stderr.
 
@@ -52,18 +54,18 @@ def find_duplicates(
     bar = tqdm(total=len(originals) + len(photos), unit="photo", desc="comparing",
                disable=not progress)  # fmt: skip
     with bar:
-        known = [_Print(path, bar) for path in originals]
+        known = [_Print(path, bar, looks) for path in originals]
         by_bytes = {print_.bytes_hash: print_.path for print_ in known}
         seen = [print_ for print_ in known if print_.look is not None]
-        looks = np.array([print_.look for print_ in seen]).reshape(len(seen), 2, 64)
+        known_looks = np.array([print_.look for print_ in seen]).reshape(len(seen), 2, 64)
         found = []
         for path in photos:
-            print_ = _Print(path, bar)
+            print_ = _Print(path, bar, looks)
             if print_.bytes_hash in by_bytes:
                 found.append(Duplicate(path, by_bytes[print_.bytes_hash], None))
             elif print_.look is not None and len(seen):
                 # The photo against the originals and their mirror images.
-                distances = (looks != print_.look[0]).sum(axis=2).min(axis=1)
+                distances = (known_looks != print_.look[0]).sum(axis=2).min(axis=1)
                 nearest = int(distances.argmin())
                 if distances[nearest] <= LARGEST_DISTANCE:
                     found.append(Duplicate(path, seen[nearest].path, int(distances[nearest])))
@@ -73,17 +75,18 @@ def find_duplicates(
 class _Print:
     """Hashes of a photo: of its bytes, and (2, 64) bool of itself and its mirror image."""
 
-    def __init__(self, path: Path, bar: tqdm[None]) -> None:
+    def __init__(self, path: Path, bar: tqdm[None], looks: bool) -> None:
         self.path = path
         self.bytes_hash = hashlib.sha256(path.read_bytes()).digest()
         self.look: npt.NDArray[np.bool_] | None = None
+        bar.update()
+        if not looks:
+            return
         try:
             image = _read_small(path)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            pass  # as Pillow reports damaged and enormous files
-        else:
-            self.look = np.array([_look(view) for view in (image, ImageOps.mirror(image))])
-        bar.update()
+            return  # as Pillow reports damaged and enormous files
+        self.look = np.array([_look(view) for view in (image, ImageOps.mirror(image))])
 
 
 def _read_small(path: Path) -> Image.Image:

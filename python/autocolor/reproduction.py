@@ -13,9 +13,9 @@ from pathlib import Path
 from PIL import Image
 
 from autocolor.backbone import Backbone, HeadNet
-from autocolor.baselines import load_baseline
-from autocolor.cluster_correspondence import correspond_clusters
+from autocolor.baselines import HISTOGRAM_TRANSFERS, load_baseline
 from autocolor.checks import FloatArray
+from autocolor.duplicates import describe, find_duplicates
 from autocolor.experiments import (
     GREY,
     Method,
@@ -40,13 +40,15 @@ from autocolor.weights_io import read_weights
 MAIN = "hue_chroma"
 """Name of the model that the paper selects: hue and chroma, all levels, chromatic fading."""
 
-BASELINES = {"mean-color": "mean colour", "welsh": "Welsh et al.", "cheng": "Cheng et al.",
-             "nearest-neighbor": "nearest neighbours"}  # fmt: skip
+BASELINES = {"mean": "mean colour", "welsh": "Welsh et al.", "cheng": "Cheng et al.",
+             "nearest_neighbour": "nearest neighbours"}  # fmt: skip
 """Key to name of the methods that colorize without a trained colorizer of ours."""
 
 EXPERIMENTS = ("table1", "table2", "table3", "table4", "table5", "fig7", "fig8", "fig10")
 """What can be asked for."""
 
+# More photos are compared by the bytes of their files alone: looking at one takes some 30 ms.
+_COMPARED_BY_LOOKS = 20_000
 _STRENGTHS = tuple(step / 10 for step in range(1, 16))
 _STRENGTH_SIDE = 256
 
@@ -91,22 +93,17 @@ class Setting:
 
 
 def check_disjoint(setting: Setting) -> None:
-    """Refuse to score on photos that are trained or validated on, by the bytes of their files.
+    """Refuse to score on photos that are trained or validated on, or that look like one that is.
 
     Raises
     ------
     ValueError
-        Naming the first such photo.
+        Naming them.
     """
-    seen = {
-        hashlib.sha256(path.read_bytes()).digest(): path
-        for name in ("train_lmdb", "validation_lmdb")
-        for path in setting.listed(name)
-    }
-    for path in setting.photos:
-        same = seen.get(hashlib.sha256(path.read_bytes()).digest())
-        if same is not None:
-            raise ValueError(f"{path}: expected a photo that is not trained on, it is {same}")
+    seen = [*setting.listed("train_lmdb"), *setting.listed("validation_lmdb")]
+    found = find_duplicates(seen, setting.photos, looks=len(seen) <= _COMPARED_BY_LOOKS)
+    if found:
+        raise ValueError(f"photos: expected none that is trained on, but {describe(found)}")
 
 
 @dataclass(frozen=True)
@@ -233,7 +230,7 @@ class Run:
         for model, predictor in predictors.items():
             found = model_methods(model, predictor.manifest.variant)
             if model == MAIN:
-                found |= histogram_methods(model, correspond_clusters)
+                found |= histogram_methods(model, HISTOGRAM_TRANSFERS["clusters"])
             known |= found
             mark = f"{self.identity(model)} {predictor.manifest.strength}"
             identity |= dict.fromkeys(found, mark)

@@ -245,9 +245,53 @@ def test_demo_writes_everything(data, tmp_path):
         assert colorized.size == original.size
 
 
+def test_reproduce_makes_every_table_and_figure(data, tmp_path):
+    """All models and baselines, trained for an instant; the README's and the results' commands."""
+    out = tmp_path / "reproduction"
+    common = ("--data", data, "--out", out, "--minutes", 0.02, "--passes", 1, "--locations", 64)
+    process = run("tools/reproduce.py", "all", *common, "--page", tmp_path / "results.md")
+    assert f"written to {out / 'results.md'}" in process.stdout
+    content = json.loads((out / "results.json").read_text())
+    assert content["provenance"]["command"].startswith("python tools/reproduce.py all --data")
+    expected = {"grey", "lab_l2@1", "lab_joint@chosen", "hue_chroma/sample@1", "hue_chroma_conv5_3@1",
+                "mean", "welsh", "cheng", "nearest_neighbour", "C", "Q", "E"}  # fmt: skip
+    assert expected <= set(content["methods"])
+    for key, method in content["methods"].items():
+        interval = method["intervals"]["rmse"]
+        assert 0 < interval["low"] <= interval["high"] < 5, key
+        assert 3 < method["scores"]["psnr"] < 60, key
+    page = (tmp_path / "results.md").read_text()
+    assert page.count("| 0.343 | 22.98 | `grey` |") == 3  # the paper's numbers of Tables 1, 2, 5
+    for plot in re.findall(r"\]\((results/\w+\.\w+)\)", page):
+        assert (tmp_path / plot).stat().st_size > 3000
+    assert len(list((tmp_path / "results").iterdir())) == 8
+
+    # One row again: nothing is trained or scored anew, and the numbers are the same.
+    models = {path: path.stat().st_mtime_ns for path in out.glob("models/*/weights.caffemodel")}
+    assert len(models) == 7
+    again = run("tools/reproduce.py", "table1", *common, "--rows", "lab_l2@1")
+    assert {path: path.stat().st_mtime_ns for path in models} == models
+    row = next(line for line in page.splitlines() if line.endswith("`lab_l2@1` |"))
+    assert row in again.stdout
+    assert "lab_joint@1" not in again.stdout
+
+
+def test_reproduce_refuses_photos_that_are_trained_on(data, tmp_path):
+    photo = next((data / "photos" / "train").rglob("chelsea0*"))
+    (tmp_path / "photos").mkdir()
+    with Image.open(photo) as image:
+        image.save(tmp_path / "photos" / "copy.jpg", quality=70)
+    command = ("tools/reproduce.py", "table1", "--data", data, "--out", tmp_path / "out")
+    refused = run(*command, "--photos", tmp_path / "photos", status=1)
+    assert f"copy.jpg is {photo.resolve()} (nearly: " in refused.stderr
+    unknown = run(*command, "--rows", "nothing", status=1)
+    assert "rows: expected some of grey, lab_l2@1, " in unknown.stderr
+
+
 @pytest.mark.parametrize(
     ("tool", "arguments"),
     [
+        ("tools/reproduce.py", ("all", "--data", "nowhere")),
         ("tools/convert_vgg16.py", ("--source", "nowhere.onnx", "--out", "x.caffemodel")),
         ("tools/convert_weights.py", ("inspect", "nowhere")),
         ("tools/rebalance.py", ("--weights", "nowhere", "--lmdb", "nowhere", "--out", "x")),
