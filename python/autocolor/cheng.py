@@ -266,7 +266,7 @@ def _write_data(path: Path, x: FloatArray, y: FloatArray, scaling: ChengScaling)
     data = path.with_suffix(".h5")
     with h5py.File(data, "w") as file:
         file["features"] = (x - scaling.feature_mean) / scaling.feature_scale
-        file["chroma"] = (y - scaling.chroma_mean) / scaling.chroma_scale
+        file["target"] = (y - scaling.chroma_mean) / scaling.chroma_scale
     path.with_suffix(".txt").write_text(f"{data}\n", encoding="utf-8")
     return len(x)
 

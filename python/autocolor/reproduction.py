@@ -15,6 +15,7 @@ from PIL import Image
 from autocolor.backbone import Backbone, HeadNet
 from autocolor.baselines import HISTOGRAM_TRANSFERS, load_baseline
 from autocolor.checks import FloatArray
+from autocolor.cheng import ChengOptions
 from autocolor.duplicates import describe, find_duplicates
 from autocolor.experiments import (
     GREY,
@@ -51,6 +52,7 @@ EXPERIMENTS = ("table1", "table2", "table3", "table4", "table5", "fig7", "fig8",
 _COMPARED_BY_LOOKS = 20_000
 _STRENGTHS = tuple(step / 10 for step in range(1, 16))
 _STRENGTH_SIDE = 256
+_CHENG_MINUTES = 2  # that its iterations take on two cores
 
 
 @dataclass(frozen=True)
@@ -296,11 +298,19 @@ class Run:
                             self.setting.listed("train_lmdb"),
                             backbone=self.backbone,
                             cache=self.setting.out / "baselines",
+                            cheng_options=_cheng_options(self.setting.head.minutes),
                         )
                     )
             return prepared[0](scene.lightness)
 
         return colorize
+
+
+def _cheng_options(minutes: float) -> ChengOptions:
+    """Return fewer iterations than the default where less time than that is given to each model."""
+    options = ChengOptions()
+    share = min(1.0, minutes / _CHENG_MINUTES)
+    return replace(options, iterations=max(options.tests, round(share * options.iterations)))
 
 
 def _colorizers(last: str, width: float) -> dict[str, Colorizer]:
