@@ -120,8 +120,8 @@ class ColorMetrics:
     seed : int
         Of the bootstrap. Methods are compared on the same seed.
     extras : bool
-        Also measure what later work reports: AuC, colourfulness and SSIM. LPIPS is left out: no
-        package of the registries ships its weights.
+        Also measure what later work reports: AuC, colourfulness and SSIM. LPIPS is left out: the
+        package that computes it downloads its backbone's weights when it runs.
 
     Attributes
     ----------

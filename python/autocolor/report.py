@@ -246,10 +246,12 @@ def _plot_psnr(metrics: Mapping[str, ColorMetrics], path: Path) -> None:
     # Bins of 1 dB: those of the metrics, two by two.
     counts = {name: metric.psnr_histogram.reshape(-1, 2).sum(1) for name, metric in metrics.items()}
     edges = np.arange(len(next(iter(counts.values()))) + 1) * 2 * PSNR_BIN_WIDTH
-    for name, metric in metrics.items():
+    for number, (name, metric) in enumerate(metrics.items()):
         share = counts[name] / counts[name].sum()
-        axes.stairs(share, edges, fill=True, alpha=0.3)
-        axes.stairs(share, edges, label=f"{name} (mean {metric.scores().psnr:.2f} dB)")
+        color = f"C{number}"
+        axes.stairs(share, edges, fill=True, alpha=0.3, color=color)
+        label = f"{name} (mean {metric.scores().psnr:.2f} dB)"
+        axes.stairs(share, edges, color=color, label=label)
     used = np.flatnonzero(sum(counts.values()))
     axes.set(
         xlim=(edges[used[0]] - 1, edges[used[-1] + 1] + 1),

@@ -9,6 +9,8 @@ from pathlib import Path
 import av
 import numpy as np
 
+from autocolor.metrics import ColorMetrics
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -47,6 +49,34 @@ def test_colorize_commands_run(model_folder, photo_folder, tmp_path):
     assert (tmp_path / "film_color.mp4").is_file()
     assert (tmp_path / "photo_color_4.png").is_file()
     assert (tmp_path / "photo_color_uncertainty.png").is_file()
+
+
+def test_evaluate_command_runs(model_folder, photo_folder, tmp_path):
+    (command,) = re.findall(r"^python tools/evaluate\.py .*$", "".join(blocks("bash")), re.MULTILINE)
+    (tmp_path / "tools").symlink_to(ROOT / "tools")
+    for name, target in (("demo/model", model_folder), ("data/photos/test", photo_folder)):
+        (tmp_path / "build" / name).parent.mkdir(parents=True)
+        (tmp_path / "build" / name).symlink_to(target)
+    subprocess.run(command.split(), cwd=tmp_path, check=True)
+    written = {path.name for path in (tmp_path / "build/demo/evaluation").iterdir()}
+    # docs/evaluation.md lists the files, and says the same command.
+    page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    assert command in page
+    table = re.search(r"^\| file .*?\n\n", page, re.MULTILINE | re.DOTALL).group()
+    named = re.findall(r"`(\w+\.\w+)`", table.replace("part_I_of_N", "part_1_of_1"))
+    assert set(named) == written
+
+
+def test_snippet_of_the_evaluation_page_runs():
+    page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    (snippet,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    rng = np.random.default_rng(0)
+    photos = [(str(number), *rng.random((3, 2, 2, 3))) for number in range(3)]
+    elsewhere = ColorMetrics()
+    elsewhere.add(*rng.random((2, 2, 2, 3)), "elsewhere")
+    names = {"photos": photos, "part": elsewhere.to_dict()}
+    exec(snippet, names)
+    assert names["ours"].images == 4
 
 
 def test_every_file_it_names_exists():
