@@ -10,8 +10,8 @@ from pathlib import Path
 
 from autocolor.caffe_runtime import CaffeError
 from autocolor.evaluation import EvaluationProtocol
-from autocolor.evaluation_parts import MethodSource, Part, merge_parts, name_models, score_part
-from autocolor.model_folder import ModelError
+from autocolor.evaluation_parts import MethodSource, ModelSource, Part, merge_parts, score_part
+from autocolor.model_folder import Manifest, ModelError
 from autocolor.photo_lists import list_photos_and_classes
 from autocolor.report import metrics_table, write_report
 
@@ -19,7 +19,7 @@ _EXAMPLES = """\
 examples:
   python tools/evaluate.py --model build/demo/model --photos build/data/photos/test \\
       --out build/demo/evaluation
-  python tools/evaluate.py --model first --model second --photos ctest10k.txt \\
+  python tools/evaluate.py --model mine=a/model --model theirs=b/model --photos ctest10k.txt \\
       --root imagenet/val --side 256 --side-of smaller --processes 8 --out results
 
 Writes into OUT: metrics.json, metrics.md and metrics.csv (a line for each photo and method), with
@@ -44,11 +44,11 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--model",
-        type=Path,
         action="append",
         default=[],
-        metavar="FOLDER",
-        help="folder with model.json; may be given several times",
+        metavar="[NAME=]FOLDER",
+        help="folder with model.json; may be given several times, with a name where the models "
+        "have none of their own",
     )
     parser.add_argument(
         "--photos",
@@ -142,7 +142,15 @@ def _part(text: str) -> Part:
 
 def method_sources(arguments: argparse.Namespace) -> list[MethodSource]:
     """Return the methods to score, in the order of the report."""
-    return [*name_models(arguments.model, arguments.device)]
+    sources: list[MethodSource] = []
+    for text in arguments.model:
+        name, separator, folder = text.partition("=")
+        if not separator or Path(text).exists():
+            name, folder = Manifest.load(Path(text)).name, text
+        if name in [source.name for source in sources]:
+            raise ValueError(f"--model: two are called {name!r}; name them, --model NAME=FOLDER")
+        sources.append(ModelSource(name, Path(folder), arguments.device))
+    return sources
 
 
 def main(argv: Sequence[str] | None = None) -> int:

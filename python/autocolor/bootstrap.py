@@ -115,8 +115,8 @@ class PoissonBootstrap:
     def sums(self) -> npt.NDArray[np.float64]:
         """Return the (values, replicates) weighted sums."""
         high, low = self._limbs[:, 0], self._limbs[:, 1]
-        upper: npt.NDArray[np.float64] = high * 2.0 ** (_LOW_BITS - _FRACTION_BITS)
-        return upper + low * 2.0**-_FRACTION_BITS
+        upper = high.astype(np.float64) * 2.0 ** (_LOW_BITS - _FRACTION_BITS)
+        return upper + low.astype(np.float64) * 2.0**-_FRACTION_BITS
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state as numbers and lists, for JSON."""

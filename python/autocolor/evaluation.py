@@ -227,9 +227,15 @@ class PhotoScorer:
         Raises
         ------
         ImageError
-            If the photo cannot be read or has no colour, or a method refuses it: one line that
-            names it.
+            If the photo cannot be read, has no colour or is too large for the memory, or a method
+            refuses it: one line that names it.
         """
+        try:
+            return self._score(path, draw)
+        except MemoryError as error:
+            raise ImageError(f"{path}: too large for the memory here: {error}") from error
+
+    def _score(self, path: Path, draw: bool) -> PhotoResult:
         protocol = self._protocol
         rgb = read_color(path)
         if protocol.side is not None:

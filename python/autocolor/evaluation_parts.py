@@ -96,15 +96,6 @@ class ModelSource:
         return Predictor(self.folder, self.device).colorize
 
 
-def name_models(folders: Sequence[Path], device: str) -> list[ModelSource]:
-    """Return the models under their own names, with the folder where two share a name."""
-    names = [Manifest.load(folder).name for folder in folders]
-    return [
-        ModelSource(name if names.count(name) == 1 else f"{name} ({folder})", folder, device)
-        for name, folder in zip(names, folders, strict=True)
-    ]
-
-
 @dataclass(frozen=True)
 class Part:
     """Part `number` of `count`: the photos of the list at number - 1, number - 1 + count, ..."""
@@ -209,7 +200,8 @@ def merge_parts(
     Raises
     ------
     PartError
-        If a file is no part, the parts are of different evaluations, overlap, or miss photos.
+        If a file is no part, the parts are of different evaluations or methods, overlap, or miss
+        photos.
     ValueError
         If no photo could be scored.
     """
@@ -234,6 +226,7 @@ def merge_parts(
             f"{lost + 1} of the list is missing: run its part again, or merge all parts"
         )
     if sources:
+        _check_header(files[0], first, {"methods": _identities(sources)}, "in this run")
         _draw(tally, sources, protocol, gallery_size, worst_size, processes)
     return tally.finish(gallery_size, worst_size), first["methods"]
 
@@ -316,9 +309,6 @@ def _header(
     protocol: EvaluationProtocol,
     part: Part,
 ) -> dict[str, Any]:
-    names = [source.name for source in sources]
-    if len(set(names)) != len(names):
-        raise ValueError(f"sources: expected different names, received {', '.join(names)}")
     # Of the names alone: the folder may be another on the next machine. The bytes of each photo
     # are hashed when it is scored.
     digest = hashlib.sha256("".join(f"{photo.path.name}\n" for photo in photos).encode())
@@ -328,8 +318,15 @@ def _header(
         "list_sha256": digest.hexdigest(),
         "part": [part.number, part.count],
         "protocol": asdict(protocol),
-        "methods": {source.name: source.identity() for source in sources},
+        "methods": _identities(sources),
     }
+
+
+def _identities(sources: Sequence[MethodSource]) -> dict[str, dict[str, Any]]:
+    names = [source.name for source in sources]
+    if len(set(names)) != len(names):
+        raise ValueError(f"sources: expected different names, received {', '.join(names)}")
+    return {source.name: source.identity() for source in sources}
 
 
 def _resume(file: Path, header: Mapping[str, Any]) -> set[int]:

@@ -49,9 +49,12 @@ def test_parts_processes_and_several_models(
     manifest = json.loads((other / "model.json").read_text())
     manifest |= {"name": "faint", "strength": 0.3}
     (other / "model.json").write_text(json.dumps(manifest))
+    same = run("--model", other, "--model", other, "--photos", photo_folder, "--out", tmp_path)
+    assert same.returncode == 1
+    assert "two are called 'faint'; name them, --model NAME=FOLDER" in same.stderr
     listed = tmp_path / "list.txt"
     listed.write_text("/coffee.png 5\n/none.png 6\n/astronaut.png 7\n/chelsea.jpg 8\n")
-    common = ("--model", model_folder, "--model", other, "--photos", listed, "--root", photo_folder,
+    common = ("--model", model_folder, "--model", f"pale={other}", "--photos", listed, "--root", photo_folder,
               "--side", "50", "--side-of", "smaller", "--round", "--paper-only")  # fmt: skip
     whole, parts, merged = (tmp_path / name for name in ("whole", "parts", "merged"))
     assert run(*common, "--out", whole).returncode == 0
@@ -69,13 +72,13 @@ def test_parts_processes_and_several_models(
         assert (merged / name).read_text() == (whole / name).read_text()
     assert not (merged / "gallery.png").exists()
     metrics = json.loads((merged / "metrics.json").read_text())
-    assert list(metrics["methods"]) == ["no colorization", "tiny", "faint"]
-    assert metrics["methods"]["faint"]["strength"] == 0.3
+    assert list(metrics["methods"]) == ["no colorization", "tiny", "pale"]
+    assert metrics["methods"]["pale"]["strength"] == 0.3
     assert metrics["protocol"]["resolution"] == "smaller side reduced to 50 pixels"
     assert metrics["protocol"]["prediction"] == "rounded to 8 bit"
     with (merged / "metrics.csv").open(encoding="utf-8") as file:
         assert [row["class"] for row in csv.DictReader(file)][::3] == ["5", "7", "8"]
-    models = ("--model", model_folder, "--model", other)
+    models = ("--model", model_folder, "--model", f"pale={other}")
     done = run("--merge", *files, *models, "--out", merged)
     assert done.returncode == 0, done.stderr
     assert (merged / "gallery.png").read_bytes() == (whole / "gallery.png").read_bytes()

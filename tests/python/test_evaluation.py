@@ -116,6 +116,15 @@ def test_a_photo_that_one_method_refuses_is_skipped_for_all(photo_folder: Path) 
     assert evaluation.scores["picky"] == evaluation.scores["sepia"]
 
 
+def test_a_photo_too_large_for_the_memory_is_skipped(photo_folder: Path) -> None:
+    def greedy(light: np.ndarray) -> np.ndarray:
+        raise MemoryError("Unable to allocate 9 TiB")
+
+    paths = find_photos(photo_folder)
+    with pytest.raises(ValueError, match="the first was skipped: .*too large for the memory here"):
+        evaluate({"greedy": greedy}, paths, protocol=FAST, progress=False)
+
+
 def test_no_photos(mixed_folder: Path) -> None:
     with pytest.raises(ValueError, match="received none"):
         evaluate({"sepia": sepia}, [], progress=False)
