@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,7 +126,7 @@ class PhotoScores:
 
     index: int
     path: Path
-    category: int | None
+    label: int | None
     height: int
     width: int
     scores: dict[str, Scores]
@@ -290,14 +291,14 @@ class Tally:
         self._skipped: dict[int, tuple[Path, str]] = {}
         self._pictures: dict[int, dict[str, npt.NDArray[np.float32]]] = {}
 
-    def add(self, index: int, result: PhotoResult, category: int | None = None) -> None:
+    def add(self, index: int, result: PhotoResult, label: int | None = None) -> None:
         """Count the photo at a place of the list."""
         for name, metrics in self._metrics.items():
             metrics.add_measurement(result.measurements[name], result.key)
         self._keys[index] = result.key
         scores = {name: image_scores(result.measurements[name]) for name in self._metrics}
         self._photos[index] = PhotoScores(
-            index, result.path, category, result.height, result.width, scores
+            index, result.path, label, result.height, result.width, scores
         )
         self.add_pictures(index, result)
 
@@ -444,7 +445,7 @@ def file_sha256(path: Path) -> str:
 
 def add_photo(digest: hashlib._Hash, name: str, sha256: str) -> None:
     """Add a photo's name and the hash of its bytes to the hash of a list of photos."""
-    digest.update(f"{name}\0{sha256}\n".encode())
+    digest.update(os.fsencode(f"{name}\0{sha256}\n"))
 
 
 def read_color(path: Path) -> npt.NDArray[np.float32]:

@@ -311,7 +311,7 @@ def _header(
 ) -> dict[str, Any]:
     # Of the names alone: the folder may be another on the next machine. The bytes of each photo
     # are hashed when it is scored.
-    digest = hashlib.sha256("".join(f"{photo.path.name}\n" for photo in photos).encode())
+    digest = hashlib.sha256(os.fsencode("".join(f"{photo.path.name}\n" for photo in photos)))
     return {
         "format": _FORMAT,
         "photos": len(photos),

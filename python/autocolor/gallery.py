@@ -58,6 +58,7 @@ def draw_gallery(photos: Sequence[GalleryPhoto], notes: Sequence[str] = ()) -> I
                 middle = (left + _CELL_WIDTH // 2, top + row + _CAPTION // 2)
                 draw.text(middle, text, _FAINT, small, anchor="mm")
         title = notes[number] if notes else photo.scores.path.name
+        title = title.encode(errors="backslashreplace").decode()  # a file name need not be UTF-8
         draw.text((_MARGIN, top + row + _CAPTION), title, _FAINT, small, anchor="lt")
         top += row + caption + _MARGIN
     return canvas

@@ -123,19 +123,23 @@ def _numbers(table: Mapping[str, Any]) -> dict[str, dict[str, float | str]]:
 
 def _write_text(path: Path, text: str) -> None:
     with atomic_path(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        # File names need not be UTF-8; the report is.
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _write_csv(evaluation: Evaluation, path: Path) -> None:
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+    with (
+        atomic_path(path) as partial,
+        partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(["photo", "class", "width", "height", "method", *_CSV_METRICS])
         for photo in evaluation.photos:
-            category = "" if photo.category is None else photo.category
+            label = "" if photo.label is None else photo.label
             for name, scores in photo.scores.items():
                 values = [getattr(scores, metric) for metric in _CSV_METRICS]
                 writer.writerow(
-                    [photo.path, category, photo.width, photo.height, name]
+                    [photo.path, label, photo.width, photo.height, name]
                     + ["" if value is None else f"{value:.6f}" for value in values]
                 )
 

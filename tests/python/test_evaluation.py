@@ -60,7 +60,7 @@ def test_scores_are_those_of_the_metrics(photo_folder: Path) -> None:
     for index, (path, photo) in enumerate(zip(paths, evaluation.photos, strict=True)):
         truth = read_image(path).rgb
         light = lightness(truth)
-        assert (photo.index, photo.path, photo.category) == (index, path, None)
+        assert (photo.index, photo.path, photo.label) == (index, path, None)
         assert (photo.height, photo.width) == light.shape
         for name, method in {GREY: grey_image, **methods}.items():
             key = file_sha256(path)

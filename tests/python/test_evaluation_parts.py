@@ -23,6 +23,7 @@ from autocolor.evaluation_parts import (
 from autocolor.images import find_photos, read_image, write_image
 from autocolor.model_folder import Manifest
 from autocolor.photo_lists import ListedPhoto
+from autocolor.report import write_report
 
 PROTOCOL = EvaluationProtocol(side=40)
 
@@ -96,7 +97,7 @@ def test_parts_equal_one_pass_exactly(photos: list[ListedPhoto], tmp_path: Path)
     )
     assert expected["metrics"] == {n: metrics.to_dict() for n, metrics in plain.metrics.items()}
     assert (expected["skipped"], expected["sha256"]) == (plain.skipped, plain.photos_sha256)
-    assert [photo.category for photo in expected["photos"]] == [0, 1, 2, 3, 5, 6]
+    assert [photo.label for photo in expected["photos"]] == [0, 1, 2, 3, 5, 6]
     for count in (2, 3, 9):
         files = [
             score(photos, tmp_path / f"{number}_{count}.jsonl", Part(number, count))
@@ -168,6 +169,20 @@ def test_pictures_are_drawn_where_the_methods_are(
     # A photo that is gone has no picture, but its scores stay.
     drawn.gallery[0].scores.path.unlink()
     assert len(merge_parts([file], sources=SOURCES, **options)[0].gallery) == 1
+
+
+def test_names_that_are_not_utf8(photo_folder: Path, tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(bytes(tmp_path / "caf") + b"\xe9.png"))
+    odd.write_bytes((photo_folder / "coffee.png").read_bytes())
+    broken = Path(os.fsdecode(bytes(tmp_path / "bad") + b"\xe9.png"))
+    broken.write_text("no photo")
+    file = score([ListedPhoto(odd), ListedPhoto(broken)], tmp_path / "part.jsonl")
+    evaluation, methods = merge_parts([file], sources=SOURCES)
+    assert evaluation.photos[0].path == odd and evaluation.skipped[0][0] == broken
+    write_report(evaluation, tmp_path / "report", methods=methods)
+    for name in ("metrics.csv", "metrics.md"):
+        assert "caf\\udce9.png" in (tmp_path / "report" / name).read_text(encoding="utf-8")
+    assert (tmp_path / "report" / "worst.png").is_file()
 
 
 def test_results_of_something_else_are_refused(photos: list[ListedPhoto], tmp_path: Path) -> None:
