@@ -113,7 +113,9 @@ def _published(
                                  f"{labels[photo]} below {root}: is a folder missing?")  # fmt: skip
     cval, ctest = ({photo.path for photo in listed} for listed in found.values())
     if cval & ctest:
-        raise SplitError(f"{len(cval & ctest)} photos are in both lists, such as {min(cval & ctest)}")
+        raise SplitError(
+            f"{len(cval & ctest)} photos are in both lists, such as {min(cval & ctest)}"
+        )
     return found
 
 

@@ -163,13 +163,13 @@ def _follow_parent() -> None:
 def _dask_workers(scheduler: str) -> Iterator[Workers]:
     try:
         from distributed import Client, KilledWorker
-        from distributed.comm import CommClosedError
+        from distributed.comm.core import CommClosedError
     except ImportError as error:
         raise WorkerError(
             f"cannot import distributed ({error}); install it with: pip install distributed"
         ) from None
     try:
-        client = Client(scheduler, timeout=_CONNECT_SECONDS)
+        client: Any = Client(scheduler, timeout=_CONNECT_SECONDS)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise WorkerError(f"no Dask scheduler at {scheduler}: {error}") from None
     with client:

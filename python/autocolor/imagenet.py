@@ -58,7 +58,9 @@ def validation_photos(
         if first.stem == second.stem:
             raise ListError(f"{root}: two photos have one name, {first} and {second}")
     if labels is None:
-        return label_by_folder(photos, root) if class_folders(root) else list(map(ListedPhoto, photos))
+        return (
+            label_by_folder(photos, root) if class_folders(root) else list(map(ListedPhoto, photos))
+        )
     classes = _read_labels(labels, synsets)
     labelled = [ListedPhoto(photo, classes.get(photo.stem)) for photo in photos]
     missing = [photo.path.name for photo in labelled if photo.label is None]
@@ -111,6 +113,8 @@ def _read_synsets(path: Path) -> list[str]:
         table = loadmat(path, squeeze_me=True)["synsets"]
         # Inner nodes of WordNet follow the classes, with numbers above theirs.
         leaves = [row for row in table if int(row["num_children"]) == 0]
-        return [str(row["WNID"]) for row in sorted(leaves, key=lambda row: int(row["ILSVRC2012_ID"]))]
+        return [
+            str(row["WNID"]) for row in sorted(leaves, key=lambda row: int(row["ILSVRC2012_ID"]))
+        ]
     except (KeyError, ValueError, IndexError) as error:
         raise ListError(f"{path}: expected the development kit's meta.mat: {error}") from None

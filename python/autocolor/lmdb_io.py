@@ -93,9 +93,7 @@ def read_resized(path: Path, options: LmdbOptions) -> Image.Image:
 def make_datum(image: Image.Image, options: LmdbOptions, label: int = 0) -> caffe_pb2.Datum:
     """Datum of an RGB or grey image: encoded, or raw uint8 of shape (C, H, W), colour as BGR."""
     channels = len(image.getbands())
-    datum = caffe_pb2.Datum(
-        channels=channels, height=image.height, width=image.width, label=label
-    )
+    datum = caffe_pb2.Datum(channels=channels, height=image.height, width=image.width, label=label)
     if options.encoding == "raw":
         bgr = np.atleast_3d(np.asarray(image))[..., ::-1].transpose(2, 0, 1)
         datum.data = bgr.tobytes()

@@ -66,7 +66,8 @@ class LmdbContent:
     def fingerprint(self) -> str:
         """Hash of the names and sizes of the photos and of all else."""
         digest = hashlib.sha256(json.dumps([asdict(self.options), self.first]).encode())
-        for photo, label in zip(self.photos, self.labels or itertools.repeat(0)):  # noqa: B905
+        labels = self.labels if self.labels is not None else [0] * len(self.photos)
+        for photo, label in zip(self.photos, labels, strict=True):
             try:
                 size = os.stat(photo).st_size
             except OSError:
@@ -78,7 +79,9 @@ class LmdbContent:
         """Yield the arguments of `encode_photos`, from the photo at `start` on."""
         for begin in range(start, len(self.photos), _CALL):
             photos = [Path(os.path.abspath(p)) for p in self.photos[begin : begin + _CALL]]
-            labels = [0] * len(photos) if self.labels is None else self.labels[begin : begin + _CALL]
+            labels = [0] * len(photos)
+            if self.labels is not None:
+                labels = list(self.labels[begin : begin + _CALL])
             yield list(zip(photos, labels, strict=True)), self.options
 
 

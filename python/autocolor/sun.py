@@ -57,9 +57,7 @@ def random_subsets(
     return splits
 
 
-def find_categories(
-    root: Path, names: Sequence[str], given: Mapping[str, Path]
-) -> dict[str, Path]:
+def find_categories(root: Path, names: Sequence[str], given: Mapping[str, Path]) -> dict[str, Path]:
     """Find the folder of each scene category below `root`.
 
     Parameters

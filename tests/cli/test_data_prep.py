@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -53,7 +54,8 @@ def tree(tmp_path_factory):
 def whole(tree, tmp_path_factory):
     """The LMDB that one run with one process makes of them."""
     path = tmp_path_factory.mktemp("whole") / "lmdb"
-    run("data_prep/build_lmdb.py", "--photos", tree, "--labels", *SMALL, "--processes", 1, "--out", path)
+    run("data_prep/build_lmdb.py", "--photos", tree, "--labels", *SMALL, "--processes", 1,
+        "--out", path)  # fmt: skip
     return path
 
 
@@ -101,7 +103,8 @@ def test_labels_that_are_missing_are_named(tree, tmp_path):
         refused = run("data_prep/build_lmdb.py", "--photos", photos, "--labels", "--out",
                       tmp_path / "lmdb", status=2)  # fmt: skip
         assert message in refused.stderr.splitlines()[-1]
-    run("data_prep/build_lmdb.py", "--photos", tmp_path / "list.txt", *SMALL, "--out", tmp_path / "lmdb")
+    run("data_prep/build_lmdb.py", "--photos", tmp_path / "list.txt", *SMALL,
+        "--out", tmp_path / "lmdb")  # fmt: skip
     assert [datum.label for _, datum in read_datums(tmp_path / "lmdb")] == [0]
 
 
@@ -266,9 +269,46 @@ def test_wrong_arguments(tree, tmp_path):
         assert not (tmp_path / "lmdb").exists()
 
 
+def test_commands_of_the_documentation_run(tmp_path):
+    """As they stand in docs/data.md, but for the sizes of sets; Dask has a test of its own."""
+    validation_tree(tmp_path / "ILSVRC2012" / "val")
+    write_tree(tmp_path / "ILSVRC2012" / "train", 6)
+    write_tree(tmp_path / "SUN-A", 12)
+    rng = np.random.default_rng(0)
+    for category in ("beach", "castle", "outdoor", "kitchen", "living_room", "bedroom"):
+        (tmp_path / "SUN-6" / category).mkdir(parents=True)
+        small_photo(rng).save(tmp_path / "SUN-6" / category / "1.jpg")
+    for name, numbers in (("cval1k", (11,)), ("ctest10k", (12, 13))):
+        lines = (
+            f"n0000000{(n - 1) % 5}/ILSVRC2012_val_{n:08d}.JPEG {(n - 1) % 5}\n" for n in numbers
+        )
+        (tmp_path / f"{name}.txt").write_text("".join(lines))
+    for folder in ("data_prep", "tools"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    sizes = {
+        "imagenet_splits.py": ["--cval-images", "5", "--ctest-images", "10"],
+        "sun-a": ["--test-images", "4"],
+        "sun-6": ["--test-images", "6"],
+    }
+    text = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```bash\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    commands = [line for line in lines if line.startswith("python") and "--scheduler" not in line]
+    assert len(commands) == 5
+    (tmp_path / "build").mkdir()
+    for line in commands:
+        words = line.split()
+        for name, extra in sizes.items():
+            if any(word.endswith(name) for word in words):
+                words += extra
+        subprocess.run([sys.executable, *words[1:]], cwd=tmp_path, check=True)
+    assert len(records(tmp_path / "build" / "imagenet_lmdb")) == 6
+    assert len(list((tmp_path / "build" / "lists").glob("*.txt"))) == 13
+
+
 def test_the_measurement_of_building_runs():
     """600 generated JPEGs: a plain loop, the tool, the tool killed three times; all must agree."""
-    ran = run("tools/bench/build_lmdb.py", "--images", 600, "--kills", 3)
+    ran = run("tools/bench/lmdb_building.py", "--images", 600, "--kills", 3)
     print(ran.stdout)
     assert "ratio:" in ran.stdout
     assert "killed with" in ran.stdout
@@ -343,8 +383,11 @@ def test_published_lists_of_the_authors(tmp_path):
     assert "the authors' cval1k" in ran.stdout
     assert "the authors' ctest10k" in ran.stdout
     for path in paths:
-        ours = [(photo.name, label) for photo, label in read_photo_list(tmp_path / "lists" / path.name)]
-        assert ours == [(photo.name, label) for photo, label in read_photo_list(path)]
+        ours, theirs = (
+            [(photo.name, label) for photo, label in read_photo_list(folder / path.name)]
+            for folder in (tmp_path / "lists", PUBLISHED)
+        )
+        assert ours == theirs
     (synset, *_) = sorted((tmp_path / "val").iterdir())
     for photo in synset.iterdir():
         photo.rename(tmp_path / "val" / "n01443537" / photo.name)

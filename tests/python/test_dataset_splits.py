@@ -86,7 +86,9 @@ def test_order_is_that_of_a_hash(tmp_path):
     expected = sorted("abcdef", key=lambda name: hashlib.sha256(f"0/{name}".encode()).hexdigest())
     assert [path.name for path in order] == expected
     assert seeded_order(paths[::-1], "0", lambda path: path.name) == order
-    assert seeded_order(paths[1:], "0", lambda path: path.name) == [p for p in order if p.name != "a"]
+    assert seeded_order(paths[1:], "0", lambda path: path.name) == [
+        p for p in order if p.name != "a"
+    ]
 
 
 def test_splits_are_balanced_disjoint_and_readable(tree):
@@ -103,7 +105,9 @@ def test_splits_are_balanced_disjoint_and_readable(tree):
     everything, usable = split(validation_photos(tree), sizes={"cval1k": 3, "ctest10k": 15})
     reasons = Counter("greyscale" in reason for _, reason in usable.left_out)
     assert reasons == {True: 3, False: 3}
-    assert "ILSVRC2012_val_00000003.JPEG" in dict(names(everything["cval1k"] + everything["ctest10k"]))
+    assert "ILSVRC2012_val_00000003.JPEG" in dict(
+        names(everything["cval1k"] + everything["ctest10k"])
+    )
 
 
 def test_the_seed_decides_and_the_layout_does_not(tree, flat):
@@ -124,7 +128,9 @@ def test_the_seed_decides_and_the_layout_does_not(tree, flat):
 
 def test_errors_say_what_is_wrong(tree, flat, tmp_path):
     photos = validation_photos(tree)
-    with pytest.raises(SplitError, match="cval1k: expected a multiple of the 3 classes, received 4"):
+    with pytest.raises(
+        SplitError, match="cval1k: expected a multiple of the 3 classes, received 4"
+    ):
         split(photos, sizes={"cval1k": 4})
     with pytest.raises(SplitError, match=r"class 0 \(n01440764\): expected 7 .* received 6 of 8"):
         split(photos, sizes={"cval1k": 21})
@@ -156,7 +162,10 @@ def test_a_published_list_is_found_in_any_layout(tree, flat, tmp_path):
                     "/n01440764/ILSVRC2012_val_00000012.JPEG 0\n")  # fmt: skip
     for root in (tree, flat / "images"):
         found = find_listed(path, root, find_photos(root, recursive=True))
-        assert names(found) == [("ILSVRC2012_val_00000001.JPEG", 1), ("ILSVRC2012_val_00000012.JPEG", 0)]
+        assert names(found) == [
+            ("ILSVRC2012_val_00000001.JPEG", 1),
+            ("ILSVRC2012_val_00000012.JPEG", 0),
+        ]
         assert all(photo.path.is_file() for photo in found)
     for line, message in [("n1/missing.JPEG 0\n", r"1 of its 3 photos are not below .*missing"),
                           ("x/ILSVRC2012_val_00000001.JPEG 1\n", "lists .* twice")]:  # fmt: skip
@@ -207,7 +216,9 @@ def test_sun_a_subsets(sun):
     usable = UsablePhotos()
     splits = random_subsets(photos, sun / "a", 3, 20, 40, 0, usable)
     assert list(splits) == [f"sun_a_{kind}_{n}" for n in (1, 2, 3) for kind in ("test", "train")]
-    assert sorted(path.name for path, _ in usable.left_out) == [f"sun_{n:03d}.jpg" for n in (0, 1, 46)]
+    assert sorted(path.name for path, _ in usable.left_out) == [
+        f"sun_{n:03d}.jpg" for n in (0, 1, 46)
+    ]
     for number in (1, 2, 3):
         test, train = (set(splits[f"sun_a_{kind}_{number}"]) for kind in ("test", "train"))
         assert len(test) == 20
@@ -215,8 +226,9 @@ def test_sun_a_subsets(sun):
         assert not test & train
     assert len({tuple(splits[f"sun_a_test_{number}"]) for number in (1, 2, 3)}) == 3
     assert random_subsets(photos[::-1], sun / "a", 3, 20, 40, 0, UsablePhotos()) == splits
-    assert random_subsets(photos, sun / "a", 1, 20, 10, 1, UsablePhotos())["sun_a_test_1"] != (
-        splits["sun_a_test_1"]
+    assert (
+        random_subsets(photos, sun / "a", 1, 20, 10, 1, UsablePhotos())["sun_a_test_1"]
+        != (splits["sun_a_test_1"])
     )
     with pytest.raises(SplitError, match="expected 45 photos .* received 44 of 47"):
         random_subsets(photos, sun / "a", 1, 45, 1, 0, UsablePhotos())

@@ -1,4 +1,4 @@
-"""Calls in other processes: in order, a bounded number at once, with errors that say what is wrong."""
+"""Calls in other processes: in order, a bounded number at once, with clear errors."""
 
 import os
 import sys
