@@ -20,7 +20,7 @@ from autocolor.checks import FloatArray, check_same_shape, check_unit
 from autocolor.cheng import SEMANTIC_LEVEL, Cheng, ChengOptions, train_cheng
 from autocolor.cluster_correspondence import transfer_clusters
 from autocolor.descriptors import FeatureExtractor
-from autocolor.mean_color import MeanColor, mean_alpha_beta
+from autocolor.mean_color import MeanColor, mean_ab
 from autocolor.nearest_neighbour import NearestNeighbour, ReferenceBank, build_bank
 from autocolor.quantile import transfer_quantiles
 from autocolor.references import Colorizer, References
@@ -131,7 +131,7 @@ def load_baseline(
         return Baseline(name, grey)
     sources = References(references)
     if name == "mean":
-        method: Colorizer = MeanColor(mean_alpha_beta(sources, progress=progress))
+        method: Colorizer = MeanColor(mean_ab(sources, progress=progress))
         return Baseline(name, method, sources.skipped)
     if name == "welsh":
         method = Welsh(sources, seed=seed, progress=progress)

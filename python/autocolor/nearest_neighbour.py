@@ -47,7 +47,7 @@ _PHOTOS = 32
 _NEIGHBOURS = 32
 # Votes fall with the squared distance beyond the nearest's, in units of this share of the mean.
 _VOTE_SHARE = 0.5
-COLOR_BANDWIDTH = 20.0
+COLOR_BANDWIDTH = 25.0
 """Deviation of the Gaussians of the density of a and b; chosen on validation photos."""
 
 _NEIGHBOURHOOD = 2  # radius, in cells, within which votes are shared

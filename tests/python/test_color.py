@@ -12,6 +12,7 @@ from matplotlib.colors import rgb_to_hsv
 
 from autocolor.color import (
     _lab_lightness_of_grey,
+    compose_alpha_beta,
     compose_lab,
     compose_rgb,
     correct_lightness,
@@ -155,6 +156,22 @@ def test_correction_to_a_lightness_that_is_off_by_rounding(light: float) -> None
 def test_alpha_beta_literal() -> None:
     values = rgb_to_alpha_beta(np.array([0.6, 0.3, 0.0]))
     np.testing.assert_allclose(values, [-0.45 / 0.3001, 0.3 / 0.3001])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_compose_alpha_beta(dtype: type) -> None:
+    # L = 0.3: blue is 0.3 below its complement's mean, 0.45, and red 0.3 above green.
+    alpha_beta = np.array([-0.45, 0.3], dtype) / dtype(0.3 + 1e-4)
+    found = compose_alpha_beta(alpha_beta, np.array(0.3, dtype))
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, [0.6, 0.3, 0.0], atol=TOLERANCE[dtype])
+    # It inverts the conversion everywhere, black and white included.
+    rgb = np.concatenate([CORNERS, np.random.default_rng(0).random((500, 3))]).astype(dtype)
+    back = compose_alpha_beta(rgb_to_alpha_beta(rgb), lightness(rgb))
+    np.testing.assert_allclose(back, rgb, atol=4 * TOLERANCE[dtype])
+    # Out of the gamut: the lightness stays, the hue too.
+    vivid = compose_alpha_beta(np.array([0.0, 9.0], dtype), np.array(0.5, dtype))
+    np.testing.assert_allclose(vivid, [1.0, 0.0, 0.5], atol=TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
