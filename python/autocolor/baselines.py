@@ -91,7 +91,7 @@ def load_baseline(
     seed: int = 0,
     cache: Path | None = None,
     progress: bool = True,
-    cheng_options: ChengOptions = ChengOptions(),
+    cheng_options: ChengOptions | None = None,
 ) -> Baseline:
     """Prepare an automatic method: read the references, train if it must be.
 
@@ -111,7 +111,7 @@ def load_baseline(
     progress : bool
         Show progress bars on stderr.
     cheng_options : ChengOptions
-        How "cheng" is trained.
+        How "cheng" is trained; the defaults unless given.
 
     Raises
     ------
@@ -144,7 +144,9 @@ def load_baseline(
             name, _nearest_neighbour(sources, backbone, seed, rng, cache, progress), sources.skipped
         )
     return Baseline(
-        name, _cheng(sources, backbone, seed, rng, cache, progress, cheng_options), sources.skipped
+        name,
+        _cheng(sources, backbone, seed, rng, cache, progress, cheng_options or ChengOptions()),
+        sources.skipped,
     )
 
 
@@ -183,9 +185,7 @@ def _nearest_neighbour(
     cache: Path | None, progress: bool,
 ) -> NearestNeighbour:  # fmt: skip
     if cache is None:
-        return NearestNeighbour(
-            build_bank(references, backbone, rng, progress=progress), backbone
-        )
+        return NearestNeighbour(build_bank(references, backbone, rng, progress=progress), backbone)
     cache.mkdir(parents=True, exist_ok=True)
     key = references.fingerprint("nearest_neighbour", seed, _identity(backbone))
     path = cache / f"nearest_neighbour-{key}.npz"

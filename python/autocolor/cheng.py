@@ -51,7 +51,9 @@ _DAISY_RADIUS = 15
 _FIT_PHOTOS = 64
 _VALIDATION_SHARE = 0.1  # of the photos
 # Of the filter of U and V, in pixels at the working size and in units of lightness.
-_FILTER = dict(sigma_space=4.0, sigma_range=0.1, radius=8)
+_FILTER_SPACE = 4.0
+_FILTER_RANGE = 0.1
+_FILTER_RADIUS = 8
 
 
 @dataclass(frozen=True)
@@ -125,13 +127,13 @@ def patches(light: FloatArray) -> npt.NDArray[np.float32]:
 def daisy_descriptors(light: FloatArray) -> npt.NDArray[np.float32]:
     """Return the DAISY descriptor (32) of each pixel of (H, W): centre and 3 places around it."""
     padded = np.pad(light.astype(np.float64), _DAISY_RADIUS, mode="symmetric")
-    described = daisy(padded, step=1, radius=_DAISY_RADIUS, rings=1, histograms=3, orientations=8)
-    return described.astype(np.float32)
+    described = daisy(  # type: ignore[no-untyped-call]
+        padded, step=1, radius=_DAISY_RADIUS, rings=1, histograms=3, orientations=8
+    )
+    return np.asarray(described, dtype=np.float32)
 
 
-def pixel_features(
-    light: FloatArray, semantic: FloatArray
-) -> npt.NDArray[np.float32]:
+def pixel_features(light: FloatArray, semantic: FloatArray) -> npt.NDArray[np.float32]:
     """Return the features (H, W, 128) of each pixel: patch, DAISY, semantic.
 
     Parameters
@@ -150,7 +152,7 @@ def pixel_features(
 
 def chroma(rgb: FloatArray) -> npt.NDArray[np.float32]:
     """Return U and V (..., 2) of RGB in [0, 1]."""
-    return rgb2yuv(rgb)[..., 1:].astype(np.float32, copy=False)
+    return np.asarray(rgb2yuv(rgb)[..., 1:], dtype=np.float32)
 
 
 def compose_chroma(uv: FloatArray, light: FloatArray) -> npt.NDArray[np.float32]:
@@ -167,7 +169,7 @@ def train_cheng(
     backbone: FeatureExtractor,
     folder: Path,
     rng: np.random.Generator,
-    options: ChengOptions = ChengOptions(),
+    options: ChengOptions | None = None,
     *,
     progress: bool = False,
 ) -> list[Record]:
@@ -184,7 +186,7 @@ def train_cheng(
         Made if need be.
     rng : numpy.random.Generator
         Draws pixels, photos and Caffe's seed.
-    options : ChengOptions
+    options : ChengOptions, optional
     progress : bool
         Show progress bars on stderr.
 
@@ -200,6 +202,7 @@ def train_cheng(
     autocolor.training.TrainingError
         If Caffe fails.
     """
+    options = options or ChengOptions()
     folder.mkdir(parents=True, exist_ok=True)
     projection = principal_components(_semantic(references, backbone, progress), SEMANTIC_SIZE)
     inputs, targets = [], []
@@ -230,9 +233,11 @@ def train_cheng(
         with tqdm(
             total=options.iterations, unit="iteration", desc="caffe train", disable=not progress
         ) as bar:
-            records = run_caffe_train(
-                solver, work / "caffe.log", lambda record: bar.update(record.iteration - bar.n) and None
-            )
+
+            def show(record: Record) -> None:
+                bar.update(record.iteration - bar.n)
+
+            records = run_caffe_train(solver, work / "caffe.log", show)
         snapshot = _best_snapshot(work, records)
         scaling.save(folder / "scaling.npz")
         (folder / "deploy.prototxt").write_text(str(_net(None, 1)), encoding="utf-8")
@@ -281,7 +286,7 @@ def _net(source: Path | None, batch: int) -> Any:
 
     net = NetSpec()
     if source is None:
-        net.features = L.Input(shape=dict(dim=[batch, FEATURES]))
+        net.features = L.Input(shape={"dim": [batch, FEATURES]})
     else:
         net.features, net.target = L.HDF5Data(source=str(source), batch_size=batch, ntop=2)
     top = net.features
@@ -324,7 +329,9 @@ def _write_solver(work: Path, rows: int, seed: int, options: ChengOptions) -> Pa
 
 def _best_snapshot(work: Path, records: list[Record]) -> Path:
     snapshots = {int(path.stem.rsplit("_", 1)[1]): path for path in work.glob("*.caffemodel")}
-    losses = {r.iteration: r.loss for r in records if r.phase == "test" and r.iteration in snapshots}
+    losses = {
+        r.iteration: r.loss for r in records if r.phase == "test" and r.iteration in snapshots
+    }
     if not losses:
         raise TrainingError(f"{work}: caffe train left no validated snapshot")
     return snapshots[min(losses, key=losses.__getitem__)]
@@ -351,7 +358,10 @@ class Cheng:
         """Return (H, W, 3) RGB of the given (H, W) lightness in [0, 1]."""
         light = lightness.astype(np.float32, copy=False)
         small = working_image(light)
-        filtered = joint_bilateral_upsample(self.predict(small), small, small, **_FILTER)
+        filtered = joint_bilateral_upsample(
+            self.predict(small), small, small,
+            sigma_space=_FILTER_SPACE, sigma_range=_FILTER_RANGE, radius=_FILTER_RADIUS,
+        )  # fmt: skip
         if light.shape != small.shape:
             filtered = joint_bilateral_upsample(filtered, small, light, radius=1)
         return compose_chroma(filtered, light)
@@ -366,4 +376,4 @@ class Cheng:
         blob.data[...] = rows
         self._net.forward()
         predicted = self._net.blobs["chroma"].data * scaling.chroma_scale + scaling.chroma_mean
-        return predicted.reshape(*small.shape, 2).astype(np.float32, copy=False)
+        return np.asarray(predicted.reshape(*small.shape, 2), dtype=np.float32)

@@ -165,7 +165,7 @@ def _occupied(name: str, histogram: FloatArray) -> tuple[Points, Points]:
     index = np.argwhere(histogram > 0)
     if not len(index):
         raise ValueError(f"{name}: expected a histogram with some mass, received none")
-    mass = histogram[index[:, 0], index[:, 1]].astype(np.float64)
+    mass: Points = histogram[index[:, 0], index[:, 1]].astype(np.float64)
     return index * BIN_WIDTH - _LIMIT, mass / mass.sum()
 
 
@@ -190,7 +190,7 @@ def _climb(
             break
         if tether is not None and np.linalg.norm(place - tether) > BANDWIDTH / 2:
             break
-    return place, votes
+    return np.asarray(place, dtype=np.float64), votes
 
 
 def _strongest(votes: Points) -> npt.NDArray[np.intp]:

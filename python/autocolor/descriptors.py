@@ -111,8 +111,7 @@ def place_descriptors(
 
 
 def _to_grid(level: FloatArray, size: tuple[int, int]) -> FloatArray:
-    height, width = size
-    if level.shape[0] <= height:
+    if level.shape[0] <= size[0]:
         return enlarge(level, size)
     return cell_means(level, size)
 

@@ -35,7 +35,9 @@ class Gist:
 
     def __init__(self) -> None:
         self._filters = [
-            gabor_kernel(frequency, theta=np.pi * orientation / _ORIENTATIONS)
+            gabor_kernel(  # type: ignore[no-untyped-call]
+                frequency, theta=np.pi * orientation / _ORIENTATIONS
+            )
             for frequency in _FREQUENCIES
             for orientation in range(_ORIENTATIONS)
         ]

@@ -234,14 +234,14 @@ def nearest_places(
         Squared distances; k is `neighbours`, or m if that is less.
     index : (n, k) int array
     """
-    squares = asked @ known.T
+    squares: FloatArray = asked @ known.T
     squares *= -2
     squares += np.square(known).sum(axis=1)
     squares += np.square(asked).sum(axis=1)[:, None]
     np.maximum(squares, 0, out=squares)
     count = min(neighbours, len(known))
     index = np.argpartition(squares, count - 1, axis=1)[:, :count]
-    return np.take_along_axis(squares, index, axis=1), index
+    return np.asarray(np.take_along_axis(squares, index, axis=1), dtype=np.float32), index
 
 
 def vote_histograms(colors: FloatArray, weights: FloatArray) -> npt.NDArray[np.float32]:
@@ -259,18 +259,14 @@ def vote_histograms(colors: FloatArray, weights: FloatArray) -> npt.NDArray[np.f
     place = np.clip((colors.astype(np.float64) - _AXIS[0]) / _BIN_WIDTH, 0, bins - 1)
     lower = np.minimum(place.astype(np.intp), bins - 2)
     upper_share = place - lower
+    shares = (1 - upper_share, upper_share)
     row = np.arange(len(colors))[:, None] * bins**2
     histograms = np.zeros(len(colors) * bins**2)
-    for step_a in (0, 1):
-        for step_b in (0, 1):
-            share_a, share_b = (
-                part if step else 1 - part
-                for part, step in zip(np.moveaxis(upper_share, -1, 0), (step_a, step_b), strict=True)
-            )
+    for step_a, share_a in enumerate(shares):
+        for step_b, share_b in enumerate(shares):
             index = row + (lower[..., 0] + step_a) * bins + lower[..., 1] + step_b
-            histograms += np.bincount(
-                index.ravel(), (weights * share_a * share_b).ravel(), len(histograms)
-            )
+            mass = weights * share_a[..., 0] * share_b[..., 1]
+            histograms += np.bincount(index.ravel(), mass.ravel(), len(histograms))
     return histograms.reshape(len(colors), bins**2).astype(np.float32)
 
 
@@ -305,7 +301,7 @@ def choose_colors(
     for _ in range(_MODE_STEPS):
         pull = shared * _kernel(mode, bandwidth)
         mode = pull @ COLOR_CENTERS / pull.sum(axis=1, keepdims=True)
-    return mode.reshape(*histograms.shape[:2], 2).astype(np.float32, copy=False)
+    return np.asarray(mode.reshape(*histograms.shape[:2], 2), dtype=np.float32)
 
 
 def _kernel(places: FloatArray, bandwidth: float) -> FloatArray:
@@ -315,4 +311,4 @@ def _kernel(places: FloatArray, bandwidth: float) -> FloatArray:
         + np.square(COLOR_CENTERS).sum(axis=1)
         - 2 * (places @ COLOR_CENTERS.T)
     )
-    return np.exp(squares * np.float32(-0.5 / bandwidth**2))
+    return np.asarray(np.exp(squares * np.float32(-0.5 / bandwidth**2)))

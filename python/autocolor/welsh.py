@@ -44,7 +44,7 @@ def local_deviation(luminance: FloatArray) -> npt.NDArray[np.float64]:
     values = values - values.mean()
     mean = uniform_filter(values, NEIGHBOURHOOD, mode="reflect")
     square = uniform_filter(np.square(values), NEIGHBOURHOOD, mode="reflect")
-    return np.sqrt(np.maximum(square - np.square(mean), 0))
+    return np.asarray(np.sqrt(np.maximum(square - np.square(mean), 0)), dtype=np.float64)
 
 
 def jittered_grid(
@@ -90,12 +90,12 @@ def transfer_by_luminance(
     (H, W, 2) float32 array of a and b.
     """
     luminance = remap_luminance(lightness(reference), target)
-    y, x = jittered_grid(*luminance.shape, samples, rng).T
+    y, x = jittered_grid(luminance.shape[0], luminance.shape[1], samples, rng).T
     known = np.stack([luminance[y, x], local_deviation(luminance)[y, x]], axis=1)
     asked = np.stack([target.astype(np.float64), local_deviation(target)], axis=-1)
     _, nearest = cKDTree(known).query(asked.reshape(-1, 2), p=1)
     colors = rgb_to_lab(reference)[y, x, 1:]
-    return colors[nearest].reshape(*target.shape, 2).astype(np.float32, copy=False)
+    return np.asarray(colors[nearest].reshape(*target.shape, 2), dtype=np.float32)
 
 
 class Welsh:

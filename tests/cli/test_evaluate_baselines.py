@@ -65,11 +65,13 @@ def test_methods_with_a_network(weights: Path, photo_folder: Path, tmp_path: Pat
     done = run(*arguments)
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "scores.json").read_text())["rows"]
-    assert [row["method"] for row in rows][0] == "nearest_neighbour"
+    assert rows[0]["method"] == "nearest_neighbour"
     assert len(list((tmp_path / "cache").iterdir())) == 1
     again = run(*arguments)
     assert "describing references" in done.stderr and "describing references" not in again.stderr
-    kept = [{**row, "seconds": 0} for row in json.loads((tmp_path / "scores.json").read_text())["rows"]]
+    kept = [
+        {**row, "seconds": 0} for row in json.loads((tmp_path / "scores.json").read_text())["rows"]
+    ]
     assert kept == [{**row, "seconds": 0} for row in rows]
 
 

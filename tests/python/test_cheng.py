@@ -32,7 +32,8 @@ def test_patches_naively():
     padded = np.pad(light, 3, mode="symmetric")
     for y, x in [(0, 0), (5, 8), (2, 4)]:
         np.testing.assert_allclose(found[y, x], padded[y : y + 7, x : x + 7].ravel(), rtol=1e-6)
-    np.testing.assert_allclose(found[..., 24], light, rtol=1e-6)  # the pixel itself is in the middle
+    # The pixel itself is in the middle.
+    np.testing.assert_allclose(found[..., 24], light, rtol=1e-6)
 
 
 def test_daisy_is_that_of_the_pixel():

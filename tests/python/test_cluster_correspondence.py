@@ -77,7 +77,9 @@ def test_a_grey_result_takes_the_one_mean_of_the_largest_cluster():
 def test_colours_move_by_their_shares():
     # Halfway between two equal clusters: the mean of their shifts; far from one: the other's.
     correspondence = Correspondence(
-        np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([[0.0, 0.4], [1.0, -0.2]]), np.array([0.5, 0.5])
+        np.array([[0.0, 0.0], [1.0, 0.0]]),
+        np.array([[0.0, 0.4], [1.0, -0.2]]),
+        np.array([0.5, 0.5]),
     )
     moved = correspondence.move(np.array([[[0.5, 0.0], [-1.0, 0.0]]]))
     np.testing.assert_allclose(moved, [[[0.5, 0.1], [-1.0, 0.4]]], atol=1e-9)

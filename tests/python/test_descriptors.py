@@ -24,7 +24,9 @@ def test_principal_components_against_svd():
     # Up to sign, which is fixed otherwise; float32 results of values near 100.
     expected = np.abs(centred @ rows[:3].T)
     np.testing.assert_allclose(np.abs(projection(values)), expected, atol=2e-3)
-    np.testing.assert_allclose(projection.components.T @ projection.components, np.eye(3), atol=1e-6)
+    np.testing.assert_allclose(
+        projection.components.T @ projection.components, np.eye(3), atol=1e-6
+    )
     largest = np.abs(projection.components).argmax(axis=0)
     assert (projection.components[largest, np.arange(3)] > 0).all()
 

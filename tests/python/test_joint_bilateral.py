@@ -35,7 +35,7 @@ def naive(values, grid_guide, guide, sigma_space, sigma_range, radius):
 def test_against_a_naive_loop(size):
     rng = np.random.default_rng(0)
     values, grid_guide, guide = rng.normal(size=(6, 5, 2)), rng.random((6, 5)), rng.random(size)
-    options = dict(sigma_space=1.3, sigma_range=0.2, radius=2)
+    options = {"sigma_space": 1.3, "sigma_range": 0.2, "radius": 2}
     found = joint_bilateral_upsample(values, grid_guide, guide, **options)
     assert found.dtype == np.float32
     # float32 sums of 25 terms of order 1
@@ -86,6 +86,8 @@ def test_many_strips_are_as_one(monkeypatch):
     ],
 )
 def test_wrong_arguments(change, message):
-    arguments = dict(values=np.zeros((2, 2, 1)), grid_guide=np.zeros((2, 2)), guide=np.zeros((4, 4)))
+    arguments = {
+        "values": np.zeros((2, 2, 1)), "grid_guide": np.zeros((2, 2)), "guide": np.zeros((4, 4)),
+    }  # fmt: skip
     with pytest.raises(ValueError, match=message):
         joint_bilateral_upsample(**arguments | change)

@@ -32,7 +32,7 @@ def test_search_against_a_tree():
     distances, expected = cKDTree(known).query(asked, k=5)
     order = np.argsort(squares, axis=1)
     np.testing.assert_array_equal(np.take_along_axis(index, order, axis=1), expected)
-    np.testing.assert_allclose(np.sort(squares, axis=1), distances**2, atol=1e-10)
+    np.testing.assert_allclose(np.sort(squares, axis=1), distances**2, rtol=1e-6)
     assert nearest_places(asked, known[:3], 5)[1].shape == (40, 3)
 
 
