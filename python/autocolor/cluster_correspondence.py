@@ -166,7 +166,8 @@ def _occupied(name: str, histogram: FloatArray) -> tuple[Points, Points]:
     if not len(index):
         raise ValueError(f"{name}: expected a histogram with some mass, received none")
     mass: Points = histogram[index[:, 0], index[:, 1]].astype(np.float64)
-    return index * BIN_WIDTH - _LIMIT, mass / mass.sum()
+    points: Points = index.astype(np.float64) * BIN_WIDTH - _LIMIT
+    return points, np.asarray(mass / mass.sum())
 
 
 def _nearest(points: Points, place: Points) -> Points:
