@@ -1,4 +1,4 @@
-"""Score models on colour photos, against leaving them grey."""
+"""Score models, and the methods the paper compares itself with, against leaving photos grey."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from autocolor.baseline_source import BaselineSource
+from autocolor.baselines import BASELINES, NEED_BACKBONE
 from autocolor.caffe_runtime import CaffeError
 from autocolor.evaluation import EvaluationProtocol
 from autocolor.evaluation_parts import MethodSource, ModelSource, Part, merge_parts, score_part
 from autocolor.model_folder import Manifest, ModelError
-from autocolor.photo_lists import list_photos_and_classes
+from autocolor.photo_lists import list_photos, list_photos_and_classes
 from autocolor.report import metrics_table, write_report
+from autocolor.training import TrainingError
 
 _EXAMPLES = """\
 examples:
@@ -21,6 +24,8 @@ examples:
       --out build/demo/evaluation
   python tools/evaluate.py --model mine=a/model --model theirs=b/model --photos ctest10k.txt \\
       --root imagenet/val --side 256 --side-of smaller --processes 8 --out results
+  python tools/evaluate.py --baseline welsh --baseline nearest_neighbour --side 256 \\
+      --references build/data/photos/train --photos build/data/photos/test --out build/baselines
 
 Writes into OUT: metrics.json, metrics.md and metrics.csv (a line for each photo and method), with
 95 % confidence intervals over images and differences to "no colorization"; errors.png (the
@@ -49,6 +54,25 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="[NAME=]FOLDER",
         help="folder with model.json; may be given several times, with a name where the models "
         "have none of their own",
+    )
+    parser.add_argument(
+        "--baseline",
+        action="append",
+        default=[],
+        choices=BASELINES,
+        help="method that the paper compares itself with (docs/baselines.md); may be given several "
+        "times",
+    )
+    parser.add_argument(
+        "--references",
+        type=Path,
+        help="colour photos that baselines learn from: a folder, or a list as of --photos",
+    )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        default=Path("build/data/vgg16_gray.caffemodel"),
+        help=f"VGG-16-gray, for the baselines {' and '.join(NEED_BACKBONE)} (default: %(default)s)",
     )
     parser.add_argument(
         "--photos",
@@ -120,8 +144,11 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--force", action="store_true", help="discard the results of an earlier run in OUT"
     )
     arguments = parser.parse_args(argv)
-    if arguments.merge is None and (not arguments.model or arguments.photos is None):
-        parser.error("expected --model and --photos, or --merge")
+    given = arguments.model or arguments.baseline
+    if arguments.merge is None and (not given or arguments.photos is None):
+        parser.error("expected --model or --baseline, and --photos, or --merge")
+    if arguments.baseline and arguments.references is None:
+        parser.error("--baseline: expected --references, photos to learn from")
     if arguments.merge is not None and arguments.photos is not None:
         parser.error("--merge takes the photos from the parts, without --photos")
     for name, low in (("gallery", 0), ("worst", 0), ("processes", 1)):
@@ -150,6 +177,14 @@ def method_sources(arguments: argparse.Namespace) -> list[MethodSource]:
         if name in [source.name for source in sources]:
             raise ValueError(f"--model: two are called {name!r}; name them, --model NAME=FOLDER")
         sources.append(ModelSource(name, Path(folder), arguments.device))
+    if arguments.baseline:
+        references = tuple(list_photos(arguments.references))
+        sources += [
+            BaselineSource(
+                name, references, arguments.weights, arguments.out / "baselines", arguments.device
+            )
+            for name in dict.fromkeys(arguments.baseline)
+        ]
     return sources
 
 
@@ -190,7 +225,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             processes=arguments.processes,
         )
         write_report(evaluation, arguments.out, methods=methods)
-    except (ModelError, CaffeError, ValueError, OSError) as error:
+    except (ModelError, CaffeError, TrainingError, ValueError, OSError) as error:
         print(f"evaluate: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from autocolor.caffe_runtime import import_caffe
+from autocolor.vgg16 import vgg16_gray_features
+
 TOOL = Path(__file__).parents[2] / "tools" / "evaluate.py"
 
 
@@ -195,3 +198,32 @@ def test_control_c(processes: str, model_folder: Path, photo_folder: Path, tmp_p
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "evaluate: stopped; the same command goes on from here"
     assert "Traceback" not in errors
+
+
+def test_baselines(photo_folder: Path, tmp_path: Path) -> None:
+    """Baselines learn once, are scored beside each other, and their identity is in the report."""
+    common = ("--baseline", "mean", "--baseline", "welsh", "--references", photo_folder, "--photos",
+              photo_folder, "--side", "48", "--paper-only", "--out", tmp_path / "out")  # fmt: skip
+    done = run(*common)
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert list(metrics["methods"]) == ["no colorization", "mean", "welsh"]
+    assert metrics["methods"]["welsh"]["baseline"] == "welsh"
+    refused = run("--baseline", "mean", "--photos", photo_folder, "--out", tmp_path / "x")
+    assert refused.returncode == 2
+    assert "--baseline: expected --references" in refused.stderr
+
+
+def test_a_baseline_with_a_network(photo_folder: Path, tmp_path: Path) -> None:
+    caffe = import_caffe()
+    (tmp_path / "net.prototxt").write_text(str(vgg16_gray_features()))
+    caffe.set_random_seed(0)
+    caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST).save(str(tmp_path / "vgg.caffemodel"))
+    common = ("--baseline", "nearest_neighbour", "--references", photo_folder, "--photos", photo_folder,
+              "--side", "32", "--paper-only", "--out", tmp_path / "out")  # fmt: skip
+    done = run(*common, "--weights", tmp_path / "vgg.caffemodel")
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "out" / "baselines").iterdir())) == 1
+    missing = run(*common[:-1], tmp_path / "other", "--weights", tmp_path / "none.caffemodel")
+    assert missing.returncode == 1
+    assert "none.caffemodel" in missing.stderr.splitlines()[-1]

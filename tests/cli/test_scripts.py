@@ -23,6 +23,7 @@ TOOLS = [
     "tools/install_into_caffe.py",
     "tools/parse_log.py",
     "tools/rebalance.py",
+    "tools/reproduce.py",
     "tools/train.py",
     "tools/train_edges.py",
     "tools/transfer_benchmark.py",
