@@ -14,9 +14,10 @@ while [ $# -gt 0 ]; do
       cat <<'USAGE'
 usage: tools/test.sh [--all | --sanitize] [-- PYTEST ARGUMENTS]
 
-Sets up (tools/setup.sh), then runs the layers' unit tests, the kernels under ThreadSanitizer,
-AddressSanitizer and UndefinedBehaviorSanitizer, the Python tests and, where there is nvcc, compiles
-and links the CUDA code and runs its tests (which need a GPU, and are skipped where there is none).
+Sets up (tools/setup.sh), then runs the static checks (tools/lint.sh), the layers' unit tests, the
+kernels under ThreadSanitizer, AddressSanitizer and UndefinedBehaviorSanitizer, the Python tests and,
+where there is nvcc, compiles and links the CUDA code and runs its tests (which need a GPU, and are
+skipped where there is none).
 
   --all       also Caffe's own 1,138 unit tests
   --sanitize  only the sanitizers: the kernels, and the layers' unit tests as well
@@ -32,6 +33,10 @@ bash tools/setup.sh ${all:+--caffe-tests}
 # shellcheck source=/dev/null
 source build/env.sh
 export GLOG_minloglevel=2 GLOG_logtostderr=1 # no log files in /tmp
+if [ -z "$sanitize" ]; then
+  echo "== static checks"
+  bash tools/lint.sh
+fi
 source_tree=$(sed -n 's/^CAFFE_SOURCE_DIR:PATH=//p' build/CMakeCache.txt)
 
 # Builds the layers' unit tests in a folder of their own: build_tests FOLDER CMAKE_OPTION...
