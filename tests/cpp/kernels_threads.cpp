@@ -97,8 +97,8 @@ void CheckHypercolumn(int height, int width, double scale, const std::vector<dou
   const int images = 2, channels = 19;  // one whole block of 16 and a part of one
   const int per_image = static_cast<int>(at.size()) / 2 / images;
   const int rows = images * per_image;
-  const HypercolumnLevel level = {channels, height, width, scale, (scale - 1) / 2, (scale - 1) / 2,
-                                  0.5, 1};
+  const HypercolumnLevel level = {channels,        height,          width, scale,
+                                  (scale - 1) / 2, (scale - 1) / 2, 0.5,   1};
   const int total = channels + 2;  // other levels lie before and after
   const int64_t count = static_cast<int64_t>(rows) * channels;
   const std::vector<Dtype> locations(at.begin(), at.end());
@@ -116,8 +116,8 @@ void CheckHypercolumn(int height, int width, double scale, const std::vector<dou
   Expect(columns == block_columns, "gather by values and by blocks: the same bits");
 
   std::vector<Dtype> parallel(features.size()), serial(features.size());
-  RunOnThreads(
-      ScatterHypercolumn<Dtype, HostAtomicAdd>{indexing, diff.data(), parallel.data(), {}}, count);
+  RunOnThreads(ScatterHypercolumn<Dtype, HostAtomicAdd>{indexing, diff.data(), parallel.data(), {}},
+               count);
   RunSerially(ScatterHypercolumn<Dtype, PlainAdd>{indexing, diff.data(), serial.data(), {}}, count);
   Expect(Difference(parallel, serial) < Tolerance<Dtype>(), "atomic scatter against one thread");
 
@@ -154,7 +154,8 @@ void CheckUpsampling(int height, int width, int output_height, int output_width,
     }
     return result;
   };
-  const std::vector<TapRange> row_ranges = ranges(rows, height), column_ranges = ranges(columns, width);
+  const std::vector<TapRange> row_ranges = ranges(rows, height),
+                              column_ranges = ranges(columns, width);
   const BilinearGrid grid = {height,      width,          output_height,     output_width,
                              rows.data(), columns.data(), row_ranges.data(), column_ranges.data()};
   const std::vector<Dtype> in = Normal<Dtype>(maps * height * width);
@@ -173,15 +174,19 @@ void CheckColor() {
   std::vector<Dtype> bgr = Normal<Dtype>(images * 3 * plane);
   for (Dtype& value : bgr) value = std::min<Dtype>(1, std::abs(value));
   std::vector<Dtype> lightness(images * plane), color(images * 2 * plane), other(color.size());
-  RunOnThreads(SplitColor<Dtype, HueChroma<Dtype> >{plane, bgr.data(), lightness.data(), color.data()},
-               images * plane);
-  RunSerially(SplitColor<Dtype, HueChroma<Dtype> >{plane, bgr.data(), lightness.data(), other.data()},
-              images * plane);
+  RunOnThreads(
+      SplitColor<Dtype, HueChroma<Dtype> >{plane, bgr.data(), lightness.data(), color.data()},
+      images * plane);
+  RunSerially(
+      SplitColor<Dtype, HueChroma<Dtype> >{plane, bgr.data(), lightness.data(), other.data()},
+      images * plane);
   Expect(color == other, "hue and chroma");
-  RunOnThreads(SplitColor<Dtype, LabColor<Dtype> >{plane, bgr.data(), lightness.data(), other.data()},
-               images * plane);
-  RunOnThreads(SplitColor<Dtype, AlphaBeta<Dtype> >{plane, bgr.data(), lightness.data(), other.data()},
-               images * plane);
+  RunOnThreads(
+      SplitColor<Dtype, LabColor<Dtype> >{plane, bgr.data(), lightness.data(), other.data()},
+      images * plane);
+  RunOnThreads(
+      SplitColor<Dtype, AlphaBeta<Dtype> >{plane, bgr.data(), lightness.data(), other.data()},
+      images * plane);
 
   color[5] = std::numeric_limits<Dtype>::quiet_NaN();
   std::vector<Dtype> locations = Normal<Dtype>(images * per_image * 2);
@@ -219,10 +224,9 @@ void CheckDivergence() {
   RunOnThreads(SoftmaxDivergence<Dtype>{bins, false, logits.data(), targets.data(), weights.data(),
                                         probabilities.data(), sums.data(), losses.data()},
                rows);
-  RunOnThreads(
-      SoftmaxDivergenceGradient<Dtype>{bins, Dtype(0.5), targets.data(), weights.data(),
-                                       probabilities.data(), sums.data(), diff.data()},
-      rows * bins);
+  RunOnThreads(SoftmaxDivergenceGradient<Dtype>{bins, Dtype(0.5), targets.data(), weights.data(),
+                                                probabilities.data(), sums.data(), diff.data()},
+               rows * bins);
   double worst = std::abs(losses[0]);
   for (int m = 0; m < rows; ++m) {
     double sum = 0;

@@ -1,5 +1,5 @@
-// Runs the layers' unit tests; with --gpu only those of the GPU. Where a CUDA build finds no GPU, they
-// are skipped, each with the reason.
+// Runs the layers' unit tests; with --gpu only those of the GPU. Where a CUDA build finds no GPU,
+// they are skipped, each with the reason.
 
 #include <cstdio>
 #include <cstring>

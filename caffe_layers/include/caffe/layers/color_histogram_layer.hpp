@@ -12,7 +12,8 @@
 namespace caffe {
 
 /**
- * @brief Target histograms: the empirical distribution of colour around each location (section 3.2).
+ * @brief Target histograms: the empirical distribution of colour around each location
+ * (section 3.2).
  *
  * @param bottom input Blob vector (length 2)
  *   -# @f$ (N \times c \times H \times W) @f$ colour; c = 1, or c = 2 for a joint histogram
@@ -24,8 +25,8 @@ namespace caffe {
  *
  * The window of side `region` starts (region - 1) / 2 pixels (rounded down) before the pixel and is
  * clipped at the borders; with region 1 the histogram is one-hot. Values outside the binned range
- * fall into the first or last bin. NaN marks a pixel without a colour and is not counted: a window of
- * nothing else gives zeros, which the loss ignores. Data preparation: there is no backward pass.
+ * fall into the first or last bin. NaN marks a pixel without a colour and is not counted: a window
+ * of nothing else gives zeros, which the loss ignores. Data preparation: there is no backward pass.
  */
 template <typename Dtype>
 class ColorHistogramLayer : public Layer<Dtype> {

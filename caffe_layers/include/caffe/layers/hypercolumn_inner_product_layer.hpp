@@ -25,7 +25,8 @@ namespace caffe {
  *      stride) for the level f of the smallest scale. Output (j, i) belongs to the input pixel
  *      (j * stride + (stride - 1) / 2, i * stride + (stride - 1) / 2).
  *
- * The blobs have the shapes of InnerProduct, weight @f$ (num\_output \times \sum_l C_l) @f$ and bias
+ * The blobs have the shapes of InnerProduct, weight @f$ (num\_output \times \sum_l C_l) @f$ and
+ * bias
  * @f$ (num\_output) @f$, so that weights trained on SparseHypercolumn + InnerProduct load as they
  * are; at its locations the output equals theirs.
  */
@@ -76,8 +77,8 @@ class HypercolumnInnerProductLayer : public Layer<Dtype> {
   int width_;
   std::vector<HypercolumnLevel> levels_;
   std::vector<Grid> grids_;  // of each level
-  Blob<Dtype> workspace_;  // a projected or a sampled level of one image
-  Blob<Dtype> ones_;       // one for each output, to sum them; GPU only
+  Blob<Dtype> workspace_;    // a projected or a sampled level of one image
+  Blob<Dtype> ones_;         // one for each output, to sum them; GPU only
 };
 
 }  // namespace caffe

@@ -16,16 +16,17 @@ namespace caffe {
  * @brief Reads hypercolumns at sparse locations by bilinear interpolation (section 3.5).
  *
  * @param bottom input Blob vector (length 1 + L)
- *   -# @f$ (N \times P \times 2) @f$ locations (y, x) in pixels of the input image, pixel centres at
- *      integers; positions outside a map, infinities and NaN clamp to it. Gets no gradient.
+ *   -# @f$ (N \times P \times 2) @f$ locations (y, x) in pixels of the input image, pixel centres
+ * at integers; positions outside a map, infinities and NaN clamp to it. Gets no gradient.
  *   -# … @f$ (N \times C_l \times H_l \times W_l) @f$ feature maps, one bottom per level
  * @param top output Blob vector (length 1)
  *   -# @f$ (N P \times \sum_l C_l) @f$ one hypercolumn a row, row n * P + p
  *
- * Level l is read at ((y - offset_height_l) / scale_l, (x - offset_width_l) / scale_l). The backward
- * pass adds each gradient to the four nearest cells, at the locations of the last forward pass. On
- * the CPU, and on the GPU where `deterministic` is set, a thread owns whole maps, so that no cell is
- * shared and the result is the same bits on every run; otherwise the GPU adds atomically.
+ * Level l is read at ((y - offset_height_l) / scale_l, (x - offset_width_l) / scale_l). The
+ * backward pass adds each gradient to the four nearest cells, at the locations of the last forward
+ * pass. On the CPU, and on the GPU where `deterministic` is set, a thread owns whole maps, so that
+ * no cell is shared and the result is the same bits on every run; otherwise the GPU adds
+ * atomically.
  */
 template <typename Dtype>
 class SparseHypercolumnLayer : public Layer<Dtype> {

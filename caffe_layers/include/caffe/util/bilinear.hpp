@@ -49,8 +49,7 @@ struct BilinearCell {
 
 template <typename Dtype>
 AUTOCOLOR_HOST_DEVICE inline BilinearCell<Dtype> MakeBilinearCell(const BilinearTap& y,
-                                                                  const BilinearTap& x,
-                                                                  int width) {
+                                                                  const BilinearTap& x, int width) {
   BilinearCell<Dtype> cell;
   cell.offset[0] = y.low * width + x.low;
   cell.offset[1] = y.low * width + x.high;

@@ -18,7 +18,8 @@ AUTOCOLOR_HOST_DEVICE inline int NearestPixel(Dtype coordinate, int size) {
   return rounded < size - 1 ? static_cast<int>(rounded) : size - 1;
 }
 
-/// Bin of a value among `bins`, whose `bins` - 1 inner edges ascend: an edge belongs to the bin above.
+/// Bin of a value among `bins`, whose `bins` - 1 inner edges ascend: an edge belongs to the bin
+/// above.
 template <typename Dtype>
 AUTOCOLOR_HOST_DEVICE inline int BinOf(Dtype value, const Dtype* edges, int bins) {
   int bin = 0;

@@ -15,8 +15,8 @@ void ParallelFor(int64_t count, const Kernel& kernel) {
   }
 }
 
-/// The same for several kernels whose indices take long and unequal times: a thread that is done with
-/// one kernel goes on with the next.
+/// The same for several kernels whose indices take long and unequal times: a thread that is done
+/// with one kernel goes on with the next.
 template <typename Kernel>
 void ParallelForEach(const std::vector<Kernel>& kernels, const std::vector<int64_t>& counts) {
 #pragma omp parallel

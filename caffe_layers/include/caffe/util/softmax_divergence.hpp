@@ -48,9 +48,10 @@ struct SoftmaxDivergence {
       }
     }
     target_sums[index] = static_cast<Dtype>(target_sum);
-    losses[index] = target_sum == 0 ? Dtype(0)
-                                    : static_cast<Dtype>(
-                                          (weights == nullptr ? 1. : weights[index]) * divergence);
+    losses[index] =
+        target_sum == 0
+            ? Dtype(0)
+            : static_cast<Dtype>((weights == nullptr ? 1. : weights[index]) * divergence);
   }
 };
 

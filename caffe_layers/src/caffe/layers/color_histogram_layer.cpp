@@ -68,11 +68,16 @@ void ColorHistogramLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
 template <typename Dtype>
 void ColorHistogramLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
                                              const vector<Blob<Dtype>*>& top) {
-  const WindowHistogram<Dtype> histogram = {
-      bottom[0]->shape(2),   bottom[0]->shape(3),   bottom[1]->shape(1),
-      bins_,                 joint_,                region_,
-      edges_.cpu_data(),     bottom[0]->cpu_data(), bottom[1]->cpu_data(),
-      top[0]->mutable_cpu_data()};
+  const WindowHistogram<Dtype> histogram = {bottom[0]->shape(2),
+                                            bottom[0]->shape(3),
+                                            bottom[1]->shape(1),
+                                            bins_,
+                                            joint_,
+                                            region_,
+                                            edges_.cpu_data(),
+                                            bottom[0]->cpu_data(),
+                                            bottom[1]->cpu_data(),
+                                            top[0]->mutable_cpu_data()};
   ParallelFor(top[0]->shape(0), histogram);
 }
 

@@ -11,11 +11,16 @@ namespace caffe {
 template <typename Dtype>
 void ColorHistogramLayer<Dtype>::Forward_gpu(const vector<Blob<Dtype>*>& bottom,
                                              const vector<Blob<Dtype>*>& top) {
-  const WindowHistogram<Dtype> histogram = {
-      bottom[0]->shape(2),   bottom[0]->shape(3),   bottom[1]->shape(1),
-      bins_,                 joint_,                region_,
-      edges_.gpu_data(),     bottom[0]->gpu_data(), bottom[1]->gpu_data(),
-      top[0]->mutable_gpu_data()};
+  const WindowHistogram<Dtype> histogram = {bottom[0]->shape(2),
+                                            bottom[0]->shape(3),
+                                            bottom[1]->shape(1),
+                                            bins_,
+                                            joint_,
+                                            region_,
+                                            edges_.gpu_data(),
+                                            bottom[0]->gpu_data(),
+                                            bottom[1]->gpu_data(),
+                                            top[0]->mutable_gpu_data()};
   ParallelForGPU(top[0]->shape(0), histogram);
 }
 

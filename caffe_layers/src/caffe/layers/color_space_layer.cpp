@@ -53,7 +53,8 @@ void ColorSpaceLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>&,
                                           const vector<bool>& propagate_down,
                                           const vector<Blob<Dtype>*>&) {
   CHECK(!Propagates(propagate_down, 0))
-      << "layer " << this->layer_param_.name() << ": propagate_down of the image (bottom 0) expected "
+      << "layer " << this->layer_param_.name()
+      << ": propagate_down of the image (bottom 0) expected "
       << "false, got true: ColorSpace prepares data and has no gradient";
 }
 

@@ -75,16 +75,14 @@ template <typename Dtype>
 void HypercolumnInnerProductLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
                                                   const vector<Blob<Dtype>*>& top) {
   const string& name = this->layer_param_.name();
-  levels_ = MakeHypercolumnLevels(bottom, 0, this->layer_param_.hypercolumn_inner_product_param(),
-                                  name);
+  levels_ =
+      MakeHypercolumnLevels(bottom, 0, this->layer_param_.hypercolumn_inner_product_param(), name);
   CHECK_EQ(HypercolumnChannels(levels_), channels_)
       << "layer " << name << ": the bottoms' channels expected to sum to " << channels_
       << " as in set-up, got " << HypercolumnChannels(levels_);
-  const HypercolumnLevel finest =
-      *std::min_element(levels_.begin(), levels_.end(),
-                        [](const HypercolumnLevel& a, const HypercolumnLevel& b) {
-                          return a.scale < b.scale;
-                        });
+  const HypercolumnLevel finest = *std::min_element(
+      levels_.begin(), levels_.end(),
+      [](const HypercolumnLevel& a, const HypercolumnLevel& b) { return a.scale < b.scale; });
   const double rows = std::ceil(std::round(finest.height * finest.scale) / stride_);
   const double columns = std::ceil(std::round(finest.width * finest.scale) / stride_);
   const double values = rows * columns * bottom[0]->shape(0) * num_output_;
@@ -130,9 +128,14 @@ bool HypercolumnInnerProductLayer<Dtype>::ProjectsFirst(const HypercolumnLevel& 
 template <typename Dtype>
 BilinearGrid HypercolumnInnerProductLayer<Dtype>::GridOnCPU(size_t level) const {
   const Grid& grid = grids_[level];
-  return {levels_[level].height,     levels_[level].width,          height_, width_,
-          grid.rows.cpu_data(),      grid.columns.cpu_data(),
-          grid.row_ranges.cpu_data(), grid.column_ranges.cpu_data()};
+  return {levels_[level].height,
+          levels_[level].width,
+          height_,
+          width_,
+          grid.rows.cpu_data(),
+          grid.columns.cpu_data(),
+          grid.row_ranges.cpu_data(),
+          grid.column_ranges.cpu_data()};
 }
 
 // A row of outputs mixes its two rows of cells first, which halves the work of UpsampleValue.

@@ -50,9 +50,14 @@ struct StartFromBias {
 template <typename Dtype>
 BilinearGrid HypercolumnInnerProductLayer<Dtype>::GridOnGPU(size_t level) const {
   const Grid& grid = grids_[level];
-  return {levels_[level].height,      levels_[level].width,         height_, width_,
-          grid.rows.gpu_data(),       grid.columns.gpu_data(),
-          grid.row_ranges.gpu_data(), grid.column_ranges.gpu_data()};
+  return {levels_[level].height,
+          levels_[level].width,
+          height_,
+          width_,
+          grid.rows.gpu_data(),
+          grid.columns.gpu_data(),
+          grid.row_ranges.gpu_data(),
+          grid.column_ranges.gpu_data()};
 }
 
 template <typename Dtype>
@@ -127,8 +132,8 @@ void HypercolumnInnerProductLayer<Dtype>::Backward_gpu(const vector<Blob<Dtype>*
         }
         if (to_bottom) {
           RowMajorGemm(true, false, level.channels, plane, num_output_, alpha, level_weight,
-                       channels_, workspace, plane, Dtype(0),
-                       bottom[l]->mutable_gpu_diff() + image, plane);
+                       channels_, workspace, plane, Dtype(0), bottom[l]->mutable_gpu_diff() + image,
+                       plane);
         }
       } else {
         if (to_weight) {

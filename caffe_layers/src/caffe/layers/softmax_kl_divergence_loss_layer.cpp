@@ -14,9 +14,9 @@ void SoftmaxKLDivergenceLossLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>&
                                                      const vector<Blob<Dtype>*>& top) {
   LossLayer<Dtype>::LayerSetUp(bottom, top);
   const LossParameter& loss = this->layer_param_.loss_param();
-  CHECK(!loss.has_ignore_label())
-      << "layer " << this->layer_param_.name() << ": expected no ignore_label, got "
-      << loss.ignore_label() << ": a row whose target sums to 0 is ignored";
+  CHECK(!loss.has_ignore_label()) << "layer " << this->layer_param_.name()
+                                  << ": expected no ignore_label, got " << loss.ignore_label()
+                                  << ": a row whose target sums to 0 is ignored";
   if (!loss.has_normalization() && loss.has_normalize()) {  // Caffe's older spelling
     normalization_ = loss.normalize() ? LossParameter_NormalizationMode_VALID
                                       : LossParameter_NormalizationMode_BATCH_SIZE;
@@ -37,8 +37,8 @@ void SoftmaxKLDivergenceLossLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bo
       << "layer " << name << ": targets expected the shape of the logits "
       << bottom[0]->shape_string() << ", got " << bottom[1]->shape_string();
   if (bottom.size() == 3) {
-    const bool column = bottom[2]->num_axes() == 1 ||
-                        (bottom[2]->num_axes() == 2 && bottom[2]->shape(1) == 1);
+    const bool column =
+        bottom[2]->num_axes() == 1 || (bottom[2]->num_axes() == 2 && bottom[2]->shape(1) == 1);
     CHECK(column && bottom[2]->shape(0) == bottom[0]->shape(0))
         << "layer " << name << ": weights expected shape (" << bottom[0]->shape(0) << ") or ("
         << bottom[0]->shape(0) << ", 1), got " << bottom[2]->shape_string();
@@ -117,15 +117,14 @@ void SoftmaxKLDivergenceLossLayer<Dtype>::RefuseOtherGradients(
 template <typename Dtype>
 void SoftmaxKLDivergenceLossLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
                                                       const vector<Blob<Dtype>*>& top) {
-  const SoftmaxDivergence<Dtype> divergence = {
-      bottom[0]->shape(1),
-      cross_entropy_,
-      bottom[0]->cpu_data(),
-      bottom[1]->cpu_data(),
-      bottom.size() == 3 ? bottom[2]->cpu_data() : nullptr,
-      probabilities_.mutable_cpu_data(),
-      target_sums_.mutable_cpu_data(),
-      losses_.mutable_cpu_data()};
+  const SoftmaxDivergence<Dtype> divergence = {bottom[0]->shape(1),
+                                               cross_entropy_,
+                                               bottom[0]->cpu_data(),
+                                               bottom[1]->cpu_data(),
+                                               bottom.size() == 3 ? bottom[2]->cpu_data() : nullptr,
+                                               probabilities_.mutable_cpu_data(),
+                                               target_sums_.mutable_cpu_data(),
+                                               losses_.mutable_cpu_data()};
   ParallelFor(bottom[0]->shape(0), divergence);
   Reduce(bottom, top[0]);
 }
@@ -139,12 +138,9 @@ void SoftmaxKLDivergenceLossLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*
     return;
   }
   const SoftmaxDivergenceGradient<Dtype> gradient = {
-      bottom[0]->shape(1),
-      static_cast<Dtype>(top[0]->cpu_diff()[0] / normalizer_),
-      bottom[1]->cpu_data(),
-      bottom.size() == 3 ? bottom[2]->cpu_data() : nullptr,
-      probabilities_.cpu_data(),
-      target_sums_.cpu_data(),
+      bottom[0]->shape(1),          static_cast<Dtype>(top[0]->cpu_diff()[0] / normalizer_),
+      bottom[1]->cpu_data(),        bottom.size() == 3 ? bottom[2]->cpu_data() : nullptr,
+      probabilities_.cpu_data(),    target_sums_.cpu_data(),
       bottom[0]->mutable_cpu_diff()};
   ParallelFor(bottom[0]->count(), gradient);
 }

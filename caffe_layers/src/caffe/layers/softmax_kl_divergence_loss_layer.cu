@@ -12,15 +12,14 @@ namespace caffe {
 template <typename Dtype>
 void SoftmaxKLDivergenceLossLayer<Dtype>::Forward_gpu(const vector<Blob<Dtype>*>& bottom,
                                                       const vector<Blob<Dtype>*>& top) {
-  const SoftmaxDivergence<Dtype> divergence = {
-      bottom[0]->shape(1),
-      cross_entropy_,
-      bottom[0]->gpu_data(),
-      bottom[1]->gpu_data(),
-      bottom.size() == 3 ? bottom[2]->gpu_data() : nullptr,
-      probabilities_.mutable_gpu_data(),
-      target_sums_.mutable_gpu_data(),
-      losses_.mutable_gpu_data()};
+  const SoftmaxDivergence<Dtype> divergence = {bottom[0]->shape(1),
+                                               cross_entropy_,
+                                               bottom[0]->gpu_data(),
+                                               bottom[1]->gpu_data(),
+                                               bottom.size() == 3 ? bottom[2]->gpu_data() : nullptr,
+                                               probabilities_.mutable_gpu_data(),
+                                               target_sums_.mutable_gpu_data(),
+                                               losses_.mutable_gpu_data()};
   ParallelForGPU(bottom[0]->shape(0), divergence);
   Reduce(bottom, top[0]);
 }
@@ -35,12 +34,9 @@ void SoftmaxKLDivergenceLossLayer<Dtype>::Backward_gpu(const vector<Blob<Dtype>*
     return;
   }
   const SoftmaxDivergenceGradient<Dtype> gradient = {
-      bottom[0]->shape(1),
-      static_cast<Dtype>(top[0]->cpu_diff()[0] / normalizer_),
-      bottom[1]->gpu_data(),
-      bottom.size() == 3 ? bottom[2]->gpu_data() : nullptr,
-      probabilities_.gpu_data(),
-      target_sums_.gpu_data(),
+      bottom[0]->shape(1),          static_cast<Dtype>(top[0]->cpu_diff()[0] / normalizer_),
+      bottom[1]->gpu_data(),        bottom.size() == 3 ? bottom[2]->gpu_data() : nullptr,
+      probabilities_.gpu_data(),    target_sums_.gpu_data(),
       bottom[0]->mutable_gpu_diff()};
   ParallelForGPU(bottom[0]->count(), gradient);
 }

@@ -36,8 +36,8 @@ TYPED_TEST(ColorLayersTest, TestColorSpaces) {
   typedef typename TypeParam::Dtype Dtype;
   // Red, green, blue, magenta-ish, grey, black, white; channels are B, G, R.
   Blob<Dtype> image(1, 3, 1, 7), light, color;
-  Assign(&image, {0, 0, 1, 0.5, 0.25, 0, 1,   //
-                  0, 1, 0, 0,   0.25, 0, 1,   //
+  Assign(&image, {0, 0, 1, 0.5, 0.25, 0, 1,  //
+                  0, 1, 0, 0,   0.25, 0, 1,  //
                   1, 0, 0, 1,   0.25, 0, 1});
   LayerParameter param;
   ColorSpaceLayer<Dtype> hue_chroma(param);
@@ -85,7 +85,8 @@ TYPED_TEST(ColorLayersTest, TestHistograms) {
   ExpectNear({1, 0, 0, 0,  //
               0, 0, 1, 0,  // pixel (1, 0): 0.5 lies on an edge and belongs to the bin above
               0, 1, 0, 0,  // clamped to (0, 2)
-              0, 1, 0, 0}, top, 0);
+              0, 1, 0, 0},
+             top, 0);
 
   param.mutable_color_histogram_param()->set_region(3);
   ColorHistogramLayer<Dtype> region(param);
@@ -95,7 +96,8 @@ TYPED_TEST(ColorLayersTest, TestHistograms) {
   ExpectNear({0.25, 0.25, 0.25, 0.25,  // 2 x 2 pixels at the corner
               0.25, 0.25, 0.25, 0.25,  //
               0, 0.5, 0, 0.5,          //
-              sixth, 2 * sixth, sixth, 2 * sixth}, top, 1e-6);
+              sixth, 2 * sixth, sixth, 2 * sixth},
+             top, 1e-6);
 
   // Quantiles of N(0, 25^2) for four bins: -16.862, 0, 16.862.
   Assign(&color, {-100, -16.87, -16.85, 0, 16.85, 16.87});
@@ -225,8 +227,9 @@ TEST(ColorLayersDeathTest, TestMessages) {
                "layer target: colour expected shape \\(N, 2, H, W\\)");
   EXPECT_DEATH(ColorHistogramLayer<float>(empty).SetUp({&grey, &locations}, {&top}),
                "layer target: bins expected 1 to 2147483647, got 0");
-  EXPECT_DEATH(ColorHistogramLayer<float>(range).SetUp({&grey, &locations}, {&top}),
-               "layer target: minimum and maximum expected finite numbers in this order, got 0 and 0");
+  EXPECT_DEATH(
+      ColorHistogramLayer<float>(range).SetUp({&grey, &locations}, {&top}),
+      "layer target: minimum and maximum expected finite numbers in this order, got 0 and 0");
   EXPECT_DEATH(ColorHistogramLayer<float>(sigma).SetUp({&grey, &locations}, {&top}),
                "layer target: sigma expected a positive number, got -1");
   EXPECT_DEATH(ColorHistogramLayer<float>(region).SetUp({&grey, &locations}, {&top}),

@@ -62,8 +62,7 @@ class HypercolumnInnerProductLayerTest : public MultiDeviceTest<TypeParam> {
       locations.mutable_cpu_data()[2 * i + 1] = cell % width * stride + (stride - 1) / Dtype(2);
     }
     LayerParameter sparse_param, product_param;
-    const HypercolumnInnerProductParameter& param =
-        layer_param_.hypercolumn_inner_product_param();
+    const HypercolumnInnerProductParameter& param = layer_param_.hypercolumn_inner_product_param();
     SparseHypercolumnParameter* geometry = sparse_param.mutable_sparse_hypercolumn_param();
     *geometry->mutable_scale() = param.scale();
     *geometry->mutable_offset_height() = param.offset_height();

@@ -114,7 +114,8 @@ class Example {
 };
 
 template <typename Dtype>
-void ExpectEqual(const Blob<Dtype>& expected, const Blob<Dtype>& blob, bool diff, double tolerance) {
+void ExpectEqual(const Blob<Dtype>& expected, const Blob<Dtype>& blob, bool diff,
+                 double tolerance) {
   ASSERT_EQ(expected.shape(), blob.shape());
   const Dtype* a = diff ? expected.cpu_diff() : expected.cpu_data();
   const Dtype* b = diff ? blob.cpu_diff() : blob.cpu_data();

@@ -196,8 +196,7 @@ TYPED_TEST(SparseHypercolumnLayerTest, TestDeterministicBackward) {
   FillerParameter filler;
   Blob<Dtype> gradient(this->top_.shape());
   GaussianFiller<Dtype>(filler).Fill(&gradient);
-  std::memcpy(this->top_.mutable_cpu_diff(), gradient.cpu_data(),
-              gradient.count() * sizeof(Dtype));
+  std::memcpy(this->top_.mutable_cpu_diff(), gradient.cpu_data(), gradient.count() * sizeof(Dtype));
   std::vector<Dtype> first;
 #ifdef _OPENMP
   const int threads = omp_get_max_threads();
@@ -249,9 +248,10 @@ TYPED_TEST(SparseHypercolumnLayerTest, TestPaperSizes) {
   }
   const double sparse = 2. * this->top_.count() * sizeof(Dtype);
   const double dense = 256. * 256 * 12417 * sizeof(Dtype);
-  std::cout << "hypercolumns of one 256 x 256 image in " << sizeof(Dtype) << "-byte values: "
-            << sparse / 1e6 << " MB for 128 locations with gradients (the paper: 13 MB), "
-            << dense / 1e9 << " GB dense without gradients (the paper: 1.7 GB, about what 2-byte "
+  std::cout << "hypercolumns of one 256 x 256 image in " << sizeof(Dtype)
+            << "-byte values: " << sparse / 1e6
+            << " MB for 128 locations with gradients (the paper: 13 MB), " << dense / 1e9
+            << " GB dense without gradients (the paper: 1.7 GB, about what 2-byte "
             << "values take)" << std::endl;
   if (sizeof(Dtype) == 4) {
     EXPECT_LT(sparse, 13e6);
