@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from autocolor.budget import train_for
 from autocolor.caffe_runtime import CaffeError
@@ -19,6 +20,7 @@ from autocolor.evaluation import GREY, evaluate
 from autocolor.images import find_photos
 from autocolor.model_folder import Manifest, ModelError
 from autocolor.models import DEMO_MODEL, all_models
+from autocolor.networks import Colorizer
 from autocolor.predictor import Predictor
 from autocolor.report import metrics_table, write_report
 from autocolor.strength import StrengthChoice, choose_strength
@@ -113,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         caffemodel, records = train(arguments.data, training, arguments.minutes)
         shutil.copyfile(training / "losses.png", out / "loss.png")
 
-        network = all_models()[DEMO_MODEL].network
+        network = cast("Colorizer", all_models()[DEMO_MODEL].network)
         manifest = Manifest(DEMO_MODEL, network.variant, network.levels, network.heads[0].bins)
         save_model(out / "model", caffemodel, training, manifest)
         print("choosing the strength of the colour on the validation photos")

@@ -45,6 +45,7 @@ unpack() {
 # configuration: the suite that still carries Caffe is not the one the machine runs.
 download_with_apt() {
   local mirror keyring=/usr/share/keyrings/debian-archive-keyring.gpg options
+  # shellcheck disable=SC2016  # apt fills these in
   mirror=$(apt-get indextargets --format '$(REPO_URI) $(LABEL)' 'Created-By: Packages' 2>/dev/null \
     | awk '$2 == "Debian" { print $1; exit }')
   [ -n "$mirror" ] || { say "apt knows no mirror of Debian (is there a sources.list, was apt-get update run?)"; return 1; }

@@ -38,9 +38,7 @@ def changed_model(arguments: argparse.Namespace) -> Model:
         network=replace(model.network, **network),
         training=replace(model.training, **training),
         validation_source=given.get("validation_source", model.validation_source),
-        solver=replace(
-            model.solver, iterations=given.get("iterations", model.solver.iterations)
-        ),
+        solver=replace(model.solver, iterations=given.get("iterations", model.solver.iterations)),
     )
 
 

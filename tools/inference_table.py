@@ -39,12 +39,8 @@ OUT. Photos that cannot be read or have no colour are skipped and listed.""",
         metavar="FACTOR",
         help="factor on chroma, or on a and b (default: 1, as in the paper)",
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the samples (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--device", default="cpu", help="cpu, gpu or gpu:1 (default: %(default)s)"
-    )
+    parser.add_argument("--seed", type=int, default=0, help="of the samples (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu, gpu or gpu:1 (default: %(default)s)")
     arguments = parser.parse_args(argv)
     try:
         if not arguments.photos.is_dir():

@@ -120,7 +120,9 @@ def draw_examples(squares: Sequence[Square], predicted: Sequence[FloatMap], path
         for cell, image in zip(row, images, strict=True):
             cell.imshow(image, cmap="gray", vmin=0, vmax=1)
             cell.set_axis_off()
-    for cell, title in zip(axes[0], ("grey input", "predicted edges", "Canny's edges"), strict=True):
+    for cell, title in zip(
+        axes[0], ("grey input", "predicted edges", "Canny's edges"), strict=True
+    ):
         cell.set_title(title)
     figure.savefig(path, dpi=120)
 

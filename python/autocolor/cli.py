@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="autocolor",
         description="Colorize photos and videos. A colour photo is turned to grey first.",
-        epilog=f"""\
+        epilog="""\
 examples:
   autocolor photo.jpg                    writes photo_color.png beside it
   autocolor photo.jpg -o out.png
@@ -59,7 +59,7 @@ are reported and skipped. Exit status: 0, 1 if any photo failed, 2 on wrong usag
         "--output",
         metavar="PATH",
         help="file for one photo (its ending chooses the format), or folder for several, where "
-        f"they keep their names as .png (default: NAME_color.png beside each photo)",
+        "they keep their names as .png (default: NAME_color.png beside each photo)",
     )
     parser.add_argument(
         "--model", type=Path, metavar="FOLDER", help=f"trained model (default: ${MODEL_VARIABLE})"
@@ -193,11 +193,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         strength=arguments.strength,
     )
     try:
-        for photo, output, error in tqdm(
+        for photo, output, failure in tqdm(
             results, total=len(jobs), unit="photo", disable=len(jobs) == 1
         ):
-            if error:
-                tqdm.write(f"autocolor: error: {error}", file=sys.stderr)
+            if failure:
+                tqdm.write(f"autocolor: error: {failure}", file=sys.stderr)
                 failures += 1
             else:
                 tqdm.write(f"{photo} -> {output}", file=sys.stdout)

@@ -43,7 +43,8 @@ def hue_biases(count: int, strength: float, bins: int = BINS) -> Biases:
     """
     directions = _directions(count, strength)
     angles = 2 * np.pi * uniform_centers(bins)
-    return directions @ np.stack([np.cos(angles), np.sin(angles)])
+    biases: npt.NDArray[np.float64] = directions @ np.stack([np.cos(angles), np.sin(angles)])
+    return biases
 
 
 def lab_biases(count: int, strength: float, bins: int = BINS) -> tuple[Biases, Biases]:

@@ -252,7 +252,7 @@ class LossWeights:
 
 
 def _normalization(layer: Any) -> str | None:
-    """``VALID`` or ``NONE`` where the ranks' losses have to be weighed; None for all others."""
+    """Return ``VALID`` or ``NONE`` where the ranks' losses have to be weighed, else None."""
     if layer.type not in (
         "SoftmaxKLDivergenceLoss", "SoftmaxWithLoss", "SigmoidCrossEntropyLoss", "InfogainLoss",
     ):  # fmt: skip

@@ -40,9 +40,7 @@ class EdgeDetector:
         Channels of the hidden layer.
     """
 
-    TRAINING_OPTIONS: ClassVar[frozenset[str]] = frozenset(
-        {"source", "batch", "crop", "locations"}
-    )
+    TRAINING_OPTIONS: ClassVar[frozenset[str]] = frozenset({"source", "batch", "crop", "locations"})
 
     levels: str = "data..conv3_3"
     hidden: int = 64

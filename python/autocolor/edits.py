@@ -94,7 +94,9 @@ def load_reference(path: Path, transfer: str, variant: str, bins: int) -> Refere
         raise ValueError(f"transfer: expected one of {', '.join(TRANSFERS)}, received {transfer!r}")
     if path.suffix.lower() == ".npz":
         if transfer == "quantile":
-            raise ValueError(f"{path}: expected an image for quantile matching, received histograms")
+            raise ValueError(
+                f"{path}: expected an image for quantile matching, received histograms"
+            )
         return Reference(None, load_targets(path, variant, bins))
     rgb = read_image(path).rgb
     if transfer == "quantile":
@@ -184,17 +186,19 @@ def save_histograms(path: Path, prediction: Prediction) -> None:
     arrays = dict(zip(TARGET_NAMES[prediction.variant], prediction.outputs, strict=True))
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as partial, partial.open("wb") as stream:
-        np.savez_compressed(
-            stream, cells_per_pixel=np.array(prediction.cells_per_pixel), **arrays
-        )
+        arrays["cells_per_pixel"] = np.array(prediction.cells_per_pixel)
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]  # taken for allow_pickle
 
 
 def _biased(tiles: ImageTiles, biases: Sequence[Biases | None]) -> ImageTiles:
     def changed() -> Iterator[tuple[slice, tuple[FloatArray, ...]]]:
         for rows, outputs in tiles():
-            yield rows, tuple(
-                output if bias is None else apply_bias(output, bias)
-                for output, bias in zip(outputs, biases, strict=True)
+            yield (
+                rows,
+                tuple(
+                    output if bias is None else apply_bias(output, bias)
+                    for output, bias in zip(outputs, biases, strict=True)
+                ),
             )
 
     return changed

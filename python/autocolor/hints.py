@@ -86,7 +86,8 @@ class Hint:
             lines = np.arange(rows.start, rows.stop)[:, None] - center_y
             # The nearest pixel belongs to the disc however small the radius is.
             radius = max(self.radius, float(np.hypot(y - center_y, x - center_x)))
-            return np.maximum(np.hypot(lines, columns) - radius, 0)
+            outside: npt.NDArray[np.float64] = np.maximum(np.hypot(lines, columns) - radius, 0)
+            return outside
 
         return distance
 
@@ -285,7 +286,7 @@ def _color_histograms(
 
 
 def _share(
-    values: npt.NDArray[np.float64], centers: npt.NDArray[np.float64], period: float | None = None
+    values: FloatArray, centers: npt.NDArray[np.float64], period: float | None = None
 ) -> npt.NDArray[np.float64]:
     """Return (n, K) histograms whose mean is `values`, on the two bins about each value."""
     one_hot = np.eye(len(centers))

@@ -65,7 +65,7 @@ def count_pages(path: Path | str) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
-                return int(image.n_frames) if image.format == "TIFF" else 1
+                return int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
     # As in read_image, which then says what is wrong.
     except Exception:
         return 1

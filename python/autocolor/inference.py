@@ -358,9 +358,7 @@ def _estimate(
     return (expectation if method == "expectation" else mode)(histogram, centroids)
 
 
-def _uniforms(
-    needed: bool, uniforms: FloatArray | None, shape: tuple[int, ...]
-) -> FloatArray:
+def _uniforms(needed: bool, uniforms: FloatArray | None, shape: tuple[int, ...]) -> FloatArray:
     """Return the uniforms of both channels, checked; any two numbers where nothing is sampled."""
     if not needed:
         return np.ones(2)

@@ -128,7 +128,7 @@ def compare_methods(
     """
     variant = predictor.manifest.variant
     if variant == "hue_chroma":
-        methods = TABLE_5
+        methods: tuple[InferenceMethod, ...] = TABLE_5
     else:
         methods = tuple(InferenceMethod(method) for method in METHODS)
     resolve_methods(variant, methods[0].method, None)

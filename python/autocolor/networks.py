@@ -116,9 +116,7 @@ def _add_pooled(net: NetSpec, level: Level, stride: int) -> Level:
     if factor <= 1:
         return level
     name = f"{level.name}_pooled"
-    net[name] = L.Pooling(
-        net[level.name], pool=P.Pooling.AVE, kernel_size=factor, stride=factor
-    )
+    net[name] = L.Pooling(net[level.name], pool=P.Pooling.AVE, kernel_size=factor, stride=factor)
     return Level(name, level.channels, stride, level.offset + level.scale * (factor - 1) / 2)
 
 
@@ -315,9 +313,11 @@ class Colorizer:
             net.loss_ab = L.EuclideanLoss(predictions[0], net.target_ab)
             return
         if self.variant == "hue_chroma":
-            binning = dict(bins=self.heads[0].bins)
+            binning: dict[str, float] = dict(bins=self.heads[0].bins)
         else:
-            binning = dict(bins=self.heads[0].bins, binning=_GAUSSIAN_QUANTILE, sigma=QUANTILE_SIGMA)
+            binning = dict(
+                bins=self.heads[0].bins, binning=_GAUSSIAN_QUANTILE, sigma=QUANTILE_SIGMA
+            )
         if self.variant == "lab_joint":
             net.target_ab = L.ColorHistogram(
                 net.colour, net.locations, color_histogram_param=dict(joint=True, **binning)
@@ -460,7 +460,10 @@ class Classifier:
         return named(net, f"vgg16_gray_classifier_{phase}")
 
     def deploy_net(self) -> caffe_pb2.NetParameter:
-        """``data`` (1, 1, H, W), grey in [0, 1], sides at least 224, to ``prob`` (1, classes, 1, 1)."""
+        """Return the net from ``data`` to ``prob`` (1, classes, 1, 1).
+
+        ``data`` is (1, 1, H, W), grey in [0, 1], with sides of at least 224.
+        """
         net = NetSpec()
         net.data = image_input()
         self._add_scores(net, None)

@@ -134,9 +134,7 @@ def _uniform_source(
         raise ValueError(f"rng: expected a numpy Generator to sample with, received {rng!r}")
     generator = rng
     if sampling not in SAMPLINGS:
-        raise ValueError(
-            f"sampling: expected one of {', '.join(SAMPLINGS)}, received {sampling!r}"
-        )
+        raise ValueError(f"sampling: expected one of {', '.join(SAMPLINGS)}, received {sampling!r}")
     if sampling == "image":
         shared = draw_uniforms(generator, (2,))
         return lambda size: shared

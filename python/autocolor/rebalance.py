@@ -367,16 +367,17 @@ def _channels(net: caffe_pb2.NetParameter, weights: Weights) -> dict[str, int]:
     for layer in net.layer:
         if layer.type == "Input":
             shapes = list(layer.input_param.shape)  # one for all tops, or one each
-            for blob, shape in zip(layer.top, shapes * len(layer.top)):
+            for blob, shape in zip(layer.top, shapes * len(layer.top), strict=False):
                 if len(shape.dim) > 1:
                     channels[blob] = shape.dim[1]
         elif layer.type == "ColorSpace":
-            channels.update(zip(layer.top, (1, 2)))  # lightness and colour
+            channels.update(zip(layer.top, (1, 2), strict=True))  # lightness and colour
         elif layer.type in _LINEAR and layer.name in weights:
             channels[layer.top[0]] = len(weights[layer.name][0])
-        elif layer.type in _HOMOGENEOUS and layer.type != "Flatten":
-            if layer.bottom[0] in channels:
-                channels.update(dict.fromkeys(layer.top, channels[layer.bottom[0]]))
+        elif layer.type == "Flatten":
+            continue
+        elif layer.type in _HOMOGENEOUS and layer.bottom[0] in channels:
+            channels.update(dict.fromkeys(layer.top, channels[layer.bottom[0]]))
     return channels
 
 

@@ -71,7 +71,7 @@ def read_state(path: Path) -> State:
         if path.suffix == ".h5":
             with h5py.File(path, "r") as file:
                 state = State(int(file["iter"][0]), Path(file["learned_net"][()].decode()))
-                file["current_step"], file["history"]  # written last  # noqa: B018
+                file["current_step"], file["history"]  # written last
         else:
             message = caffe_pb2.SolverState.FromString(path.read_bytes())
             if not message.history:

@@ -179,9 +179,7 @@ def convert_names(
         same name.
     """
     targets = {
-        old: new
-        for known in HEADS.values()
-        for old, new in zip(known, HEADS[names], strict=True)
+        old: new for known in HEADS.values() for old, new in zip(known, HEADS[names], strict=True)
     }
     converted: Weights = {}
     found = False

@@ -157,7 +157,8 @@ def _count(
 ) -> npt.NDArray[np.float64]:
     flat = None if weights is None else weights.ravel()
     counts = np.bincount(indices.ravel(), weights=flat, minlength=bins)
-    return counts / counts.sum()
+    shares: npt.NDArray[np.float64] = counts / counts.sum()
+    return shares
 
 
 def _normalised(name: str, histogram: FloatArray) -> npt.NDArray[np.float64]:
@@ -165,7 +166,8 @@ def _normalised(name: str, histogram: FloatArray) -> npt.NDArray[np.float64]:
     total = histogram.sum(dtype=np.float64)
     if histogram.ndim != 1 or total <= 0:
         raise ValueError(f"{name}: expected shape (K,) with some mass, received {histogram.shape}")
-    return histogram / total
+    normalised: npt.NDArray[np.float64] = histogram / total
+    return normalised
 
 
 def check_variant(variant: str) -> None:

@@ -95,9 +95,8 @@ def parse_log(lines: Iterable[str]) -> Iterator[Record]:
                 value = _number(match.group(3))
                 record.add_output(match.group(2), value)
                 record.loss += value * _number(match.group(4) or "0")
-        elif match := _RATE.search(line):
-            if record is not None and record.phase == "train":
-                record.learning_rate = _number(match.group(1))
+        elif (match := _RATE.search(line)) and record is not None and record.phase == "train":
+            record.learning_rate = _number(match.group(1))
         if started is not None:
             if time_of_line := _time_of(line):
                 first_time = first_time or time_of_line
@@ -224,7 +223,6 @@ def run_caffe_train(
             # The log is what is followed, so it must be complete.
             env={**os.environ, "GLOG_minloglevel": "0", "GLOG_logtostderr": "1"},
         )
-        assert process.stdout is not None
 
         def follow() -> Iterator[str]:
             asked_to_stop = False

@@ -116,7 +116,8 @@ def _chi_square_gradient(first: Float64Array, second: Float64Array) -> Float64Ar
     full = total > 0
     ratio = np.divide(first - second, total, out=np.zeros_like(first), where=full)
     # r(2 - r)/2 with r = (m - t)/(m + t).
-    return ratio * (2 - ratio) / 2
+    gradient: Float64Array = ratio * (2 - ratio) / 2
+    return gradient
 
 
 def energy(
@@ -293,7 +294,8 @@ def _next_length(old: _Point, new: _Point, length: float) -> float:
 
 
 def _limited(bias: Float64Array) -> Float64Array:
-    return np.maximum(bias - bias.max(), -_BIAS_RANGE)
+    limited: Float64Array = np.maximum(bias - bias.max(), -_BIAS_RANGE)
+    return limited
 
 
 def _check_bins(name: str, vector: FloatArray, bins: int) -> None:

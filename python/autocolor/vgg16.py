@@ -77,14 +77,14 @@ def vgg16_levels(levels: str = "data..fc7", width: float = 1.0) -> tuple[Level, 
         ]
         offset += scale * (_POOL - 1) / 2
         scale *= _POOL
-    found += [Level(name, scaled_width(_FC_CHANNELS, width), scale, offset) for name in ("fc6", "fc7")]
+    found += [
+        Level(name, scaled_width(_FC_CHANNELS, width), scale, offset) for name in ("fc6", "fc7")
+    ]
     names = [level.name for level in found]
     first, _, last = levels.partition("..")
     last = last or first
     if first not in names or last not in names or names.index(first) > names.index(last):
-        raise ValueError(
-            f"levels: expected FIRST..LAST of {', '.join(names)}, got {levels!r}"
-        )
+        raise ValueError(f"levels: expected FIRST..LAST of {', '.join(names)}, got {levels!r}")
     return tuple(found[names.index(first) : names.index(last) + 1])
 
 
@@ -167,9 +167,7 @@ def add_vgg16(net: NetSpec, bottom: Any, last: str, *, width: float = 1.0, froze
             net[f"relu{block}_{index}"] = L.ReLU(bottom, in_place=True)
             if name == last:
                 return bottom
-        net[f"pool{block}"] = L.Pooling(
-            bottom, pool=P.Pooling.MAX, kernel_size=_POOL, stride=_POOL
-        )
+        net[f"pool{block}"] = L.Pooling(bottom, pool=P.Pooling.MAX, kernel_size=_POOL, stride=_POOL)
         bottom = net[f"pool{block}"]
     for name, kernel, pad in (("fc6", _FC6_KERNEL, fc6_pad), ("fc7", 1, 0)):
         bottom = add_convolution(

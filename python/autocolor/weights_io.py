@@ -151,9 +151,7 @@ def read_caffemodel(path: Path) -> Weights:
     return _not_empty(path, weights)
 
 
-def _blob_shape(
-    blob: caffe_pb2.BlobProto, index: int, is_inner_product: bool
-) -> tuple[int, ...]:
+def _blob_shape(blob: caffe_pb2.BlobProto, index: int, is_inner_product: bool) -> tuple[int, ...]:
     """Shape of a blob; of one with the four axes of 2014, the shape it has today."""
     axes = ("num", "channels", "height", "width")
     if not any(blob.HasField(axis) for axis in axes):
@@ -272,9 +270,7 @@ def read_vgg16_onnx(content: bytes) -> Weights:
     incomplete = [name for name, blobs in found.items() if set(blobs) != {False, True}]
     if incomplete or not found:
         raise WeightsError(f"expected weight and bias of VGG-16's layers, lacking {incomplete}")
-    return {
-        name: (blobs[False], blobs[True].reshape(-1)) for name, blobs in sorted(found.items())
-    }
+    return {name: (blobs[False], blobs[True].reshape(-1)) for name, blobs in sorted(found.items())}
 
 
 def write_caffemodel(path: Path, weights: Mapping[str, tuple[FloatArray, ...]], name: str) -> None:

@@ -319,7 +319,9 @@ def test_control_errors_are_one_line(
 
 
 def test_every_page_of_a_tiff(photo_folder: Path, tmp_path: Path) -> None:
-    pages = [Image.open(photo_folder / name).convert("L") for name in ("coffee.png", "astronaut.png")]
+    pages = [
+        Image.open(photo_folder / name).convert("L") for name in ("coffee.png", "astronaut.png")
+    ]
     pages[0].save(tmp_path / "scan.tif", save_all=True, append_images=pages[1:])
     assert main([str(tmp_path / "scan.tif"), "-o", str(tmp_path / "out.png")]) == 0
     for number, page in enumerate(pages, start=1):
@@ -380,5 +382,10 @@ def test_videos(photo_folder: Path, tmp_path: Path) -> None:
     with av.open(str(tmp_path / "out" / "film.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == 5
     film = str(folder / "film.mp4")
-    for wrong in (["--hint", "1,1=#ff0000"], ["--samples", "2"], ["-o", "out.png"], ["--smoothing", "1"]):
+    for wrong in (
+        ["--hint", "1,1=#ff0000"],
+        ["--samples", "2"],
+        ["-o", "out.png"],
+        ["--smoothing", "1"],
+    ):
         assert main([film, *wrong]) == 2

@@ -106,7 +106,7 @@ def test_transplant_from_vgg_into_the_deploy_net(tmp_path, capsys):
         if layer.type == "Convolution"
     }
     channels = 3
-    for name, shape in vgg.items():
+    for shape in vgg.values():
         shape += [channels, 3, 3]
         channels = shape[0]
     weights = {

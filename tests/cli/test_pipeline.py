@@ -129,7 +129,12 @@ def test_rebalanced_levels_have_unit_second_moment(data):
     for row in rows:  # measured on other photos than estimated, and on four of each only
         assert 0.3 < float(row["after"]) < 3
     assert (data / "report" / "second_moments.png").stat().st_size > 5000
-    assert read_caffemodel(data / "vgg16_gray_balanced.caffemodel")["conv1_1"][0].shape == (64, 1, 3, 3)
+    assert read_caffemodel(data / "vgg16_gray_balanced.caffemodel")["conv1_1"][0].shape == (
+        64,
+        1,
+        3,
+        3,
+    )
 
 
 def test_the_colorizers_output_is_kept(data, tmp_path):

@@ -32,7 +32,12 @@ TOOLS = [
 
 def run(*command, **options):
     return subprocess.run(
-        [str(word) for word in command], cwd=ROOT, capture_output=True, text=True, check=False, **options
+        [str(word) for word in command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
     )
 
 
@@ -66,7 +71,9 @@ def test_generate_prototxt(tmp_path):
     stale = generate("--check", "--out", tmp_path)
     assert stale.returncode == 1
     assert "train.prototxt differs" in stale.stderr
-    assert generate("--out", tmp_path, "--model", "edges_data-conv3_3", "--batch", "2").returncode == 0
+    assert (
+        generate("--out", tmp_path, "--model", "edges_data-conv3_3", "--batch", "2").returncode == 0
+    )
     assert "batch_size: 2" in (tmp_path / "train.prototxt").read_text()
     example = generate("--variant", "lab_joint", "--levels", "conv3_1..conv5_3", "--bins", "10",
                        "--width", "0.5", "--out", tmp_path)  # fmt: skip
@@ -102,7 +109,11 @@ def test_fetch_photos_of_one_package(tmp_path):
 
 @pytest.mark.parametrize("source", ["nowhere", "."])
 def test_a_wrong_caffe_source_is_refused(source, tmp_path):
-    environment = {"PATH": "/usr/bin:/bin", "CAFFE_SOURCE": source, "AUTOCOLOR_CACHE": str(tmp_path)}
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "CAFFE_SOURCE": source,
+        "AUTOCOLOR_CACHE": str(tmp_path),
+    }
     refused = run("bash", "tools/fetch_caffe.sh", env=environment)
     assert refused.returncode == 1
     assert f"CAFFE_SOURCE={source}: expected a" in refused.stderr

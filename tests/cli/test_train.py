@@ -12,6 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
+
+from autocolor.snapshots import newest_usable
+from autocolor.solver_files import probe
+from autocolor.training import parse_log
+from autocolor.training_log import read_json_lines
+from autocolor.weights_io import read_caffemodel
 from tiny_training import (
     ENVIRONMENT,
     ROOT,
@@ -21,12 +27,6 @@ from tiny_training import (
     write_lmdb,
     write_training,
 )
-
-from autocolor.snapshots import newest_usable
-from autocolor.solver_files import probe
-from autocolor.training import parse_log
-from autocolor.training_log import read_json_lines
-from autocolor.weights_io import read_caffemodel
 
 # A rate at which a training that only a signal ends does not diverge in the meantime.
 STEADY = {"base_lr": 1e-5, "lr_policy": '"fixed"'}

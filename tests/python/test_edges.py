@@ -113,7 +113,9 @@ def test_training_reads_label_and_lightness_of_the_same_place(folder, tmp_path):
 
     assert sum(level.channels for level in vgg16_levels("data..conv3_3")) == 1153
     sparse.save(str(tmp_path / "weights.caffemodel"))
-    (tmp_path / "deploy.prototxt").write_text(text_format.MessageToString(EdgeDetector().deploy_net()))
+    (tmp_path / "deploy.prototxt").write_text(
+        text_format.MessageToString(EdgeDetector().deploy_net())
+    )
     dense = predict_edges(
         tmp_path / "deploy.prototxt", tmp_path / "weights.caffemodel", [squares[0].light]
     )[0]

@@ -100,9 +100,11 @@ def convolve(image, weight, bias, pad):
 
 def bilinear_deconvolution(image, factor):
     """Upsample (C, H, W) as a bilinear Deconvolution does, with zeros around the map."""
+
     def matrix(size):
         position = (np.arange(size * factor) + 0.5) / factor - 0.5
         return np.maximum(0, 1 - np.abs(position[:, None] - np.arange(size))).astype(np.float32)
+
     return np.einsum("yi,cij,xj->cyx", matrix(image.shape[1]), image, matrix(image.shape[2]),
                      optimize=True)  # fmt: skip
 
@@ -135,7 +137,9 @@ def authors_graph(image, weights):
         last = np.maximum(0, convolve(last, *weights[name], pad))
         levels.append(bilinear_deconvolution(last, 8))
     hidden = np.maximum(0, convolve(np.concatenate(levels), *weights["h_fc1"], 0))
-    return [softmax(convolve(hidden, *weights[name], 0)) for name in ("prediction_h", "prediction_c")]
+    return [
+        softmax(convolve(hidden, *weights[name], 0)) for name in ("prediction_h", "prediction_c")
+    ]
 
 
 def compare_with_release(folder):

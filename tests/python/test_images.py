@@ -108,7 +108,7 @@ def test_exif_orientation(tmp_path: Path, pixels: np.ndarray, orientation: int) 
         5: lambda a: a.swapaxes(0, 1),
         6: lambda a: np.rot90(a, -1),
         7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-        8: lambda a: np.rot90(a),
+        8: np.rot90,
     }[orientation]
     image = Image.fromarray(pixels)
     exif = image.getexif()
@@ -233,7 +233,7 @@ def test_damage_never_escapes(tmp_path: Path, pixels: np.ndarray) -> None:
             try:
                 assert read_image(tmp_path / name).rgb.ndim == 3
             except ImageError as error:
-                assert str(tmp_path / name) in str(error)
+                assert str(tmp_path / name) in str(error)  # noqa: PT017  an image may survive
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:

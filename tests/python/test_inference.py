@@ -340,9 +340,7 @@ def test_joint_mode_is_not_that_of_the_marginals() -> None:
     centroid = quantile_centroids(2)[1]
     np.testing.assert_allclose(infer_ab_joint(joint, method="mode"), [[-centroid, centroid]])
     marginals = np.array([[0.4, 0.6]]), np.array([[0.3, 0.7]])
-    np.testing.assert_allclose(
-        infer_ab_marginal(*marginals, method="mode"), [[centroid, centroid]]
-    )
+    np.testing.assert_allclose(infer_ab_marginal(*marginals, method="mode"), [[centroid, centroid]])
 
 
 # ---- a naive reference of every method of every variant, pixel by pixel
@@ -498,9 +496,7 @@ def test_defaults_are_the_papers() -> None:
     ):
         np.testing.assert_array_equal(
             decode("hue_chroma", (hue, chroma), light, method=method, uniforms=SHARED),
-            decode_hue_chroma(
-                hue, chroma, light, hue=hue_method, chroma=method, uniforms=SHARED
-            ),
+            decode_hue_chroma(hue, chroma, light, hue=hue_method, chroma=method, uniforms=SHARED),
         )
 
 

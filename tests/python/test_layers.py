@@ -55,7 +55,9 @@ def expected_columns(features, locations, scale, offset):
     )
 
 
-@pytest.mark.parametrize(("height", "width", "scale"), [(13, 9, 4), (1, 1, 32), (1, 7, 8), (40, 3, 1)])
+@pytest.mark.parametrize(
+    ("height", "width", "scale"), [(13, 9, 4), (1, 1, 32), (1, 7, 8), (40, 3, 1)]
+)
 def test_sparse_hypercolumn_equals_scipy(tmp_path, height, width, scale):
     rng = np.random.default_rng(0)
     features = rng.standard_normal((2, 5, height, width)).astype(np.float32)
@@ -164,7 +166,9 @@ def test_dense_product_equals_scipy_and_is_its_gradients_adjoint(tmp_path):
         # Linear in the features, and linear in weight and bias together.
         inner = sum((inputs[name] * net.blobs[name].diff.astype(float)).sum() for name in inputs)
         assert inner == pytest.approx(total - constant, rel=1e-4, abs=1e-4)
-        to_parameters = sum((blob.data * blob.diff.astype(float)).sum() for blob in net.params["dense"])
+        to_parameters = sum(
+            (blob.data * blob.diff.astype(float)).sum() for blob in net.params["dense"]
+        )
         assert to_parameters == pytest.approx(total, rel=1e-4, abs=1e-4)
 
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 
-MANUAL = (Path(__file__).resolve().parents[2] / "caffe_layers/README.md").read_text(encoding="utf-8")
+MANUAL = (Path(__file__).resolve().parents[2] / "caffe_layers/README.md").read_text(
+    encoding="utf-8"
+)
 EXAMPLES = re.findall(r"^```\n(layer .*?)^```$", MANUAL, re.MULTILINE | re.DOTALL)
 INPUTS = {
     "locations": (2, 5, 2),

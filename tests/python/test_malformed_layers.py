@@ -61,7 +61,9 @@ def sparse_hypercolumn_cases():
         yield Case(layer, {"l": shape, "f": (2, 3, 4, 4)}, got=" ".join(map(str, shape)))
     for images in (1, 3, 4):
         yield Case(layer, {"l": (2, 5, 2), "f": (images, 3, 4, 4)}, got=f"{images}$")
-        yield Case(layer, {"l": (2, 5, 2), "f": (2, 3, 4, 4), "g": (images, 3, 4, 4)}, got=f"{images}$")
+        yield Case(
+            layer, {"l": (2, 5, 2), "f": (2, 3, 4, 4), "g": (images, 3, 4, 4)}, got=f"{images}$"
+        )
     for shape in [(2,), (2, 3), (2, 3, 4), (2, 3, 4, 4, 1), (2, 3, 0, 4), (2, 0, 4, 4)]:
         received = " ".join(map(str, shape))
         yield Case(layer, {"l": (2, 5, 2), "f": shape}, got=received)
@@ -70,8 +72,12 @@ def sparse_hypercolumn_cases():
     yield Case(layer, {"l": (2, 5, 2)}, got="1$")
     yield Case(layer, bottoms(1), tops=(), got="0$")
     yield Case(layer, bottoms(1), tops=("a", "b"), got="2$")
-    yield Case(layer, {"l": (1, 500000, 2), "f": (1, 5000, 1, 1)}, got="hypercolumns of 1 x 500000 x 5000$")
-    yield Case(layer, bottoms(1), "propagate_down: true propagate_down: false", got="true", backward=True)
+    yield Case(
+        layer, {"l": (1, 500000, 2), "f": (1, 5000, 1, 1)}, got="hypercolumns of 1 x 500000 x 5000$"
+    )
+    yield Case(
+        layer, bottoms(1), "propagate_down: true propagate_down: false", got="true", backward=True
+    )
 
 
 def hypercolumn_inner_product_cases():
@@ -84,7 +90,9 @@ def hypercolumn_inner_product_cases():
     for fields in ("", "num_output: 0", "num_output: 4294967295"):
         yield Case(layer, bottoms(1), f"{parameter} {{ {fields} }}", got=r"\d+$")
     for stride in (0, 4294967295):
-        yield Case(layer, bottoms(1), f"{parameter} {{ num_output: 2 stride: {stride} }}", got=f"{stride}$")
+        yield Case(
+            layer, bottoms(1), f"{parameter} {{ num_output: 2 stride: {stride} }}", got=f"{stride}$"
+        )
     good = f"{parameter} {{ num_output: 2 }}"
     for shape in [(2,), (2, 3), (2, 3, 4), (2, 3, 4, 4, 1), (2, 3, 0, 4), (0, 3, 4, 4)]:
         yield Case(layer, {"f": shape}, good, got=" ".join(map(str, shape)))
@@ -94,7 +102,9 @@ def hypercolumn_inner_product_cases():
     yield Case(layer, bottoms(1), good, tops=(), got="0$")
     yield Case(layer, bottoms(1), good, tops=("a", "b"), got="2$")
     for scale in (1e5, 1e-3):  # an output too large, and one of nothing
-        yield Case(layer, bottoms(1), f"{parameter} {{ num_output: 2 scale: {scale} }}", got="2 x 2 x")
+        yield Case(
+            layer, bottoms(1), f"{parameter} {{ num_output: 2 scale: {scale} }}", got="2 x 2 x"
+        )
 
 
 def color_space_cases():
@@ -134,7 +144,12 @@ def color_histogram_cases():
         for shape in shapes:
             yield Case(layer, {**good, "c": shape}, f"{parameter} {{ bins: 4 joint: {joint} }}",
                        got=" ".join(map(str, shape)))  # fmt: skip
-    yield Case(layer, {**good, "c": (2, 2, 4, 4)}, f"{parameter} {{ bins: 46341 joint: true }}", got="46341")
+    yield Case(
+        layer,
+        {**good, "c": (2, 2, 4, 4)},
+        f"{parameter} {{ bins: 46341 joint: true }}",
+        got="46341",
+    )
     for shape in [(10,), (10, 2), (2, 5, 1), (2, 5, 3), (2, 5, 2, 1)]:
         yield Case(layer, {**good, "l": shape}, got=" ".join(map(str, shape)))
     for images in (1, 3):
@@ -208,7 +223,10 @@ def prototxt(case):
     loss = "loss_weight: 1" if case.backward and case.layer != "SoftmaxKLDivergenceLoss" else ""
     loss = " ".join([loss] * len(case.tops))
     return "\n".join(
-        [*layers, f'layer {{ name: "bad" type: "{case.layer}" {bottoms} {tops} {loss} {case.parameters} }}']
+        [
+            *layers,
+            f'layer {{ name: "bad" type: "{case.layer}" {bottoms} {tops} {loss} {case.parameters} }}',
+        ]
     )
 
 
@@ -258,8 +276,9 @@ def main():
 
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        for case in all_cases():
-            results.append((prototxt(case), complaint(case, *run_case(case, folder))))
+        results += [
+            (prototxt(case), complaint(case, *run_case(case, folder))) for case in all_cases()
+        ]
     print(json.dumps(results))
 
 

@@ -23,14 +23,33 @@ def test_levels_are_those_of_the_paper():
     levels = vgg16_levels()
     assert [level.name for level in levels][:3] == ["data", "conv1_1", "conv1_2"]
     assert [level.name for level in levels][-3:] == ["conv5_3", "fc6", "fc7"]
-    assert [level.scale for level in levels] == [1, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8, 16, 16, 16, 32, 32]
+    assert [level.scale for level in levels] == [
+        1,
+        1,
+        1,
+        2,
+        2,
+        4,
+        4,
+        4,
+        8,
+        8,
+        8,
+        16,
+        16,
+        16,
+        32,
+        32,
+    ]
     assert all(level.offset == (level.scale - 1) / 2 for level in levels)
     assert sum(level.channels for level in levels) == 12417  # section 3.5
     assert sum(level.channels for level in vgg16_levels("data..conv5_3")) == 4225
     assert [level.name for level in vgg16_levels("fc7")] == ["fc7"]
 
 
-@pytest.mark.parametrize("levels", ["", "..", "fc8", "fc7..data", "data...fc7", "data..", "conv1_3"])
+@pytest.mark.parametrize(
+    "levels", ["", "..", "fc8", "fc7..data", "data...fc7", "data..", "conv1_3"]
+)
 def test_unknown_levels_are_refused(levels):
     if levels == "data..":  # "data" alone
         assert len(vgg16_levels(levels)) == 1
@@ -69,8 +88,12 @@ def test_names_are_unique_and_every_blob_is_used(name):
 
 
 def test_frozen_layers_do_not_learn():
-    net = Colorizer().training_net(TrainingOptions("x", frozen=True, hypercolumn_dropout=0.5), "train")
-    kinds = {layer.name: [param.lr_mult for param in layer.param] for layer in net.layer if layer.param}
+    net = Colorizer().training_net(
+        TrainingOptions("x", frozen=True, hypercolumn_dropout=0.5), "train"
+    )
+    kinds = {
+        layer.name: [param.lr_mult for param in layer.param] for layer in net.layer if layer.param
+    }
     assert all(rates == [0, 0] for name, rates in kinds.items() if name.startswith(("conv", "fc")))
     assert kinds["h_fc1"] == [1, 2]
 
@@ -239,8 +262,8 @@ def test_multiply_adds_of_a_convolution_and_a_product():
     assert costs.parameters == (2 * 9 + 2) + (5 * 3 + 5)
     assert costs.multiply_adds == 2 * 9 * 64 + 5 * 3 * 16
     assert costs.activations == 64 + 2 * 64 + 5 * 16
+    net.layer[1].type = "LRN"
     with pytest.raises(ValueError, match="layer c: no costs are known of type LRN"):
-        net.layer[1].type = "LRN"
         deploy_costs(net, 8, 8)
 
 

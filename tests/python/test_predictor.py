@@ -268,9 +268,7 @@ def test_working_side_instead_of_the_manifests(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variant", "size"), [("hue_chroma", (3000, 4000)), ("lab_joint", (1000, 1500))]
 )
-def test_megapixels_in_bounded_memory(
-    tmp_path: Path, variant: str, size: tuple[int, int]
-) -> None:
+def test_megapixels_in_bounded_memory(tmp_path: Path, variant: str, size: tuple[int, int]) -> None:
     predictor, _ = make_predictor(tmp_path, variant)
     light = np.full(size, 0.5, np.float32)
     tracemalloc.start()
@@ -371,9 +369,7 @@ def test_variants_in_caffe(
 def test_outputs_are_those_of_the_net(slim_models: dict[str, Path], variant: str) -> None:
     folder = slim_models[variant]
     caffe = import_caffe()
-    net = caffe.Net(
-        str(folder / "deploy.prototxt"), str(folder / "weights.caffemodel"), caffe.TEST
-    )
+    net = caffe.Net(str(folder / "deploy.prototxt"), str(folder / "weights.caffemodel"), caffe.TEST)
     light = grey_image((64, 96))
     net.blobs["data"].reshape(1, 1, 64, 96)
     net.blobs["data"].data[...] = light

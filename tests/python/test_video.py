@@ -55,7 +55,9 @@ def test_frames_sound_and_time_are_kept(
 ) -> None:
     write_video(tmp_path / "in.mp4", size, sound=not name.endswith("webm"))  # no AAC in WebM
     out = tmp_path / name
-    assert colorize_video(Predictor(model_folder), tmp_path / "in.mp4", out, progress=False) == FRAMES
+    assert (
+        colorize_video(Predictor(model_folder), tmp_path / "in.mp4", out, progress=False) == FRAMES
+    )
     before, after = read_frames(tmp_path / "in.mp4"), read_frames(out)
     assert len(after) == FRAMES
     for original, colorized in zip(before, after, strict=True):
@@ -91,7 +93,10 @@ def test_smoothing_is_a_moving_average_that_ends_at_a_cut() -> None:
 def test_bad_videos_are_refused(tmp_path: Path, model_folder: Path) -> None:
     (tmp_path / "text.mp4").write_text("not a video")
     predictor = Predictor(model_folder)
-    for name, message in (("text.mp4", "text.mp4: cannot be colorized"), ("none.mp4", "no such file")):
+    for name, message in (
+        ("text.mp4", "text.mp4: cannot be colorized"),
+        ("none.mp4", "no such file"),
+    ):
         with pytest.raises(ImageError, match=message):
             colorize_video(predictor, tmp_path / name, tmp_path / "out.mp4", progress=False)
     assert not (tmp_path / "out.mp4").exists()
