@@ -120,8 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         save_model(out / "model", caffemodel, training, manifest)
         print("choosing the strength of the colour on the validation photos")
         validation = [
-            Path(line)
-            for line in (arguments.data / "validation_lmdb.txt").read_text().splitlines()
+            Path(line) for line in (arguments.data / "validation_lmdb.txt").read_text().splitlines()
         ]
         choice = choose_strength(Predictor(out / "model"), validation, _STRENGTHS)
         manifest = replace(manifest, strength=choice.strength)

@@ -130,7 +130,7 @@ so that the average of 50 other photos may well be 0.1 from 1.""",
     print(f"{'layer':8} {'E[X^2]':>12} {'m':>10} {'E[X^2] after, unused images':>28}")
     for name, moment in before.items():
         check = f"{after[name].value:.3f} ± {after[name].standard_error:.3f}"
-        print(f"{name:8} {moment.value:12.5g} {moment.value ** -0.5:10.5g} {check:>28}")
+        print(f"{name:8} {moment.value:12.5g} {moment.value**-0.5:10.5g} {check:>28}")
     furthest = max(after, key=lambda name: abs(after[name].value - 1))
     print(f"estimated on {len(datums)} images; on images that were not used {furthest} is furthest "
           f"from 1, by {abs(after[furthest].value - 1):.3f}")  # fmt: skip

@@ -78,9 +78,7 @@ def train_for(
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    timing = replace(
-        solver, iterations=_TIMED_ITERATIONS, display_interval=1, snapshot_interval=0
-    )
+    timing = replace(solver, iterations=_TIMED_ITERATIONS, display_interval=1, snapshot_interval=0)
     write_files(folder, files(timing))
     probe = run_caffe_train(
         folder / "solver.prototxt", folder / "timing.log", lambda record: None, weights=weights,
@@ -122,7 +120,9 @@ def best_snapshot(folder: Path, records: Sequence[Record]) -> Path:
         If there is none.
     """
     snapshots = {int(path.stem.rsplit("_", 1)[1]): path for path in folder.glob("*.caffemodel")}
-    tested = {r.iteration: r.loss for r in records if r.phase == "test" and r.iteration in snapshots}
+    tested = {
+        r.iteration: r.loss for r in records if r.phase == "test" and r.iteration in snapshots
+    }
     if not snapshots:
         raise TrainingError(f"{folder}: caffe train left no snapshot")
     return snapshots[min(tested, key=tested.__getitem__) if tested else max(snapshots)]

@@ -51,7 +51,7 @@ def find_duplicates(
     list of Duplicate
         At most one for each of `photos`, with the nearest original.
     """
-    bar = tqdm(total=len(originals) + len(photos), unit="photo", desc="comparing",
+    bar: tqdm[None] = tqdm(total=len(originals) + len(photos), unit="photo", desc="comparing",
                disable=not progress)  # fmt: skip
     with bar:
         known = [_Print(path, bar, looks) for path in originals]

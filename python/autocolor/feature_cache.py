@@ -196,7 +196,7 @@ def _crop(
     else:
         top, left, mirror = (height - side) // 2, (width - side) // 2, False
     pixels = pixels[top : top + side, left : left + side]
-    rgb = (pixels[:, ::-1] if mirror else pixels).astype(np.float32) / 255
+    rgb = (pixels[:, ::-1] if mirror else pixels).astype(np.float32) / np.float32(255)
     return _Crop(rgb, rng.integers(side, size=(options.locations, 2)))
 
 

@@ -230,7 +230,7 @@ def structural_similarity_of(truth: FloatArray, prediction: FloatArray) -> float
     """
     if min(truth.shape[:2]) < SSIM_WINDOW:
         return None
-    similarity: float = structural_similarity(  # type: ignore[no-untyped-call]
+    similarity: float = structural_similarity(
         truth,
         prediction,
         channel_axis=-1,

@@ -90,7 +90,9 @@ def test_each_row_is_a_pixel_of_the_network_s_maps(images, weights, tmp_path):
             np.concatenate([maps[name][:, y, x] for name in ("data", "conv1_1", "conv1_2")])
             for y, x in where
         ]
-        assert min(np.abs(e - row[: sum(channels)]).max() for e in expected) < 2e-3  # half precision
+        assert (
+            min(np.abs(e - row[: sum(channels)]).max() for e in expected) < 2e-3
+        )  # half precision
 
 
 def test_all_images_in_every_pass_in_other_crops(images, weights, tmp_path):
@@ -122,7 +124,9 @@ def test_features_of_something_else_are_refused(images, weights, tmp_path):
 
 
 def test_small_images_and_large_activations_are_refused(images, weights, tmp_path):
-    with pytest.raises(FeatureError, match=r"image 00\d: expected sides of at least 96, got \d+ x 69"):
+    with pytest.raises(
+        FeatureError, match=r"image 00\d: expected sides of at least 96, got \d+ x 69"
+    ):
         cache_features(images, weights, tmp_path / "small", options(crop=96, augment=False),
                        progress=False)  # fmt: skip
     caffe = import_caffe()
@@ -185,7 +189,9 @@ def test_a_head_has_the_losses_of_the_whole_network(images, weights, tmp_path, v
 
 def test_cached_levels_must_include_the_network_s(tmp_path):
     with pytest.raises(ValueError, match=r"cached_levels: expected data\.\.conv5_3 or more"):
-        Colorizer(levels=LEVELS).head_training_net(TrainingOptions("x"), "conv1_1..conv5_3", "train")
+        Colorizer(levels=LEVELS).head_training_net(
+            TrainingOptions("x"), "conv1_1..conv5_3", "train"
+        )
 
 
 @pytest.mark.parametrize("variant", ["hue_chroma", "lab_joint", "lab_l2"])
