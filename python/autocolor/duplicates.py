@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +51,7 @@ def find_duplicates(
     list of Duplicate
         At most one for each of `photos`, with the nearest original.
     """
-    bar: tqdm[None] = tqdm(total=len(originals) + len(photos), unit="photo", desc="comparing",
+    bar: tqdm[Any] = tqdm(total=len(originals) + len(photos), unit="photo", desc="comparing",
                disable=not progress)  # fmt: skip
     with bar:
         known = [_Print(path, bar, looks) for path in originals]

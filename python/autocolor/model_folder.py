@@ -88,6 +88,12 @@ class Manifest:
             value = getattr(self, name)
             if not isinstance(value, str) or not value:
                 raise ValueError(f"{name}: expected a string, received {value!r}")
+        for name in ("deploy", "weights"):
+            value = getattr(self, name)
+            if Path(value).name != value or not value.isprintable():
+                raise ValueError(
+                    f"{name}: expected the name of a file in this folder, received {value!r}"
+                )
         if type(self.strength) not in (int, float) or not 0 <= self.strength < math.inf:
             raise ValueError(f"strength: expected a finite number >= 0, received {self.strength!r}")
 
@@ -123,7 +129,7 @@ class Manifest:
             content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ModelError(f"{path}: no such file; is {folder} a model folder?") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ModelError(f"{path}: not a JSON file: {error}") from error
         try:
             return cls(**_checked_keys(content))

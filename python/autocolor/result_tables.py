@@ -119,7 +119,9 @@ def order_lines(table: Table, scores: Mapping[str, ScoredMethod]) -> list[str]:
             papers = sign * (getattr(second.published, metric) - getattr(first.published, metric))
             if not papers:
                 continue
-            found = paired_differences(scores[second.key].metrics, scores[first.key].metrics)[metric]
+            found = paired_differences(scores[second.key].metrics, scores[first.key].metrics)[
+                metric
+            ]
             certain = found.low > 0 or found.high < 0
             if sign * found.value * papers > 0:
                 agree += 1

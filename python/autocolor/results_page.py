@@ -178,7 +178,10 @@ def page_markdown(
         "",
         "| `--rows` | seconds a photo |",
         "|---|---|",
-        *(f"| `{key}` | {scored.seconds_per_photo:.2f} |" for key, scored in results.scores.items()),
+        *(
+            f"| `{key}` | {scored.seconds_per_photo:.2f} |"
+            for key, scored in results.scores.items()
+        ),
         "",
     ]
     return "\n".join(lines)

@@ -18,6 +18,9 @@ from google.protobuf.message import DecodeError
 
 _ENDINGS = (".solverstate", ".solverstate.h5")
 
+# What protobuf and h5py raise on damaged files, and what comes of values of other types than Caffe's.
+_DAMAGED = (OSError, RuntimeError, DecodeError, LookupError, ValueError, TypeError, AttributeError)
+
 
 class SnapshotError(RuntimeError):
     """A snapshot that is missing a part or cannot be read; one line."""
@@ -77,7 +80,7 @@ def read_state(path: Path) -> State:
             if not message.history:
                 raise SnapshotError(f"{path}: is cut off or damaged")
             state = State(message.iter, Path(message.learned_net))
-    except (OSError, DecodeError, KeyError, ValueError, AttributeError):
+    except _DAMAGED:
         raise SnapshotError(f"{path}: is cut off or damaged") from None
     if state.iteration != _iteration_of(path):
         raise SnapshotError(
@@ -114,16 +117,16 @@ def _shapes(model: Path) -> dict[str, dict[int, tuple[int, ...]]]:
                     for name, layer in file["data"].items()
                 }
         net = caffe_pb2.NetParameter.FromString(model.read_bytes())
+        return {
+            layer.name: {index: tuple(blob.shape.dim) for index, blob in enumerate(layer.blobs)}
+            for layer in net.layer
+        }
     except FileNotFoundError:
         raise SnapshotError(
             f"{model}: no such file, of the folder in which this was started"
         ) from None
-    except (OSError, DecodeError, KeyError):
+    except _DAMAGED:
         raise SnapshotError(f"{model}: is cut off or damaged") from None
-    return {
-        layer.name: {index: tuple(blob.shape.dim) for index, blob in enumerate(layer.blobs)}
-        for layer in net.layer
-    }
 
 
 def newest_usable(

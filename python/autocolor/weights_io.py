@@ -30,6 +30,10 @@ _NPZ_BLOBS = ("weight", "bias")
 # Caffe counts the values of a blob, and protobuf the bytes of a message, with a signed 32-bit int.
 _LARGEST_INT32 = 2**31 - 1
 
+# A compressed array may declare a thousand times its size in the file, and no weights shrink so far.
+_LARGEST_RATIO = 20
+_SMALL_ARRAY = 2**20  # bytes, of which any ratio will do
+
 # What h5py, zipfile and NumPy raise on damaged or hostile files. A shape that does not fit into
 # memory is a MemoryError.
 _DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError, NotImplementedError,
@@ -174,6 +178,7 @@ def _read_hdf5(path: Path) -> Weights:
                 raise WeightsError(f"{path}: expected the group /data of Caffe's HDF5 weights")
             for name in data:
                 place = f"layer {name}"
+                _check_link(path, place, data, name)
                 layer = data[name]
                 if not isinstance(layer, h5py.Group):
                     raise WeightsError(f"{path}: {place}: expected a group, got a dataset")
@@ -185,10 +190,14 @@ def _read_hdf5(path: Path) -> Weights:
                     )
                 blobs = []
                 for index in expected:
+                    _check_link(path, place, layer, index)
                     dataset = layer[index]
                     if not isinstance(dataset, h5py.Dataset):
                         raise WeightsError(f"{path}: {place}: {index}: expected a dataset")
+                    if dataset.external or dataset.is_virtual:
+                        raise WeightsError(f"{path}: {place}: has its values in another file")
                     _check_array(path, place, dataset)
+                    _check_ratio(path, place, dataset.nbytes, dataset.id.get_storage_size())
                     blobs.append(dataset[()].astype(np.float32, copy=False))
                 # Caffe writes an empty group for a layer without weights.
                 if blobs:
@@ -205,6 +214,8 @@ def _read_npz(path: Path) -> Weights:
     place = "the file"
     try:
         with np.load(path, allow_pickle=False) as archive:
+            for member in archive.zip.infolist():
+                _check_ratio(path, member.filename, member.file_size, member.compress_size)
             for key in archive.files:
                 place = key
                 layer, _, blob = key.rpartition("/")
@@ -262,6 +273,8 @@ def read_vgg16_onnx(content: bytes) -> Weights:
         if match:
             block, index, kind = match.groups()
             layer = f"conv{block}_{index}"
+            if initializer.data_location == onnx.TensorProto.EXTERNAL:
+                raise WeightsError(f"layer {layer}: has its values in another file")
             try:
                 array = numpy_helper.to_array(initializer).astype(np.float32)
             except (ValueError, TypeError) as error:
@@ -332,6 +345,18 @@ def _check_array(path: Path, place: str, array: h5py.Dataset | npt.NDArray[np.ge
         raise WeightsError(f"{path}: {place}: expected numbers, got {array.dtype}")
     if math.prod(array.shape) > _LARGEST_INT32:
         raise WeightsError(f"{path}: {place}: shape {array.shape} is larger than a blob can be")
+
+
+def _check_link(path: Path, place: str, group: h5py.Group, name: str) -> None:
+    """Refuse a link into another file, and one that may lead round in a circle."""
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise WeightsError(f"{path}: {place}: {name!r} is a link to another place")
+
+
+def _check_ratio(path: Path, place: str, size: int, stored: int) -> None:
+    """Refuse, before memory is taken for it, an array that is too large for what is stored of it."""
+    if size > _SMALL_ARRAY and size > _LARGEST_RATIO * stored:
+        raise WeightsError(f"{path}: {place}: {size:,} bytes are stored in {stored:,}")
 
 
 def _not_empty(path: Path, weights: Weights) -> Weights:

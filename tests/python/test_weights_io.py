@@ -222,7 +222,7 @@ HOSTILE = {
     "hdf5_nothing": (hdf5(lambda file: file.create_group("data/fc6")), "found none"),
     "hdf5_dangling": (
         hdf5(lambda file: file.require_group("data").__setitem__("fc6", h5py.SoftLink("/no"))),
-        "layer fc6 cannot be read",
+        "layer fc6: 'fc6' is a link to another place",
     ),
     "hdf5_huge": (
         hdf5(lambda file: file.create_dataset("data/fc6/0", (2**40,), "f4", chunks=(1024,))),
