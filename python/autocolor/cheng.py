@@ -127,9 +127,7 @@ def patches(light: FloatArray) -> npt.NDArray[np.float32]:
 def daisy_descriptors(light: FloatArray) -> npt.NDArray[np.float32]:
     """Return the DAISY descriptor (32) of each pixel of (H, W): centre and 3 places around it."""
     padded = np.pad(light.astype(np.float64), _DAISY_RADIUS, mode="symmetric")
-    described = daisy(  # type: ignore[no-untyped-call]
-        padded, step=1, radius=_DAISY_RADIUS, rings=1, histograms=3, orientations=8
-    )
+    described = daisy(padded, step=1, radius=_DAISY_RADIUS, rings=1, histograms=3, orientations=8)
     return np.asarray(described, dtype=np.float32)
 
 

@@ -113,7 +113,8 @@ def balanced_splits(
     """
     classes: dict[int, list[Path]] = defaultdict(list)
     for path, label in photos:
-        assert label is not None
+        if label is None:
+            raise ValueError(f"{path}: expected a class, received none")
         classes[label].append(path)
     for name, size in sizes.items():
         if not classes or size % len(classes):

@@ -134,8 +134,8 @@ def write_edge_lmdbs(photos: Sequence[Path], folder: Path, side: int) -> list[tu
         If no photo could be used.
     """
     skipped: dict[Path, str] = {}
-    for name, content in ((LIGHTNESS_LMDB, "lightness"), (EDGES_LMDB, "edges")):
-        options = EdgeLmdbOptions(side, side, content=content)
+    for name, what in ((LIGHTNESS_LMDB, "lightness"), (EDGES_LMDB, "edges")):
+        options = EdgeLmdbOptions(side, side, content=what)
         content = LmdbContent(photos, options)
         if not is_complete(folder / name, content):
             with tqdm(total=len(photos), desc=f"{folder.name}/{name}", unit="photo") as bar:
@@ -166,7 +166,7 @@ def read_squares(folder: Path) -> Iterator[Square]:
         if key != other:
             raise ValueError(f"{folder}: expected equal keys, received {key!r} and {other!r}")
         yield Square(
-            decode_datum(light)[..., 0] / np.float32(255), decode_datum(labels)[..., 0] > 127
+            decode_datum(light)[..., 0] * np.float32(1 / 255), decode_datum(labels)[..., 0] > 127
         )
 
 

@@ -150,7 +150,8 @@ def _follow_parent() -> None:
     """In a worker: leave Ctrl-C to the parent, and end when it is gone, for whatever reason."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
-    assert parent is not None
+    if parent is None:
+        raise RuntimeError("expected a process that another one has started")
 
     def wait() -> None:
         parent.join()

@@ -1,5 +1,6 @@
-"""A descriptor of a whole scene by which references are matched, after the "gist" of Oliva and
-Torralba: the energy of oriented edges of several scales on a coarse grid.
+"""A descriptor of a whole scene by which references are matched, after Oliva and Torralba's gist.
+
+It is the energy of oriented edges of several scales on a coarse grid.
 
 References
 ----------
@@ -35,9 +36,7 @@ class Gist:
 
     def __init__(self) -> None:
         self._filters = [
-            gabor_kernel(  # type: ignore[no-untyped-call]
-                frequency, theta=np.pi * orientation / _ORIENTATIONS
-            )
+            gabor_kernel(frequency, theta=np.pi * orientation / _ORIENTATIONS)
             for frequency in _FREQUENCIES
             for orientation in range(_ORIENTATIONS)
         ]

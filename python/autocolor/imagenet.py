@@ -6,6 +6,7 @@ Classes are counted from 0, in the order of the synsets' names, as the folders s
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -54,7 +55,7 @@ def validation_photos(
     photos = sorted(find_photos(root, recursive=True), key=lambda path: path.name)
     if not photos:
         raise ListError(f"{root}: expected photos, found none")
-    for first, second in zip(photos, photos[1:], strict=False):
+    for first, second in itertools.pairwise(photos):
         if first.stem == second.stem:
             raise ListError(f"{root}: two photos have one name, {first} and {second}")
     if labels is None:

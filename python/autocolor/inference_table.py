@@ -29,7 +29,6 @@ from autocolor.predictor import Predictor
 from autocolor.published import TABLE_1, Published
 from autocolor.published import TABLE_5 as PUBLISHED_ROWS
 
-
 _FADED = " + CF"  # in the names of rows with chromatic fading
 
 

@@ -126,7 +126,8 @@ def quote(name: str) -> str:
 def _parse(line: str, place: str) -> tuple[str, int | None]:
     if not line.startswith('"'):
         match = _ENTRY.fullmatch(line)
-        assert match is not None  # the line is not blank
+        if match is None:  # of blank lines alone, which are left out before
+            raise ListError(f"{place}: expected a path, received {line!r}")
         return match["path"], None if match["label"] is None else int(match["label"])
     try:
         name, end = json.JSONDecoder().raw_decode(line)

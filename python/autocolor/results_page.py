@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from autocolor.experiments import GREY, ScoredMethod
@@ -57,7 +58,7 @@ def write_results(
     scores = results.scores
     plots: dict[str, Callable[[Path], None]] = {}
     for table in results.tables:
-        plots[f"{table.name}.png"] = lambda path, table=table: plot_table(table, scores, path)
+        plots[f"{table.name}.png"] = partial(plot_table, table, scores)
     if "fig7" in results.figures:
         plots["fig7.png"] = lambda path: plot_cumulative_errors(scores, FIGURE_7, path)
     if "fig8" in results.figures:
@@ -69,17 +70,17 @@ def write_results(
     def write(target: Path, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for name, plot in plots.items():
-            with atomic_path(folder / name) as partial:
-                plot(partial)
+            with atomic_path(folder / name) as unfinished:
+                plot(unfinished)
         relative = os.path.relpath(folder, target.parent)
         text = page_markdown(results, setting, seconds, provenance, relative)
-        with atomic_path(target) as partial:
-            partial.write_text(text, encoding="utf-8")
+        with atomic_path(target) as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
 
     setting.out.mkdir(parents=True, exist_ok=True)
     content = {key: _scores_of(scored, scores[GREY]) for key, scored in scores.items()}
-    with atomic_path(setting.out / "results.json") as partial:
-        partial.write_text(
+    with atomic_path(setting.out / "results.json") as unfinished:
+        unfinished.write_text(
             json.dumps(
                 {"provenance": vars(provenance), "seconds": seconds, "methods": content}, indent=2
             ),

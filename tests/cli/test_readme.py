@@ -52,7 +52,9 @@ def test_colorize_commands_run(model_folder, photo_folder, tmp_path):
 
 
 def test_evaluate_command_runs(model_folder, photo_folder, tmp_path):
-    (command,) = re.findall(r"^python tools/evaluate\.py .*$", "".join(blocks("bash")), re.MULTILINE)
+    (command,) = re.findall(
+        r"^python tools/evaluate\.py .*$", "".join(blocks("bash")), re.MULTILINE
+    )
     (tmp_path / "tools").symlink_to(ROOT / "tools")
     for name, target in (("demo/model", model_folder), ("data/photos/test", photo_folder)):
         (tmp_path / "build" / name).parent.mkdir(parents=True)
@@ -75,7 +77,7 @@ def test_snippet_of_the_evaluation_page_runs():
     elsewhere = ColorMetrics()
     elsewhere.add(*rng.random((2, 2, 2, 3)), "elsewhere")
     names = {"photos": photos, "part": elsewhere.to_dict()}
-    exec(snippet, names)
+    exec(snippet, names)  # noqa: S102
     assert names["ours"].images == 4
 
 

@@ -94,7 +94,10 @@ def test_mixture_against_naive_expectation_maximisation():
     for _ in range(2000):
         densities = np.array(
             [
-                [w * np.exp(-np.sum((p - m) ** 2) / (2 * 0.15**2)) for m, w in zip(means, weights)]
+                [
+                    w * np.exp(-np.sum((p - m) ** 2) / (2 * 0.15**2))
+                    for m, w in zip(means, weights, strict=True)
+                ]
                 for p in points
             ]
         )

@@ -17,8 +17,8 @@ from autocolor.dataset_splits import (
     seeded_order,
     write_splits,
 )
-from autocolor.images import find_photos
 from autocolor.imagenet import validation_photos
+from autocolor.images import find_photos
 from autocolor.photo_lists import ListedPhoto, ListError, read_photo_list
 from autocolor.sun import category_photos, find_categories, random_subsets
 

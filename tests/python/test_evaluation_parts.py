@@ -27,6 +27,8 @@ from autocolor.report import write_report
 
 PROTOCOL = EvaluationProtocol(side=40)
 
+WHOLE = Part()
+
 
 @dataclass(frozen=True)
 class Tint:
@@ -76,7 +78,7 @@ def states(files: list[Path], **options: Any) -> dict[str, Any]:
 def score(
     photos: list[ListedPhoto],
     file: Path,
-    part: Part = Part(),
+    part: Part = WHOLE,
     processes: int = 1,
 ) -> Path:
     score_part(

@@ -101,9 +101,7 @@ def test_a_model_predicts_once_for_all_methods(model_folder, photo_folder):
         rgb = method(scene)
         assert rgb.shape == scene.truth.shape, name
     np.testing.assert_array_equal(methods["tiny@1"](scene), predictor.colorize(scene.lightness))
-    np.testing.assert_array_equal(
-        methods["tiny/sample@1"](scene), methods["tiny/sample@1"](scene)
-    )
+    np.testing.assert_array_equal(methods["tiny/sample@1"](scene), methods["tiny/sample@1"](scene))
     np.testing.assert_array_equal(methods["C"](scene), scene.truth)
     assert set(model_methods("lab", "lab_joint")) == {"lab@1", "lab@chosen"}
 

@@ -23,7 +23,7 @@ COUNT = 330
 OPTIONS = LmdbOptions(side=16, minimum_side=16, encoding="png")
 
 
-class Cut(Exception):
+class CutError(Exception):
     """The run ends here."""
 
 
@@ -52,13 +52,13 @@ def whole(content, tmp_path_factory):
 
 
 def cut_after(calls):
-    """Return a progress callback that raises `Cut` at one of its calls."""
+    """Return a progress callback that raises `CutError` at one of its calls."""
     left = [calls]
 
     def progress(done):
         left[0] -= 1
         if left[0] < 0:
-            raise Cut
+            raise CutError
 
     return progress
 
@@ -81,7 +81,7 @@ def test_records(content, whole):
 @pytest.mark.parametrize("calls", [[0], [1], [2], [3], [4], [1, 1, 1, 1], [0, 2, 1]])
 def test_cut_off_and_resumed(calls, content, whole, tmp_path):
     for call in calls:
-        with pytest.raises(Cut):
+        with pytest.raises(CutError):
             write_lmdb(content, tmp_path / "lmdb", cut_after(call))
         assert not (tmp_path / "lmdb").exists()
     done = []
@@ -99,7 +99,7 @@ def test_killed_at_the_least_convenient_moments(content, whole, tmp_path):
     part.mkdir()
     (part / "autocolor.json").write_bytes((whole / "autocolor.json").read_bytes())
     (part / "data.mdb").write_bytes(b"\0" * 4096)
-    with pytest.raises(Cut):
+    with pytest.raises(CutError):
         write_lmdb(content, tmp_path / "lmdb", cut_after(1))
     # Between the journal and its transaction, and in the middle of a line.
     with (part / "skipped.jsonl").open("a") as journal:
@@ -115,7 +115,7 @@ def test_killed_at_the_least_convenient_moments(content, whole, tmp_path):
 
 
 def test_a_part_of_other_content_is_discarded(content, whole, tmp_path):
-    with pytest.raises(Cut):
+    with pytest.raises(CutError):
         write_lmdb(LmdbContent(content.photos[::-1], OPTIONS), tmp_path / "lmdb", cut_after(1))
     write_lmdb(content, tmp_path / "lmdb")
     assert (tmp_path / "lmdb" / "data.mdb").read_bytes() == (whole / "data.mdb").read_bytes()
@@ -146,7 +146,7 @@ def test_only_one_process_writes(content, tmp_path):
 
 
 def test_what_cannot_be_opened_is_named(content, tmp_path):
-    with pytest.raises(Cut):
+    with pytest.raises(CutError):
         write_lmdb(content, tmp_path / "lmdb", cut_after(1))
     (tmp_path / "lmdb.part" / "data.mdb").write_bytes(b"\xff" * 20_000)
     with pytest.raises(LmdbWriteError, match=re.escape(f"{tmp_path}/lmdb.part: cannot be written")):
