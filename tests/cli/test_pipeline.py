@@ -252,6 +252,7 @@ def test_demo_writes_everything(data, tmp_path):
 
 def test_reproduce_makes_every_table_and_figure(data, tmp_path):
     """All models and baselines, trained for an instant; the README's and the results' commands."""
+    assert "\npython tools/reproduce.py all\n" in README
     out = tmp_path / "reproduction"
     common = ("--data", data, "--out", out, "--minutes", 0.02, "--passes", 1, "--locations", 64)
     process = run("tools/reproduce.py", "all", *common, "--page", tmp_path / "results.md")
