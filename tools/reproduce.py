@@ -95,6 +95,13 @@ again to go on, or to make another table of the same rows.""",
             parser.error(f"--{name}: expected at least 1")
     data: Path = arguments.data
     try:
+        provenance = Provenance(
+            command="python tools/reproduce.py " + " ".join(sys.argv[1:] if argv is None else argv),
+            commit=git_commit(),
+            date=date.today().isoformat(),
+            machine=f"{os.cpu_count()} cores, {platform.machine()}, Python "
+            f"{platform.python_version()}",
+        )
         photos = list_photos(arguments.photos or data / "photos" / "test")
         setting = Setting(
             data, photos, arguments.weights or data / "vgg16_gray_balanced.caffemodel", arguments.out,
@@ -107,13 +114,6 @@ again to go on, or to make another table of the same rows.""",
         names = EXPERIMENTS if "all" in arguments.experiments else arguments.experiments
         run = Run(setting)
         results = run.results(tuple(dict.fromkeys(names)), arguments.rows)
-        provenance = Provenance(
-            command="python tools/reproduce.py " + " ".join(sys.argv[1:] if argv is None else argv),
-            commit=git_commit(),
-            date=date.today().isoformat(),
-            machine=f"{os.cpu_count()} cores, {platform.machine()}, Python "
-            f"{platform.python_version()}",
-        )
         written = write_results(results, setting, run.seconds, provenance, arguments.page)
     except (CaffeError, FeatureError, ModelError, TrainingError, WeightsError,
             ValueError, OSError) as error:  # fmt: skip
