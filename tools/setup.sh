@@ -12,6 +12,7 @@ on the PATH. Run as root, or as a user who may use sudo.
 
   --caffe-tests   also build Caffe's own unit tests (about 5 minutes more)
   -DNATIVE=ON     compile for this machine's processor instead of for any x86-64
+  -DWITH_ONEDNN=OFF  leave convolutions on the CPU to Caffe's own code (docs/building.md)
   -DWITH_CUDA=ON  compile for NVIDIA GPUs as well, on a machine that has one (docs/building.md)
   -h, --help      show this text
 
@@ -51,6 +52,7 @@ apt_packages=(
   cmake ninja-build ccache g++ protobuf-compiler libprotobuf-dev libgoogle-glog-dev libgflags-dev
   libboost-system-dev libboost-thread-dev libboost-filesystem-dev libboost-python-dev
   libboost-regex-dev libhdf5-dev liblmdb-dev libopenblas-dev libopenblas0-pthread
+  libdnnl-dev libxxhash-dev
   libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev
   python3 python3-dev python3-venv dpkg-dev ca-certificates
 )

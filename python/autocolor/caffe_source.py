@@ -2,7 +2,7 @@
 
 Only the standard library is used, so that CMake can run this with any Python 3:
 
-    python -m autocolor.caffe_source proto CAFFE_PROTO LAYERS_PROTO_FOLDER OUT
+    python -m autocolor.caffe_source proto CAFFE_PROTO LAYERS_PROTO_FOLDER OUT [--onednn]
     python -m autocolor.caffe_source net CAFFE_NET_CPP OUT
     python -m autocolor.caffe_source pycaffe CAFFE_PYTHON_FOLDER OUT_FOLDER
 """
@@ -24,6 +24,15 @@ _FIELD = re.compile(r"(\w+) ?= ?(0[xX][0-9a-fA-F]+|[1-9][0-9]*)$")
 _RANGE = re.compile(r"(\d+)(?: to (\d+|max))?")
 _TYPE = re.compile(r"(?:message|enum) (\w+)$")
 _MAXIMUM_ID = 2**29 - 1
+
+# What the oneDNN engine adds to ConvolutionParameter.
+_CONVOLUTION_START = re.compile(r"\bmessage\s+ConvolutionParameter\s*\{[^\S\n]*\n")
+_ENGINE_START = re.compile(r"\benum\s+Engine\s*\{[^\S\n]*\n")
+_FUSE_RELU = (
+    "  // Rectify the output: stands for an in-place ReLU after the layer. Engine ONEDNN only.\n"
+    "  optional bool fuse_relu = 7100 [default = false];\n"
+)
+_ONEDNN = "    ONEDNN = 7100;\n"
 
 # One distribution of Caffe reads every -weights file as a binary protobuf, so that HDF5 weights
 # load nothing. The dispatch is put back where it is missing.
@@ -176,6 +185,35 @@ def insert_layer_parameters(proto: str, fields: str, messages: str) -> str:
     return proto[: start.end()] + fields + proto[start.end() :] + newline + messages
 
 
+def insert_onednn_engine(proto: str) -> str:
+    """Add to ``ConvolutionParameter`` the engine ``ONEDNN`` and the field ``fuse_relu``.
+
+    Parameters
+    ----------
+    proto : str
+        Text of Caffe's ``caffe.proto``.
+
+    Raises
+    ------
+    CaffeSourceError
+        If there is no ``ConvolutionParameter`` with an ``Engine``.
+    """
+    text = _without_comments(proto)
+    message = _CONVOLUTION_START.search(text)
+    engine = _ENGINE_START.search(text, message.end()) if message else None
+    if message is None or engine is None:
+        raise CaffeSourceError(
+            "caffe.proto: expected 'message ConvolutionParameter {' and in it 'enum Engine {', "
+            "each at the end of a line, found none"
+        )
+    head, middle, tail = (
+        proto[: message.end()], proto[message.end() : engine.end()], proto[engine.end() :],
+    )  # fmt: skip
+    # The first value of an enum is its default, so the new one goes after that.
+    default, tail = tail.split("\n", 1)
+    return f"{head}{_FUSE_RELU}{middle}{default}\n{_ONEDNN}{tail}"
+
+
 def restore_hdf5_weights(net_source: str) -> str:
     """Make ``Net::CopyTrainedLayersFrom`` read HDF5 files, if this Caffe forgot how to."""
     return _NET_WITHOUT_HDF5.sub(
@@ -214,6 +252,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     proto.add_argument("source", type=Path)
     proto.add_argument("layers", type=Path)
     proto.add_argument("out", type=Path)
+    proto.add_argument("--onednn", action="store_true", help="also with the engine ONEDNN")
     net = steps.add_parser("net", help="put back the reading of HDF5 weights")
     net.add_argument("source", type=Path)
     net.add_argument("out", type=Path)
@@ -233,6 +272,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 (arguments.layers / "fields.proto").read_text(encoding="utf-8"),
                 (arguments.layers / "messages.proto").read_text(encoding="utf-8"),
             )
+            if arguments.onednn:
+                text = insert_onednn_engine(text)
         else:
             text = restore_hdf5_weights(text)
         arguments.out.parent.mkdir(parents=True, exist_ok=True)

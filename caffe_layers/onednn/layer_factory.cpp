@@ -1,0 +1,44 @@
+// Caffe's own layer_factory.cpp, and then other creators in the place of some of its own. Being one
+// file decides the order in which both run.
+#include "caffe/layer_factory.cpp"
+
+#include "onednn/onednn_convolution_layer.hpp"
+
+namespace caffe {
+
+namespace {
+
+void CheckHasNoFusedReLU(const LayerParameter& param, const char* engine) {
+  CHECK(!param.convolution_param().fuse_relu())
+      << "layer " << param.name() << ": fuse_relu expected engine ONEDNN, got " << engine;
+}
+
+shared_ptr<Layer<float> > CreateConvolution(const LayerParameter& param) {
+  const ConvolutionParameter::Engine engine = param.convolution_param().engine();
+  if (engine == ConvolutionParameter::DEFAULT || engine == ConvolutionParameter::ONEDNN) {
+    return shared_ptr<Layer<float> >(new OneDnnConvolutionLayer(param));
+  }
+  CheckHasNoFusedReLU(param, ConvolutionParameter::Engine_Name(engine).c_str());
+  return GetConvolutionLayer<float>(param);
+}
+
+shared_ptr<Layer<double> > CreateDoubleConvolution(const LayerParameter& param) {
+  CheckHasNoFusedReLU(param, "CAFFE, the only one in double");
+  if (param.convolution_param().engine() != ConvolutionParameter::ONEDNN) {
+    return GetConvolutionLayer<double>(param);
+  }
+  LOG(WARNING) << "layer " << param.name() << ": oneDNN computes in float; in double, engine CAFFE runs";
+  LayerParameter stock = param;
+  stock.mutable_convolution_param()->set_engine(ConvolutionParameter::CAFFE);
+  return GetConvolutionLayer<double>(stock);
+}
+
+const bool replaced = [] {
+  LayerRegistry<float>::Registry()["Convolution"] = CreateConvolution;
+  LayerRegistry<double>::Registry()["Convolution"] = CreateDoubleConvolution;
+  return true;
+}();
+
+}  // namespace
+
+}  // namespace caffe

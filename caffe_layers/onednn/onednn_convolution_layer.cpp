@@ -1,0 +1,455 @@
+#include "onednn/onednn_convolution_layer.hpp"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cstring>
+#include <dnnl.hpp>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "caffe/util/parallel_for.hpp"
+
+namespace caffe {
+
+namespace {
+
+using dnnl::memory;
+
+// With fewer outputs, preparing the weights for Winograd's algorithm takes longer than about eight
+// passes save (measured with AVX-512).
+const int kWinogradOutputs = 1024;
+
+const dnnl::engine& Cpu() {
+  static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+  return engine;
+}
+
+void Execute(const dnnl::primitive& primitive, const std::unordered_map<int, memory>& arguments) {
+  dnnl::stream stream(Cpu());
+  primitive.execute(stream, arguments);
+  stream.wait();
+}
+
+memory::desc Floats(const memory::dims& dims, memory::format_tag tag) {
+  return memory::desc(dims, memory::data_type::f32, tag);
+}
+
+// Memory that grows to the largest request.
+class Buffer {
+ public:
+  memory Get(const memory::desc& layout) {
+    if (size_ < layout.get_size()) {
+      memory_ = memory();  // free the old one first
+      memory_ = memory(layout, Cpu());
+      size_ = layout.get_size();
+    }
+    return memory(layout, Cpu(), memory_.get_data_handle());
+  }
+
+ private:
+  memory memory_;
+  size_t size_ = 0;
+};
+
+// What a pass needs for its own time: one for all layers that run in a thread.
+struct Workspace {
+  Buffer bottom, top, weights, weights_diff, bias_diff;
+
+  static std::shared_ptr<Workspace> OfThisThread() {
+    static thread_local std::weak_ptr<Workspace> shared;
+    std::shared_ptr<Workspace> workspace = shared.lock();
+    if (!workspace) {
+      workspace = std::make_shared<Workspace>();
+      shared = workspace;
+    }
+    return workspace;
+  }
+};
+
+// An array of a blob in its plain layout, and the layout that a kernel wants it in.
+class Operand {
+ public:
+  Operand() {}
+  Operand(const memory::desc& plain, const memory::desc& inner) : plain_(plain), inner_(inner) {}
+
+  const memory::desc& inner() const { return inner_; }
+  bool is_plain() const { return plain_ == inner_; }
+
+  /// The values for a kernel to read: the array itself, or a copy in the buffer.
+  memory Read(const float* values, Buffer* buffer) const {
+    if (is_plain()) {
+      return Plain(values);
+    }
+    const memory copy = buffer->Get(inner_);
+    Reorder(Plain(values), copy, dnnl::primitive_attr());
+    return copy;
+  }
+
+  /// Where a kernel shall write; then call Written.
+  memory Target(float* values, Buffer* buffer) const {
+    return is_plain() ? Plain(values) : buffer->Get(inner_);
+  }
+  void Written(const memory& target, float* values) const {
+    if (!is_plain()) {
+      Reorder(target, Plain(values), dnnl::primitive_attr());
+    }
+  }
+
+  /// Adds what a kernel wrote to the array.
+  void Add(const memory& target, float* values) const {
+    dnnl::post_ops sum;
+    sum.append_sum(1);
+    dnnl::primitive_attr attributes;
+    attributes.set_post_ops(sum);
+    Reorder(target, Plain(values), attributes);
+  }
+
+ private:
+  memory Plain(const float* values) const {
+    return memory(plain_, Cpu(), const_cast<float*>(values));
+  }
+  // oneDNN keeps the code of reorders that it has made.
+  static void Reorder(const memory& from, const memory& to, const dnnl::primitive_attr& attributes) {
+    Execute(dnnl::reorder(dnnl::reorder::primitive_desc(from, to, attributes)),
+            {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
+  }
+
+  memory::desc plain_, inner_;
+};
+
+// The convolution of one layer at one size.
+struct Problem {
+  memory::dims bottom, weights, bias, top, strides, dilations, padding;
+
+  memory::desc PlainBottom() const { return Floats(bottom, memory::format_tag::nchw); }
+  memory::desc PlainTop() const { return Floats(top, memory::format_tag::nchw); }
+  memory::desc PlainWeights() const {
+    const bool grouped = weights.size() == 5;
+    return Floats(weights, grouped ? memory::format_tag::goihw : memory::format_tag::oihw);
+  }
+  memory::desc AnyWeights() const { return Floats(weights, memory::format_tag::any); }
+  /// Of no size where the layer has no bias, which oneDNN takes as that.
+  memory::desc Bias() const {
+    return bias.empty() ? memory::desc() : Floats(bias, memory::format_tag::x);
+  }
+};
+
+// Layouts of the maps to try, best first. Maps in blocks of as many channels as a vector register
+// holds are copied twice as fast as channels-last ones, which oneDNN itself would choose.
+std::vector<memory::format_tag> MapLayouts() {
+  const int isa = static_cast<int>(dnnl::get_effective_cpu_isa());
+  const auto has = [isa](dnnl::cpu_isa wanted) {
+    return (isa & static_cast<int>(wanted)) == static_cast<int>(wanted);
+  };
+  if (has(dnnl::cpu_isa::avx512_core)) {
+    return {memory::format_tag::nChw16c, memory::format_tag::any};
+  }
+  if (has(dnnl::cpu_isa::sse41)) {
+    return {memory::format_tag::nChw8c, memory::format_tag::any};
+  }
+  return {memory::format_tag::any};
+}
+
+// For maps of few channels, such as an image, oneDNN has layouts of its own.
+memory::desc Maps(const memory::dims& dims, memory::format_tag layout) {
+  return Floats(dims, dims[1] < 8 ? memory::format_tag::any : layout);
+}
+
+// Finds the first layout for which `create` gives a kernel that is no slow reference code.
+template <typename Descriptor, typename Create>
+bool FindKernel(const Create& create, Descriptor* found) {
+  for (memory::format_tag layout : MapLayouts()) {
+    try {
+      *found = create(layout);
+    } catch (const dnnl::error& error) {
+      if (error.status != dnnl_unimplemented) {
+        throw;
+      }
+      continue;
+    }
+    if (std::strstr(found->impl_info_str(), "ref") == nullptr) {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool FindForward(const Problem& p, dnnl::prop_kind kind, dnnl::algorithm algorithm, bool rectify,
+                 dnnl::convolution_forward::primitive_desc* found) {
+  dnnl::primitive_attr attributes;
+  if (rectify) {
+    dnnl::post_ops relu;
+    relu.append_eltwise(1, dnnl::algorithm::eltwise_relu, 0, 0);
+    attributes.set_post_ops(relu);
+  }
+  return FindKernel(
+      [&](memory::format_tag layout) {
+        return dnnl::convolution_forward::primitive_desc(
+            {kind, algorithm, Maps(p.bottom, layout), p.AnyWeights(), p.Bias(),
+             Maps(p.top, layout), p.strides, p.dilations, p.padding, p.padding},
+            attributes, Cpu());
+      },
+      found);
+}
+
+// A hash of the bits of an array.
+XXH64_hash_t Hash(const float* values, size_t count) {
+  const size_t chunk = 1 << 18;
+  std::vector<XXH64_hash_t> hashes((count + chunk - 1) / chunk);
+  ParallelFor(hashes.size(), [&](int64_t i) {
+    const size_t first = i * chunk;
+    hashes[i] = XXH3_64bits(values + first, std::min(chunk, count - first) * sizeof(float));
+  });
+  return XXH3_64bits(hashes.data(), hashes.size() * sizeof(XXH64_hash_t));
+}
+
+memory::dims Dims(const Blob<int>& values, int minus) {
+  memory::dims dims;
+  for (int i = 0; i < values.count(); ++i) {
+    dims.push_back(values.cpu_data()[i] - minus);
+  }
+  return dims;
+}
+
+}  // namespace
+
+struct OneDnnConvolutionLayer::ForwardKernel {
+  Problem problem;
+  dnnl::convolution_forward kernel;
+  const char* name;
+  Operand bottom, weights, top;
+  std::shared_ptr<Workspace> workspace;
+
+  // Whether oneDNN has a kernel.
+  bool Make(bool winograd, bool rectify) {
+    const dnnl::prop_kind kind = dnnl::prop_kind::forward_inference;
+    dnnl::convolution_forward::primitive_desc found;
+    if (!(winograd &&
+          FindForward(problem, kind, dnnl::algorithm::convolution_winograd, rectify, &found)) &&
+        !FindForward(problem, kind, dnnl::algorithm::convolution_direct, rectify, &found)) {
+      return false;
+    }
+    kernel = dnnl::convolution_forward(found);
+    name = found.impl_info_str();
+    bottom = Operand(problem.PlainBottom(), found.src_desc());
+    weights = Operand(problem.PlainWeights(), found.weights_desc());
+    top = Operand(problem.PlainTop(), found.dst_desc());
+    return true;
+  }
+};
+
+struct OneDnnConvolutionLayer::BackwardKernels {
+  dnnl::convolution_backward_data to_bottom;
+  Operand bottom_diff, weights, top_diff;
+  dnnl::convolution_backward_weights to_weights;
+  Operand bottom, weights_diff, top_diff_of_weights;
+
+  // Whether oneDNN has both kernels.
+  bool Make(const Problem& p) {
+    const dnnl::algorithm direct = dnnl::algorithm::convolution_direct;
+    dnnl::convolution_forward::primitive_desc hint;
+    dnnl::convolution_backward_data::primitive_desc data;
+    dnnl::convolution_backward_weights::primitive_desc weight;
+    if (!FindForward(p, dnnl::prop_kind::forward_training, direct, false, &hint) ||
+        !FindKernel(
+            [&](memory::format_tag layout) {
+              return dnnl::convolution_backward_data::primitive_desc(
+                  {direct, Maps(p.bottom, layout), p.AnyWeights(), Maps(p.top, layout), p.strides,
+                   p.dilations, p.padding, p.padding},
+                  Cpu(), hint);
+            },
+            &data) ||
+        !FindKernel(
+            [&](memory::format_tag layout) {
+              return dnnl::convolution_backward_weights::primitive_desc(
+                  {direct, Maps(p.bottom, layout), p.AnyWeights(), p.Bias(), Maps(p.top, layout),
+                   p.strides, p.dilations, p.padding, p.padding},
+                  Cpu(), hint);
+            },
+            &weight)) {
+      return false;
+    }
+    to_bottom = dnnl::convolution_backward_data(data);
+    bottom_diff = Operand(p.PlainBottom(), data.diff_src_desc());
+    weights = Operand(p.PlainWeights(), data.weights_desc());
+    top_diff = Operand(p.PlainTop(), data.diff_dst_desc());
+    to_weights = dnnl::convolution_backward_weights(weight);
+    bottom = Operand(p.PlainBottom(), weight.src_desc());
+    weights_diff = Operand(p.PlainWeights(), weight.diff_weights_desc());
+    top_diff_of_weights = Operand(p.PlainTop(), weight.diff_dst_desc());
+    return true;
+  }
+};
+
+struct OneDnnConvolutionLayer::KeptWeights {
+  Buffer buffer;
+  memory weights;
+  XXH64_hash_t hash = 0;
+
+  const memory& Get(const Operand& layout, const Blob<float>& blob) {
+    const XXH64_hash_t now = Hash(blob.cpu_data(), blob.count());
+    if (!weights || now != hash || weights.get_desc() != layout.inner()) {
+      weights = layout.Read(blob.cpu_data(), &buffer);
+      hash = now;
+    }
+    return weights;
+  }
+};
+
+OneDnnConvolutionLayer::OneDnnConvolutionLayer(const LayerParameter& param)
+    : ConvolutionLayer<float>(param), kept_weights_(new KeptWeights) {}
+
+OneDnnConvolutionLayer::~OneDnnConvolutionLayer() {}
+
+const char* OneDnnConvolutionLayer::kernel() const { return forward_ ? forward_->name : "stock"; }
+
+bool OneDnnConvolutionLayer::LearnsWeights() const {
+  return phase_ == TRAIN && param_propagate_down_[0];
+}
+
+void OneDnnConvolutionLayer::Prepare(const Blob<float>& bottom, const Blob<float>& top) {
+  if (shape_ == bottom.shape()) {
+    return;
+  }
+  const std::string last = shape_.empty() ? "" : kernel();
+  shape_ = bottom.shape();
+  forward_.reset();
+  backward_.reset();
+  has_backward_ = false;
+  if (num_spatial_axes_ == 2 && bottom.num_axes() == 4 && bottom.count() > 0) {
+    forward_.reset(new ForwardKernel);
+    Problem& problem = forward_->problem;
+    problem.bottom.assign(bottom.shape().begin(), bottom.shape().end());
+    problem.top.assign(top.shape().begin(), top.shape().end());
+    problem.weights.assign(blobs_[0]->shape().begin(), blobs_[0]->shape().end());
+    if (group_ > 1) {
+      problem.weights[0] /= group_;
+      problem.weights.insert(problem.weights.begin(), group_);
+    }
+    if (bias_term_) {
+      problem.bias = {num_output_};
+    }
+    problem.strides = Dims(stride_, 0);
+    problem.dilations = Dims(dilation_, 1);  // oneDNN counts the cells between the taps
+    problem.padding = Dims(pad_, 0);
+    const bool winograd =
+        !LearnsWeights() && top.count() / num_output_ >= kWinogradOutputs;
+    if (!forward_->Make(winograd, layer_param_.convolution_param().fuse_relu())) {
+      forward_.reset();
+    }
+  }
+  if (kernel() != last) {
+    LOG(INFO) << "layer " << layer_param_.name() << ": convolution by "
+              << (forward_ ? "oneDNN, " : "the stock engine, oneDNN has no fast kernel for it")
+              << (forward_ ? kernel() : "");
+  }
+}
+
+void OneDnnConvolutionLayer::Forward_cpu(const vector<Blob<float>*>& bottom,
+                                         const vector<Blob<float>*>& top) {
+  Prepare(*bottom[0], *top[0]);
+  if (!forward_) {
+    ConvolutionLayer<float>::Forward_cpu(bottom, top);
+    if (layer_param_.convolution_param().fuse_relu()) {
+      for (Blob<float>* blob : top) {
+        float* values = blob->mutable_cpu_data();
+        ParallelFor(blob->count(), [=](int64_t i) { values[i] = std::max(values[i], 0.f); });
+      }
+    }
+    return;
+  }
+  const std::shared_ptr<Workspace> workspace = forward_->workspace = Workspace::OfThisThread();
+  const Operand& layout = forward_->weights;
+  const memory weights = LearnsWeights() || layout.is_plain()
+                             ? layout.Read(blobs_[0]->cpu_data(), &workspace->weights)
+                             : kept_weights_->Get(layout, *blobs_[0]);
+  for (size_t i = 0; i < bottom.size(); ++i) {
+    float* values = top[i]->mutable_cpu_data();
+    const memory target = forward_->top.Target(values, &workspace->top);
+    std::unordered_map<int, memory> arguments = {
+        {DNNL_ARG_SRC, forward_->bottom.Read(bottom[i]->cpu_data(), &workspace->bottom)},
+        {DNNL_ARG_WEIGHTS, weights},
+        {DNNL_ARG_DST, target}};
+    if (bias_term_) {
+      arguments[DNNL_ARG_BIAS] =
+          memory(forward_->problem.Bias(), Cpu(), const_cast<float*>(blobs_[1]->cpu_data()));
+    }
+    Execute(forward_->kernel, arguments);
+    forward_->top.Written(target, values);
+  }
+}
+
+void OneDnnConvolutionLayer::Backward_cpu(const vector<Blob<float>*>& top,
+                                          const vector<bool>& propagate_down,
+                                          const vector<Blob<float>*>& bottom) {
+  if (layer_param_.convolution_param().fuse_relu()) {
+    for (Blob<float>* blob : top) {
+      const float* values = blob->cpu_data();
+      float* diff = blob->mutable_cpu_diff();
+      ParallelFor(blob->count(), [=](int64_t i) { diff[i] *= values[i] > 0; });
+    }
+  }
+  Prepare(*bottom[0], *top[0]);
+  if (forward_ && !has_backward_) {
+    has_backward_ = true;
+    backward_.reset(new BackwardKernels);
+    if (!backward_->Make(forward_->problem)) {
+      backward_.reset();
+      LOG(INFO) << "layer " << layer_param_.name() << ": the stock engine runs the backward pass, "
+                << "oneDNN has no fast kernel for it";
+    }
+  }
+  const bool to_weights = param_propagate_down_[0];
+  const bool to_bias = bias_term_ && param_propagate_down_[1];
+  if (!backward_ || (to_bias && !to_weights)) {
+    ConvolutionLayer<float>::Backward_cpu(top, propagate_down, bottom);
+    return;
+  }
+  const std::shared_ptr<Workspace> workspace = forward_->workspace = Workspace::OfThisThread();
+  for (size_t i = 0; i < top.size(); ++i) {
+    const float* top_diff = top[i]->cpu_diff();
+    memory copy;
+    if (to_weights) {
+      copy = backward_->top_diff_of_weights.Read(top_diff, &workspace->top);
+      const memory weights_diff = workspace->weights_diff.Get(backward_->weights_diff.inner());
+      std::unordered_map<int, memory> arguments = {
+          {DNNL_ARG_SRC, backward_->bottom.Read(bottom[i]->cpu_data(), &workspace->bottom)},
+          {DNNL_ARG_DIFF_DST, copy},
+          {DNNL_ARG_DIFF_WEIGHTS, weights_diff}};
+      const memory::desc bias = forward_->problem.Bias();
+      if (bias_term_) {
+        arguments[DNNL_ARG_DIFF_BIAS] = workspace->bias_diff.Get(bias);
+      }
+      Execute(backward_->to_weights, arguments);
+      backward_->weights_diff.Add(weights_diff, blobs_[0]->mutable_cpu_diff());
+      if (to_bias) {
+        Operand(bias, bias).Add(arguments[DNNL_ARG_DIFF_BIAS], blobs_[1]->mutable_cpu_diff());
+      }
+    }
+    if (propagate_down[i]) {
+      if (!copy || copy.get_desc() != backward_->top_diff.inner()) {
+        copy = backward_->top_diff.Read(top_diff, &workspace->top);
+      }
+      float* values = bottom[i]->mutable_cpu_diff();
+      const memory target = backward_->bottom_diff.Target(values, &workspace->bottom);
+      Execute(backward_->to_bottom,
+              {{DNNL_ARG_DIFF_DST, copy},
+               {DNNL_ARG_WEIGHTS, backward_->weights.Read(blobs_[0]->cpu_data(), &workspace->weights)},
+               {DNNL_ARG_DIFF_SRC, target}});
+      backward_->bottom_diff.Written(target, values);
+    }
+  }
+}
+
+void OneDnnConvolutionLayer::Forward_gpu(const vector<Blob<float>*>& bottom,
+                                         const vector<Blob<float>*>& top) {
+  CHECK(!layer_param_.convolution_param().fuse_relu())
+      << "layer " << layer_param_.name() << ": fuse_relu works on the CPU only";
+  ConvolutionLayer<float>::Forward_gpu(bottom, top);
+}
+
+}  // namespace caffe
