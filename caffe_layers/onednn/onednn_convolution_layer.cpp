@@ -19,9 +19,15 @@ namespace {
 
 using dnnl::memory;
 
-// With fewer outputs, preparing the weights for Winograd's algorithm takes longer than about eight
-// passes save (measured with AVX-512).
+// With fewer outputs a channel, or fewer channels, Winograd's algorithm is not faster than the direct
+// one: it transforms the weights anew in every pass (measured with AVX-512, for which alone oneDNN has
+// it).
 const int kWinogradOutputs = 1024;
+const int kWinogradChannels = 16;
+
+// With fewer outputs a channel, copying weights that change with every pass to oneDNN's layout and
+// back takes longer than its kernels save.
+const int kLearntOutputs = 128;
 
 const dnnl::engine& Cpu() {
   static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
@@ -125,6 +131,18 @@ class Operand {
 struct Problem {
   memory::dims bottom, weights, bias, top, strides, dilations, padding;
 
+  /// Of one channel.
+  int64_t outputs() const { return top[0] * top[2] * top[3]; }
+
+  /// To try in this order.
+  std::vector<dnnl::algorithm> Algorithms() const {
+    std::vector<dnnl::algorithm> algorithms = {dnnl::algorithm::convolution_direct};
+    if (outputs() >= kWinogradOutputs && std::min(bottom[1], top[1]) >= kWinogradChannels) {
+      algorithms.insert(algorithms.begin(), dnnl::algorithm::convolution_winograd);
+    }
+    return algorithms;
+  }
+
   memory::desc PlainBottom() const { return Floats(bottom, memory::format_tag::nchw); }
   memory::desc PlainTop() const { return Floats(top, memory::format_tag::nchw); }
   memory::desc PlainWeights() const {
@@ -178,8 +196,11 @@ bool FindKernel(const Create& create, Descriptor* found) {
   return false;
 }
 
-bool FindForward(const Problem& p, dnnl::prop_kind kind, dnnl::algorithm algorithm, bool rectify,
+bool FindForward(const Problem& p, dnnl::algorithm algorithm, bool rectify,
                  dnnl::convolution_forward::primitive_desc* found) {
+  // For inference oneDNN's Winograd kernels want weights that were transformed beforehand, which takes
+  // as long as ten passes; those for training transform them on the way and are as fast.
+  const dnnl::prop_kind kind = dnnl::prop_kind::forward_training;
   dnnl::primitive_attr attributes;
   if (rectify) {
     dnnl::post_ops relu;
@@ -225,12 +246,9 @@ struct OneDnnConvolutionLayer::ForwardKernel {
   std::shared_ptr<Workspace> workspace;
 
   // Whether oneDNN has a kernel.
-  bool Make(bool winograd, bool rectify) {
-    const dnnl::prop_kind kind = dnnl::prop_kind::forward_inference;
+  bool Make(dnnl::algorithm algorithm, bool rectify) {
     dnnl::convolution_forward::primitive_desc found;
-    if (!(winograd &&
-          FindForward(problem, kind, dnnl::algorithm::convolution_winograd, rectify, &found)) &&
-        !FindForward(problem, kind, dnnl::algorithm::convolution_direct, rectify, &found)) {
+    if (!FindForward(problem, algorithm, rectify, &found)) {
       return false;
     }
     kernel = dnnl::convolution_forward(found);
@@ -249,25 +267,24 @@ struct OneDnnConvolutionLayer::BackwardKernels {
   Operand bottom, weights_diff, top_diff_of_weights;
 
   // Whether oneDNN has both kernels.
-  bool Make(const Problem& p) {
-    const dnnl::algorithm direct = dnnl::algorithm::convolution_direct;
+  bool Make(const Problem& p, dnnl::algorithm algorithm) {
     dnnl::convolution_forward::primitive_desc hint;
     dnnl::convolution_backward_data::primitive_desc data;
     dnnl::convolution_backward_weights::primitive_desc weight;
-    if (!FindForward(p, dnnl::prop_kind::forward_training, direct, false, &hint) ||
+    if (!FindForward(p, algorithm, false, &hint) ||
         !FindKernel(
             [&](memory::format_tag layout) {
               return dnnl::convolution_backward_data::primitive_desc(
-                  {direct, Maps(p.bottom, layout), p.AnyWeights(), Maps(p.top, layout), p.strides,
-                   p.dilations, p.padding, p.padding},
+                  {algorithm, Maps(p.bottom, layout), p.AnyWeights(), Maps(p.top, layout),
+                   p.strides, p.dilations, p.padding, p.padding},
                   Cpu(), hint);
             },
             &data) ||
         !FindKernel(
             [&](memory::format_tag layout) {
               return dnnl::convolution_backward_weights::primitive_desc(
-                  {direct, Maps(p.bottom, layout), p.AnyWeights(), p.Bias(), Maps(p.top, layout),
-                   p.strides, p.dilations, p.padding, p.padding},
+                  {algorithm, Maps(p.bottom, layout), p.AnyWeights(), p.Bias(),
+                   Maps(p.top, layout), p.strides, p.dilations, p.padding, p.padding},
                   Cpu(), hint);
             },
             &weight)) {
@@ -336,16 +353,20 @@ void OneDnnConvolutionLayer::Prepare(const Blob<float>& bottom, const Blob<float
     problem.strides = Dims(stride_, 0);
     problem.dilations = Dims(dilation_, 1);  // oneDNN counts the cells between the taps
     problem.padding = Dims(pad_, 0);
-    const bool winograd =
-        !LearnsWeights() && top.count() / num_output_ >= kWinogradOutputs;
-    if (!forward_->Make(winograd, layer_param_.convolution_param().fuse_relu())) {
+    const bool rectify = layer_param_.convolution_param().fuse_relu();
+    bool made = false;
+    if (!LearnsWeights() || problem.outputs() >= kLearntOutputs) {
+      for (dnnl::algorithm algorithm : problem.Algorithms()) {
+        made = made || forward_->Make(algorithm, rectify);
+      }
+    }
+    if (!made) {
       forward_.reset();
     }
   }
   if (kernel() != last) {
     LOG(INFO) << "layer " << layer_param_.name() << ": convolution by "
-              << (forward_ ? "oneDNN, " : "the stock engine, oneDNN has no fast kernel for it")
-              << (forward_ ? kernel() : "");
+              << (forward_ ? std::string("oneDNN, ") + kernel() : "the stock engine");
   }
 }
 
@@ -397,10 +418,13 @@ void OneDnnConvolutionLayer::Backward_cpu(const vector<Blob<float>*>& top,
   if (forward_ && !has_backward_) {
     has_backward_ = true;
     backward_.reset(new BackwardKernels);
-    if (!backward_->Make(forward_->problem)) {
+    bool made = false;
+    for (dnnl::algorithm algorithm : forward_->problem.Algorithms()) {
+      made = made || backward_->Make(forward_->problem, algorithm);
+    }
+    if (!made) {
       backward_.reset();
-      LOG(INFO) << "layer " << layer_param_.name() << ": the stock engine runs the backward pass, "
-                << "oneDNN has no fast kernel for it";
+      LOG(INFO) << "layer " << layer_param_.name() << ": backward pass by the stock engine";
     }
   }
   const bool to_weights = param_propagate_down_[0];

@@ -24,13 +24,13 @@ namespace caffe {
  * plain (N, C, H, W), for other layers read them: a pass copies maps from and to oneDNN's layouts,
  * in memory that all layers of a thread share.
  *
- * Weights that the net learns are brought to oneDNN's layout in every pass. Others (of a TEST net,
- * or of learning rate 0) are kept in it for as long as a hash of their bits stays the same, so that
- * whoever changes them need not tell; and Winograd's algorithm, whose weights take long to prepare,
- * is used where oneDNN has it.
+ * Weights that the net learns are copied to oneDNN's layout in every pass. Others (of a TEST net, or
+ * of learning rate 0) are kept in it for as long as a hash of their bits stays the same, so that
+ * whoever changes them need not tell.
  *
- * What oneDNN has no fast kernel for, and other than two spatial axes, runs on ConvolutionLayer. The
- * log says which kernel runs.
+ * ConvolutionLayer itself runs what oneDNN has no fast kernel for, other than two spatial axes, and
+ * layers whose weights are learnt from so few outputs that copying them would cost more than it
+ * saves. The log says which kernel runs.
  */
 class OneDnnConvolutionLayer : public ConvolutionLayer<float> {
  public:
