@@ -13,6 +13,7 @@ TOOLS = [
     "data_prep/fetch_photos.py",
     "data_prep/imagenet_splits.py",
     "data_prep/sun_splits.py",
+    "tools/bench/run.py",
     "tools/convert_vgg16.py",
     "tools/convert_weights.py",
     "tools/demo.py",
@@ -59,7 +60,7 @@ def test_tools_explain_themselves(tool):
 
 
 def test_every_tool_is_tested():
-    found = [*ROOT.glob("tools/*.py"), *ROOT.glob("data_prep/*.py")]
+    found = [*ROOT.glob("tools/*.py"), ROOT / "tools/bench/run.py", *ROOT.glob("data_prep/*.py")]
     assert sorted(str(path.relative_to(ROOT)) for path in found) == TOOLS
 
 

@@ -1,0 +1,145 @@
+"""tools/bench/run.py as a user runs it, and how it measures."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCH = ROOT / "tools" / "bench"
+
+
+@pytest.fixture
+def measure(monkeypatch):
+    monkeypatch.syspath_prepend(BENCH)  # as Python itself does for tools/bench/run.py
+    import measure
+
+    return measure
+
+
+@pytest.fixture
+def results(monkeypatch):
+    monkeypatch.syspath_prepend(BENCH)
+    import results
+
+    return results
+
+
+def bench(*arguments):
+    command = [sys.executable, BENCH / "run.py", *arguments]
+    return subprocess.run(
+        [str(word) for word in command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_every_benchmark_runs(tmp_path):
+    """At small sizes; --resume then measures nothing again."""
+    listed = bench("--list").stdout.splitlines()
+    names = {line.split()[0] for line in listed}
+    arguments = ("--quick", "--out", tmp_path / "bench", "--json", tmp_path / "bench.json",
+                 "--markdown", tmp_path / "performance.md")  # fmt: skip
+    ran = bench(*arguments)
+    assert ran.returncode == 0, ran.stderr
+    rows = json.loads((tmp_path / "bench.json").read_text())
+    assert {row["benchmark"] for row in rows} == names
+    assert len({row["name"] for row in rows}) == len(rows)
+    for row in rows:
+        assert row["ratio"] > 0
+        assert row["unit"]
+        assert row["target"] is None or row["met"] in (True, False)
+    markdown = (tmp_path / "performance.md").read_text()
+    for row in rows:
+        assert f"| {row['name']} | " in markdown
+    for figure in (tmp_path / "performance").glob("*"):
+        assert f"](performance/{figure.name})" in markdown
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "bench").glob("*.json")}
+    assert set(before) == {f"{name}.json" for name in names}
+    assert bench(*arguments, "--resume").returncode == 0
+    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "bench").glob("*.json")}
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--only", "nonsense"), "--only nonsense: no benchmark has this name"),
+        (("--repetitions", "0"), "--repetitions: expected at least 1, received 0"),
+        (("--threads", "0"), "--threads: expected at least 1, received 0"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, message):
+    refused = bench(*arguments)
+    assert refused.returncode == 2
+    assert message in refused.stderr
+
+
+def test_interleaved_takes_turns(measure):
+    calls = []
+    timings = measure.interleaved(
+        {"a": lambda: (calls.append("a"), time.sleep(0.02)), "b": lambda: calls.append("b")},
+        3,
+        warm_up=2,
+    )
+    assert calls == ["a", "b"] * 5
+    assert len(timings["a"].seconds) == 3
+    assert timings["a"].minimum >= 0.02
+    with pytest.raises(ValueError, match="repetitions: expected at least 1, received 0"):
+        measure.interleaved({}, 0)
+
+
+def test_speedup_is_the_median_of_the_rounds(measure):
+    baseline = measure.Timing((4.0, 40.0, 9.0))
+    ours = measure.Timing((2.0, 10.0, 3.0))
+    assert baseline.median == 9.0
+    assert ours.minimum == 2.0
+    assert measure.speedup(baseline, ours) == 3.0
+
+
+def fill(megabytes):
+    return float(np.ones(megabytes * 2**20, np.uint8).sum())
+
+
+def fail():
+    raise KeyError("nothing")
+
+
+def die():
+    os._exit(7)
+
+
+def test_peak_memory_is_of_a_fresh_process(measure):
+    large = np.ones(300 * 2**20, np.uint8)  # this process is larger than the child
+    value, small = measure.in_child(fill, 1)
+    assert value == 2**20
+    assert small < large.nbytes
+    # The allocator may round up, and pages of libraries vary by some hundred kB.
+    assert abs(measure.peak_memory(fill, 101) - small - 100 * 2**20) < 8 * 2**20
+
+
+def test_a_child_that_fails_is_reported(measure):
+    with pytest.raises(measure.ChildError, match=r"(?s)fail raised:.*KeyError: .nothing") as error:
+        measure.in_child(fail)
+    assert "test_bench.py" in str(error.value)
+    with pytest.raises(measure.ChildError, match="die: its process ended with exit status 7"):
+        measure.in_child(die)
+
+
+def test_results_know_their_target(results):
+    common = {"unit": "times", "ours": 1.0, "baseline": 2.0, "value_unit": "ms",
+              "baseline_name": "slow"}  # fmt: skip
+    fast = results.Result("a", 4.2, 4.0, at_least=True, **common)
+    lean = results.Result("b", 0.06, 0.05, at_least=False, **common)
+    shown = results.Result("c", 7.0, None, at_least=True, **common)
+    assert [fast.met, lean.met, shown.met] == [True, False, None]
+    report = results.Report([fast, lean, shown], "why", {"plot.png": "growth"})
+    assert results.report_from_json(json.loads(json.dumps(results.report_as_json(report)))) == report
+    markdown = results.performance_markdown({"commit": "1234"}, {"Speed": report}, "plots")
+    for line in ("| commit | 1234 |", "| a | 4.2 times | ≥ 4 | yes | 1 ms | 2 ms: slow |",
+                 "| b | 0.06 times | ≤ 0.05 | **no** | 1 ms | 2 ms: slow |", "## Speed", "\nwhy\n",
+                 "![growth](plots/plot.png)"):  # fmt: skip
+        assert line in markdown

@@ -1,0 +1,159 @@
+"""Timing that compares fairly on a noisy machine, and peak memory in a process of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import re
+import statistics
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+_PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
+
+
+class ChildError(RuntimeError):
+    """A child process raised, or died."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Wall-clock times of one piece of work.
+
+    Attributes
+    ----------
+    seconds : tuple of float
+        One a repetition, in the order of the rounds.
+    """
+
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """Median, in seconds."""
+        return statistics.median(self.seconds)
+
+    @property
+    def minimum(self) -> float:
+        """Least time, in seconds: what the work takes when nothing else disturbs it."""
+        return min(self.seconds)
+
+
+def interleaved(
+    work: Mapping[str, Callable[[], object]], repetitions: int, *, warm_up: int = 1
+) -> dict[str, Timing]:
+    """Time several pieces of work in turns: A B C A B C …
+
+    A machine that slows down for a while then slows all of them.
+
+    Parameters
+    ----------
+    work : mapping of name to callable
+        Called without arguments.
+    repetitions : int
+        Timed rounds, at least 1.
+    warm_up : int
+        Rounds before them that are not timed: caches, pages and threads are then there.
+
+    Returns
+    -------
+    dict of name to Timing
+
+    Raises
+    ------
+    ValueError
+        If `repetitions` is below 1.
+    """
+    if repetitions < 1:
+        raise ValueError(f"repetitions: expected at least 1, received {repetitions}")
+    seconds: dict[str, list[float]] = {name: [] for name in work}
+    for number in range(warm_up + repetitions):
+        for name, function in work.items():
+            start = time.perf_counter()
+            function()
+            taken = time.perf_counter() - start
+            if number >= warm_up:
+                seconds[name].append(taken)
+    return {name: Timing(tuple(times)) for name, times in seconds.items()}
+
+
+def speedup(baseline: Timing, ours: Timing) -> float:
+    """Return how many times faster `ours` is: the median of the rounds' ratios.
+
+    Both come from one call of :func:`interleaved`, so that a round's two times were taken next to
+    each other.
+    """
+    return statistics.median(
+        b / o for b, o in zip(baseline.seconds, ours.seconds, strict=True)
+    )
+
+
+def _peak_resident_bytes() -> int:
+    # getrusage's ru_maxrss would not do: it survives exec, so a child starts with its parent's peak.
+    match = _PEAK.search(Path("/proc/self/status").read_text(encoding="ascii"))
+    if match is None:
+        raise OSError("/proc/self/status: expected a line VmHWM, found none")
+    return 1024 * int(match.group(1))
+
+
+def _child(connection: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    try:
+        value = function(*arguments)
+        connection.send((None, value, _peak_resident_bytes()))
+    except Exception:  # the parent reports it  # noqa: BLE001
+        connection.send((traceback.format_exc(), None, 0))
+
+
+def in_child(function: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
+    """Call a function in a fresh process.
+
+    Parameters
+    ----------
+    function : callable
+        Defined at the top of a module (it is pickled); so are `arguments` and the result.
+
+    Returns
+    -------
+    value : object
+        What the function returned.
+    peak : int
+        Peak resident memory of the process, in bytes; the Python interpreter and the libraries
+        that the function imports are part of it.
+
+    Raises
+    ------
+    ChildError
+        If the function raised (with its traceback) or the process died (Caffe ends its process on
+        errors).
+    """
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(sender, function, arguments))
+    process.start()
+    sender.close()
+    try:
+        error, value, peak = receiver.recv()
+    except EOFError:
+        process.join()
+        raise ChildError(
+            f"{function.__module__}.{function.__qualname__}: its process ended with exit status "
+            f"{process.exitcode} and gave no result"
+        ) from None
+    finally:
+        receiver.close()
+    process.join()
+    if error is not None:
+        raise ChildError(f"{function.__module__}.{function.__qualname__} raised:\n{error}")
+    return value, peak
+
+
+def peak_memory(function: Callable[..., Any], *arguments: Any) -> int:
+    """Return the peak resident memory, in bytes, of a fresh process that calls a function.
+
+    See :func:`in_child`.
+    """
+    return in_child(function, *arguments)[1]
