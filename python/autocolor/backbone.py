@@ -11,7 +11,7 @@ import numpy.typing as npt
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
-from autocolor.caffe_net import check_weights
+from autocolor.caffe_net import load_weights
 from autocolor.caffe_runtime import import_caffe
 from autocolor.checks import FloatArray
 from autocolor.model_folder import Manifest, ModelError
@@ -127,6 +127,5 @@ def _load(net: caffe_pb2.NetParameter, weights: Path, device: str) -> Any:
         prototxt = Path(folder, "net.prototxt")
         prototxt.write_text(text_format.MessageToString(net), encoding="utf-8")
         loaded = caffe.Net(str(prototxt), caffe.TEST)
-    check_weights(loaded, weights)
-    loaded.copy_from(str(weights))
+    load_weights(loaded, weights)
     return loaded

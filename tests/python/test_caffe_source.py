@@ -7,6 +7,7 @@ import pytest
 from autocolor.caffe_source import (
     CaffeSourceError,
     insert_layer_parameters,
+    insert_onednn_engine,
     main,
     restore_hdf5_weights,
 )
@@ -26,6 +27,34 @@ def test_fields_and_messages_are_inserted():
     extended = insert_layer_parameters(PROTO, FIELDS, MESSAGES)
     assert extended.startswith(f"message LayerParameter {{\n{FIELDS}  optional")
     assert extended.endswith(f"}}\n\n{MESSAGES}")
+
+
+CONVOLUTION = """message PoolingParameter {
+  enum Engine {
+    DEFAULT = 0;
+  }
+}
+message ConvolutionParameter { // enum Engine {
+  optional uint32 num_output = 1;
+  enum Engine {
+    DEFAULT = 0;
+    CAFFE = 1;
+  }
+}
+"""
+
+
+def test_the_engine_is_inserted_into_convolutions_alone():
+    pooling, convolution = insert_onednn_engine(CONVOLUTION).split("message ConvolutionParameter")
+    assert CONVOLUTION.startswith(pooling)
+    assert "optional bool fuse_relu = 7100 [default = false];\n  optional uint32" in convolution
+    assert "    DEFAULT = 0;\n    ONEDNN = 7100;\n    CAFFE = 1;\n" in convolution
+
+
+@pytest.mark.parametrize("word", ["message ConvolutionParameter", "enum Engine {\n    DEFAULT = 0;\n    CAFFE"])
+def test_a_proto_without_convolution_engines_is_refused(word):
+    with pytest.raises(CaffeSourceError, match="expected 'message ConvolutionParameter"):
+        insert_onednn_engine(CONVOLUTION.replace(word, "x {"))
 
 
 @pytest.mark.parametrize(
