@@ -85,65 +85,78 @@ struct ScatterHypercolumn {
   }
 };
 
-/// A run of at most `Channels` channels of one image. `index` runs over images x blocks. Whoever
-/// handles an index owns its maps, so that nothing is shared and the order of the sums is fixed.
-template <typename Dtype, int Channels>
+/// A run of at most `size` channels of one image. `index` runs over images x blocks. Whoever handles
+/// an index owns its maps, so that nothing is shared and the order of the sums is fixed.
+template <typename Dtype>
 struct HypercolumnBlock {
   HypercolumnIndexing<Dtype> at;
+  int size;
 
-  AUTOCOLOR_HOST_DEVICE int blocks() const { return (at.level.channels + Channels - 1) / Channels; }
+  AUTOCOLOR_HOST_DEVICE int blocks() const { return (at.level.channels + size - 1) / size; }
   AUTOCOLOR_HOST_DEVICE int64_t image(int64_t index) const { return index / blocks(); }
-  AUTOCOLOR_HOST_DEVICE int first(int64_t index) const { return index % blocks() * Channels; }
+  AUTOCOLOR_HOST_DEVICE int first(int64_t index) const {
+    return static_cast<int>(index % blocks()) * size;
+  }
   AUTOCOLOR_HOST_DEVICE int count(int64_t index) const {
     const int rest = at.level.channels - first(index);
-    return rest < Channels ? rest : Channels;
+    return rest < size ? rest : size;
+  }
+  AUTOCOLOR_HOST_DEVICE int64_t first_row(int64_t index) const {
+    return image(index) * at.locations_per_image;
+  }
+  /// Offset of the block's maps in the features, and of its part of the first row of hypercolumns.
+  AUTOCOLOR_HOST_DEVICE int64_t maps(int64_t index) const {
+    return at.map(image(index), first(index));
+  }
+  AUTOCOLOR_HOST_DEVICE int64_t columns(int64_t index) const {
+    return at.column(first_row(index), first(index));
   }
 };
 
 /// The hypercolumns of one image in some channels.
-template <typename Dtype, int Channels>
+template <typename Dtype>
 struct GatherHypercolumnBlock {
-  HypercolumnBlock<Dtype, Channels> block;
+  HypercolumnBlock<Dtype> block;
   const Dtype* features;
   Dtype* hypercolumns;
 
   AUTOCOLOR_HOST_DEVICE void operator()(int64_t index) const {
     const HypercolumnIndexing<Dtype> at = block.at;
-    const int64_t image = block.image(index), row = image * at.locations_per_image;
-    const int count = block.count(index), plane = at.level.plane();
+    const int64_t row = block.first_row(index), plane = at.level.plane();
+    const int count = block.count(index);
     const Dtype multiplier = static_cast<Dtype>(at.level.multiplier);
-    const Dtype* maps = features + at.map(image, block.first(index));
-    Dtype* out = hypercolumns + at.column(row, block.first(index));
+    const Dtype* maps = features + block.maps(index);
+    Dtype* out = hypercolumns + block.columns(index);
     for (int p = 0; p < at.locations_per_image; ++p, out += at.total_channels) {
       const BilinearCell<Dtype> cell = at.cells[row + p];  // a copy: nothing written aliases it
       for (int c = 0; c < count; ++c) {
-        out[c] = multiplier * Gather(cell, maps + static_cast<int64_t>(c) * plane);
+        out[c] = multiplier * Gather(cell, maps + c * plane);
       }
     }
   }
 };
 
 /// The gradient of some channels of one image; overwrites their maps.
-template <typename Dtype, int Channels>
+template <typename Dtype>
 struct ScatterHypercolumnBlock {
-  HypercolumnBlock<Dtype, Channels> block;
+  HypercolumnBlock<Dtype> block;
   const Dtype* hypercolumn_diff;
   Dtype* features_diff;
 
   AUTOCOLOR_HOST_DEVICE void operator()(int64_t index) const {
     const HypercolumnIndexing<Dtype> at = block.at;
-    const int64_t image = block.image(index), row = image * at.locations_per_image;
-    const int count = block.count(index), plane = at.level.plane();
+    const int64_t row = block.first_row(index), plane = at.level.plane();
+    const int count = block.count(index);
     const Dtype multiplier = static_cast<Dtype>(at.level.multiplier);
-    Dtype* maps = features_diff + at.map(image, block.first(index));
-    const Dtype* in = hypercolumn_diff + at.column(row, block.first(index));
-    for (int64_t i = 0; i < static_cast<int64_t>(count) * plane; ++i) {
+    Dtype* maps = features_diff + block.maps(index);
+    const Dtype* in = hypercolumn_diff + block.columns(index);
+    for (int64_t i = 0; i < count * plane; ++i) {
       maps[i] = 0;
     }
     for (int p = 0; p < at.locations_per_image; ++p, in += at.total_channels) {
       const BilinearCell<Dtype> cell = at.cells[row + p];  // a copy: nothing written aliases it
       for (int c = 0; c < count; ++c) {
-        Scatter(cell, multiplier * in[c], maps + static_cast<int64_t>(c) * plane, PlainAdd());
+        Scatter(cell, multiplier * in[c], maps + c * plane, PlainAdd());
       }
     }
   }

@@ -37,8 +37,8 @@ void SparseHypercolumnLayer<Dtype>::Backward_gpu(const vector<Blob<Dtype>*>& top
     const HypercolumnIndexing<Dtype> at = Indexing(l, cells_.gpu_data());
     Dtype* features_diff = bottom[l + 1]->mutable_gpu_diff();
     if (this->layer_param_.sparse_hypercolumn_param().deterministic()) {
-      const HypercolumnBlock<Dtype, 1> block = {at};
-      const ScatterHypercolumnBlock<Dtype, 1> scatter = {block, top[0]->gpu_diff(), features_diff};
+      const HypercolumnBlock<Dtype> block = {at, 1};
+      const ScatterHypercolumnBlock<Dtype> scatter = {block, top[0]->gpu_diff(), features_diff};
       ParallelForGPU(static_cast<int64_t>(images_) * at.level.channels, scatter);
     } else {
       caffe_gpu_set(bottom[l + 1]->count(), Dtype(0), features_diff);
