@@ -113,29 +113,6 @@ struct HypercolumnBlock {
   }
 };
 
-/// The hypercolumns of one image in some channels.
-template <typename Dtype>
-struct GatherHypercolumnBlock {
-  HypercolumnBlock<Dtype> block;
-  const Dtype* features;
-  Dtype* hypercolumns;
-
-  AUTOCOLOR_HOST_DEVICE void operator()(int64_t index) const {
-    const HypercolumnIndexing<Dtype> at = block.at;
-    const int64_t row = block.first_row(index), plane = at.level.plane();
-    const int count = block.count(index);
-    const Dtype multiplier = static_cast<Dtype>(at.level.multiplier);
-    const Dtype* maps = features + block.maps(index);
-    Dtype* out = hypercolumns + block.columns(index);
-    for (int p = 0; p < at.locations_per_image; ++p, out += at.total_channels) {
-      const BilinearCell<Dtype> cell = at.cells[row + p];  // a copy: nothing written aliases it
-      for (int c = 0; c < count; ++c) {
-        out[c] = multiplier * Gather(cell, maps + c * plane);
-      }
-    }
-  }
-};
-
 /// The gradient of some channels of one image; overwrites their maps.
 template <typename Dtype>
 struct ScatterHypercolumnBlock {

@@ -21,8 +21,8 @@ template <typename Kernel>
 void ParallelForEach(const std::vector<Kernel>& kernels, const std::vector<int64_t>& counts) {
 #pragma omp parallel
   for (size_t k = 0; k < kernels.size(); ++k) {
-    const Kernel kernel = kernels[k];  // a local copy stays in registers
-#pragma omp for schedule(dynamic, 4) nowait
+    Kernel kernel = kernels[k];  // a copy of the thread's own
+#pragma omp for schedule(dynamic) nowait
     for (int64_t i = 0; i < counts[k]; ++i) {
       kernel(i);
     }

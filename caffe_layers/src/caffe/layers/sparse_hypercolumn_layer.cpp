@@ -5,41 +5,18 @@
 #include <vector>
 
 #include "caffe/layers/hypercolumn_geometry.hpp"
-#include "caffe/util/hypercolumn_small_maps.hpp"
+#include "caffe/util/hypercolumn_cpu.hpp"
 #include "caffe/util/parallel_for.hpp"
 
 namespace caffe {
 
 namespace {
 
-// What a thread takes at a time: channels of one image whose maps fit its second-level cache, where
-// the backward pass finds them after it has filled them with zeros.
+// What a thread takes at a time: channels of one image.
 template <typename Dtype>
 HypercolumnBlock<Dtype> MakeBlock(const HypercolumnIndexing<Dtype>& at) {
-  const int plane = at.level.plane();
-  if (AreSmallMaps(plane, at.locations_per_image)) {
-    return {at, SmallMapsChannels(plane)};
-  }
-  const int cached = (1 << 20) / static_cast<int>(sizeof(Dtype)) / plane;
-  static int m = atoi(getenv("BLK")); return {at, m ? m : std::min(std::max(cached, 1), 16)};  // sixteen floats are a cache line
+  return {at, HypercolumnBlockSize(at.level.plane(), at.locations_per_image)};
 }
-
-// One of two ways for each level. Both have the members block, source and target.
-template <typename Dtype, template <typename> class Small, template <typename> class Plain>
-struct Pass {
-  HypercolumnBlock<Dtype> block;
-  const Dtype* source;
-  Dtype* target;
-  bool small;
-
-  void operator()(int64_t index) const {
-    if (small) {
-      Small<Dtype>{block, source, target}(index);
-    } else {
-      Plain<Dtype>{block, source, target}(index);
-    }
-  }
-};
 
 }  // namespace
 
@@ -84,7 +61,7 @@ void SparseHypercolumnLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bott
                                                 const vector<Blob<Dtype>*>& top) {
   const int rows = images_ * locations_;
   BilinearCell<Dtype>* cells = cells_.mutable_cpu_data();
-  std::vector<Pass<Dtype, GatherSmallMaps, GatherHypercolumnBlock> > kernels;
+  std::vector<GatherOnCPU<Dtype> > kernels;
   std::vector<int64_t> counts;
   for (size_t l = 0; l < levels_.size(); ++l) {
     const LocateCells<Dtype> locate = {levels_[l], bottom[0]->cpu_data(), cells + l * rows};
@@ -92,8 +69,7 @@ void SparseHypercolumnLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bott
       locate(row);
     }
     const HypercolumnBlock<Dtype> block = MakeBlock(Indexing(l, cells));
-    kernels.push_back({block, bottom[l + 1]->cpu_data(), top[0]->mutable_cpu_data(),
-                       AreSmallMaps(levels_[l].plane(), locations_)});
+    kernels.push_back({block, bottom[l + 1]->cpu_data(), top[0]->mutable_cpu_data(), {}, {}});
     counts.push_back(static_cast<int64_t>(images_) * block.blocks());
   }
   ParallelForEach(kernels, counts);
@@ -104,15 +80,14 @@ void SparseHypercolumnLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>& top
                                                  const vector<bool>& propagate_down,
                                                  const vector<Blob<Dtype>*>& bottom) {
   RefuseLocationGradient(propagate_down);
-  std::vector<Pass<Dtype, ScatterSmallMaps, ScatterHypercolumnBlock> > kernels;
+  std::vector<ScatterOnCPU<Dtype> > kernels;
   std::vector<int64_t> counts;
   for (size_t l = 0; l < levels_.size(); ++l) {
     if (!Propagates(propagate_down, l + 1)) {
       continue;
     }
     const HypercolumnBlock<Dtype> block = MakeBlock(Indexing(l, cells_.cpu_data()));
-    kernels.push_back({block, top[0]->cpu_diff(), bottom[l + 1]->mutable_cpu_diff(),
-                       AreSmallMaps(levels_[l].plane(), locations_)});
+    kernels.push_back({block, top[0]->cpu_diff(), bottom[l + 1]->mutable_cpu_diff(), {}, {}});
     counts.push_back(static_cast<int64_t>(images_) * block.blocks());
   }
   ParallelForEach(kernels, counts);

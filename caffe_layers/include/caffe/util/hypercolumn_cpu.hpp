@@ -1,0 +1,201 @@
+#ifndef CAFFE_UTIL_HYPERCOLUMN_CPU_HPP_
+#define CAFFE_UTIL_HYPERCOLUMN_CPU_HPP_
+
+#include <algorithm>
+#include <vector>
+
+#include "caffe/util/hypercolumn.hpp"
+#include "caffe/util/stream_copy.hpp"
+
+namespace caffe {
+
+// How the CPU traverses hypercolumns. The time goes into memory, not into arithmetic, so that
+//  - a block of channels is read at one location after the other, whose cache misses overlap;
+//  - results leave through a buffer in the cache, in long runs and past the caches;
+//  - small maps, which many locations share, are turned around first: the channels of a cell then lie
+//    side by side, and the compiler takes several at a time.
+// Each value is the sum of the same products in the same order as in GatherHypercolumn and
+// ScatterHypercolumnBlock, whatever the number of threads.
+
+/// Channels that are read at a time: a cache line of floats.
+const int kHypercolumnLanes = 16;
+
+/// Whether turning the maps of a level costs less than it saves: it moves each cell once, where
+/// otherwise four cells are read or written for each location.
+inline bool AreSmallMaps(int plane, int locations) {
+  const int most = 512;  // cells of a block of kHypercolumnLanes maps in the first-level cache
+  return plane <= most && plane <= 2 * locations;
+}
+
+/// Channels of a block: of small maps as many as fit the first-level cache.
+inline int HypercolumnBlockSize(int plane, int locations) {
+  const int values = 8192;
+  return AreSmallMaps(plane, locations)
+             ? values / plane / kHypercolumnLanes * kHypercolumnLanes
+             : 8 * kHypercolumnLanes;
+}
+
+/// The hypercolumns of one image in some channels; `index` runs over the blocks. Each thread has a
+/// copy of its own.
+template <typename Dtype>
+struct GatherOnCPU {
+  HypercolumnBlock<Dtype> block;
+  const Dtype* features;
+  Dtype* hypercolumns;
+  std::vector<Dtype> buffer, turned;
+
+  void operator()(int64_t index) {
+    const HypercolumnIndexing<Dtype>& at = block.at;
+    const int count = block.count(index), plane = at.level.plane();
+    const Dtype* maps = features + block.maps(index);
+    const BilinearCell<Dtype>* cells = at.cells + block.first_row(index);
+    Dtype* out = hypercolumns + block.columns(index);
+    const bool small = AreSmallMaps(plane, at.locations_per_image);
+    if (small) {
+      Turn(maps, count);
+    }
+    const int rows = 128;  // at a time
+    buffer.resize(static_cast<size_t>(rows) * count);
+    for (int first = 0; first < at.locations_per_image; first += rows) {
+      const int last = std::min(first + rows, at.locations_per_image);
+      if (small) {
+        GatherTurned(cells + first, last - first, count);
+      } else {
+        GatherLanes(maps, cells + first, last - first, count);
+      }
+      for (int p = first; p < last; ++p) {
+        StreamCopy(&buffer[static_cast<size_t>(p - first) * count], count,
+                   out + static_cast<int64_t>(p) * at.total_channels);
+      }
+    }
+    StreamFence();
+  }
+
+  // (count, plane) to (plane, count)
+  void Turn(const Dtype* maps, int count) {
+    const int plane = block.at.level.plane();
+    turned.resize(static_cast<size_t>(plane) * count);
+    for (int first = 0; first < count; first += kHypercolumnLanes) {
+      const int last = std::min(first + kHypercolumnLanes, count);
+      for (int i = 0; i < plane; ++i) {
+        for (int c = first; c < last; ++c) {
+          turned[i * count + c] = maps[c * plane + i];
+        }
+      }
+    }
+  }
+
+  void GatherTurned(const BilinearCell<Dtype>* cells, int rows, int count) {
+    const Dtype multiplier = static_cast<Dtype>(block.at.level.multiplier);
+    const Dtype* from = turned.data();
+    Dtype* out = buffer.data();
+    for (int p = 0; p < rows; ++p, out += count) {
+      const BilinearCell<Dtype> cell = cells[p];
+      const Dtype *a = from + cell.offset[0] * count, *b = from + cell.offset[1] * count,
+                  *c = from + cell.offset[2] * count, *d = from + cell.offset[3] * count;
+#pragma omp simd
+      for (int k = 0; k < count; ++k) {
+        out[k] = multiplier * (cell.weight[0] * a[k] + cell.weight[1] * b[k] +
+                               cell.weight[2] * c[k] + cell.weight[3] * d[k]);
+      }
+    }
+  }
+
+  void GatherLanes(const Dtype* maps, const BilinearCell<Dtype>* cells, int rows, int count) {
+    const Dtype multiplier = static_cast<Dtype>(block.at.level.multiplier);
+    const int64_t plane = block.at.level.plane();
+    for (int first = 0; first < count; first += kHypercolumnLanes) {
+      const int last = std::min(first + kHypercolumnLanes, count);
+      Dtype* out = buffer.data();
+      for (int p = 0; p < rows; ++p, out += count) {
+        const BilinearCell<Dtype> cell = cells[p];  // a copy: nothing written aliases it
+        for (int c = first; c < last; ++c) {
+          out[c] = multiplier * Gather(cell, maps + c * plane);
+        }
+      }
+    }
+  }
+};
+
+/// The gradient of some channels of one image; overwrites their maps. `index` and copies as above.
+template <typename Dtype>
+struct ScatterOnCPU {
+  HypercolumnBlock<Dtype> block;
+  const Dtype* hypercolumn_diff;
+  Dtype* features_diff;
+  std::vector<Dtype> sums, diffs;  // sums is all zeros between calls
+
+  void operator()(int64_t index) {
+    const int plane = block.at.level.plane();
+    if (AreSmallMaps(plane, block.at.locations_per_image)) {
+      ScatterTurned(index);
+    } else {
+      ScatterMaps(index);
+    }
+  }
+
+  void ScatterTurned(int64_t index) {
+    const HypercolumnIndexing<Dtype>& at = block.at;
+    const int count = block.count(index), plane = at.level.plane();
+    const Dtype multiplier = static_cast<Dtype>(at.level.multiplier);
+    const BilinearCell<Dtype>* cells = at.cells + block.first_row(index);
+    const Dtype* in = hypercolumn_diff + block.columns(index);
+    sums.assign(static_cast<size_t>(plane) * count, Dtype(0));
+    for (int p = 0; p < at.locations_per_image; ++p, in += at.total_channels) {
+      const BilinearCell<Dtype> cell = cells[p];
+      for (int k = 0; k < 4; ++k) {
+        Dtype* sum = sums.data() + cell.offset[k] * count;
+#pragma omp simd
+        for (int c = 0; c < count; ++c) {
+          sum[c] += cell.weight[k] * (multiplier * in[c]);
+        }
+      }
+    }
+    Dtype* maps = features_diff + block.maps(index);
+    for (int first = 0; first < count; first += kHypercolumnLanes) {
+      const int last = std::min(first + kHypercolumnLanes, count);
+      for (int i = 0; i < plane; ++i) {
+        for (int c = first; c < last; ++c) {
+          maps[c * plane + i] = sums[i * count + c];
+        }
+      }
+    }
+  }
+
+  void ScatterMaps(int64_t index) {
+    const HypercolumnIndexing<Dtype>& at = block.at;
+    const int count = block.count(index), rows = at.locations_per_image;
+    const int64_t plane = at.level.plane();
+    const Dtype multiplier = static_cast<Dtype>(at.level.multiplier);
+    const BilinearCell<Dtype>* cells = at.cells + block.first_row(index);
+    const Dtype* in = hypercolumn_diff + block.columns(index);
+    Dtype* maps = features_diff + block.maps(index);
+    sums.resize(plane);
+    diffs.resize(static_cast<size_t>(kHypercolumnLanes) * rows);
+    for (int first = 0; first < count; first += kHypercolumnLanes) {
+      const int lanes = std::min(kHypercolumnLanes, count - first);
+      for (int p = 0; p < rows; ++p) {
+        for (int c = 0; c < lanes; ++c) {
+          diffs[static_cast<size_t>(c) * rows + p] =
+              multiplier * in[static_cast<int64_t>(p) * at.total_channels + first + c];
+        }
+      }
+      for (int c = 0; c < lanes; ++c) {
+        for (int p = 0; p < rows; ++p) {
+          Scatter(cells[p], diffs[static_cast<size_t>(c) * rows + p], sums.data(), PlainAdd());
+        }
+        StreamCopy(sums.data(), plane, maps + (first + c) * plane);
+        for (int p = 0; p < rows; ++p) {
+          for (int k = 0; k < 4; ++k) {
+            sums[cells[p].offset[k]] = 0;
+          }
+        }
+      }
+    }
+    StreamFence();
+  }
+};
+
+}  // namespace caffe
+
+#endif  // CAFFE_UTIL_HYPERCOLUMN_CPU_HPP_
