@@ -15,6 +15,7 @@
 #include "caffe/util/color_conversion.hpp"
 #include "caffe/util/color_histogram.hpp"
 #include "caffe/util/hypercolumn.hpp"
+#include "caffe/util/hypercolumn_cpu.hpp"
 #include "caffe/util/softmax_divergence.hpp"
 
 namespace {
@@ -46,13 +47,14 @@ struct HostAtomicAdd {
   void operator()(double* cell, double value) const { Add<double, uint64_t>(cell, value); }
 };
 
+// Each thread has a copy of the kernel, as in ParallelForEach.
 template <typename Kernel>
 void RunOnThreads(const Kernel& kernel, int64_t count) {
   const int threads = 4;
   std::vector<std::thread> pool;
   for (int t = 0; t < threads; ++t) {
-    pool.emplace_back([&kernel, count, t] {
-      for (int64_t i = t; i < count; i += threads) kernel(i);
+    pool.emplace_back([own = kernel, count, t]() mutable {
+      for (int64_t i = t; i < count; i += threads) own(i);
     });
   }
   for (std::thread& thread : pool) thread.join();
@@ -94,7 +96,7 @@ double Tolerance() {
 
 template <typename Dtype>
 void CheckHypercolumn(int height, int width, double scale, const std::vector<double>& at) {
-  const int images = 2, channels = 19;  // one whole block of 16 and a part of one
+  const int images = 2, channels = 147;  // whole blocks and a part of one, odd
   const int per_image = static_cast<int>(at.size()) / 2 / images;
   const int rows = images * per_image;
   const HypercolumnLevel level = {channels,        height,          width, scale,
@@ -108,12 +110,32 @@ void CheckHypercolumn(int height, int width, double scale, const std::vector<dou
   std::vector<BilinearCell<Dtype> > cells(rows);
   RunOnThreads(LocateCells<Dtype>{level, locations.data(), cells.data()}, rows);
   const HypercolumnIndexing<Dtype> indexing = {level, per_image, total, cells.data()};
-  std::vector<Dtype> columns(diff.size()), block_columns(diff.size());
+  std::vector<Dtype> columns(diff.size());
   RunOnThreads(GatherHypercolumn<Dtype>{indexing, features.data(), columns.data()}, count);
-  const HypercolumnBlock<Dtype, 16> block = {indexing};
-  RunOnThreads(GatherHypercolumnBlock<Dtype, 16>{block, features.data(), block_columns.data()},
+  // One value further on, so that nothing is aligned, and 9 around to see that they stay.
+  const HypercolumnBlock<Dtype> block = {indexing,
+                                         HypercolumnBlockSize(level.plane(), per_image)};
+  std::vector<int> order(rows);
+  for (int row = 0; row < rows; ++row) order[row] = row;
+  std::vector<Dtype> at_odd(features.size() + 1, 9), block_columns(diff.size() + 1);
+  std::copy(features.begin(), features.end(), at_odd.begin() + 1);
+  RunOnThreads(GatherOnCPU<Dtype>{block, order.data(), at_odd.data() + 1, &block_columns[1], {}, {}},
                images * block.blocks());
+  block_columns.erase(block_columns.begin());
   Expect(columns == block_columns, "gather by values and by blocks: the same bits");
+
+  // The same with each image's locations in the reverse order.
+  std::vector<BilinearCell<Dtype> > sorted = cells;
+  for (int n = 0; n < images; ++n) {
+    std::reverse(order.begin() + n * per_image, order.begin() + (n + 1) * per_image);
+    std::reverse(sorted.begin() + n * per_image, sorted.begin() + (n + 1) * per_image);
+  }
+  const HypercolumnBlock<Dtype> backwards = {{level, per_image, total, sorted.data()}, block.size};
+  std::vector<Dtype> sorted_columns(diff.size());
+  RunOnThreads(GatherOnCPU<Dtype>{backwards, order.data(), features.data(), sorted_columns.data(),
+                                  {}, {}},
+               images * block.blocks());
+  Expect(columns == sorted_columns, "gather in another order: the same bits");
 
   std::vector<Dtype> parallel(features.size()), serial(features.size());
   RunOnThreads(ScatterHypercolumn<Dtype, HostAtomicAdd>{indexing, diff.data(), parallel.data(), {}},
@@ -121,13 +143,21 @@ void CheckHypercolumn(int height, int width, double scale, const std::vector<dou
   RunSerially(ScatterHypercolumn<Dtype, PlainAdd>{indexing, diff.data(), serial.data(), {}}, count);
   Expect(Difference(parallel, serial) < Tolerance<Dtype>(), "atomic scatter against one thread");
 
-  std::vector<Dtype> by_block(features.size(), 7), by_map(features.size(), 7);
-  RunOnThreads(ScatterHypercolumnBlock<Dtype, 16>{block, diff.data(), by_block.data()},
+  std::vector<Dtype> by_block(features.size() + 2, 9), by_map(features.size(), 7);
+  std::vector<int> identity(order);
+  std::sort(identity.begin(), identity.end());
+  RunOnThreads(ScatterOnCPU<Dtype>{block, identity.data(), diff.data(), &by_block[1], {}, {}},
                images * block.blocks());
-  const HypercolumnBlock<Dtype, 1> one = {indexing};
-  RunOnThreads(ScatterHypercolumnBlock<Dtype, 1>{one, diff.data(), by_map.data()},
-               images * channels);
+  Expect(by_block.front() == 9 && by_block.back() == 9, "scatter stays in its maps");
+  by_block.erase(by_block.begin());
+  by_block.pop_back();
+  const HypercolumnBlock<Dtype> one = {indexing, 1};
+  RunOnThreads(ScatterHypercolumnBlock<Dtype>{one, diff.data(), by_map.data()}, images * channels);
   Expect(by_block == by_map && by_map == serial, "scatter by blocks and by maps: the same bits");
+  std::vector<Dtype> reversed(features.size(), 7);
+  RunOnThreads(ScatterOnCPU<Dtype>{backwards, order.data(), diff.data(), reversed.data(), {}, {}},
+               images * block.blocks());
+  Expect(Difference(reversed, serial) < Tolerance<Dtype>(), "scatter in another order");
   Expect(std::abs(Dot(columns, diff) - Dot(features, serial)) < 10 * Tolerance<Dtype>(),
          "scatter is the adjoint of gather");
 }
@@ -247,6 +277,8 @@ void CheckAll() {
   spread[4] = -std::numeric_limits<float>::max();
   CheckHypercolumn<Dtype>(16, 12, 4, spread);
   CheckHypercolumn<Dtype>(16, 12, 4, colliding);
+  CheckHypercolumn<Dtype>(37, 31, 2, spread);  // not small maps
+  CheckHypercolumn<Dtype>(37, 31, 2, colliding);
   CheckHypercolumn<Dtype>(1, 1, 32, spread);
   CheckHypercolumn<Dtype>(1, 9, 8, spread);
   CheckUpsampling<Dtype>(5, 4, 20, 16, 4, 1);

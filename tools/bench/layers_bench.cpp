@@ -1,22 +1,24 @@
 // Times SparseHypercolumn at the sizes of VGG-16 against the loop that a textbook would write and
 // against loops that only touch the same memory. Compiled with the library's own flags.
 //
-//   autocolor_bench SIDE IMAGES LOCATIONS ROUNDS
+//   autocolor_bench SIDE IMAGES LOCATIONS ROUNDS [NAME]
 //
-// SIDE is that of the square images, in pixels. Prints one JSON object: for each direction and
+// SIDE is that of the square images, in pixels; NAME leaves out contestants in whose name it is not.
+// Prints one JSON object: for each direction and
 // contestant the seconds of each round; they take turns. OMP_NUM_THREADS sets the threads of the
 // layer and of the limits; the textbook's loop is serial.
 
 #include <algorithm>
 #include <chrono>
-#include <ctime>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "caffe/blob.hpp"
@@ -53,7 +55,6 @@ struct Bench {
     std::uniform_real_distribution<float> anywhere(-0.5f, side - 0.5f);
     at.Reshape(std::vector<int>{images, locations, 2});
     for (int i = 0; i < at.count(); ++i) at.mutable_cpu_data()[i] = anywhere(generator);
-    if (std::getenv("SORT")) for (int n = 0; n < images; ++n) { typedef std::pair<float,float> P; P* q = (P*)(at.mutable_cpu_data() + 2*n*locations); std::sort(q, q+locations); }
     bottom.push_back(&at);
     tops.push_back(&top);
     caffe::LayerParameter param;
@@ -62,7 +63,6 @@ struct Bench {
       const int size = std::max(1, side / level.scale);
       features.emplace_back(new Blob<float>(images, level.channels, size, size));
       Blob<float>* blob = features.back().get();
-      std::uniform_real_distribution<float> value(-1, 1);
       float* data = blob->mutable_cpu_data();
       for (int i = 0; i < blob->count(); ++i) data[i] = (i * 2654435761u >> 8) * 0x1p-24f;
       blob->mutable_cpu_diff();
@@ -190,28 +190,10 @@ struct Bench {
     }
   }
 
-  // The same in two passes.
-  void LimitBackward2() {
-    for (size_t l = 0; l < features.size(); ++l) {
-      const int plane = features[l]->count(2), maps = kLevels[l].channels;
-      float* diff = features[l]->mutable_cpu_diff();
-#pragma omp parallel for schedule(static)
-      for (int m = 0; m < images * maps; ++m) {
-        std::memset(diff + static_cast<int64_t>(m) * plane, 0, sizeof(float) * plane);
-      }
-#pragma omp parallel for schedule(static)
-      for (int m = 0; m < images * maps; ++m) {
-        float* map = diff + static_cast<int64_t>(m) * plane;
-        for (int line : lines[l][m / maps]) map[line] += 1;
-      }
-    }
-  }
-
   volatile float sink;
 };
 
 double Seconds(const std::function<void()>& work) {
-  if (std::getenv("CPU")) { const double t = clock(); work(); return (clock() - t) / CLOCKS_PER_SEC; }
   const auto start = std::chrono::steady_clock::now();
   work();
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -220,22 +202,28 @@ double Seconds(const std::function<void()>& work) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 5) {
-    std::fprintf(stderr, "usage: autocolor_bench SIDE IMAGES LOCATIONS ROUNDS\n");
+  if (argc != 5 && argc != 6) {
+    std::fprintf(stderr, "usage: autocolor_bench SIDE IMAGES LOCATIONS ROUNDS [NAME]\n");
     return 2;
   }
   Bench bench(std::atoi(argv[1]), std::atoi(argv[2]), std::atoi(argv[3]));
   const int rounds = std::atoi(argv[4]);
   std::vector<bool> propagate(bench.bottom.size(), true);
   propagate[0] = false;
-  const std::vector<std::pair<std::string, std::function<void()> > > contestants = {
+  std::vector<std::pair<std::string, std::function<void()> > > contestants = {
       {"forward textbook", [&] { bench.TextbookForward(); }},
       {"forward layer", [&] { bench.layer->Forward(bench.bottom, bench.tops); }},
       {"forward limit", [&] { bench.LimitForward(); }},
       {"backward textbook", [&] { bench.TextbookBackward(); }},
       {"backward layer", [&] { bench.layer->Backward(bench.tops, propagate, bench.bottom); }},
-      {"backward limit", [&] { bench.LimitBackward(); }},
-      {"backward limit2", [&] { bench.LimitBackward2(); }}};
+      {"backward limit", [&] { bench.LimitBackward(); }}};
+  if (argc == 6) {
+    contestants.erase(std::remove_if(contestants.begin(), contestants.end(),
+                                     [&](const auto& contestant) {
+                                       return contestant.first.find(argv[5]) == std::string::npos;
+                                     }),
+                      contestants.end());
+  }
   std::vector<std::vector<double> > seconds(contestants.size());
   for (int round = -1; round < rounds; ++round) {
     for (size_t i = 0; i < contestants.size(); ++i) {

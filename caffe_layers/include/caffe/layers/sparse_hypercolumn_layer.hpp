@@ -52,6 +52,7 @@ class SparseHypercolumnLayer : public Layer<Dtype> {
                             const vector<Blob<Dtype>*>& bottom);
 
   HypercolumnIndexing<Dtype> Indexing(size_t level, const BilinearCell<Dtype>* cells) const;
+  void SortLocations(const Dtype* locations);
   void RefuseLocationGradient(const vector<bool>& propagate_down) const;
 
   int images_;
@@ -59,6 +60,9 @@ class SparseHypercolumnLayer : public Layer<Dtype> {
   int channels_;   // of the hypercolumn
   std::vector<HypercolumnLevel> levels_;
   SyncedArray<BilinearCell<Dtype> > cells_;  // (L, N * P), computed anew by each forward pass
+  // On the CPU only: the row of each of the cells, and the locations in this order.
+  std::vector<int> order_;
+  std::vector<Dtype> sorted_locations_;
 };
 
 }  // namespace caffe

@@ -15,7 +15,8 @@ namespace caffe {
 //  - small maps, which many locations share, are turned around first: the channels of a cell then lie
 //    side by side, and the compiler takes several at a time.
 // Each value is the sum of the same products in the same order as in GatherHypercolumn and
-// ScatterHypercolumnBlock, whatever the number of threads.
+// ScatterHypercolumnBlock over the cells as they stand, whatever the number of threads. The cells of an
+// image may be in any order; `order` has the row of each.
 
 /// Channels that are read at a time: a cache line of floats.
 const int kHypercolumnLanes = 16;
@@ -40,6 +41,7 @@ inline int HypercolumnBlockSize(int plane, int locations) {
 template <typename Dtype>
 struct GatherOnCPU {
   HypercolumnBlock<Dtype> block;
+  const int* order;  // of all N * P cells
   const Dtype* features;
   Dtype* hypercolumns;
   std::vector<Dtype> buffer, turned;
@@ -49,7 +51,8 @@ struct GatherOnCPU {
     const int count = block.count(index), plane = at.level.plane();
     const Dtype* maps = features + block.maps(index);
     const BilinearCell<Dtype>* cells = at.cells + block.first_row(index);
-    Dtype* out = hypercolumns + block.columns(index);
+    const int* rows_of = order + block.first_row(index);
+    Dtype* out = hypercolumns + at.column(0, block.first(index));
     const bool small = AreSmallMaps(plane, at.locations_per_image);
     if (small) {
       Turn(maps, count);
@@ -65,7 +68,7 @@ struct GatherOnCPU {
       }
       for (int p = first; p < last; ++p) {
         StreamCopy(&buffer[static_cast<size_t>(p - first) * count], count,
-                   out + static_cast<int64_t>(p) * at.total_channels);
+                   out + static_cast<int64_t>(rows_of[p]) * at.total_channels);
       }
     }
     StreamFence();
@@ -74,6 +77,9 @@ struct GatherOnCPU {
   // (count, plane) to (plane, count)
   void Turn(const Dtype* maps, int count) {
     const int plane = block.at.level.plane();
+    for (int i = 0; i < plane * count; i += kHypercolumnLanes) {
+      __builtin_prefetch(maps + i);  // in order of address, as memory is fastest
+    }
     turned.resize(static_cast<size_t>(plane) * count);
     for (int first = 0; first < count; first += kHypercolumnLanes) {
       const int last = std::min(first + kHypercolumnLanes, count);
@@ -93,7 +99,6 @@ struct GatherOnCPU {
       const BilinearCell<Dtype> cell = cells[p];
       const Dtype *a = from + cell.offset[0] * count, *b = from + cell.offset[1] * count,
                   *c = from + cell.offset[2] * count, *d = from + cell.offset[3] * count;
-#pragma omp simd
       for (int k = 0; k < count; ++k) {
         out[k] = multiplier * (cell.weight[0] * a[k] + cell.weight[1] * b[k] +
                                cell.weight[2] * c[k] + cell.weight[3] * d[k]);
@@ -121,6 +126,7 @@ struct GatherOnCPU {
 template <typename Dtype>
 struct ScatterOnCPU {
   HypercolumnBlock<Dtype> block;
+  const int* order;  // of all N * P cells
   const Dtype* hypercolumn_diff;
   Dtype* features_diff;
   std::vector<Dtype> sums, diffs;  // sums is all zeros between calls
@@ -139,13 +145,13 @@ struct ScatterOnCPU {
     const int count = block.count(index), plane = at.level.plane();
     const Dtype multiplier = static_cast<Dtype>(at.level.multiplier);
     const BilinearCell<Dtype>* cells = at.cells + block.first_row(index);
-    const Dtype* in = hypercolumn_diff + block.columns(index);
+    const int* rows_of = order + block.first_row(index);
     sums.assign(static_cast<size_t>(plane) * count, Dtype(0));
-    for (int p = 0; p < at.locations_per_image; ++p, in += at.total_channels) {
+    for (int p = 0; p < at.locations_per_image; ++p) {
+      const Dtype* in = hypercolumn_diff + at.column(rows_of[p], block.first(index));
       const BilinearCell<Dtype> cell = cells[p];
       for (int k = 0; k < 4; ++k) {
         Dtype* sum = sums.data() + cell.offset[k] * count;
-#pragma omp simd
         for (int c = 0; c < count; ++c) {
           sum[c] += cell.weight[k] * (multiplier * in[c]);
         }
@@ -168,16 +174,16 @@ struct ScatterOnCPU {
     const int64_t plane = at.level.plane();
     const Dtype multiplier = static_cast<Dtype>(at.level.multiplier);
     const BilinearCell<Dtype>* cells = at.cells + block.first_row(index);
-    const Dtype* in = hypercolumn_diff + block.columns(index);
+    const int* rows_of = order + block.first_row(index);
     Dtype* maps = features_diff + block.maps(index);
     sums.resize(plane);
     diffs.resize(static_cast<size_t>(kHypercolumnLanes) * rows);
     for (int first = 0; first < count; first += kHypercolumnLanes) {
       const int lanes = std::min(kHypercolumnLanes, count - first);
       for (int p = 0; p < rows; ++p) {
+        const Dtype* in = hypercolumn_diff + at.column(rows_of[p], block.first(index) + first);
         for (int c = 0; c < lanes; ++c) {
-          diffs[static_cast<size_t>(c) * rows + p] =
-              multiplier * in[static_cast<int64_t>(p) * at.total_channels + first + c];
+          diffs[static_cast<size_t>(c) * rows + p] = multiplier * in[c];
         }
       }
       for (int c = 0; c < lanes; ++c) {

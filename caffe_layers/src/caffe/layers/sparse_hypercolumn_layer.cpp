@@ -56,20 +56,46 @@ void SparseHypercolumnLayer<Dtype>::RefuseLocationGradient(
       << "not defined";
 }
 
+// Sorts the rows of each image by the cell of the first level, so that neighbouring locations follow
+// each other.
+template <typename Dtype>
+void SparseHypercolumnLayer<Dtype>::SortLocations(const Dtype* locations) {
+  const int rows = images_ * locations_;
+  BilinearCell<Dtype>* cells = cells_.mutable_cpu_data();
+  const LocateCells<Dtype> locate = {levels_[0], locations, cells};
+  order_.resize(rows);
+  for (int row = 0; row < rows; ++row) {
+    locate(row);
+    order_[row] = row;
+  }
+  for (int image = 0; image < images_; ++image) {
+    const auto first = order_.begin() + image * locations_;
+    std::stable_sort(first, first + locations_,
+                     [cells](int a, int b) { return cells[a].offset[0] < cells[b].offset[0]; });
+  }
+  sorted_locations_.resize(2 * static_cast<size_t>(rows));
+  for (int i = 0; i < rows; ++i) {
+    sorted_locations_[2 * i] = locations[2 * order_[i]];
+    sorted_locations_[2 * i + 1] = locations[2 * order_[i] + 1];
+  }
+}
+
 template <typename Dtype>
 void SparseHypercolumnLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
                                                 const vector<Blob<Dtype>*>& top) {
+  SortLocations(bottom[0]->cpu_data());
   const int rows = images_ * locations_;
   BilinearCell<Dtype>* cells = cells_.mutable_cpu_data();
   std::vector<GatherOnCPU<Dtype> > kernels;
   std::vector<int64_t> counts;
   for (size_t l = 0; l < levels_.size(); ++l) {
-    const LocateCells<Dtype> locate = {levels_[l], bottom[0]->cpu_data(), cells + l * rows};
+    const LocateCells<Dtype> locate = {levels_[l], sorted_locations_.data(), cells + l * rows};
     for (int row = 0; row < rows; ++row) {
       locate(row);
     }
     const HypercolumnBlock<Dtype> block = MakeBlock(Indexing(l, cells));
-    kernels.push_back({block, bottom[l + 1]->cpu_data(), top[0]->mutable_cpu_data(), {}, {}});
+    kernels.push_back({block, order_.data(), bottom[l + 1]->cpu_data(),
+                       top[0]->mutable_cpu_data(), {}, {}});
     counts.push_back(static_cast<int64_t>(images_) * block.blocks());
   }
   ParallelForEach(kernels, counts);
@@ -87,7 +113,8 @@ void SparseHypercolumnLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>& top
       continue;
     }
     const HypercolumnBlock<Dtype> block = MakeBlock(Indexing(l, cells_.cpu_data()));
-    kernels.push_back({block, top[0]->cpu_diff(), bottom[l + 1]->mutable_cpu_diff(), {}, {}});
+    kernels.push_back({block, order_.data(), top[0]->cpu_diff(),
+                       bottom[l + 1]->mutable_cpu_diff(), {}, {}});
     counts.push_back(static_cast<int64_t>(images_) * block.blocks());
   }
   ParallelForEach(kernels, counts);

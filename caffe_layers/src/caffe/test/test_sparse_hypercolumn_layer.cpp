@@ -221,6 +221,59 @@ TYPED_TEST(SparseHypercolumnLayerTest, TestDeterministicBackward) {
 #endif
 }
 
+// Both ways of the CPU, for small maps and for others, on odd sizes and at addresses that no vector
+// instruction likes, for any number of threads.
+TYPED_TEST(SparseHypercolumnLayerTest, TestUnalignedOnThreads) {
+  typedef typename TypeParam::Dtype Dtype;
+  if (Caffe::mode() != Caffe::CPU) return;
+  this->Resize(3, 131, {{133, 27, 21}, {150, 7, 5}, {17, 1, 3}});
+  std::vector<std::vector<Dtype> > memory;
+  for (int l = 1; l < 4; ++l) {
+    Blob<Dtype>* blob = this->blobs_[l].get();
+    memory.emplace_back(blob->count() + 1);
+    std::copy_n(blob->cpu_data(), blob->count(), memory.back().begin() + 1);
+    blob->set_cpu_data(memory.back().data() + 1);
+  }
+#ifdef _OPENMP
+  const int threads = omp_get_max_threads();
+#endif
+  std::vector<Dtype> columns, diffs;
+  for (int count : {1, 2, 4}) {
+#ifdef _OPENMP
+    omp_set_num_threads(count);
+#else
+    (void)count;
+#endif
+    SparseHypercolumnLayer<Dtype> layer(this->layer_param_);
+    layer.SetUp(this->bottom_vec_, this->top_vec_);
+    layer.Forward(this->bottom_vec_, this->top_vec_);
+    if (count == 1) this->CheckAgainstNaive(&layer);
+    const Dtype* top = this->top_.cpu_data();
+    std::vector<Dtype> now(top, top + this->top_.count());
+    if (columns.empty()) columns = now;
+    EXPECT_EQ(0, std::memcmp(columns.data(), now.data(), now.size() * sizeof(Dtype)));
+    std::memcpy(this->top_.mutable_cpu_diff(), top, now.size() * sizeof(Dtype));
+    layer.Backward(this->top_vec_, {false, true, true, true}, this->bottom_vec_);
+    now.clear();
+    double forward = 0, backward = 0;
+    for (int i = 0; i < this->top_.count(); ++i) forward += double(top[i]) * top[i];
+    for (int l = 1; l < 4; ++l) {
+      const Blob<Dtype>& blob = *this->blobs_[l];
+      now.insert(now.end(), blob.cpu_diff(), blob.cpu_diff() + blob.count());
+      for (int i = 0; i < blob.count(); ++i) {
+        backward += double(blob.cpu_diff()[i]) * blob.cpu_data()[i];
+      }
+    }
+    if (diffs.empty()) diffs = now;
+    EXPECT_EQ(0, std::memcmp(diffs.data(), now.data(), now.size() * sizeof(Dtype)));
+    // <A x, A x> = <x, A' A x>, sums of 10^5 squares of order one.
+    EXPECT_NEAR(forward, backward, forward * (sizeof(Dtype) == 4 ? 1e-5 : 1e-12));
+  }
+#ifdef _OPENMP
+  omp_set_num_threads(threads);
+#endif
+}
+
 TYPED_TEST(SparseHypercolumnLayerTest, TestPaperSizes) {
   typedef typename TypeParam::Dtype Dtype;
   const int channels[] = {1,   64,  64,  128, 128, 256, 256,  256,
