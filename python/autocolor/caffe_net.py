@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,10 @@ from autocolor.caffe_runtime import import_caffe
 from autocolor.checks import FloatArray
 from autocolor.mapped_weights import NotMappable, map_weights
 from autocolor.model_folder import ModelError
+from autocolor.net_probe import refusal
+
+# A Python layer runs any module that can be imported.
+_TOUCHES_FILES = ("Data", "HDF5Data", "HDF5Output", "ImageData", "Python", "WindowData")
 
 
 class HistogramNet(Protocol):
@@ -75,8 +80,11 @@ class CaffeNet:
         _drop_fillers(net)
         if device == "cpu":
             fuse_relus(net)
+        text = str(net)
+        if reason := refusal(text):
+            raise ModelError(f"{deploy}: Caffe refuses it: {reason}")
         with tempfile.NamedTemporaryFile(suffix=".prototxt") as prepared:
-            Path(prepared.name).write_text(str(net), encoding="utf-8")
+            Path(prepared.name).write_text(text, encoding="utf-8")
             self._net = caffe.Net(prepared.name, caffe.TEST)
         self._device = device
         self._outputs = tuple(outputs)
@@ -102,7 +110,8 @@ def _read_deploy(caffe: Any, path: Path) -> Any:
     from google.protobuf import text_format
 
     try:
-        net = text_format.Parse(path.read_text(encoding="utf-8"), caffe_pb2.NetParameter())
+        text = path.read_text(encoding="utf-8")
+        net = text_format.Parse(text, caffe_pb2.NetParameter())
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise ModelError(f"{path}: not a prototxt of this Caffe: {error}") from error
     known = set(caffe.layer_type_list())
@@ -110,6 +119,11 @@ def _read_deploy(caffe: Any, path: Path) -> Any:
         if layer.type not in known:
             raise ModelError(
                 f"{path}: layer {layer.name!r}: this Caffe has no layer of type {layer.type!r}"
+            )
+        if layer.type in _TOUCHES_FILES:
+            raise ModelError(
+                f"{path}: layer {layer.name!r}: a layer of type {layer.type!r} has no place in a "
+                "deploy net: it reads or writes files"
             )
     return net
 
@@ -189,6 +203,18 @@ def _parsed_shapes(path: Path) -> dict[str, list[list[int]]]:
     stored = caffe_pb2.NetParameter()
     try:
         stored.ParseFromString(path.read_bytes())
-    except DecodeError as error:
+        layers = {layer.name: layer for layer in stored.layer}
+    except (DecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{path}: not a caffemodel, or cut short") from error
-    return {layer.name: [list(blob.shape.dim) for blob in layer.blobs] for layer in stored.layer}
+    if len(layers) != len(stored.layer) or stored.layers:
+        raise ModelError(f"{path}: expected each layer once, in the format of today's Caffe")
+    shapes = {}
+    for name, layer in layers.items():
+        shapes[name] = [list(blob.shape.dim) for blob in layer.blobs]
+        for blob in layer.blobs:
+            values = len(blob.double_data) or len(blob.data)
+            if values != math.prod(blob.shape.dim):
+                raise ModelError(
+                    f"{path}: layer {name!r}: {values} values for the shape {list(blob.shape.dim)}"
+                )
+    return shapes

@@ -19,6 +19,11 @@ from autocolor.files import atomic_path
 OUTPUT_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 PHOTO_SUFFIXES = (*OUTPUT_SUFFIXES, ".gif")
 
+# What the content of a file may be. Pillow would read more, some of it with programs of others: of
+# EPS it lets Ghostscript run what the file says.
+_FORMATS = ("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF",
+            "WEBP")  # fmt: skip
+
 _JPEG_SUFFIXES = (".jpeg", ".jpg")
 _JPEG_OPTIONS: dict[str, Any] = {"quality": 95, "subsampling": "4:4:4"}
 _WITHOUT_ALPHA = (*_JPEG_SUFFIXES, ".bmp")
@@ -64,7 +69,7 @@ def count_pages(path: Path | str) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
+            with Image.open(path, formats=_FORMATS) as image:
                 return int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
     # As in read_image, which then says what is wrong.
     except Exception:
@@ -72,7 +77,7 @@ def count_pages(path: Path | str) -> int:
 
 
 def read_image(path: Path | str, page: int = 0, *, least_side: int | None = None) -> Photo:
-    """Read a photo: any format of Pillow, 8 or 16 bit, grey, RGB, CMYK or palette.
+    """Read a photo: a picture format of Pillow, 8 or 16 bit, grey, RGB, CMYK or palette.
 
     EXIF orientation is applied and an embedded ICC profile is converted to sRGB (an unusable one
     is ignored). 16-bit colour loses its lower byte, as Pillow reads it so; 16-bit grey is kept in
@@ -98,7 +103,7 @@ def read_image(path: Path | str, page: int = 0, *, least_side: int | None = None
         with warnings.catch_warnings():
             # Pillow warns about odd metadata and large images; the limit that counts raises.
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
+            with Image.open(path, formats=_FORMATS) as image:
                 image.seek(page)
                 if least_side is not None:
                     image.draft(None, (least_side, least_side))
@@ -128,7 +133,9 @@ def _to_photo(image: Image.Image) -> Photo:
 
 
 def _to_unit_range(image: Image.Image) -> npt.NDArray[np.float32]:
-    return np.asarray(image, dtype=np.float32) / np.float32(255)
+    values = np.array(image, dtype=np.float32)
+    values /= 255  # in place: a photo at the limit of pixels takes 2 GB
+    return values
 
 
 def _deep_gray(image: Image.Image) -> npt.NDArray[np.float32]:

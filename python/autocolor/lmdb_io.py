@@ -6,6 +6,9 @@ Needs pycaffe, for the ``Datum`` message.
 from __future__ import annotations
 
 import io
+import math
+import os
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +17,18 @@ import lmdb
 import numpy as np
 import numpy.typing as npt
 from caffe.proto import caffe_pb2
+from google.protobuf.message import DecodeError
 from PIL import Image
 
 from autocolor.images import ImageError, read_image
+
+# The two first pages of an LMDB on a 64-bit machine: a header of 16 bytes, a magic number, the
+# version, and further on the size of a page, the number of the last one and of the transaction.
+_META = struct.Struct("=16xII16xI")
+_LAST_PAGE = struct.Struct("=136xQQ")
+_META_PAGE = _LAST_PAGE.size
+_LMDB_MAGIC = 0xBEEFC0DE
+_PAGE_SIZES = [2**power for power in range(8, 17)]
 
 _LONGEST_SIDE = 65_500  # of a JPEG
 
@@ -110,30 +122,96 @@ def make_datum(image: Image.Image, options: LmdbOptions, label: int = 0) -> caff
 
 
 def decode_datum(datum: caffe_pb2.Datum) -> npt.NDArray[np.uint8]:
-    """Image of a Datum: uint8 (H, W, 3), RGB."""
+    """Image of a Datum: uint8 (H, W, 3), RGB, or (H, W, C) of one that is not encoded.
+
+    Raises
+    ------
+    ImageError
+        If the Datum is damaged.
+    """
     if datum.encoded:
-        with Image.open(io.BytesIO(datum.data)) as image:
-            return np.asarray(image.convert("RGB"))
+        try:
+            with Image.open(io.BytesIO(datum.data), formats=("JPEG", "PNG")) as image:
+                return np.asarray(image.convert("RGB"))
+        # Pillow's decoders raise errors of many types on damaged data.
+        except Exception as error:
+            raise ImageError(f"Datum: cannot be decoded: {error}") from error
     shape = (datum.channels, datum.height, datum.width)
+    if min(shape) < 1 or math.prod(shape) != len(datum.data):
+        raise ImageError(f"Datum: {len(datum.data)} bytes for the shape {shape}")
     bgr = np.frombuffer(datum.data, dtype=np.uint8).reshape(shape)
     return np.ascontiguousarray(bgr.transpose(1, 2, 0)[..., ::-1])
 
 
 def read_datums(path: Path) -> Iterator[tuple[str, caffe_pb2.Datum]]:
-    """Yield key and Datum of every record, in the order of the keys."""
+    """Yield key and Datum of every record, in the order of the keys.
+
+    Raises
+    ------
+    ImageError
+        If the LMDB is cut short, or a record is no Datum.
+    lmdb.Error
+        If it is none.
+    """
+    check_whole(path)
     with lmdb.open(str(path), readonly=True, lock=False) as environment:
         with environment.begin() as transaction:
             for key, value in transaction.cursor():
-                yield key.decode("utf-8", "replace"), caffe_pb2.Datum.FromString(value)
+                name = key.decode("utf-8", "replace")
+                yield name, _parse_datum(value, f"{path}: {name}")
 
 
 def sample_datums(path: Path, count: int, generator: np.random.Generator) -> list[caffe_pb2.Datum]:
     """Return at most `count` records from all over an LMDB, in random order.
 
-    Only the chosen ones are read, so that it takes little longer on an LMDB of millions.
+    Only the chosen ones are read, so that it takes little longer on an LMDB of millions. Errors are
+    those of `read_datums`.
     """
+    check_whole(path)
     with lmdb.open(str(path), readonly=True, lock=False) as environment:
         with environment.begin() as transaction:
             keys = list(transaction.cursor().iternext(values=False))
             order = generator.permutation(len(keys))[:count]
-            return [caffe_pb2.Datum.FromString(transaction.get(keys[i])) for i in order]
+            return [_parse_datum(transaction.get(keys[i]), f"{path}: {keys[i]!r}") for i in order]
+
+
+def check_whole(path: Path) -> None:
+    """Refuse an LMDB whose file ends before its last page: reading there would end the process.
+
+    LMDB maps the file into memory and checks nothing: this finds copies that were cut off, and no
+    other damage.
+
+    Raises
+    ------
+    ImageError
+        Naming the file, and the sizes expected and received.
+    """
+    file = path / "data.mdb"
+    if not file.is_file():
+        return  # LMDB says so itself
+    with file.open("rb") as stream:
+        head = stream.read(_META_PAGE)
+        size = os.fstat(stream.fileno()).st_size
+    if len(head) < _META_PAGE:
+        raise ImageError(f"{file}: cut short: {size} bytes")
+    magic, version, page_size = _META.unpack_from(head)
+    if magic != _LMDB_MAGIC or version != 1 or page_size not in _PAGE_SIZES:
+        raise ImageError(f"{file}: expected an LMDB, received something else or damage")
+    with file.open("rb") as stream:
+        pages = []
+        for meta in (0, 1):
+            stream.seek(meta * page_size)
+            head = stream.read(_META_PAGE)
+            if len(head) == _META_PAGE:
+                pages.append(_LAST_PAGE.unpack_from(head))
+    last_page, _ = max(pages, key=lambda page: page[1])
+    expected = (last_page + 1) * page_size
+    if size < expected:
+        raise ImageError(f"{file}: cut short: expected {expected} bytes, received {size}")
+
+
+def _parse_datum(value: bytes, place: str) -> caffe_pb2.Datum:
+    try:
+        return caffe_pb2.Datum.FromString(value)
+    except DecodeError:
+        raise ImageError(f"{place}: expected a Datum of Caffe's") from None
