@@ -32,7 +32,7 @@ _LARGEST_INT32 = 2**31 - 1
 
 # A compressed array may declare a thousand times its size in the file, and no weights shrink so far.
 _LARGEST_RATIO = 20
-_SMALL_ARRAY = 2**20  # bytes, of which any ratio will do
+_ANY_RATIO = 2**30  # bytes of a file's arrays up to which it does not matter: VGG-16 has 0.6 GB
 
 # What h5py, zipfile and NumPy raise on damaged or hostile files. A shape that does not fit into
 # memory is a MemoryError.
@@ -170,6 +170,7 @@ def _blob_shape(blob: caffe_pb2.BlobProto, index: int, is_inner_product: bool) -
 
 def _read_hdf5(path: Path) -> Weights:
     weights: Weights = {}
+    declared = stored = 0  # bytes of the arrays so far, and what the file holds of them
     place = "the file"
     try:
         with h5py.File(path, "r") as file:
@@ -197,7 +198,9 @@ def _read_hdf5(path: Path) -> Weights:
                     if dataset.external or dataset.is_virtual:
                         raise WeightsError(f"{path}: {place}: has its values in another file")
                     _check_array(path, place, dataset)
-                    _check_ratio(path, place, dataset.nbytes, dataset.id.get_storage_size())
+                    declared += dataset.nbytes
+                    stored += dataset.id.get_storage_size()
+                    _check_ratio(path, declared, stored)
                     blobs.append(dataset[()].astype(np.float32, copy=False))
                 # Caffe writes an empty group for a layer without weights.
                 if blobs:
@@ -214,8 +217,10 @@ def _read_npz(path: Path) -> Weights:
     place = "the file"
     try:
         with np.load(path, allow_pickle=False) as archive:
-            for member in archive.zip.infolist():
-                _check_ratio(path, member.filename, member.file_size, member.compress_size)
+            members = archive.zip.infolist()
+            _check_ratio(
+                path, sum(m.file_size for m in members), sum(m.compress_size for m in members)
+            )
             for key in archive.files:
                 place = key
                 layer, _, blob = key.rpartition("/")
@@ -353,10 +358,10 @@ def _check_link(path: Path, place: str, group: h5py.Group, name: str) -> None:
         raise WeightsError(f"{path}: {place}: {name!r} is a link to another place")
 
 
-def _check_ratio(path: Path, place: str, size: int, stored: int) -> None:
-    """Refuse, before memory is taken for it, an array that is too large for what is stored of it."""
-    if size > _SMALL_ARRAY and size > _LARGEST_RATIO * stored:
-        raise WeightsError(f"{path}: {place}: {size:,} bytes are stored in {stored:,}")
+def _check_ratio(path: Path, declared: int, stored: int) -> None:
+    """Refuse, before memory is taken for them, arrays too large for the bytes stored of them."""
+    if declared > _ANY_RATIO and declared > _LARGEST_RATIO * stored:
+        raise WeightsError(f"{path}: {declared:,} bytes of weights are stored in {stored:,}")
 
 
 def _not_empty(path: Path, weights: Weights) -> Weights:

@@ -148,7 +148,7 @@ def test_the_colorizers_output_is_kept(data, tmp_path):
         weight.data[...] = rng.normal(size=weight.data.shape) / weight.data.shape[1]
         bias.data[...] = rng.normal(size=bias.data.shape)
     net.save(str(tmp_path / "start.caffemodel"))
-    run("tools/rebalance.py", "--net", prototxt, "--keep-output", "--images", 1,
+    run("tools/rebalance.py", "--net", prototxt, "--keep-output", "--images", 2,
         "--weights", tmp_path / "start.caffemodel", "--lmdb", data / "train_lmdb",
         "--out", tmp_path / "balanced.caffemodel.h5")  # fmt: skip
     image = skimage.data.astronaut()[:64, 200:296].mean(axis=2, dtype=np.float32) / 255

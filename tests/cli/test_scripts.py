@@ -18,7 +18,6 @@ TOOLS = [
     "tools/convert_weights.py",
     "tools/demo.py",
     "tools/evaluate.py",
-    "tools/evaluate_baselines.py",
     "tools/generate_prototxt.py",
     "tools/inference_table.py",
     "tools/install_into_caffe.py",

@@ -284,3 +284,15 @@ def test_what_cannot_be_written_is_refused(tmp_path):
     with pytest.raises(WeightsError, match="2 GiB"):
         write_weights(tmp_path / "w.caffemodel", {"fc": (large,)}, "net")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["w.h5"]
+
+
+def test_arrays_that_are_not_stored_are_bounded(tmp_path):
+    """A fill value stands for any number of values: a file of kilobytes may ask for any memory."""
+    path = tmp_path / "hollow.h5"
+    with h5py.File(path, "w") as file:
+        for index in range(3):
+            file.create_dataset(f"data/fc{index}/0", (11, 10**7), "f4", fillvalue=0.5)
+            file.create_dataset(f"data/fc{index}/1", (11,), "f4")
+    assert path.stat().st_size < 20_000
+    with pytest.raises(WeightsError, match=r"hollow.h5: 1,320,000,0\d\d bytes of weights are stored"):
+        read_weights(path)
