@@ -118,6 +118,8 @@ cat >"$build/env.sh" <<ENV
 export PATH="$build/venv/bin:$build/bin:\$PATH"
 export AUTOCOLOR_CACHE="\${AUTOCOLOR_CACHE:-$cache}"
 export CCACHE_DIR="$CCACHE_DIR" CCACHE_BASEDIR="$root" CCACHE_NOHASHDIR=1
+# OpenMP's threads sleep while they wait: spinning, they would hinder OpenBLAS and other processes.
+export OMP_WAIT_POLICY="\${OMP_WAIT_POLICY:-passive}"
 export AUTOCOLOR_MODEL="\${AUTOCOLOR_MODEL:-$build/demo/model}"
 ENV
 say "done; next: source build/env.sh"

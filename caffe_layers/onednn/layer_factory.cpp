@@ -3,6 +3,7 @@
 #include "caffe/layer_factory.cpp"
 
 #include "onednn/onednn_convolution_layer.hpp"
+#include "onednn/threaded_layers.hpp"
 
 namespace caffe {
 
@@ -33,9 +34,33 @@ shared_ptr<Layer<double> > CreateDoubleConvolution(const LayerParameter& param) 
   return GetConvolutionLayer<double>(stock);
 }
 
+template <typename Dtype>
+shared_ptr<Layer<Dtype> > CreatePooling(const LayerParameter& param) {
+  if (param.pooling_param().engine() == PoolingParameter::DEFAULT) {
+    return shared_ptr<Layer<Dtype> >(new ThreadedPoolingLayer<Dtype>(param));
+  }
+  return GetPoolingLayer<Dtype>(param);
+}
+
+template <typename Dtype>
+shared_ptr<Layer<Dtype> > CreateReLU(const LayerParameter& param) {
+  if (param.relu_param().engine() == ReLUParameter::DEFAULT) {
+    return shared_ptr<Layer<Dtype> >(new ThreadedReLULayer<Dtype>(param));
+  }
+  return GetReLULayer<Dtype>(param);
+}
+
+template <typename Dtype>
+void Replace(shared_ptr<Layer<Dtype> > (*create_convolution)(const LayerParameter&)) {
+  typename LayerRegistry<Dtype>::CreatorRegistry& registry = LayerRegistry<Dtype>::Registry();
+  registry["Convolution"] = create_convolution;
+  registry["Pooling"] = CreatePooling<Dtype>;
+  registry["ReLU"] = CreateReLU<Dtype>;
+}
+
 const bool replaced = [] {
-  LayerRegistry<float>::Registry()["Convolution"] = CreateConvolution;
-  LayerRegistry<double>::Registry()["Convolution"] = CreateDoubleConvolution;
+  Replace<float>(CreateConvolution);
+  Replace<double>(CreateDoubleConvolution);
   return true;
 }();
 

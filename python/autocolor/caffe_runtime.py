@@ -40,6 +40,9 @@ def import_caffe(device: str = "cpu") -> ModuleType:
         raise ValueError(f"device: expected 'cpu', 'gpu' or 'gpu:NUMBER', received {device!r}")
     # glog reads this when libcaffe is loaded: warnings (1) are quiet too, errors are not.
     os.environ.setdefault("GLOG_minloglevel", "2")
+    # And OpenMP this: threads that wait for others sleep. If they spun, a machine that does other
+    # work as well would lose a scheduler's slice at each of the hundred joins of a forward pass.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         import caffe
     except ImportError as error:
