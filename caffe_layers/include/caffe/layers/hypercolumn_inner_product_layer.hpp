@@ -16,11 +16,13 @@ namespace caffe {
  * @brief A fully connected layer on dense hypercolumns, without ever forming them.
  *
  * Projection and interpolation commute: a level that is coarser than the output is projected at its
- * own resolution and then upsampled; a finer one is sampled first.
+ * own resolution and then upsampled; a finer one is sampled first. On the CPU the output is made in
+ * bands of rows that fit the cache.
  *
- * @param bottom input Blob vector (length L)
+ * @param bottom input Blob vector (length L, or L + 2 heads)
  *   -# … @f$ (N \times C_l \times H_l \times W_l) @f$ feature maps, one bottom per level
- * @param top output Blob vector (length 1)
+ *   -# … where `heads` is set, @f$ (K \times num\_output) @f$ weight and @f$ (K) @f$ bias of each
+ * @param top output Blob vector (length 1, or heads)
  *   -# @f$ (N \times num\_output \times H' \times W') @f$, with H' = ceil(round(H_f scale_f) /
  *      stride) for the level f of the smallest scale. Output (j, i) belongs to the input pixel
  *      (j * stride + (stride - 1) / 2, i * stride + (stride - 1) / 2).
@@ -29,6 +31,9 @@ namespace caffe {
  * bias
  * @f$ (num\_output) @f$, so that weights trained on SparseHypercolumn + InnerProduct load as they
  * are; at its locations the output equals theirs.
+ *
+ * With `heads` each top is (N x K x H' x W'), an inner product of the rectified output (ReLU), which is
+ * then never stored: at stride 1 it would be by far the largest blob of a net. This has no gradient.
  */
 template <typename Dtype>
 class HypercolumnInnerProductLayer : public Layer<Dtype> {
@@ -39,12 +44,17 @@ class HypercolumnInnerProductLayer : public Layer<Dtype> {
 
   virtual inline const char* type() const { return "HypercolumnInnerProduct"; }
   virtual inline int MinBottomBlobs() const { return 1; }
-  virtual inline int ExactNumTopBlobs() const { return 1; }
+  virtual inline int MinTopBlobs() const { return 1; }
 
  protected:
   virtual void CheckBlobCounts(const vector<Blob<Dtype>*>& bottom,
                                const vector<Blob<Dtype>*>& top) {
     CheckNamedBlobCounts(*this, bottom, top);
+    const int heads = this->layer_param_.hypercolumn_inner_product_param().heads();
+    CheckCount(this->layer_param_.name(), "bottoms", static_cast<int>(bottom.size()), -1,
+               1 + 2 * heads, -1);
+    CheckCount(this->layer_param_.name(), "tops", static_cast<int>(top.size()),
+               heads > 0 ? heads : 1, -1, -1);
   }
   virtual void Forward_cpu(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
   virtual void Forward_gpu(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
@@ -59,11 +69,34 @@ class HypercolumnInnerProductLayer : public Layer<Dtype> {
     SyncedArray<TapRange> row_ranges, column_ranges;
     std::vector<int> sizes;  // of the maps and of the output that they are for
   };
+  /// Levels of one geometry, which are projected or sampled together.
+  struct Group {
+    std::vector<size_t> levels;
+    bool projects_first;
+    bool is_grid;  // the output reads each cell, in order, and nothing between them
+    std::vector<Dtype> projected;  // (H_l * W_l, num_output) of one image
+  };
+  vector<Blob<Dtype>*> LevelBottoms(const vector<Blob<Dtype>*>& bottom) const;
+  void MakeGroups();
+  bool IsGrid(size_t level) const;
+  void CheckHeads(const vector<Blob<Dtype>*>& bottom) const;
+  /// Output rows [first, first + rows) of an image into band_, (rows * W', num_output).
+  void ForwardBand(const vector<Blob<Dtype>*>& bottom, int image, int first, int rows);
+  void AddProjected(int first, int rows);
+  /// What band_ gives to the tops.
+  void WriteBand(const vector<Blob<Dtype>*>& top, int image, int first, int rows) const;
+  void WriteHeads(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top, int image,
+                  int first, int rows);
+  const Dtype* LevelData(const Blob<Dtype>& features, size_t level, int image) const;
+  /// Room for one image's largest level, projected or sampled; the CPU needs it backward only.
+  void ReshapeWorkspace();
+  void RefuseGradientOfHeads() const;
+
   /// Whether projecting the level before interpolating costs less than the other way round.
   bool ProjectsFirst(const HypercolumnLevel& level) const;
   BilinearGrid GridOnCPU(size_t level) const;
-  /// Interpolate `maps` maps of a level onto the output grid; adds where `accumulate`.
-  void Upsample(size_t level, int maps, const Dtype* in, Dtype* out, bool accumulate) const;
+  /// Interpolate `maps` maps of a level at output rows [first, first + rows), one map after the other.
+  void Upsample(size_t level, int maps, int first, int rows, const Dtype* in, Dtype* out) const;
   /// The adjoint of Upsample; overwrites `in`.
   void UpsampleAdjoint(size_t level, int maps, const Dtype* out, Dtype* in) const;
 #ifndef CPU_ONLY
@@ -71,14 +104,18 @@ class HypercolumnInnerProductLayer : public Layer<Dtype> {
 #endif
 
   int num_output_;
+  int heads_;
   int channels_;
   int stride_;
   int height_;
   int width_;
   std::vector<HypercolumnLevel> levels_;
   std::vector<Grid> grids_;  // of each level
-  Blob<Dtype> workspace_;    // a projected or a sampled level of one image
-  Blob<Dtype> ones_;         // one for each output, to sum them; GPU only
+  std::vector<Group> groups_;
+  std::vector<Dtype> band_, sampled_;  // of ForwardBand
+  Blob<Dtype> workspace_;  // a projected or a sampled level of one image
+  Blob<Dtype> hidden_;     // one image's output before the heads; GPU only
+  Blob<Dtype> ones_;       // one for each output, to sum them; GPU only
 };
 
 }  // namespace caffe

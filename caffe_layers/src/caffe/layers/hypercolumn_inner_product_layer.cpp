@@ -5,6 +5,10 @@
 #include <cmath>
 #include <vector>
 
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
 #include "caffe/filler.hpp"
 #include "caffe/layers/hypercolumn_geometry.hpp"
 #include "caffe/util/math_functions.hpp"
@@ -22,6 +26,14 @@ void Gemm(CBLAS_TRANSPOSE trans_a, CBLAS_TRANSPOSE trans_b, int m, int n, int k,
 void Gemm(CBLAS_TRANSPOSE trans_a, CBLAS_TRANSPOSE trans_b, int m, int n, int k, double alpha,
           const double* a, int lda, const double* b, int ldb, double beta, double* c, int ldc) {
   cblas_dgemm(CblasRowMajor, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+
+int MaxThreads() {
+#ifdef _OPENMP
+  return omp_get_max_threads();
+#else
+  return 1;
+#endif
 }
 
 // Taps of all output rows, or columns, of a level, and the outputs that read each of its cells.
@@ -46,6 +58,12 @@ void MakeTaps(int count, int stride, double scale, double offset, int size,
 }  // namespace
 
 template <typename Dtype>
+vector<Blob<Dtype>*> HypercolumnInnerProductLayer<Dtype>::LevelBottoms(
+    const vector<Blob<Dtype>*>& bottom) const {
+  return vector<Blob<Dtype>*>(bottom.begin(), bottom.end() - 2 * heads_);
+}
+
+template <typename Dtype>
 void HypercolumnInnerProductLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
                                                      const vector<Blob<Dtype>*>&) {
   const HypercolumnInnerProductParameter& param =
@@ -57,7 +75,8 @@ void HypercolumnInnerProductLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>&
       << "layer " << name << ": stride expected a positive number, got " << param.stride();
   num_output_ = param.num_output();
   stride_ = param.stride();
-  channels_ = HypercolumnChannels(MakeHypercolumnLevels(bottom, 0, param, name));
+  heads_ = param.heads();
+  channels_ = HypercolumnChannels(MakeHypercolumnLevels(LevelBottoms(bottom), 0, param, name));
   if (this->blobs_.empty()) {
     this->blobs_.emplace_back(new Blob<Dtype>(vector<int>{num_output_, channels_}));
     shared_ptr<Filler<Dtype> > weight_filler(GetFiller<Dtype>(param.weight_filler()));
@@ -75,8 +94,8 @@ template <typename Dtype>
 void HypercolumnInnerProductLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
                                                   const vector<Blob<Dtype>*>& top) {
   const string& name = this->layer_param_.name();
-  levels_ =
-      MakeHypercolumnLevels(bottom, 0, this->layer_param_.hypercolumn_inner_product_param(), name);
+  levels_ = MakeHypercolumnLevels(LevelBottoms(bottom), 0,
+                                  this->layer_param_.hypercolumn_inner_product_param(), name);
   CHECK_EQ(HypercolumnChannels(levels_), channels_)
       << "layer " << name << ": the bottoms' channels expected to sum to " << channels_
       << " as in set-up, got " << HypercolumnChannels(levels_);
@@ -85,16 +104,19 @@ void HypercolumnInnerProductLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bo
       [](const HypercolumnLevel& a, const HypercolumnLevel& b) { return a.scale < b.scale; });
   const double rows = std::ceil(std::round(finest.height * finest.scale) / stride_);
   const double columns = std::ceil(std::round(finest.width * finest.scale) / stride_);
-  const double values = rows * columns * bottom[0]->shape(0) * num_output_;
-  CHECK(values >= 1 && values <= INT_MAX)
-      << "layer " << name << ": expected 1 to " << INT_MAX << " output values, got "
-      << bottom[0]->shape(0) << " x " << num_output_ << " x " << rows << " x " << columns;
-  height_ = static_cast<int>(rows);
-  width_ = static_cast<int>(columns);
-  top[0]->Reshape(vector<int>{bottom[0]->shape(0), num_output_, height_, width_});
+  CheckHeads(bottom);
+  for (size_t i = 0; i < top.size(); ++i) {
+    const int outputs = heads_ > 0 ? bottom[levels_.size() + 2 * i]->shape(0) : num_output_;
+    const double values = rows * columns * bottom[0]->shape(0) * outputs;
+    CHECK(values >= 1 && values <= INT_MAX)
+        << "layer " << name << ": expected 1 to " << INT_MAX << " output values, got "
+        << bottom[0]->shape(0) << " x " << outputs << " x " << rows << " x " << columns;
+    height_ = static_cast<int>(rows);
+    width_ = static_cast<int>(columns);
+    top[i]->Reshape(vector<int>{bottom[0]->shape(0), outputs, height_, width_});
+  }
 
   grids_.resize(levels_.size());
-  int workspace = 1;
   for (size_t l = 0; l < levels_.size(); ++l) {
     const HypercolumnLevel& level = levels_[l];
     Grid& grid = grids_[l];
@@ -108,13 +130,81 @@ void HypercolumnInnerProductLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bo
       MakeTaps(width_, stride_, level.scale, level.offset_width, level.width, &grid.columns,
                &grid.column_ranges);
     }
+  }
+  MakeGroups();
+}
+
+template <typename Dtype>
+void HypercolumnInnerProductLayer<Dtype>::ReshapeWorkspace() {
+  int workspace = 1;
+  for (const HypercolumnLevel& level : levels_) {
     const double size = ProjectsFirst(level) ? double(num_output_) * level.plane()
                                              : double(level.channels) * height_ * width_;
-    CHECK_LE(size, INT_MAX) << "layer " << name << ": expected a workspace of at most " << INT_MAX
-                            << " values, got " << size;
+    CHECK_LE(size, INT_MAX) << "layer " << this->layer_param_.name()
+                            << ": expected a workspace of at most " << INT_MAX << " values, got "
+                            << size;
     workspace = std::max(workspace, static_cast<int>(size));
   }
   workspace_.Reshape(vector<int>{workspace});
+}
+
+template <typename Dtype>
+void HypercolumnInnerProductLayer<Dtype>::CheckHeads(const vector<Blob<Dtype>*>& bottom) const {
+  for (int i = 0; i < heads_; ++i) {
+    const Blob<Dtype>& weight = *bottom[levels_.size() + 2 * i];
+    const Blob<Dtype>& bias = *bottom[levels_.size() + 2 * i + 1];
+    CHECK(weight.num_axes() == 2 && weight.shape(1) == num_output_)
+        << "layer " << this->layer_param_.name() << ": the weight of head " << i
+        << " expected shape (K, " << num_output_ << "), got " << weight.shape_string();
+    CHECK(bias.num_axes() == 1 && bias.shape(0) == weight.shape(0))
+        << "layer " << this->layer_param_.name() << ": the bias of head " << i
+        << " expected shape (" << weight.shape(0) << "), got " << bias.shape_string();
+  }
+}
+
+template <typename Dtype>
+void HypercolumnInnerProductLayer<Dtype>::RefuseGradientOfHeads() const {
+  CHECK_EQ(heads_, 0) << "layer " << this->layer_param_.name()
+                      << ": a gradient expected heads of 0, got " << heads_
+                      << ": train with ReLU and HypercolumnInnerProduct layers instead";
+}
+
+template <typename Dtype>
+bool HypercolumnInnerProductLayer<Dtype>::IsGrid(size_t level) const {
+  const auto identity = [](const BilinearTap* taps, int count, int size) {
+    if (count != size) {
+      return false;
+    }
+    for (int i = 0; i < count; ++i) {
+      if (taps[i].low != i || taps[i].fraction != 0) {
+        return false;
+      }
+    }
+    return true;
+  };
+  return identity(grids_[level].rows.cpu_data(), height_, levels_[level].height) &&
+         identity(grids_[level].columns.cpu_data(), width_, levels_[level].width);
+}
+
+template <typename Dtype>
+void HypercolumnInnerProductLayer<Dtype>::MakeGroups() {
+  groups_.clear();
+  for (size_t l = 0; l < levels_.size(); ++l) {
+    const HypercolumnLevel& level = levels_[l];
+    const bool is_grid = IsGrid(l), projects_first = !is_grid && ProjectsFirst(level);
+    const auto alike = std::find_if(groups_.begin(), groups_.end(), [&](const Group& group) {
+      const HypercolumnLevel& other = levels_[group.levels[0]];
+      return group.projects_first == projects_first && group.is_grid == is_grid &&
+             other.height == level.height && other.width == level.width &&
+             other.scale == level.scale && other.offset_height == level.offset_height &&
+             other.offset_width == level.offset_width;
+    });
+    if (alike == groups_.end()) {
+      groups_.push_back({{l}, projects_first, is_grid, {}});
+    } else {
+      alike->levels.push_back(l);
+    }
+  }
 }
 
 template <typename Dtype>
@@ -140,18 +230,18 @@ BilinearGrid HypercolumnInnerProductLayer<Dtype>::GridOnCPU(size_t level) const 
 
 // A row of outputs mixes its two rows of cells first, which halves the work of UpsampleValue.
 template <typename Dtype>
-void HypercolumnInnerProductLayer<Dtype>::Upsample(size_t level, int maps, const Dtype* in,
-                                                   Dtype* out, bool accumulate) const {
+void HypercolumnInnerProductLayer<Dtype>::Upsample(size_t level, int maps, int first, int rows,
+                                                   const Dtype* in, Dtype* out) const {
   const BilinearGrid grid = GridOnCPU(level);
   const int64_t plane = static_cast<int64_t>(grid.height) * grid.width;
-  const int64_t outputs = static_cast<int64_t>(maps) * height_;
+  const int64_t outputs = static_cast<int64_t>(maps) * rows;
 #pragma omp parallel
   {
     std::vector<Dtype> blended(grid.width);
 #pragma omp for schedule(static)
     for (int64_t index = 0; index < outputs; ++index) {
-      const BilinearTap& y = grid.rows[index % height_];
-      const Dtype* map = in + index / height_ * plane;
+      const BilinearTap& y = grid.rows[first + index % rows];
+      const Dtype* map = in + index / rows * plane;
       const Dtype* low = map + static_cast<int64_t>(y.low) * grid.width;
       const Dtype* high = map + static_cast<int64_t>(y.high) * grid.width;
       const Dtype fraction = static_cast<Dtype>(y.fraction);
@@ -162,8 +252,7 @@ void HypercolumnInnerProductLayer<Dtype>::Upsample(size_t level, int maps, const
       for (int i = 0; i < width_; ++i) {
         const BilinearTap& x = grid.columns[i];
         const Dtype right = static_cast<Dtype>(x.fraction);
-        const Dtype value = (1 - right) * blended[x.low] + right * blended[x.high];
-        row[i] = accumulate ? row[i] + value : value;
+        row[i] = (1 - right) * blended[x.low] + right * blended[x.high];
       }
     }
   }
@@ -204,33 +293,153 @@ void HypercolumnInnerProductLayer<Dtype>::UpsampleAdjoint(size_t level, int maps
 }
 
 template <typename Dtype>
+const Dtype* HypercolumnInnerProductLayer<Dtype>::LevelData(const Blob<Dtype>& features,
+                                                            size_t level, int image) const {
+  return features.cpu_data() +
+         static_cast<size_t>(image) * levels_[level].channels * levels_[level].plane();
+}
+
+// In the band the channels of an output lie side by side, and so they do in the projected levels:
+// interpolation then takes all channels of a cell with the same weights.
+template <typename Dtype>
 void HypercolumnInnerProductLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
                                                       const vector<Blob<Dtype>*>& top) {
   const Dtype* weight = this->blobs_[0]->cpu_data();
-  const Dtype* bias = this->blobs_.size() > 1 ? this->blobs_[1]->cpu_data() : nullptr;
-  const int outputs = height_ * width_;
-  Dtype* workspace = workspace_.mutable_cpu_data();
+  // Rows for a product of some size, and for all threads; a band is a few MB.
+  const int band_rows = std::min(height_, std::max((1023 + width_) / width_, MaxThreads()));
+  band_.resize(static_cast<size_t>(band_rows) * width_ * num_output_);
   for (int n = 0; n < bottom[0]->shape(0); ++n) {
-    Dtype* out = top[0]->mutable_cpu_data() + static_cast<size_t>(n) * num_output_ * outputs;
-    for (int o = 0; o < num_output_; ++o) {
-      std::fill_n(out + static_cast<size_t>(o) * outputs, outputs, bias ? bias[o] : Dtype(0));
-    }
-    for (size_t l = 0; l < levels_.size(); ++l) {
-      const HypercolumnLevel& level = levels_[l];
-      const Dtype alpha = static_cast<Dtype>(level.multiplier);
-      const Dtype* features =
-          bottom[l]->cpu_data() + static_cast<size_t>(n) * level.channels * level.plane();
-      if (ProjectsFirst(level)) {
-        Gemm(CblasNoTrans, CblasNoTrans, num_output_, level.plane(), level.channels, alpha,
-             weight + level.first_channel, channels_, features, level.plane(), Dtype(0), workspace,
-             level.plane());
-        Upsample(l, num_output_, workspace, out, true);
-      } else {
-        Upsample(l, level.channels, features, workspace, false);
-        Gemm(CblasNoTrans, CblasNoTrans, num_output_, outputs, level.channels, alpha,
-             weight + level.first_channel, channels_, workspace, outputs, Dtype(1), out, outputs);
+    for (Group& group : groups_) {
+      const int plane = levels_[group.levels[0]].plane();
+      if (group.projects_first) {
+        group.projected.resize(static_cast<size_t>(plane) * num_output_);
+        for (size_t l : group.levels) {
+          const HypercolumnLevel& level = levels_[l];
+          Gemm(CblasTrans, CblasTrans, plane, num_output_, level.channels,
+               static_cast<Dtype>(level.multiplier), LevelData(*bottom[l], l, n), plane,
+               weight + level.first_channel, channels_, Dtype(l != group.levels[0]),
+               group.projected.data(), num_output_);
+        }
       }
     }
+    for (int first = 0; first < height_; first += band_rows) {
+      const int rows = std::min(band_rows, height_ - first);
+      ForwardBand(bottom, n, first, rows);
+      if (heads_ > 0) {
+        WriteHeads(bottom, top, n, first, rows);
+      } else {
+        WriteBand(top, n, first, rows);
+      }
+    }
+  }
+}
+
+template <typename Dtype>
+void HypercolumnInnerProductLayer<Dtype>::ForwardBand(const vector<Blob<Dtype>*>& bottom,
+                                                      int image, int first, int rows) {
+  const Dtype* weight = this->blobs_[0]->cpu_data();
+  const Dtype* bias = this->blobs_.size() > 1 ? this->blobs_[1]->cpu_data() : nullptr;
+  const int outputs = rows * width_;
+  for (int i = 0; i < outputs; ++i) {
+    Dtype* out = &band_[static_cast<size_t>(i) * num_output_];
+    for (int o = 0; o < num_output_; ++o) {
+      out[o] = bias ? bias[o] : Dtype(0);
+    }
+  }
+  for (const Group& group : groups_) {
+    if (group.projects_first) {
+      continue;
+    }
+    for (size_t l : group.levels) {
+      const HypercolumnLevel& level = levels_[l];
+      const Dtype* maps = LevelData(*bottom[l], l, image);
+      if (!group.is_grid) {
+        sampled_.resize(static_cast<size_t>(level.channels) * outputs);
+        Upsample(l, level.channels, first, rows, maps, sampled_.data());
+      }
+      Gemm(CblasTrans, CblasTrans, outputs, num_output_, level.channels,
+           static_cast<Dtype>(level.multiplier),
+           group.is_grid ? maps + static_cast<int64_t>(first) * width_ : sampled_.data(),
+           group.is_grid ? level.plane() : outputs, weight + level.first_channel, channels_,
+           Dtype(1), band_.data(), num_output_);
+    }
+  }
+  AddProjected(first, rows);
+}
+
+template <typename Dtype>
+void HypercolumnInnerProductLayer<Dtype>::AddProjected(int first, int rows) {
+#pragma omp parallel for schedule(static)
+  for (int j = 0; j < rows; ++j) {
+    std::vector<Dtype> blended;
+    for (const Group& group : groups_) {
+      if (!group.projects_first) {
+        continue;
+      }
+      const BilinearGrid grid = GridOnCPU(group.levels[0]);
+      const int64_t line = static_cast<int64_t>(grid.width) * num_output_;
+      const BilinearTap& y = grid.rows[first + j];
+      const Dtype* low = group.projected.data() + y.low * line;
+      const Dtype* high = group.projected.data() + y.high * line;
+      const Dtype below = static_cast<Dtype>(y.fraction), above = 1 - below;
+      blended.resize(line);
+      for (int64_t i = 0; i < line; ++i) {
+        blended[i] = above * low[i] + below * high[i];
+      }
+      Dtype* out = &band_[static_cast<size_t>(j) * width_ * num_output_];
+      for (int i = 0; i < width_; ++i, out += num_output_) {
+        const BilinearTap& x = grid.columns[i];
+        const Dtype right = static_cast<Dtype>(x.fraction), left = 1 - right;
+        const Dtype* a = blended.data() + static_cast<int64_t>(x.low) * num_output_;
+        const Dtype* b = blended.data() + static_cast<int64_t>(x.high) * num_output_;
+        for (int o = 0; o < num_output_; ++o) {
+          out[o] += left * a[o] + right * b[o];
+        }
+      }
+    }
+  }
+}
+
+template <typename Dtype>
+void HypercolumnInnerProductLayer<Dtype>::WriteBand(const vector<Blob<Dtype>*>& top, int image,
+                                                    int first, int rows) const {
+  const int outputs = rows * width_, lanes = 16;
+  const int64_t plane = static_cast<int64_t>(height_) * width_;
+  Dtype* out = top[0]->mutable_cpu_data() + image * num_output_ * plane +
+               static_cast<int64_t>(first) * width_;
+#pragma omp parallel for schedule(static)
+  for (int begin = 0; begin < num_output_; begin += lanes) {
+    const int end = std::min(begin + lanes, num_output_);
+    for (int i = 0; i < outputs; ++i) {
+      const Dtype* value = &band_[static_cast<size_t>(i) * num_output_];
+      for (int o = begin; o < end; ++o) {
+        out[o * plane + i] = value[o];
+      }
+    }
+  }
+}
+
+template <typename Dtype>
+void HypercolumnInnerProductLayer<Dtype>::WriteHeads(const vector<Blob<Dtype>*>& bottom,
+                                                     const vector<Blob<Dtype>*>& top, int image,
+                                                     int first, int rows) {
+  const int outputs = rows * width_, plane = height_ * width_;
+  const int64_t values = static_cast<int64_t>(outputs) * num_output_;
+#pragma omp parallel for schedule(static)
+  for (int64_t i = 0; i < values; ++i) {
+    band_[i] = std::max(band_[i], Dtype(0));
+  }
+  for (int h = 0; h < heads_; ++h) {
+    const Dtype* weight = bottom[levels_.size() + 2 * h]->cpu_data();
+    const Dtype* bias = bottom[levels_.size() + 2 * h + 1]->cpu_data();
+    const int count = top[h]->shape(1);
+    Dtype* out = top[h]->mutable_cpu_data() + static_cast<int64_t>(image) * count * plane +
+                 static_cast<int64_t>(first) * width_;
+    for (int k = 0; k < count; ++k) {
+      std::fill_n(out + static_cast<int64_t>(k) * plane, outputs, bias[k]);
+    }
+    Gemm(CblasNoTrans, CblasTrans, count, outputs, num_output_, Dtype(1), weight, num_output_,
+         band_.data(), num_output_, Dtype(1), out, plane);
   }
 }
 
@@ -238,6 +447,8 @@ template <typename Dtype>
 void HypercolumnInnerProductLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>& top,
                                                        const vector<bool>& propagate_down,
                                                        const vector<Blob<Dtype>*>& bottom) {
+  RefuseGradientOfHeads();
+  ReshapeWorkspace();
   const int outputs = height_ * width_;
   const Dtype* weight = this->blobs_[0]->cpu_data();
   const bool to_weight = this->param_propagate_down_[0];
@@ -279,7 +490,7 @@ void HypercolumnInnerProductLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*
         }
       } else {
         if (to_weight) {
-          Upsample(l, level.channels, features, workspace, false);
+          Upsample(l, level.channels, 0, height_, features, workspace);
           Gemm(CblasNoTrans, CblasTrans, num_output_, level.channels, outputs, alpha, out, outputs,
                workspace, outputs, Dtype(1),
                this->blobs_[0]->mutable_cpu_diff() + level.first_channel, channels_);

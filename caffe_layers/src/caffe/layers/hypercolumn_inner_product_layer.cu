@@ -42,6 +42,15 @@ struct StartFromBias {
   }
 };
 
+template <typename Dtype>
+struct Rectify {
+  Dtype* values;
+
+  __device__ void operator()(int64_t index) const {
+    values[index] = values[index] > 0 ? values[index] : Dtype(0);
+  }
+};
+
 }  // namespace
 
 // Interpolation runs with neighbouring threads on neighbouring columns: writes coalesce, and reads
@@ -66,9 +75,15 @@ void HypercolumnInnerProductLayer<Dtype>::Forward_gpu(const vector<Blob<Dtype>*>
   const Dtype* weight = this->blobs_[0]->gpu_data();
   const Dtype* bias = this->blobs_.size() > 1 ? this->blobs_[1]->gpu_data() : nullptr;
   const int outputs = height_ * width_;
+  ReshapeWorkspace();
   Dtype* workspace = workspace_.mutable_gpu_data();
+  if (heads_ > 0) {
+    hidden_.Reshape(vector<int>{num_output_, outputs});
+  }
   for (int n = 0; n < bottom[0]->shape(0); ++n) {
-    Dtype* out = top[0]->mutable_gpu_data() + static_cast<size_t>(n) * num_output_ * outputs;
+    Dtype* out = heads_ > 0 ? hidden_.mutable_gpu_data()
+                            : top[0]->mutable_gpu_data() +
+                                  static_cast<size_t>(n) * num_output_ * outputs;
     const StartFromBias<Dtype> start = {bias, outputs, out};
     ParallelForGPU(static_cast<int64_t>(num_output_) * outputs, start);
     for (size_t l = 0; l < levels_.size(); ++l) {
@@ -89,6 +104,20 @@ void HypercolumnInnerProductLayer<Dtype>::Forward_gpu(const vector<Blob<Dtype>*>
                      channels_, workspace, outputs, Dtype(1), out, outputs);
       }
     }
+    if (heads_ > 0) {
+      const Rectify<Dtype> rectify = {out};
+      ParallelForGPU(static_cast<int64_t>(num_output_) * outputs, rectify);
+    }
+    for (int h = 0; h < heads_; ++h) {
+      const int count = top[h]->shape(1);
+      Dtype* head = top[h]->mutable_gpu_data() + static_cast<size_t>(n) * count * outputs;
+      const StartFromBias<Dtype> start_head = {bottom[levels_.size() + 2 * h + 1]->gpu_data(),
+                                               outputs, head};
+      ParallelForGPU(static_cast<int64_t>(count) * outputs, start_head);
+      RowMajorGemm(false, false, count, outputs, num_output_, Dtype(1),
+                   bottom[levels_.size() + 2 * h]->gpu_data(), num_output_, out, outputs, Dtype(1),
+                   head, outputs);
+    }
   }
 }
 
@@ -96,6 +125,8 @@ template <typename Dtype>
 void HypercolumnInnerProductLayer<Dtype>::Backward_gpu(const vector<Blob<Dtype>*>& top,
                                                        const vector<bool>& propagate_down,
                                                        const vector<Blob<Dtype>*>& bottom) {
+  RefuseGradientOfHeads();
+  ReshapeWorkspace();
   const int outputs = height_ * width_;
   const Dtype* weight = this->blobs_[0]->gpu_data();
   const bool to_weight = this->param_propagate_down_[0];
