@@ -13,7 +13,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-_PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 
 
 class ChildError(RuntimeError):
@@ -92,18 +91,27 @@ def speedup(baseline: Timing, ours: Timing) -> float:
     )
 
 
-def _peak_resident_bytes() -> int:
+def resident_bytes(*, peak: bool = False) -> int:
+    """Return the resident memory of this process now, or at its peak, in bytes.
+
+    Raises
+    ------
+    OSError
+        If Linux does not tell.
+    """
     # getrusage's ru_maxrss would not do: it survives exec, so a child starts with its parent's peak.
-    match = _PEAK.search(Path("/proc/self/status").read_text(encoding="ascii"))
+    field = "VmHWM" if peak else "VmRSS"
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    match = re.search(rf"{field}:\s+(\d+) kB", status)
     if match is None:
-        raise OSError("/proc/self/status: expected a line VmHWM, found none")
+        raise OSError(f"/proc/self/status: expected a line {field}, found none")
     return 1024 * int(match.group(1))
 
 
 def _child(connection: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     try:
         value = function(*arguments)
-        connection.send((None, value, _peak_resident_bytes()))
+        connection.send((None, value, resident_bytes(peak=True)))
     except Exception:  # the parent reports it  # noqa: BLE001
         connection.send((traceback.format_exc(), None, 0))
 
