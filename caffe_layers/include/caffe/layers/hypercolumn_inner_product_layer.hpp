@@ -82,7 +82,8 @@ class HypercolumnInnerProductLayer : public Layer<Dtype> {
   void CheckHeads(const vector<Blob<Dtype>*>& bottom) const;
   /// Output rows [first, first + rows) of an image into band_, (rows * W', num_output).
   void ForwardBand(const vector<Blob<Dtype>*>& bottom, int image, int first, int rows);
-  void AddProjected(int first, int rows);
+  /// Adds the projected levels to band_, and applies ReLU where there are heads.
+  void FinishRows(int first, int rows);
   /// What band_ gives to the tops.
   void WriteBand(const vector<Blob<Dtype>*>& top, int image, int first, int rows) const;
   void WriteHeads(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top, int image,

@@ -305,8 +305,8 @@ template <typename Dtype>
 void HypercolumnInnerProductLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
                                                       const vector<Blob<Dtype>*>& top) {
   const Dtype* weight = this->blobs_[0]->cpu_data();
-  // Rows for a product of some size, and for all threads; a band is a few MB.
-  const int band_rows = std::min(height_, std::max((1023 + width_) / width_, MaxThreads()));
+  // About 4,096 outputs and a row for each thread: less, and starting threads costs more than it gives.
+  const int band_rows = std::min(height_, std::max((4095 + width_) / width_, MaxThreads()));
   band_.resize(static_cast<size_t>(band_rows) * width_ * num_output_);
   for (int n = 0; n < bottom[0]->shape(0); ++n) {
     for (Group& group : groups_) {
@@ -364,11 +364,11 @@ void HypercolumnInnerProductLayer<Dtype>::ForwardBand(const vector<Blob<Dtype>*>
            Dtype(1), band_.data(), num_output_);
     }
   }
-  AddProjected(first, rows);
+  FinishRows(first, rows);
 }
 
 template <typename Dtype>
-void HypercolumnInnerProductLayer<Dtype>::AddProjected(int first, int rows) {
+void HypercolumnInnerProductLayer<Dtype>::FinishRows(int first, int rows) {
 #pragma omp parallel for schedule(static)
   for (int j = 0; j < rows; ++j) {
     std::vector<Dtype> blended;
@@ -395,6 +395,12 @@ void HypercolumnInnerProductLayer<Dtype>::AddProjected(int first, int rows) {
         for (int o = 0; o < num_output_; ++o) {
           out[o] += left * a[o] + right * b[o];
         }
+      }
+    }
+    if (heads_ > 0) {  // ReLU, while the row is in the cache
+      Dtype* out = &band_[static_cast<size_t>(j) * width_ * num_output_];
+      for (int64_t i = 0; i < static_cast<int64_t>(width_) * num_output_; ++i) {
+        out[i] = std::max(out[i], Dtype(0));
       }
     }
   }
@@ -424,11 +430,6 @@ void HypercolumnInnerProductLayer<Dtype>::WriteHeads(const vector<Blob<Dtype>*>&
                                                      const vector<Blob<Dtype>*>& top, int image,
                                                      int first, int rows) {
   const int outputs = rows * width_, plane = height_ * width_;
-  const int64_t values = static_cast<int64_t>(outputs) * num_output_;
-#pragma omp parallel for schedule(static)
-  for (int64_t i = 0; i < values; ++i) {
-    band_[i] = std::max(band_[i], Dtype(0));
-  }
   for (int h = 0; h < heads_; ++h) {
     const Dtype* weight = bottom[levels_.size() + 2 * h]->cpu_data();
     const Dtype* bias = bottom[levels_.size() + 2 * h + 1]->cpu_data();

@@ -1,5 +1,10 @@
+#include <algorithm>
 #include <cstring>
 #include <vector>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
 #include "gtest/gtest.h"
 
@@ -8,6 +13,7 @@
 #include "caffe/filler.hpp"
 #include "caffe/layers/hypercolumn_inner_product_layer.hpp"
 #include "caffe/layers/inner_product_layer.hpp"
+#include "caffe/layers/inner_product_weights_layer.hpp"
 #include "caffe/layers/sparse_hypercolumn_layer.hpp"
 #include "caffe/test/test_caffe_main.hpp"
 #include "caffe/test/test_gradient_check_util.hpp"
@@ -139,6 +145,130 @@ TYPED_TEST(HypercolumnInnerProductLayerTest, TestEqualsSparseAndReshape) {
     this->Resize(1, 1, 1);
     this->CheckAgainstSparse(&layer, stride);
   }
+}
+
+// Two heads against the same layer without them, ReLU and InnerProduct, written out.
+TYPED_TEST(HypercolumnInnerProductLayerTest, TestHeads) {
+  typedef typename TypeParam::Dtype Dtype;
+#ifdef _OPENMP
+  const int threads = omp_get_max_threads();
+#endif
+  for (int count : {1, 2, 4}) {
+#ifdef _OPENMP
+    omp_set_num_threads(count);
+#endif
+    HypercolumnInnerProductLayer<Dtype> plain(this->layer_param_);
+    plain.SetUp(this->bottom_vec_, this->top_vec_);
+    plain.Forward(this->bottom_vec_, this->top_vec_);
+    LayerParameter param(this->layer_param_);
+    param.mutable_hypercolumn_inner_product_param()->set_heads(2);
+    Blob<Dtype> tops[2];
+    std::vector<Blob<Dtype>*> bottom = this->bottom_vec_, top{&tops[0], &tops[1]};
+    std::vector<shared_ptr<Blob<Dtype> > > weights;
+    for (int outputs : {4, 2}) {
+      LayerParameter holder_param;
+      InnerProductWeightsParameter* holder = holder_param.mutable_inner_product_weights_param();
+      holder->set_num_output(outputs);
+      holder->set_num_input(3);
+      holder->mutable_weight_filler()->set_type("gaussian");
+      holder->mutable_bias_filler()->set_type("gaussian");
+      InnerProductWeightsLayer<Dtype> layer(holder_param);
+      std::vector<Blob<Dtype>*> holder_tops;
+      for (int i = 0; i < 2; ++i) {
+        weights.emplace_back(new Blob<Dtype>());
+        holder_tops.push_back(weights.back().get());
+        bottom.push_back(weights.back().get());
+      }
+      layer.SetUp({}, holder_tops);
+      layer.Forward({}, holder_tops);
+      EXPECT_EQ(layer.blobs()[0]->cpu_data(), holder_tops[0]->cpu_data());  // no copy
+    }
+    HypercolumnInnerProductLayer<Dtype> fused(param);
+    fused.blobs() = plain.blobs();
+    fused.SetUp(bottom, top);
+    fused.Forward(bottom, top);
+    const Blob<Dtype>& hidden = this->top_;
+    const int plane = hidden.count(2);
+    for (int h = 0; h < 2; ++h) {
+      ASSERT_EQ(weights[2 * h]->shape(0), tops[h].shape(1));
+      ASSERT_EQ(hidden.shape(2), tops[h].shape(2));
+      ASSERT_EQ(hidden.shape(3), tops[h].shape(3));
+      for (int i = 0; i < tops[h].count(); ++i) {
+        const int n = i / tops[h].count(1), k = i / plane % tops[h].shape(1);
+        double expected = weights[2 * h + 1]->cpu_data()[k];
+        for (int o = 0; o < 3; ++o) {
+          const double value = hidden.cpu_data()[(n * 3 + o) * plane + i % plane];
+          expected += std::max(value, 0.0) * weights[2 * h]->cpu_data()[k * 3 + o];
+        }
+        // Three products of values of the order of ten.
+        EXPECT_NEAR(expected, tops[h].cpu_data()[i], sizeof(Dtype) == 4 ? 1e-4 : 1e-12);
+      }
+    }
+  }
+#ifdef _OPENMP
+  omp_set_num_threads(threads);
+#endif
+}
+
+TYPED_TEST(HypercolumnInnerProductLayerTest, TestRefusesHeads) {
+  typedef typename TypeParam::Dtype Dtype;
+  if (Caffe::mode() != Caffe::CPU) return;  // a death test forks, which CUDA does not survive
+  LayerParameter param(this->layer_param_);
+  param.mutable_hypercolumn_inner_product_param()->set_heads(1);
+  Blob<Dtype> weight(std::vector<int>{4, 3}), wide(std::vector<int>{4, 5}), bias(std::vector<int>{4});
+  std::vector<Blob<Dtype>*> bottom = this->bottom_vec_;
+  bottom.insert(bottom.end(), {&wide, &bias});
+  HypercolumnInnerProductLayer<Dtype> layer(param);
+  EXPECT_DEATH(layer.SetUp(bottom, this->top_vec_),
+               "layer dense: the weight of head 0 expected shape .K, 3., got 4 5");
+  bottom[4] = &weight;
+  bottom[5] = &weight;
+  EXPECT_DEATH(layer.SetUp(bottom, this->top_vec_),
+               "layer dense: the bias of head 0 expected shape .4., got 4 3");
+  EXPECT_DEATH(layer.SetUp({&weight, &bias}, this->top_vec_),
+               "layer dense: expected at least 3 bottoms, got 2");
+  bottom[5] = &bias;
+  layer.SetUp(bottom, this->top_vec_);
+  EXPECT_DEATH(layer.Backward(this->top_vec_, std::vector<bool>(6, true), bottom),
+               "layer dense: a gradient expected heads of 0, got 1");
+}
+
+// Which way each level goes: sampled first where that is fewer multiply-adds.
+template <typename Dtype>
+class ExposedInnerProductLayer : public HypercolumnInnerProductLayer<Dtype> {
+ public:
+  using HypercolumnInnerProductLayer<Dtype>::HypercolumnInnerProductLayer;
+  std::vector<std::vector<int> > Groups() const {  // first level, levels, projects first, is grid
+    std::vector<std::vector<int> > result;
+    for (const auto& group : this->groups_) {
+      result.push_back({static_cast<int>(group.levels[0]), static_cast<int>(group.levels.size()),
+                        group.projects_first, group.is_grid});
+    }
+    return result;
+  }
+};
+
+TYPED_TEST(HypercolumnInnerProductLayerTest, TestCostModel) {
+  typedef typename TypeParam::Dtype Dtype;
+  LayerParameter param;
+  HypercolumnInnerProductParameter* product = param.mutable_hypercolumn_inner_product_param();
+  product->set_num_output(64);
+  product->set_stride(4);
+  Blob<Dtype> fine(1, 8, 32, 32), middle(1, 8, 8, 8), coarse(1, 32, 4, 4), other(1, 16, 4, 4),
+      narrow(1, 1, 4, 4), top;
+  for (float scale : {1, 4, 8, 8, 8}) {
+    product->add_scale(scale);
+    product->add_offset_height((scale - 1) / 2);
+    product->add_offset_width((scale - 1) / 2);
+  }
+  const std::vector<Blob<Dtype>*> bottom{&fine, &middle, &coarse, &other, &narrow};
+  ExposedInnerProductLayer<Dtype> layer(param);
+  layer.SetUp(bottom, {&top});
+  // The fine level is sampled; the middle one is the output's grid; of the coarse ones, those of many
+  // channels are projected at their 16 cells (2 * 64 * 32 / 2 below 64 * 32 * 64), and the one of a
+  // single channel is sampled, since the interpolation of 64 maps costs more than that of one.
+  const std::vector<std::vector<int> > expected{{0, 1, 0, 0}, {1, 1, 0, 1}, {2, 2, 1, 0}, {4, 1, 0, 0}};
+  EXPECT_EQ(expected, layer.Groups());
 }
 
 TYPED_TEST(HypercolumnInnerProductLayerTest, TestGradient) {
