@@ -16,6 +16,8 @@ INPUTS = {
     "locations": (2, 5, 2),
     "conv1_2": (2, 64, 16, 16),
     "conv3_3": (2, 256, 4, 4),
+    "weight_h": (32, 1024),
+    "bias_h": (32,),
     "image": (2, 3, 16, 16),
     "ab": (2, 2, 16, 16),
     "prediction_h": (10, 32),
@@ -27,7 +29,7 @@ INPUTS = {
 def test_there_is_an_example_of_every_layer():
     types = {re.search(r'type: "(\w+)"', example)[1] for example in EXAMPLES}
     assert types == {name for name in caffe.layer_type_list() if f"\n## {name}\n" in MANUAL}
-    assert len(types) == 5
+    assert len(types) == 6
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
