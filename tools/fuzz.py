@@ -1,0 +1,105 @@
+"""Damage real files and see that every reader of this project refuses them or reads them."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from autocolor.caffe_runtime import CaffeError, import_caffe
+from autocolor.files import atomic_path
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line of the tool; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="""\
+examples:
+  python tools/fuzz.py --list
+  python tools/fuzz.py --count 1000
+  python tools/fuzz.py --reader hdf5 --seconds 600 --keep build/fuzz
+  python tools/fuzz.py --reader rcc --guided --seconds 600 --keep build/fuzz
+
+Inputs follow from the seed alone. Each is read in a child process, with limits on time and memory. A
+fault is a crash, a hang, an error of a kind that the reader does not document, or a file left behind;
+--keep saves such inputs. With --guided, atheris (`pip install atheris`) looks for inputs that reach new
+code, in this process, and stops at the first fault.
+
+Exit status: 0, 1 if there were faults, 2 on wrong usage.""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--reader", action="append", default=[], metavar="NAME",
+                        help="one of --list; may be repeated (default: all)")  # fmt: skip
+    parser.add_argument("--count", type=int, default=1000, metavar="N",
+                        help="inputs for each reader (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--seconds", type=float, metavar="S",
+                        help="go on for this long with each reader, instead of --count")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="of the damage (default: 0)")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="save inputs with faults here")
+    parser.add_argument("--guided", action="store_true", help="coverage-guided, with atheris")
+    parser.add_argument("--list", action="store_true", help="print the readers' names")
+    arguments = parser.parse_args(argv)
+    if arguments.count < 1 or arguments.seed < 0:
+        parser.error("expected --count of at least 1 and --seed of at least 0")
+    if arguments.guided and (len(arguments.reader) != 1 or not arguments.seconds):
+        parser.error("--guided: expected one --reader and --seconds")
+    try:
+        import_caffe()
+    except CaffeError as error:
+        print(f"fuzz: error: {error}", file=sys.stderr)
+        return 1
+    from autocolor.fuzz_readers import make_readers
+    from autocolor.fuzzing import guided, mutations, try_inputs
+
+    with tempfile.TemporaryDirectory(prefix="autocolor_fuzz_") as name:
+        readers = make_readers(Path(name))
+        if arguments.list:
+            print("\n".join(readers))
+            return 0
+        for unknown in set(arguments.reader) - readers.keys():
+            parser.error(f"--reader: expected one of {', '.join(readers)}, received {unknown!r}")
+        if arguments.guided:
+            return guided(readers[arguments.reader[0]], arguments.seconds, arguments.keep)
+        faults = 0
+        for reader in [readers[name] for name in arguments.reader or readers]:
+            results: Counter[str] = Counter()
+            started = time.monotonic()
+            inputs = mutations(reader, arguments.count, arguments.seed)
+            if arguments.seconds:
+                inputs = itertools.takewhile(
+                    lambda _, started=started: time.monotonic() - started < arguments.seconds,
+                    mutations(reader, sys.maxsize, arguments.seed),
+                )
+            for outcome in tqdm(
+                try_inputs(reader, inputs),
+                total=None if arguments.seconds else arguments.count,
+                unit="input", desc=reader.name, mininterval=1,
+            ):  # fmt: skip
+                if not outcome.is_fault:
+                    results[outcome.result] += 1
+                    continue
+                results["faults"] += 1
+                tqdm.write(f"{reader.name}: {outcome.result}", file=sys.stderr)
+                if arguments.keep:
+                    arguments.keep.mkdir(parents=True, exist_ok=True)
+                    digest = hashlib.sha256(outcome.content).hexdigest()[:12]
+                    with atomic_path(arguments.keep / f"{reader.name}-{digest}") as partial:
+                        partial.write_bytes(outcome.content)
+            faults += results["faults"]
+            print(f"{reader.name}: {sum(results.values())} inputs, {results['accepted']} accepted, "
+                  f"{results['refused']} refused, {results['faults']} faults, "
+                  f"{time.monotonic() - started:.0f} s", flush=True)  # fmt: skip
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
