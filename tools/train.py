@@ -35,7 +35,10 @@ examples:
 The losses are those of `caffe train -solver SOLVER -weights WEIGHTS`, and either can resume what the
 other has snapshotted. Beside the snapshots, the files PREFIX_log.csv, PREFIX_log.jsonl and
 PREFIX_log.png grow, a line every `display` iterations (every one if that is 0). Ctrl-C or SIGTERM end
-the iteration, write a snapshot and stop; a second one stops at once. Set GLOG_minloglevel=0 to see
+the iteration, write a snapshot and stop; a second one stops at once. Where the solver fixes a
+random_seed, --resume first goes through the records and random numbers of the iterations that are
+done, so that on the CPU the parameters are those of a training that was never interrupted, bit for
+bit; `caffe train -snapshot` starts again with the first record, and so does --no-replay. Set GLOG_minloglevel=0 to see
 Caffe's own log.
 
 With --mpi, each rank of mpirun trains on its share of the records, the gradients are averaged: n ranks
@@ -54,6 +57,8 @@ Exit status: 0, 1 on errors, 2 on wrong usage, 128 + signal (130, 143) when stop
                        help="go on from the newest complete snapshot, if there is one")  # fmt: skip
     start.add_argument("--force", action="store_true",
                        help="start anew: remove the snapshots and the log of an earlier training")  # fmt: skip
+    parser.add_argument("--no-replay", action="store_true",
+                        help="on --resume, start again with the first record and random number")  # fmt: skip
     preview = parser.add_argument_group("previews, in PREFIX_preview_iter_N.png")
     preview.add_argument("--preview", type=Path, metavar="PHOTOS",
                          help="colour photo, or folder of some, to colorize now and then")  # fmt: skip
@@ -113,7 +118,7 @@ def _train(arguments: argparse.Namespace, group: Group, stop: StopRequest) -> in
     try:
         job = TrainingJob(
             arguments.solver, arguments.weights, arguments.resume, arguments.force,
-            _previews(arguments),
+            _previews(arguments), not arguments.no_replay,
         )  # fmt: skip
         runner = SolverRunner(job, group, stop)
         stopped = runner.run()

@@ -33,7 +33,7 @@ from autocolor.rcc import ResourceError, read_members
 from autocolor.snapshots import SnapshotError, read_state
 from autocolor.solver_files import SolverError, check_files, read_solver
 from autocolor.targets import TargetError, load_targets
-from autocolor.training import TrainingError, read_log
+from autocolor.training import read_log
 from autocolor.weights_io import WeightsError, read_weights, write_weights
 
 _WEIGHTS = {
@@ -113,7 +113,7 @@ def _image_readers(folder: Path) -> list[Reader]:
         "tiff": [
             encoded("TIFF", compression="tiff_lzw"),
             encoded("TIFF", "L", save_all=True, append_images=pages),
-            encoded("TIFF", "F"),
+            encoded("TIFF", "I;16"),
         ],
         "webp": [encoded("WEBP", "RGBA"), encoded("WEBP", lossless=True)],
         "gif_bmp": [encoded("GIF", "P"), encoded("BMP"), encoded("PPM"), encoded("JPEG2000")],
@@ -248,8 +248,11 @@ def _text_readers(folder: Path) -> list[Reader]:
     caffe.Net(str(deploy), caffe.TEST).save(str(model))
     manifest = json.dumps({"format": 1, **asdict(Manifest("tiny"))}, indent=2)
     solver = _SOLVER.replace("train.prototxt", str(folder / "train.prototxt"))
-    log = (
-        "I1123 21:00:00.000000 1 solver.cpp:239] Iteration 10 (5 iter/s, 2s/10 iters), loss = 1.5\n"
+    log = "".join(
+        f"I1123 21:00:{i:02}.000000 1 solver.cpp:239] Iteration {i} (5 iter/s, 2s/10 iters), loss = 1.5\n"
+        f"I1123 21:00:{i:02}.000000 1 solver.cpp:258]     Train net output #0: loss = 1.5 (* 1 = 1.5 loss)\n"
+        f"I1123 21:00:{i:02}.000000 1 sgd_solver.cpp:112] Iteration {i}, lr = 0.01\n"
+        for i in (0, 10, 20)
     )
 
     def read_solver_and_files(path: Path) -> None:
@@ -262,7 +265,7 @@ def _text_readers(folder: Path) -> list[Reader]:
                [manifest.encode()]),
         Reader("solver", "solver.prototxt", read_solver_and_files, (SolverError,),
                [solver.encode()]),
-        Reader("log", "train.log", read_log, (TrainingError,), [log.encode() * 3]),
+        Reader("log", "train.log", read_log, (ValueError,), [log.encode()]),
         Reader("deploy", "deploy.prototxt", lambda path: CaffeNet(path, model), (ModelError,),
                [_DEPLOY.encode()]),
         Reader("deploy_weights", "tiny.caffemodel", lambda path: CaffeNet(deploy, path),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import struct
@@ -75,10 +76,13 @@ def mutate(content: bytes, others: Sequence[bytes], generator: np.random.Generat
     """Return `content` with one to eight random changes.
 
     Bits flip, bytes and integers take values at the edges of their range, and parts vanish, repeat,
-    move in from one of `others`, or give way to words that mean something in text formats.
+    move in from one of `others`, or give way to words that mean something in text formats. Of text,
+    half of the results have changes of whole words alone, so that more of them parse.
     """
+    if content.isascii() and generator.random() < 0.5:
+        return _mutate_words(content, generator)
     data = bytearray(content)
-    for _ in range(int(generator.geometric(0.4).clip(1, 8))):
+    for _ in range(min(int(generator.geometric(0.4)), 8)):
         if not data:
             return bytes(data)
         at = int(generator.integers(len(data)))
@@ -106,6 +110,20 @@ def mutate(content: bytes, others: Sequence[bytes], generator: np.random.Generat
         else:
             del data[at:]
     return bytes(data)
+
+
+def _mutate_words(content: bytes, generator: np.random.Generator) -> bytes:
+    words = re.split(rb"(\W+)", content)
+    for _ in range(min(int(generator.geometric(0.7)), 8)):
+        at = 2 * int(generator.integers((len(words) + 1) // 2))
+        other = 2 * int(generator.integers((len(words) + 1) // 2))
+        if words[at].isdigit() and generator.random() < 0.7:
+            words[at] = str(_INTERESTING[generator.integers(len(_INTERESTING))]).encode()
+        elif generator.random() < 0.5:
+            words[at] = words[other]
+        else:
+            words[at], words[other] = words[other], words[at]
+    return b"".join(words)
 
 
 def mutations(reader: Reader, count: int, seed: int) -> Iterator[bytes]:

@@ -47,7 +47,9 @@ def refusal(prototxt: str) -> str | None:
 def main() -> int:
     """Build the net on stdin; Caffe ends the process if it cannot."""
     caffe = import_caffe()
-    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    memory = _MEMORY if most == resource.RLIM_INFINITY else min(_MEMORY, most)
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".prototxt") as file:
         file.write(sys.stdin.read())

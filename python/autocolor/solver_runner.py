@@ -19,7 +19,14 @@ from tqdm import tqdm
 from autocolor.caffe_runtime import import_caffe
 from autocolor.data_parallel import DivergenceError, GradientMean, Group, ParallelError
 from autocolor.preview import Previews
-from autocolor.snapshots import find_states, newest_usable, save_once, snapshot_files
+from autocolor.replay import replay
+from autocolor.snapshots import (
+    find_states,
+    newest_usable,
+    read_state,
+    save_once,
+    snapshot_files,
+)
 from autocolor.solver_files import (
     SolverError,
     check_files,
@@ -54,6 +61,10 @@ class TrainingJob:
     force : bool
         Remove the snapshots and the log of an earlier training.
     previews : Previews or None
+    replay : bool
+        When resuming with a fixed seed, go through the data and the random numbers of the
+        iterations that are done, so that the result is that of a training that was never
+        interrupted, to the bit.
     """
 
     solver: Path
@@ -61,6 +72,7 @@ class TrainingJob:
     resume: bool = False
     force: bool = False
     previews: Previews | None = None
+    replay: bool = True
 
 
 def say(text: str) -> None:
@@ -107,6 +119,11 @@ class SolverRunner:
             self._caffe.set_multiprocess(group.size > 1)
             self._caffe_solver = self._caffe.get_solver(str(file))
         if state is not None:
+            if solver.random_seed >= 0 and job.replay:
+                layers = layers_of(read_train_net(solver), "TRAIN")
+                replay(
+                    self._caffe_solver, solver, layers, read_state(state).iteration, show=self._root
+                )
             self._caffe_solver.restore(str(state))
         self._net = self._caffe_solver.net
         self._start = self._caffe_solver.iter

@@ -274,7 +274,8 @@ def read_vgg16_onnx(content: bytes) -> Weights:
         raise WeightsError(f"expected an ONNX model: {error}") from None
     found: dict[str, dict[int, FloatArray]] = {}
     for initializer in model.graph.initializer:
-        match = _ONNX_NAME.match(initializer.name)
+        # A name that is no text is one in bytes.
+        match = _ONNX_NAME.match(str(initializer.name))
         if match:
             block, index, kind = match.groups()
             layer = f"conv{block}_{index}"

@@ -115,8 +115,7 @@ def test_losses_and_weights_are_those_of_caffe_train(source, tmp_path, solver):
 def test_resumes_the_newest_complete_snapshot_as_if_uninterrupted(source, tmp_path):
     """Six iterations are one epoch and nothing is random, so weights, momentum and log are equal.
 
-    Caffe stores neither the position in the data nor the state of its random generator, so with
-    augmentation or dropout a resumed training draws other numbers than an uninterrupted one.
+    `caffe train` goes on in the same way, which it does not with augmentation or dropout.
     """
     solver = write_training(tmp_path, source, snapshot=6, test=True)
     train(solver)
@@ -137,6 +136,30 @@ def test_resumes_the_newest_complete_snapshot_as_if_uninterrupted(source, tmp_pa
     state.unlink()
     caffe_train(solver, f"-snapshot={tmp_path}/s_iter_6.solverstate")
     assert_equal_weights(weights(tmp_path), expected)
+
+
+@pytest.mark.parametrize("batch", [2, 5])
+def test_a_resumed_training_is_an_uninterrupted_one_bit_for_bit(source, tmp_path, batch):
+    """With random crops, mirroring, locations and dropout, in the middle of an epoch of 12 records.
+
+    Both nets draw, so the tests count as well; `caffe train` draws the first numbers again.
+    """
+    options = dict(random=True, batch=batch, test=True, snapshot=5, iter_size=2)
+    solver = write_training(tmp_path, source, **options)
+    train(solver)
+    expected, log = weights(tmp_path), table(tmp_path)
+    for ending in ("solverstate", "caffemodel"):
+        for iteration in (10, 12):
+            (tmp_path / f"s_iter_{iteration}.{ending}").unlink()
+    assert "s_iter_5.solverstate" in train(solver, "--resume")
+    assert_equal_weights(weights(tmp_path), expected)
+    for row, before in zip(table(tmp_path), log, strict=True):
+        assert (row["iteration"], row["loss"]) == (before["iteration"], before["loss"])
+
+    for path in tmp_path.glob("s_iter_1?.*"):
+        path.unlink()
+    train(solver, "--resume", "--no-replay")
+    assert any((weights(tmp_path)[key] != expected[key]).any() for key in expected)
 
 
 def cut(path):
