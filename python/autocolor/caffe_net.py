@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from autocolor.caffe_runtime import import_caffe
 from autocolor.checks import FloatArray
-from autocolor.mapped_weights import NotMappable, map_weights
+from autocolor.mapped_weights import Blob, NotMappable, map_weights
 from autocolor.model_folder import ModelError
 from autocolor.net_probe import refusal
 
@@ -81,8 +81,11 @@ class CaffeNet:
         if device == "cpu":
             fuse_relus(net)
         text = str(net)
-        if reason := refusal(text):
-            raise ModelError(f"{deploy}: Caffe refuses it: {reason}")
+        mapped = _map_weights(weights)
+        # What is mapped is copied, and not read by Caffe.
+        refused = refusal(text, weights if mapped is None else None)
+        if refused and not refused.of_weights:
+            raise ModelError(f"{deploy}: Caffe refuses it: {refused.reason}")
         with tempfile.NamedTemporaryFile(suffix=".prototxt") as prepared:
             Path(prepared.name).write_text(text, encoding="utf-8")
             self._net = caffe.Net(prepared.name, caffe.TEST)
@@ -91,7 +94,10 @@ class CaffeNet:
         for blob in ("data", *self._outputs):
             if blob not in self._net.blobs:
                 raise ModelError(f"{deploy}: expected a blob named {blob!r}, received none")
-        load_weights(self._net, weights)
+        _check_weights(self._net, weights, mapped)
+        if refused:
+            raise ModelError(f"{weights}: Caffe refuses it: {refused.reason}")
+        _copy_weights(self._net, weights, mapped)
 
     def __call__(self, lightness: npt.NDArray[np.float32]) -> tuple[FloatArray, ...]:
         """Run the net; see :class:`HistogramNet`."""
@@ -105,7 +111,7 @@ class CaffeNet:
 
 
 def _read_deploy(caffe: Any, path: Path) -> Any:
-    """Return the ``NetParameter`` of a prototxt that this Caffe can run."""
+    """Return the ``NetParameter`` of a deploy net that may be given to Caffe, as far as one can see."""
     from caffe.proto import caffe_pb2
     from google.protobuf import text_format
 
@@ -174,10 +180,20 @@ def fuse_relus(net: Any) -> None:
 
 def load_weights(net: Any, path: Path) -> None:
     """Load weights, refusing those that lack a layer of the net or have it in another shape."""
+    mapped = _map_weights(path)
+    _check_weights(net, path, mapped)
+    _copy_weights(net, path, mapped)
+
+
+def _map_weights(path: Path) -> dict[str, list[Blob]] | None:
+    """Return the weights where they lie in the file; None where it has to be parsed."""
     try:
-        mapped = map_weights(path)
+        return map_weights(path)
     except NotMappable:
-        mapped = None
+        return None
+
+
+def _check_weights(net: Any, path: Path, mapped: dict[str, list[Blob]] | None) -> None:
     if mapped is None:
         shapes = _parsed_shapes(path)
     else:
@@ -187,6 +203,9 @@ def load_weights(net: Any, path: Path) -> None:
         if shapes.get(name) != expected:
             received = shapes.get(name, "no such layer")
             raise ModelError(f"{path}: layer {name!r}: expected {expected}, received {received}")
+
+
+def _copy_weights(net: Any, path: Path, mapped: dict[str, list[Blob]] | None) -> None:
     if mapped is None:
         net.copy_from(str(path))
         return

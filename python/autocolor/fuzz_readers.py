@@ -219,7 +219,7 @@ def _weight_readers(folder: Path) -> list[Reader]:
     def hdf5_state(path: Path) -> None:
         with h5py.File(path, "w") as file:
             file["iter"], file["current_step"] = np.array([5]), np.array([0])
-            file["learned_net"] = str(model)
+            file["learned_net"] = np.bytes_(str(model))
             file.create_group("history")["0"] = np.ones((2, 3), np.float32)
 
     def weights(name: str, seeds: list[bytes]) -> Reader:

@@ -1,4 +1,4 @@
-"""Build a deploy net, to see whether Caffe can: ``python -m autocolor.net_probe < PROTOTXT``.
+"""Build a deploy net, to see whether Caffe can: ``python -m autocolor.net_probe WEIGHTS < PROTOTXT``.
 
 Caffe ends the process on a net that it cannot build, so this is one of its own; see
 :func:`refusal`.
@@ -12,7 +12,10 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
 
 from autocolor.caffe_runtime import import_caffe
 
@@ -22,29 +25,43 @@ _FATAL = re.compile(r"^F\d{4,8} [^\]]*\] (?:Check failed: )?(.*)")
 _SIDES = (64, 96)
 
 
-@lru_cache(maxsize=8)
-def refusal(prototxt: str) -> str | None:
-    """Return why Caffe cannot build a net with an input ``data``, in Caffe's words, or None.
+class Refusal(NamedTuple):
+    """Why Caffe ends the process, in its words, and whether that is because of the weights."""
 
-    The net is built and reshaped to an input of another size, in another process, with 8 GiB of
-    memory. The last answers are remembered.
+    reason: str
+    of_weights: bool
+
+
+def refusal(prototxt: str, weights: Path | None) -> Refusal | None:
+    """Return why Caffe cannot use a net with an input ``data`` and its weights, if any, or None.
+
+    The net is built, reshaped to an input of another size and given the weights in another process,
+    with 8 GiB of memory. The last answers are remembered.
     """
+    if weights is None:
+        return _refusal(prototxt, "", 0, 0)
+    status = weights.stat()
+    return _refusal(prototxt, str(weights.resolve()), status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _refusal(prototxt: str, weights: str, size: int, changed: int) -> Refusal | None:
     try:
         process = subprocess.run(
-            [sys.executable, "-m", "autocolor.net_probe"],
+            [sys.executable, "-m", "autocolor.net_probe", *([weights] if weights else [])],
             input=prototxt, capture_output=True, text=True, errors="replace", check=False,
             timeout=_SECONDS, env={**os.environ, "GLOG_minloglevel": "2", "GLOG_logtostderr": "1"},
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return f"it is not built within {_SECONDS} seconds"
+        return Refusal(f"it is not built within {_SECONDS} seconds", of_weights=False)
     if process.returncode == 0:
         return None
     lines = process.stderr.strip().splitlines() or [f"exit status {process.returncode}"]
     fatal = [match.group(1) for line in lines if (match := _FATAL.match(line))]
-    return fatal[0] if fatal else lines[-1]
+    return Refusal(fatal[0] if fatal else lines[-1], of_weights="built" in process.stdout)
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """Build the net on stdin; Caffe ends the process if it cannot."""
     caffe = import_caffe()
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
@@ -58,8 +75,11 @@ def main() -> int:
     if "data" in net.blobs:
         net.blobs["data"].reshape(1, 1, *_SIDES)
         net.reshape()
+    print("built", flush=True)
+    for weights in arguments:
+        net.copy_from(weights)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

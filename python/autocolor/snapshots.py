@@ -73,7 +73,12 @@ def read_state(path: Path) -> State:
     try:
         if path.suffix == ".h5":
             with h5py.File(path, "r") as file:
-                state = State(int(file["iter"][0]), Path(file["learned_net"][()].decode()))
+                model = file["learned_net"]
+                # Of fixed length, as Caffe writes it: in a damaged heap of others, HDF5 may run
+                # round in circles.
+                if model.dtype.kind != "S":
+                    raise SnapshotError(f"{path}: is cut off or damaged")
+                state = State(int(file["iter"][0]), Path(model[()].decode()))
                 file["current_step"], file["history"]  # written last
         else:
             message = caffe_pb2.SolverState.FromString(path.read_bytes())

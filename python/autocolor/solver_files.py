@@ -35,7 +35,7 @@ def read_prototxt(path: Path, message: M) -> M:
     """Read a file in protobuf's text format into `message`, or raise `SolverError`."""
     try:
         text_format.Parse(path.read_text(encoding="utf-8"), message)
-    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
+    except (OSError, ValueError, text_format.ParseError) as error:
         raise SolverError(f"{path}: {' '.join(str(error).split())}") from None
     return message
 
@@ -112,6 +112,8 @@ def check_files(solver: Any, weights: Sequence[str]) -> None:
         if not Path(path.strip()).is_file():
             raise SolverError(f"{path.strip()}: no such file of weights")
     folder = Path(solver.snapshot_prefix).parent
+    if "\0" in solver.snapshot_prefix:
+        raise SolverError(f"snapshot_prefix: expected a path, received {solver.snapshot_prefix!r}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from autocolor.data_parallel import DivergenceError, GradientMean, Group, Parall
 from autocolor.preview import Previews
 from autocolor.replay import replay
 from autocolor.snapshots import (
+    SnapshotError,
     find_states,
     newest_usable,
     read_state,
@@ -197,6 +199,8 @@ class SolverRunner:
             iteration = caffe_solver.iter
             if self._group.size > 1 and iteration % _CHECK_INTERVAL == 0:
                 self._reporter.gradients.check()
+            if iteration % _CHECK_INTERVAL == 0:
+                self._check_finite()
             if solver.snapshot and iteration % solver.snapshot == 0:
                 self._snapshot()
                 snapshotted = iteration
@@ -221,6 +225,8 @@ class SolverRunner:
         self._reporter.losses.clear()
         self._caffe_solver.step(1)
         self._report(iteration, rate)
+        if not np.isfinite(self._reporter.loss):
+            self._check_finite()
         self._bar.update()
         speed = self._bar.format_dict["rate"]
         images = f"{speed * self._images_per_iteration():.3g}" if speed else "?"
@@ -274,8 +280,41 @@ class SolverRunner:
     def _snapshot(self) -> None:
         if self._group.size > 1:
             self._reporter.gradients.check()
+        self._check_finite()
         if self._root:
+            self._check_space()
             self._caffe_solver.snapshot()
+            _check_written(self.solver.snapshot_prefix, self._caffe_solver.iter)
+
+    def _check_space(self) -> None:
+        """Refuse to begin a snapshot that the disk has no room for: weights, and as much history."""
+        values = {b.data.ctypes.data: b.count for v in self._net.params.values() for b in v}
+        needed = 2 * 4 * sum(values.values())
+        folder = Path(self.solver.snapshot_prefix).parent
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            raise SolverError(
+                f"{folder}: a snapshot takes {needed / 2**20:,.1f} MiB, {free / 2**20:,.1f} are "
+                "free; --resume goes on from the one before"
+            )
+
+    def _check_finite(self) -> None:
+        """Stop a training whose loss or parameters are no numbers any more, for it learns nothing."""
+        place = None if np.isfinite(self._reporter.loss) else _first_not_finite(self._net)
+        if place is None:
+            place = next(
+                (f"the weights of layer {name!r}"
+                 for name, blobs in self._net.params.items()
+                 for blob in blobs if not np.isfinite(blob.data.sum(dtype=np.float64))),
+                None if np.isfinite(self._reporter.loss) else "the loss",
+            )  # fmt: skip
+        if place is not None:
+            states = find_states(self.solver.snapshot_prefix)
+            last = f"the newest snapshot is {states[0]}" if states else "there is no snapshot"
+            raise SolverError(
+                f"diverged in iteration {self._caffe_solver.iter}: {place} is not finite first; "
+                f"a lower base_lr or clip_gradients may help; {last}"
+            )
 
     def _preview(self, iteration: int) -> None:
         if self._root and self._job.previews and self._preview_problem is None:
@@ -376,6 +415,30 @@ class _Reporter:
             means = numbers[: -len(asked)] / self._group.size
             self.loss = np.float32(means[0])
             self.outputs = dict(zip(self.outputs, map(_decimal, means[1:]), strict=True))
+
+
+def _first_not_finite(net: Any) -> str | None:
+    """Return the first blob of the last forward pass that has an infinity or NaN."""
+    for name, blob in net.blobs.items():
+        # The sum may overflow in single precision, not in double.
+        if not np.isfinite(blob.data.sum(dtype=np.float64)):
+            return f"blob {name!r}"
+    return None
+
+
+def _check_written(prefix: str, iteration: int) -> None:
+    """Raise `SolverError` if the snapshot of an iteration cannot be read: on a full disk, say."""
+    state = next((path for path in find_states(prefix) if f"_iter_{iteration}." in path.name), None)
+    try:
+        if state is None:
+            raise SnapshotError(f"{prefix}_iter_{iteration}: no snapshot was written")
+        read_state(state)
+    except SnapshotError as error:
+        free = shutil.disk_usage(Path(prefix).parent).free
+        raise SolverError(
+            f"snapshot failed: {error} ({free / 2**20:,.0f} MiB are free); --resume goes on from "
+            "the one before"
+        ) from None
 
 
 def _decimal(value: Any) -> float:

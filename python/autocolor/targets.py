@@ -16,6 +16,7 @@ names and of one variant alone, each non-negative with some mass; it is normalis
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,6 +36,8 @@ TARGET_NAMES = {
     "lab_marginal": ("a", "b"),
     "lab_joint": ("ab",),
 }
+
+_LARGEST_ARRAY = 16 * 2**20  # bytes, of a histogram in a file
 
 
 class TargetError(ValueError):
@@ -130,10 +133,15 @@ def load_targets(path: Path | str, variant: str, bins: int) -> Targets:
                 raise TargetError(f"{path}: expected a .npz file of histograms")
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
+                largest = max((member.file_size for member in archive.zip.infolist()), default=0)
+                if largest > _LARGEST_ARRAY:
+                    raise TargetError(f"{path}: expected a histogram, received {largest:,} bytes")
                 content = {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise TargetError(f"{path}: no such file") from None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    # What NumPy and zipfile raise on damaged files.
+    except (OSError, ValueError, RuntimeError, LookupError, EOFError, SyntaxError, MemoryError,
+            zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
         if isinstance(error, TargetError):
             raise
         raise TargetError(f"{path}: cannot be read: {error}") from error

@@ -283,7 +283,7 @@ def read_vgg16_onnx(content: bytes) -> Weights:
                 raise WeightsError(f"layer {layer}: has its values in another file")
             try:
                 array = numpy_helper.to_array(initializer).astype(np.float32)
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, LookupError) as error:
                 raise WeightsError(f"layer {layer}: {_one_line(error)}") from None
             found.setdefault(layer, {})[kind == "Squeeze"] = array
     incomplete = [name for name, blobs in found.items() if set(blobs) != {False, True}]

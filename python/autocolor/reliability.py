@@ -1,0 +1,388 @@
+"""Experiments that provoke faults, and the table of what came of them. Needs pycaffe."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import skimage.data
+from PIL import Image
+
+from autocolor.fuzz_readers import make_readers
+from autocolor.fuzzing import mutations, try_inputs
+from autocolor.images import write_image
+from autocolor.lmdb_io import LmdbOptions, make_datum
+from autocolor.model_folder import Manifest
+from autocolor.models import all_models, write_files
+from autocolor.weights_io import read_weights
+
+_ROOT = Path(__file__).resolve().parents[2]
+_MODEL = "hue_chroma_data-fc7_slim"
+_CROP, _PHOTOS, _ITERATIONS, _SNAPSHOT = 32, 10, 24, 5
+_PATIENCE = 600  # seconds for any command
+# One thread: the moments at which processes are killed then spread over all that they do.
+_ENVIRONMENT = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of an experiment: a row of docs/reliability.md."""
+
+    fault: str
+    times: str
+    outcome: str
+    command: str
+    is_good: bool
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A fault, and how to provoke it in a folder: (folder, times, seed) to times, outcome, success."""
+
+    fault: str
+    provoke: Callable[[Path, int, int], tuple[str, str, bool]]
+
+
+def run(name: str, times: int, seed: int) -> Result:
+    """Run one of `EXPERIMENTS` in a folder of its own."""
+    experiment = EXPERIMENTS[name]
+    with tempfile.TemporaryDirectory(prefix="autocolor_reliability_") as folder:
+        count, outcome, is_good = experiment.provoke(Path(folder), times, seed)
+    command = f"python tools/reliability.py --only {name} --times {times} --seed {seed}"
+    return Result(experiment.fault, count, outcome, command, is_good)
+
+
+def read_results(path: Path) -> dict[str, Result]:
+    """Read the results of earlier runs; none where there is no such file."""
+    if not path.is_file():
+        return {}
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return {name: Result(**row) for name, row in content.items()}
+
+
+def results_page(results: Mapping[str, Result]) -> str:
+    """Return the Markdown page with a row for every experiment that was run."""
+    lines = [
+        "# Reliability",
+        "",
+        "Faults that were provoked, and what came of them. `tools/reliability.py --page` writes this",
+        "page from its runs; nothing here is written by hand.",
+        "",
+        "| fault | times | outcome | command |",
+        "|---|---|---|---|",
+    ]
+    for name in EXPERIMENTS:
+        if name in results:
+            row = results[name]
+            outcome = row.outcome if row.is_good else f"**not as wanted:** {row.outcome}"
+            lines.append(f"| {row.fault} | {row.times} | {outcome} | `{row.command}` |")
+    return "\n".join(lines) + "\n"
+
+
+# ---- training
+
+
+def write_training(folder: Path, out: Path, seed: int = 1, **solver: object) -> Path:
+    """Write an LMDB of photos into `folder`, and the nets and the solver of the slim model into `out`."""
+    source = folder / "lmdb"
+    if not source.exists():
+        astronaut = Image.fromarray(skimage.data.astronaut())
+        with lmdb.open(str(source), map_size=2**26) as file, file.begin(write=True) as records:
+            for index in range(_PHOTOS):
+                photo = astronaut.crop((40 * index, 20 * index, 40 * index + 96, 20 * index + 96))
+                datum = make_datum(photo, LmdbOptions())
+                records.put(b"%08d" % index, datum.SerializeToString())
+    model = all_models()[_MODEL]
+    model = replace(
+        model,
+        training=replace(model.training, source=str(source), batch=3, crop=_CROP, locations=16),
+        validation_source=str(source),
+        solver=replace(
+            model.solver, train_net=f"{out}/train.prototxt", test_net=f"{out}/test.prototxt",
+            snapshot_prefix=f"{out}/s", iterations=_ITERATIONS, test_iterations=2, test_interval=7,
+            snapshot_interval=_SNAPSHOT, display_interval=1, seed=seed,
+        ),
+    )  # fmt: skip
+    model = replace(model, solver=replace(model.solver, **solver))
+    write_files(out, model.files())
+    return out / "solver.prototxt"
+
+
+def _train(solver: Path, *arguments: str) -> list[str]:
+    return [sys.executable, str(_ROOT / "tools/train.py"), "--solver", str(solver), *arguments]
+
+
+def _finish(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # type: ignore[call-overload, no-any-return]
+        command, capture_output=True, text=True, errors="replace", check=False,
+        env=_ENVIRONMENT, timeout=_PATIENCE, **options,
+    )  # fmt: skip
+
+
+def _last_weights(out: Path) -> dict[str, tuple[np.ndarray, ...]]:
+    return read_weights(out / f"s_iter_{_ITERATIONS}.caffemodel")
+
+
+def _same(
+    one: Mapping[str, tuple[np.ndarray, ...]], two: Mapping[str, tuple[np.ndarray, ...]]
+) -> bool:
+    return one.keys() == two.keys() and all(
+        np.array_equal(a, b) for name in one for a, b in zip(one[name], two[name], strict=True)
+    )
+
+
+def _kill(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
+    """Kill a training at random moments, resume until it ends, and compare the parameters."""
+    whole = folder / "whole"
+    started = time.monotonic()
+    reference = _finish(_train(write_training(folder, whole)))
+    duration = time.monotonic() - started
+    if reference.returncode:
+        return "0", f"the training itself fails: {reference.stderr[-200:]}", False
+    wanted = _last_weights(whole)
+    generator = np.random.default_rng(seed)
+    kills = trainings = equal = passed_over = 0
+    failure = ""
+    while kills < times and not failure:
+        out = folder / f"killed{trainings}"
+        solver = write_training(folder, out)
+        trainings += 1
+        while True:
+            with (folder / "stderr").open("w+") as said:
+                process = subprocess.Popen(
+                    _train(solver, "--resume"), env=_ENVIRONMENT, stderr=said,
+                    stdout=subprocess.DEVNULL,
+                )  # fmt: skip
+                try:
+                    limit = generator.uniform(0.1, 1) * duration if kills < times else _PATIENCE
+                    process.wait(limit)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+                    kills += 1
+                said.seek(0)
+                text = said.read()
+            passed_over += "passing over" in text
+            if process.returncode >= 0:
+                break
+        if process.returncode:
+            failure = f"; not resumed: {text.strip().splitlines()[-1]}"
+        elif _same(_last_weights(out), wanted):
+            equal += 1
+        shutil.rmtree(out)
+    outcome = (
+        f"{equal} of {trainings} trainings that were killed and resumed end with the parameters of an "
+        f"uninterrupted one, bit for bit; {passed_over} times an incomplete snapshot was passed over"
+        f"{failure}"
+    )
+    return f"{kills} kills", outcome, equal == trainings and not failure
+
+
+def _cut_snapshot(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
+    """Cut the newest snapshot at random bytes, as a kill while it is written would."""
+    from autocolor.snapshots import SnapshotError, read_state
+
+    out = folder / "t"
+    process = _finish(_train(write_training(folder, out)))
+    if process.returncode:
+        return "0", f"the training itself fails: {process.stderr[-200:]}", False
+    generator = np.random.default_rng(seed)
+    refused = 0
+    state = out / f"s_iter_{_ITERATIONS}.solverstate"
+    for index in range(times):
+        path = state if index % 2 else state.with_suffix(".caffemodel")
+        content = path.read_bytes()
+        path.write_bytes(content[: int(generator.integers(len(content)))])
+        try:
+            read_state(state)
+            # Cut between two layers, a file still is a message: Caffe's own process tells.
+            from autocolor.solver_files import probe
+
+            refused += probe(out / "solver.prototxt", state) is not None
+        except SnapshotError:
+            refused += 1
+        path.write_bytes(content)
+    return f"{times} cuts", f"{refused} of {times} recognised as incomplete", refused == times
+
+
+def _deterministic(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
+    digests = set()
+    runs = max(2, min(times, 3))
+    for index in range(runs):
+        out = folder / str(index)
+        process = _finish(_train(write_training(folder, out)))
+        if process.returncode:
+            return str(index), f"the training fails: {process.stderr[-200:]}", False
+        digests.add((out / f"s_iter_{_ITERATIONS}.caffemodel").read_bytes())
+    outcome = f"{len(digests)} different caffemodel file{'s' * (len(digests) > 1)}, byte for byte"
+    return f"{runs} trainings", outcome, len(digests) == 1
+
+
+def _diverge(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
+    """A learning rate that explodes once there are snapshots: the policy multiplies it by 1e30."""
+    out = folder / "t"
+    solver = write_training(folder, out)
+    text = solver.read_text(encoding="utf-8")
+    text = re.sub(r"lr_policy:.*\n|power:.*\n", "", text)
+    solver.write_text(
+        text + 'lr_policy: "multistep"\nstepvalue: 12\ngamma: 1e30\n', encoding="utf-8"
+    )
+    process = _finish(_train(solver))
+    last = (process.stderr.strip().splitlines() or [""])[-1]
+    snapshots = sorted(path.name for path in out.glob("s_iter_*.caffemodel"))
+    finite = all(
+        np.isfinite(blob).all()
+        for name in snapshots for blobs in read_weights(out / name).values() for blob in blobs
+    )  # fmt: skip
+    good = process.returncode == 1 and "diverged" in last and finite and len(snapshots) == 2
+    said = last.replace(str(out), "OUT").replace("|", "/")
+    return (
+        "1",
+        f"status {process.returncode}, {said!r}; finite snapshots kept: {len(snapshots)}",
+        good,
+    )
+
+
+def _full_disk(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
+    """Train onto a small file system that holds one snapshot and not two; needs root."""
+    disk = folder / "disk"
+    disk.mkdir()
+    probe = folder / "probe"
+    size = 0
+    process = _finish(_train(write_training(folder, probe)))
+    if process.returncode == 0:
+        snapshot = probe.glob(f"s_iter_{_SNAPSHOT}.*")
+        size = sum(path.stat().st_size for path in snapshot)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size * 5 // 2}", "tmpfs", disk],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if mounted.returncode:
+        return "0", f"could not be tried: {mounted.stderr.strip()}", False
+    try:
+        process = _finish(_train(write_training(folder, disk / "t")))
+        last = (process.stderr.strip().splitlines() or [""])[-1].replace(str(disk), "DISK")
+        states = sorted(path.name for path in (disk / "t").glob("*.solverstate"))
+        from autocolor.snapshots import find_states, read_state
+
+        kept = read_state(find_states(f"{disk}/t/s")[0]).iteration
+    finally:
+        subprocess.run(["umount", disk], check=False)
+    good = process.returncode == 1 and kept > 0 and "Traceback" not in process.stderr
+    outcome = f"status {process.returncode}, {last!r}; complete: {', '.join(states)}"
+    return "1", outcome, good
+
+
+def _two_trainings(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
+    """Two processes train from one LMDB at once; each must end as it does alone."""
+    alone = folder / "alone"
+    process = _finish(_train(write_training(folder, alone)))
+    if process.returncode:
+        return "0", f"the training fails: {process.stderr[-200:]}", False
+    processes = [
+        subprocess.Popen(
+            _train(write_training(folder, folder / str(index))), env=_ENVIRONMENT,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
+        for index in range(2)
+    ]  # fmt: skip
+    statuses = [process.wait(_PATIENCE) for process in processes]
+    equal = statuses == [0, 0] and all(
+        _same(_last_weights(folder / str(index)), _last_weights(alone)) for index in range(2)
+    )
+    outcome = "both end with the parameters of one alone" if equal else f"statuses {statuses}"
+    return "2 at once", outcome, equal
+
+
+# ---- colorizing
+
+
+def _write_model(folder: Path) -> Path:
+    """Write the slim model with random weights."""
+    from autocolor.caffe_runtime import import_caffe
+
+    caffe = import_caffe()
+    network = all_models()[_MODEL].network
+    manifest = Manifest("slim", working_side=64, maximum_side=128)
+    write_files(folder, {manifest.deploy: all_models()[_MODEL].files()["deploy.prototxt"]})
+    net = caffe.Net(str(folder / manifest.deploy), caffe.TEST)
+    generator = np.random.default_rng(0)
+    for blobs in net.params.values():
+        for blob in blobs:
+            blob.data[...] = generator.normal(scale=0.05, size=blob.data.shape)
+    net.save(str(folder / manifest.weights))
+    replace(manifest, levels=getattr(network, "levels", "")).save(folder)
+    return folder
+
+
+def _write_photos(folder: Path, count: int) -> None:
+    folder.mkdir()
+    astronaut = skimage.data.astronaut().astype(np.float32) / 255
+    for index in range(count):
+        write_image(folder / f"{index:05d}.png", astronaut[index % 400 :, index % 300 :][:64, :64])
+
+
+def _two_colorizers(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
+    """Two colorizers of one folder into one folder; the results must be those of one alone."""
+    model = _write_model(folder / "model")
+    _write_photos(folder / "photos", 20)
+    command = [sys.executable, "-m", "autocolor.cli", str(folder / "photos"), "--model", str(model)]
+    _finish([*command, "-o", str(folder / "alone")])
+    processes = [
+        subprocess.Popen([*command, "-o", str(folder / "both")], env=_ENVIRONMENT,
+                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(2)
+    ]  # fmt: skip
+    statuses = [process.wait(_PATIENCE) for process in processes]
+    contents = [
+        {path.name: path.read_bytes() for path in (folder / name).iterdir()}
+        for name in ("alone", "both")
+    ]
+    same = statuses == [0, 0] and contents[0] == contents[1] and len(contents[0]) == 20
+    outcome = (
+        "20 files, those of one alone, and no partial ones" if same else f"statuses {statuses}"
+    )
+    return "2 at once", outcome, same
+
+
+# ---- readers
+
+
+def _readers(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
+    counts = {"accepted": 0, "refused": 0}
+    faults = []
+    readers = make_readers(folder)
+    for reader in readers.values():
+        for outcome in try_inputs(reader, mutations(reader, times, seed)):
+            if outcome.is_fault:
+                faults.append(f"{reader.name}: {outcome.result}")
+            else:
+                counts[outcome.result] += 1
+    outcome_text = (
+        f"{len(readers)} readers: {counts['refused']} inputs refused as documented, "
+        f"{counts['accepted']} read, {len(faults)} faults {'; '.join(faults[:5])}"
+    ).strip()
+    return f"{times} inputs a reader", outcome_text, not faults
+
+
+EXPERIMENTS = {
+    "kill": Experiment("a training is killed (SIGKILL) at random moments", _kill),
+    "cut": Experiment("a snapshot is cut off at a random byte", _cut_snapshot),
+    "diverge": Experiment("the loss explodes", _diverge),
+    "disk": Experiment("the disk is full when a snapshot is written", _full_disk),
+    "same": Experiment("the same training again, with the same seed", _deterministic),
+    "trainings": Experiment("two trainings read one LMDB", _two_trainings),
+    "colorizers": Experiment("two colorizers write into one folder", _two_colorizers),
+    "readers": Experiment("damaged files of every kind that is read", _readers),
+}
