@@ -28,7 +28,8 @@ shared_ptr<Layer<double> > CreateDoubleConvolution(const LayerParameter& param) 
   if (param.convolution_param().engine() != ConvolutionParameter::ONEDNN) {
     return GetConvolutionLayer<double>(param);
   }
-  LOG(WARNING) << "layer " << param.name() << ": oneDNN computes in float; in double, engine CAFFE runs";
+  LOG(WARNING) << "layer " << param.name()
+               << ": oneDNN computes in float; in double, engine CAFFE runs";
   LayerParameter stock = param;
   stock.mutable_convolution_param()->set_engine(ConvolutionParameter::CAFFE);
   return GetConvolutionLayer<double>(stock);

@@ -19,9 +19,9 @@ namespace {
 
 using dnnl::memory;
 
-// With fewer outputs a channel, or fewer channels, Winograd's algorithm is not faster than the direct
-// one: it transforms the weights anew in every pass (measured with AVX-512, for which alone oneDNN has
-// it).
+// With fewer outputs a channel, or fewer channels, Winograd's algorithm is not faster than the
+// direct one: it transforms the weights anew in every pass (measured with AVX-512, for which alone
+// oneDNN has it).
 const int kWinogradOutputs = 1024;
 const int kWinogradChannels = 16;
 
@@ -119,7 +119,8 @@ class Operand {
     return memory(plain_, Cpu(), const_cast<float*>(values));
   }
   // oneDNN keeps the code of reorders that it has made.
-  static void Reorder(const memory& from, const memory& to, const dnnl::primitive_attr& attributes) {
+  static void Reorder(const memory& from, const memory& to,
+                      const dnnl::primitive_attr& attributes) {
     Execute(dnnl::reorder(dnnl::reorder::primitive_desc(from, to, attributes)),
             {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
   }
@@ -198,8 +199,8 @@ bool FindKernel(const Create& create, Descriptor* found) {
 
 bool FindForward(const Problem& p, dnnl::algorithm algorithm, bool rectify,
                  dnnl::convolution_forward::primitive_desc* found) {
-  // For inference oneDNN's Winograd kernels want weights that were transformed beforehand, which takes
-  // as long as ten passes; those for training transform them on the way and are as fast.
+  // For inference oneDNN's Winograd kernels want weights that were transformed beforehand, which
+  // takes as long as ten passes; those for training transform them on the way and are as fast.
   const dnnl::prop_kind kind = dnnl::prop_kind::forward_training;
   dnnl::primitive_attr attributes;
   if (rectify) {
@@ -210,8 +211,8 @@ bool FindForward(const Problem& p, dnnl::algorithm algorithm, bool rectify,
   return FindKernel(
       [&](memory::format_tag layout) {
         return dnnl::convolution_forward::primitive_desc(
-            {kind, algorithm, Maps(p.bottom, layout), p.AnyWeights(), p.Bias(),
-             Maps(p.top, layout), p.strides, p.dilations, p.padding, p.padding},
+            {kind, algorithm, Maps(p.bottom, layout), p.AnyWeights(), p.Bias(), Maps(p.top, layout),
+             p.strides, p.dilations, p.padding, p.padding},
             attributes, Cpu());
       },
       found);
@@ -283,8 +284,8 @@ struct OneDnnConvolutionLayer::BackwardKernels {
         !FindKernel(
             [&](memory::format_tag layout) {
               return dnnl::convolution_backward_weights::primitive_desc(
-                  {algorithm, Maps(p.bottom, layout), p.AnyWeights(), p.Bias(),
-                   Maps(p.top, layout), p.strides, p.dilations, p.padding, p.padding},
+                  {algorithm, Maps(p.bottom, layout), p.AnyWeights(), p.Bias(), Maps(p.top, layout),
+                   p.strides, p.dilations, p.padding, p.padding},
                   Cpu(), hint);
             },
             &weight)) {
@@ -460,10 +461,11 @@ void OneDnnConvolutionLayer::Backward_cpu(const vector<Blob<float>*>& top,
       }
       float* values = bottom[i]->mutable_cpu_diff();
       const memory target = backward_->bottom_diff.Target(values, &workspace->bottom);
-      Execute(backward_->to_bottom,
-              {{DNNL_ARG_DIFF_DST, copy},
-               {DNNL_ARG_WEIGHTS, backward_->weights.Read(blobs_[0]->cpu_data(), &workspace->weights)},
-               {DNNL_ARG_DIFF_SRC, target}});
+      Execute(
+          backward_->to_bottom,
+          {{DNNL_ARG_DIFF_DST, copy},
+           {DNNL_ARG_WEIGHTS, backward_->weights.Read(blobs_[0]->cpu_data(), &workspace->weights)},
+           {DNNL_ARG_DIFF_SRC, target}});
       backward_->bottom_diff.Written(target, values);
     }
   }

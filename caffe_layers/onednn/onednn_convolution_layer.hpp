@@ -24,8 +24,8 @@ namespace caffe {
  * plain (N, C, H, W), for other layers read them: a pass copies maps from and to oneDNN's layouts,
  * in memory that all layers of a thread share.
  *
- * Weights that the net learns are copied to oneDNN's layout in every pass. Others (of a TEST net, or
- * of learning rate 0) are kept in it for as long as a hash of their bits stays the same, so that
+ * Weights that the net learns are copied to oneDNN's layout in every pass. Others (of a TEST net,
+ * or of learning rate 0) are kept in it for as long as a hash of their bits stays the same, so that
  * whoever changes them need not tell.
  *
  * ConvolutionLayer itself runs what oneDNN has no fast kernel for, other than two spatial axes, and
@@ -55,10 +55,10 @@ class OneDnnConvolutionLayer : public ConvolutionLayer<float> {
   void Prepare(const Blob<float>& bottom, const Blob<float>& top);
   bool LearnsWeights() const;
 
-  vector<int> shape_;  // of the bottoms that the kernels are for
-  std::unique_ptr<ForwardKernel> forward_;    // none where ConvolutionLayer runs
+  vector<int> shape_;                          // of the bottoms that the kernels are for
+  std::unique_ptr<ForwardKernel> forward_;     // none where ConvolutionLayer runs
   std::unique_ptr<BackwardKernels> backward_;  // likewise; made by the first backward pass
-  bool has_backward_ = false;           // whether that has been tried
+  bool has_backward_ = false;                  // whether that has been tried
   std::unique_ptr<KeptWeights> kept_weights_;
 };
 

@@ -48,7 +48,8 @@ void FillDiff(Blob<float>* blob) {
   std::copy_n(values.cpu_data(), values.count(), blob->mutable_cpu_diff());
 }
 
-// Both sum the same products of order one in another order; Winograd's transforms lose another digit.
+// Both sum the same products of order one in another order; Winograd's transforms lose another
+// digit.
 const float kTolerance = 1e-4;
 
 void ExpectNear(int count, const float* expected, const float* received, const char* what) {
@@ -129,7 +130,8 @@ class OneDnnConvolutionLayerTest : public CPUDeviceTest<float> {
 };
 
 TEST_F(OneDnnConvolutionLayerTest, TestLiteral) {
-  // [[1, 2], [3, 4]] under a kernel that reads the cell and ten times its right neighbour, plus 100.
+  // [[1, 2], [3, 4]] under a kernel that reads the cell and ten times its right neighbour, plus
+  // 100.
   LayerParameter param = Parameter({1, 1, 2, 2, 1, 3, 1, 1, 1, 1}, TEST);
   Blob<float> bottom(1, 1, 2, 2), top;
   for (int i = 0; i < 4; ++i) {
@@ -170,7 +172,9 @@ TEST_F(OneDnnConvolutionLayerTest, TestRandomShapes) {
   int stock = 0;
   const int kernels[] = {1, 2, 3, 5, 7};
   for (int trial = 0; trial < 60; ++trial) {
-    const auto draw = [](int low, int high) { return low + static_cast<int>(caffe_rng_rand() % (high - low + 1)); };
+    const auto draw = [](int low, int high) {
+      return low + static_cast<int>(caffe_rng_rand() % (high - low + 1));
+    };
     Shape shape;
     shape.group = trial % 4 == 3 ? draw(2, 3) : 1;
     shape.images = draw(1, 3);
@@ -280,15 +284,16 @@ TEST_F(OneDnnConvolutionLayerTest, TestFusedReLU) {
         pair.stock_top.mutable_cpu_diff()[i] =
             pair.top.cpu_data()[i] > 0 ? pair.top.cpu_diff()[i] : 0;
       }
-      for (Layer<float>* layer : {static_cast<Layer<float>*>(&pair.layer),
-                                  static_cast<Layer<float>*>(&pair.stock)}) {
+      for (Layer<float>* layer :
+           {static_cast<Layer<float>*>(&pair.layer), static_cast<Layer<float>*>(&pair.stock)}) {
         for (const shared_ptr<Blob<float> >& blob : layer->blobs()) {
           std::fill_n(blob->mutable_cpu_diff(), blob->count(), 0.f);
         }
       }
       pair.layer.Backward({&pair.top}, {true}, {&pair.bottom});
       pair.stock.Backward({&pair.stock_top}, {true}, {&pair.stock_bottom});
-      ExpectNear(pair.bottom.count(), pair.stock_bottom.cpu_diff(), pair.bottom.cpu_diff(), "bottom");
+      ExpectNear(pair.bottom.count(), pair.stock_bottom.cpu_diff(), pair.bottom.cpu_diff(),
+                 "bottom");
       ExpectNear(pair.top.count(), pair.stock_top.cpu_diff(), pair.top.cpu_diff(), "top");
     }
   }

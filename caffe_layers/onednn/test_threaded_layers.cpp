@@ -53,7 +53,8 @@ class ThreadedLayersTest : public CPUDeviceTest<Dtype> {
 TYPED_TEST_CASE(ThreadedLayersTest, TestDtypes);
 
 TYPED_TEST(ThreadedLayersTest, TestPooling) {
-  const int settings[][3] = {{2, 2, 0}, {3, 2, 0}, {3, 1, 1}, {5, 3, 2}, {1, 1, 0}};  // kernel, stride, pad
+  const int settings[][3] = {
+      {2, 2, 0}, {3, 2, 0}, {3, 1, 1}, {5, 3, 2}, {1, 1, 0}};  // kernel, stride, pad
   for (PoolingParameter::PoolMethod method : {PoolingParameter::MAX, PoolingParameter::AVE}) {
     for (const int* setting : settings) {
       for (int side : {5, 8, 13}) {

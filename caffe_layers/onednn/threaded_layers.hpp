@@ -12,8 +12,8 @@ namespace caffe {
 /**
  * @brief Max pooling as PoolingLayer's, bit by bit, on all cores.
  *
- * Beside oneDNN's convolutions, Caffe's own pooling on one core takes a fifth of VGG-16's time. Other
- * methods than MAX, and a mask as second top, run in PoolingLayer.
+ * Beside oneDNN's convolutions, Caffe's own pooling on one core takes a fifth of VGG-16's time.
+ * Other methods than MAX, and a mask as second top, run in PoolingLayer.
  */
 template <typename Dtype>
 class ThreadedPoolingLayer : public PoolingLayer<Dtype> {
@@ -27,8 +27,7 @@ class ThreadedPoolingLayer : public PoolingLayer<Dtype> {
 
  private:
   bool IsThreaded(const vector<Blob<Dtype>*>& top) const {
-    return top.size() == 1 &&
-           this->layer_param_.pooling_param().pool() == PoolingParameter::MAX;
+    return top.size() == 1 && this->layer_param_.pooling_param().pool() == PoolingParameter::MAX;
   }
 };
 

@@ -137,7 +137,9 @@ def test_results_know_their_target(results):
     shown = results.Result("c", 7.0, None, at_least=True, **common)
     assert [fast.met, lean.met, shown.met] == [True, False, None]
     report = results.Report([fast, lean, shown], "why", {"plot.png": "growth"})
-    assert results.report_from_json(json.loads(json.dumps(results.report_as_json(report)))) == report
+    assert (
+        results.report_from_json(json.loads(json.dumps(results.report_as_json(report)))) == report
+    )
     markdown = results.performance_markdown({"commit": "1234"}, {"Speed": report}, "plots")
     for line in ("| commit | 1234 |", "| a | 4.2 times | ≥ 4 | yes | 1 ms | 2 ms: slow |",
                  "| b | 0.06 times | ≤ 0.05 | **no** | 1 ms | 2 ms: slow |", "## Speed", "\nwhy\n",

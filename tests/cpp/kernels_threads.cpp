@@ -113,14 +113,14 @@ void CheckHypercolumn(int height, int width, double scale, const std::vector<dou
   std::vector<Dtype> columns(diff.size());
   RunOnThreads(GatherHypercolumn<Dtype>{indexing, features.data(), columns.data()}, count);
   // One value further on, so that nothing is aligned, and 9 around to see that they stay.
-  const HypercolumnBlock<Dtype> block = {indexing,
-                                         HypercolumnBlockSize(level.plane(), per_image)};
+  const HypercolumnBlock<Dtype> block = {indexing, HypercolumnBlockSize(level.plane(), per_image)};
   std::vector<int> order(rows);
   for (int row = 0; row < rows; ++row) order[row] = row;
   std::vector<Dtype> at_odd(features.size() + 1, 9), block_columns(diff.size() + 1);
   std::copy(features.begin(), features.end(), at_odd.begin() + 1);
-  RunOnThreads(GatherOnCPU<Dtype>{block, order.data(), at_odd.data() + 1, &block_columns[1], {}, {}},
-               images * block.blocks());
+  RunOnThreads(
+      GatherOnCPU<Dtype>{block, order.data(), at_odd.data() + 1, &block_columns[1], {}, {}},
+      images * block.blocks());
   block_columns.erase(block_columns.begin());
   Expect(columns == block_columns, "gather by values and by blocks: the same bits");
 
@@ -132,9 +132,9 @@ void CheckHypercolumn(int height, int width, double scale, const std::vector<dou
   }
   const HypercolumnBlock<Dtype> backwards = {{level, per_image, total, sorted.data()}, block.size};
   std::vector<Dtype> sorted_columns(diff.size());
-  RunOnThreads(GatherOnCPU<Dtype>{backwards, order.data(), features.data(), sorted_columns.data(),
-                                  {}, {}},
-               images * block.blocks());
+  RunOnThreads(
+      GatherOnCPU<Dtype>{backwards, order.data(), features.data(), sorted_columns.data(), {}, {}},
+      images * block.blocks());
   Expect(columns == sorted_columns, "gather in another order: the same bits");
 
   std::vector<Dtype> parallel(features.size()), serial(features.size());

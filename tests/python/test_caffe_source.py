@@ -51,7 +51,9 @@ def test_the_engine_is_inserted_into_convolutions_alone():
     assert "    DEFAULT = 0;\n    ONEDNN = 7100;\n    CAFFE = 1;\n" in convolution
 
 
-@pytest.mark.parametrize("word", ["message ConvolutionParameter", "enum Engine {\n    DEFAULT = 0;\n    CAFFE"])
+@pytest.mark.parametrize(
+    "word", ["message ConvolutionParameter", "enum Engine {\n    DEFAULT = 0;\n    CAFFE"]
+)
 def test_a_proto_without_convolution_engines_is_refused(word):
     with pytest.raises(CaffeSourceError, match="expected 'message ConvolutionParameter"):
         insert_onednn_engine(CONVOLUTION.replace(word, "x {"))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import caffe
 import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
-import caffe
 from autocolor.caffe_net import fuse_relus
 from autocolor.caffe_runtime import import_caffe
 from autocolor.vgg16 import vgg16_gray_features

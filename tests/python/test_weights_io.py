@@ -294,5 +294,7 @@ def test_arrays_that_are_not_stored_are_bounded(tmp_path):
             file.create_dataset(f"data/fc{index}/0", (11, 10**7), "f4", fillvalue=0.5)
             file.create_dataset(f"data/fc{index}/1", (11,), "f4")
     assert path.stat().st_size < 20_000
-    with pytest.raises(WeightsError, match=r"hollow.h5: 1,320,000,0\d\d bytes of weights are stored"):
+    with pytest.raises(
+        WeightsError, match=r"hollow.h5: 1,320,000,0\d\d bytes of weights are stored"
+    ):
         read_weights(path)

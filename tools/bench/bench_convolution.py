@@ -6,7 +6,6 @@ import ctypes
 import statistics
 import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,7 +37,9 @@ def onednn_instructions() -> str:
     return f"oneDNN {version.major}.{version.minor}.{version.patch}, {name} (0x{isa:x})"
 
 
-def backbone(engine: str, last: str, side: int, *, fused: bool, backward: bool, width: float = 1) -> Any:
+def backbone(
+    engine: str, last: str, side: int, *, fused: bool, backward: bool, width: float = 1
+) -> Any:
     """Return VGG-16-gray up to a level with random weights and input, on one engine.
 
     Parameters
@@ -110,10 +111,10 @@ def _layer_table(stock: Any, ours: Any, repetitions: int) -> str:
     lines = ["| layer | stock | oneDNN |\n|---|---|---|\n"]
     work = {}
     for number, net in enumerate((stock, ours)):
-        for name in net._layer_names:  # noqa: SLF001  pycaffe has no other list of them
+        for name in net._layer_names:
             work[f"{number} {name}"] = lambda net=net, name=name: net.forward(start=name, end=name)
     times = interleaved(work, repetitions)
-    for name in stock._layer_names:  # noqa: SLF001
+    for name in stock._layer_names:
         mine = times.get(f"1 {name}")
         shown = f"{1e3 * mine.median:.1f}" if mine else "in the convolution"
         theirs = 1e3 * times[f"0 {name}"].median

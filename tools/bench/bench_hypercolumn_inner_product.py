@@ -118,11 +118,7 @@ def _load(kind: str, side: int, stride: int, last: str) -> Any:
     return net
 
 
-
-
-def _compare(
-    side: int, stride: int, last: str, rounds: int
-) -> tuple[Any, float]:
+def _compare(side: int, stride: int, last: str, rounds: int) -> tuple[Any, float]:
     nets = {kind: _load(kind, side, stride, last) for kind in ("explicit", "fused")}
     timings = interleaved({kind: net.forward for kind, net in nets.items()}, rounds)
     # Deconvolution pads with zeros, our layer clamps: compare where neither matters.
@@ -186,6 +182,4 @@ def _inner_product(settings: Settings) -> Report:
 
 def benchmarks() -> list[Benchmark]:
     """Return the benchmarks of this module."""
-    return [
-        Benchmark("hypercolumn_inner_product", "HypercolumnInnerProduct", _inner_product)
-    ]
+    return [Benchmark("hypercolumn_inner_product", "HypercolumnInnerProduct", _inner_product)]

@@ -31,7 +31,9 @@ def _write_lmdb(folder: Path, side: int) -> None:
         with environment.begin(write=True) as transaction:
             for number in range(32):
                 coarse = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
-                image = Image.fromarray(coarse).resize((side * 4 // 3, side), Image.Resampling.BICUBIC)
+                image = Image.fromarray(coarse).resize(
+                    (side * 4 // 3, side), Image.Resampling.BICUBIC
+                )
                 datum = make_datum(image, options)
                 transaction.put(f"{number:08d}".encode(), datum.SerializeToString())
 
@@ -61,9 +63,7 @@ def _backbone_net(source: str, batch: int, crop: int, levels: str) -> Any:
     return net.to_proto()
 
 
-def _with_net(
-    describe: Callable[[str], Any], side: int, use: Callable[[Any, Any], Any]
-) -> Any:
+def _with_net(describe: Callable[[str], Any], side: int, use: Callable[[Any, Any], Any]) -> Any:
     """Make the net of `describe(lmdb)` and return `use(net, description)`."""
     caffe = import_caffe()
     with tempfile.TemporaryDirectory() as folder:
@@ -102,9 +102,7 @@ def _layer_times(
                 waits.append(float(sum(seconds[i] for i in data) / seconds.sum()))
         return steps, shares, waits
 
-    return _with_net(
-        lambda source: _training_net(source, batch, crop, levels, False), crop, use
-    )
+    return _with_net(lambda source: _training_net(source, batch, crop, levels, False), crop, use)
 
 
 def _step_memory(kind: str, batch: int, crop: int, levels: str) -> None:
@@ -150,9 +148,7 @@ def _training(settings: Settings) -> Report:
         for kind in ("backbone", "training")
         for batch in (1, 3)
     }
-    image = {
-        kind: (peaks[kind, 3] - peaks[kind, 1]) / 2e6 for kind in ("backbone", "training")
-    }
+    image = {kind: (peaks[kind, 3] - peaks[kind, 1]) / 2e6 for kind in ("backbone", "training")}
     (growth, head), _ = in_child(_frozen_growth, 2, crop, levels)
     results = [
         Result("hypercolumn, targets and losses in a training step", 100 * share, 5.0,

@@ -3,10 +3,10 @@
 //
 //   autocolor_bench SIDE IMAGES LOCATIONS ROUNDS [NAME]
 //
-// SIDE is that of the square images, in pixels; NAME leaves out contestants in whose name it is not.
-// Prints one JSON object: for each direction and
-// contestant the seconds of each round; they take turns. OMP_NUM_THREADS sets the threads of the
-// layer and of the limits; the textbook's loop is serial.
+// SIDE is that of the square images, in pixels; NAME leaves out contestants in whose name it is
+// not. Prints one JSON object: for each direction and contestant the seconds of each round; they
+// take turns. OMP_NUM_THREADS sets the threads of the layer and of the limits; the textbook's loop
+// is serial.
 
 #include <algorithm>
 #include <chrono>
@@ -36,8 +36,8 @@ struct Level {
 };
 
 // data, conv1_1 ... conv5_3, fc6, fc7
-const Level kLevels[] = {{1, 1},    {64, 1},   {64, 1},   {128, 2},  {128, 2},  {256, 4},
-                         {256, 4},  {256, 4},  {512, 8},  {512, 8},  {512, 8},  {512, 16},
+const Level kLevels[] = {{1, 1},    {64, 1},   {64, 1},    {128, 2},  {128, 2}, {256, 4},
+                         {256, 4},  {256, 4},  {512, 8},   {512, 8},  {512, 8}, {512, 16},
                          {512, 16}, {512, 16}, {4096, 32}, {4096, 32}};
 
 struct Bench {
@@ -90,8 +90,8 @@ struct Bench {
     const int y0 = static_cast<int>(y), x0 = static_cast<int>(x);
     const int y1 = std::min(y0 + 1, height - 1), x1 = std::min(x0 + 1, width - 1);
     const float v = y - y0, u = x - x0;
-    function(y0 * width + x0, y0 * width + x1, y1 * width + x0, y1 * width + x1,
-             (1 - v) * (1 - u), (1 - v) * u, v * (1 - u), v * u);
+    function(y0 * width + x0, y0 * width + x1, y1 * width + x0, y1 * width + x1, (1 - v) * (1 - u),
+             (1 - v) * u, v * (1 - u), v * u);
   }
 
   void FindLines(size_t l) {
@@ -116,11 +116,12 @@ struct Bench {
         for (size_t l = 0; l < features.size(); ++l) {
           const int plane = features[l]->count(2);
           const float* map = features[l]->cpu_data() + features[l]->offset(n);
-          ForCells(l, n, p, [&](int a, int b, int c, int d, float wa, float wb, float wc, float wd) {
-            for (int k = 0; k < kLevels[l].channels; ++k, map += plane) {
-              *out++ = wa * map[a] + wb * map[b] + wc * map[c] + wd * map[d];
-            }
-          });
+          ForCells(l, n, p,
+                   [&](int a, int b, int c, int d, float wa, float wb, float wc, float wd) {
+                     for (int k = 0; k < kLevels[l].channels; ++k, map += plane) {
+                       *out++ = wa * map[a] + wb * map[b] + wc * map[c] + wd * map[d];
+                     }
+                   });
         }
       }
     }
@@ -136,15 +137,16 @@ struct Bench {
         for (size_t l = 0; l < features.size(); ++l) {
           const int plane = features[l]->count(2);
           float* map = features[l]->mutable_cpu_diff() + features[l]->offset(n);
-          ForCells(l, n, p, [&](int a, int b, int c, int d, float wa, float wb, float wc, float wd) {
-            for (int k = 0; k < kLevels[l].channels; ++k, map += plane) {
-              const float value = *in++;
-              map[a] += wa * value;
-              map[b] += wb * value;
-              map[c] += wc * value;
-              map[d] += wd * value;
-            }
-          });
+          ForCells(l, n, p,
+                   [&](int a, int b, int c, int d, float wa, float wb, float wc, float wd) {
+                     for (int k = 0; k < kLevels[l].channels; ++k, map += plane) {
+                       const float value = *in++;
+                       map[a] += wa * value;
+                       map[b] += wb * value;
+                       map[c] += wc * value;
+                       map[d] += wd * value;
+                     }
+                   });
         }
       }
     }
@@ -234,7 +236,8 @@ int main(int argc, char** argv) {
   std::printf("{");
   for (size_t i = 0; i < contestants.size(); ++i) {
     std::printf("%s\"%s\": [", i == 0 ? "" : ", ", contestants[i].first.c_str());
-    for (size_t k = 0; k < seconds[i].size(); ++k) std::printf(k ? ", %.6f" : "%.6f", seconds[i][k]);
+    for (size_t k = 0; k < seconds[i].size(); ++k)
+      std::printf(k ? ", %.6f" : "%.6f", seconds[i][k]);
     std::printf("]");
   }
   std::printf("}\n");

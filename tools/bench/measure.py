@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 
-
 class ChildError(RuntimeError):
     """A child process raised, or died."""
 
@@ -86,9 +85,7 @@ def speedup(baseline: Timing, ours: Timing) -> float:
     Both come from one call of :func:`interleaved`, so that a round's two times were taken next to
     each other.
     """
-    return statistics.median(
-        b / o for b, o in zip(baseline.seconds, ours.seconds, strict=True)
-    )
+    return statistics.median(b / o for b, o in zip(baseline.seconds, ours.seconds, strict=True))
 
 
 def resident_bytes(*, peak: bool = False) -> int:
@@ -108,11 +105,13 @@ def resident_bytes(*, peak: bool = False) -> int:
     return 1024 * int(match.group(1))
 
 
-def _child(connection: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _child(
+    connection: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> None:
     try:
         value = function(*arguments)
         connection.send((None, value, resident_bytes(peak=True)))
-    except Exception:  # the parent reports it  # noqa: BLE001
+    except Exception:  # the parent reports it
         connection.send((traceback.format_exc(), None, 0))
 
 

@@ -147,9 +147,7 @@ def _row(result: Result) -> str:
 
 def results_table(results: Sequence[Result]) -> str:
     """Return results as a Markdown table."""
-    header = (
-        "| what | ratio | target | met | ours | compared with |\n|---|---|---|---|---|---|\n"
-    )
+    header = "| what | ratio | target | met | ours | compared with |\n|---|---|---|---|---|---|\n"
     return header + "".join(map(_row, results))
 
 

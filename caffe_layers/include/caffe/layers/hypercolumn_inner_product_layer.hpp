@@ -32,8 +32,9 @@ namespace caffe {
  * @f$ (num\_output) @f$, so that weights trained on SparseHypercolumn + InnerProduct load as they
  * are; at its locations the output equals theirs.
  *
- * With `heads` each top is (N x K x H' x W'), an inner product of the rectified output (ReLU), which is
- * then never stored: at stride 1 it would be by far the largest blob of a net. This has no gradient.
+ * With `heads` each top is (N x K x H' x W'), an inner product of the rectified output (ReLU),
+ * which is then never stored: at stride 1 it would be by far the largest blob of a net. This has no
+ * gradient.
  */
 template <typename Dtype>
 class HypercolumnInnerProductLayer : public Layer<Dtype> {
@@ -73,7 +74,7 @@ class HypercolumnInnerProductLayer : public Layer<Dtype> {
   struct Group {
     std::vector<size_t> levels;
     bool projects_first;
-    bool is_grid;  // the output reads each cell, in order, and nothing between them
+    bool is_grid;                  // the output reads each cell, in order, and nothing between them
     std::vector<Dtype> projected;  // (H_l * W_l, num_output) of one image
   };
   vector<Blob<Dtype>*> LevelBottoms(const vector<Blob<Dtype>*>& bottom) const;
@@ -96,7 +97,8 @@ class HypercolumnInnerProductLayer : public Layer<Dtype> {
   /// Whether projecting the level before interpolating costs less than the other way round.
   bool ProjectsFirst(const HypercolumnLevel& level) const;
   BilinearGrid GridOnCPU(size_t level) const;
-  /// Interpolate `maps` maps of a level at output rows [first, first + rows), one map after the other.
+  /// Interpolate `maps` maps of a level at output rows [first, first + rows), one map after the
+  /// other.
   void Upsample(size_t level, int maps, int first, int rows, const Dtype* in, Dtype* out) const;
   /// The adjoint of Upsample; overwrites `in`.
   void UpsampleAdjoint(size_t level, int maps, const Dtype* out, Dtype* in) const;
@@ -114,9 +116,9 @@ class HypercolumnInnerProductLayer : public Layer<Dtype> {
   std::vector<Grid> grids_;  // of each level
   std::vector<Group> groups_;
   std::vector<Dtype> band_, sampled_;  // of ForwardBand
-  Blob<Dtype> workspace_;  // a projected or a sampled level of one image
-  Blob<Dtype> hidden_;     // one image's output before the heads; GPU only
-  Blob<Dtype> ones_;       // one for each output, to sum them; GPU only
+  Blob<Dtype> workspace_;              // a projected or a sampled level of one image
+  Blob<Dtype> hidden_;                 // one image's output before the heads; GPU only
+  Blob<Dtype> ones_;                   // one for each output, to sum them; GPU only
 };
 
 }  // namespace caffe

@@ -17,9 +17,9 @@ namespace caffe {
  *   -# @f$ (num\_output \times num\_input) @f$ weight
  *   -# @f$ (num\_output) @f$ bias
  *
- * Its blobs have InnerProduct's shapes, so that a layer of an InnerProduct's name loads its weights.
- * The tops are these blobs: nothing is copied, and gradients written to the tops are those of the
- * weights.
+ * Its blobs have InnerProduct's shapes, so that a layer of an InnerProduct's name loads its
+ * weights. The tops are these blobs: nothing is copied, and gradients written to the tops are those
+ * of the weights.
  */
 template <typename Dtype>
 class InnerProductWeightsLayer : public Layer<Dtype> {

@@ -85,8 +85,8 @@ struct ScatterHypercolumn {
   }
 };
 
-/// A run of at most `size` channels of one image. `index` runs over images x blocks. Whoever handles
-/// an index owns its maps, so that nothing is shared and the order of the sums is fixed.
+/// A run of at most `size` channels of one image. `index` runs over images x blocks. Whoever
+/// handles an index owns its maps, so that nothing is shared and the order of the sums is fixed.
 template <typename Dtype>
 struct HypercolumnBlock {
   HypercolumnIndexing<Dtype> at;

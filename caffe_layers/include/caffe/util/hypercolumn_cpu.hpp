@@ -12,11 +12,12 @@ namespace caffe {
 // How the CPU traverses hypercolumns. The time goes into memory, not into arithmetic, so that
 //  - a block of channels is read at one location after the other, whose cache misses overlap;
 //  - results leave through a buffer in the cache, in long runs and past the caches;
-//  - small maps, which many locations share, are turned around first: the channels of a cell then lie
+//  - small maps, which many locations share, are turned around first: the channels of a cell then
+//  lie
 //    side by side, and the compiler takes several at a time.
 // Each value is the sum of the same products in the same order as in GatherHypercolumn and
-// ScatterHypercolumnBlock over the cells as they stand, whatever the number of threads. The cells of an
-// image may be in any order; `order` has the row of each.
+// ScatterHypercolumnBlock over the cells as they stand, whatever the number of threads. The cells
+// of an image may be in any order; `order` has the row of each.
 
 /// Channels that are read at a time: a cache line of floats.
 const int kHypercolumnLanes = 16;
@@ -31,9 +32,8 @@ inline bool AreSmallMaps(int plane, int locations) {
 /// Channels of a block: of small maps as many as fit the first-level cache.
 inline int HypercolumnBlockSize(int plane, int locations) {
   const int values = 8192;
-  return AreSmallMaps(plane, locations)
-             ? values / plane / kHypercolumnLanes * kHypercolumnLanes
-             : 8 * kHypercolumnLanes;
+  return AreSmallMaps(plane, locations) ? values / plane / kHypercolumnLanes * kHypercolumnLanes
+                                        : 8 * kHypercolumnLanes;
 }
 
 /// The hypercolumns of one image in some channels; `index` runs over the blocks. Each thread has a

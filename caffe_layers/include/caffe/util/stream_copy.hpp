@@ -9,9 +9,9 @@
 
 namespace caffe {
 
-/// Copies values past the caches, where the processor can: for large results that nobody reads soon.
-/// Whole cache lines are then written without being read first, which halves the traffic. `to` may
-/// have any alignment. StreamFence() makes the values visible to other threads.
+/// Copies values past the caches, where the processor can: for large results that nobody reads
+/// soon. Whole cache lines are then written without being read first, which halves the traffic.
+/// `to` may have any alignment. StreamFence() makes the values visible to other threads.
 template <typename Dtype>
 void StreamCopy(const Dtype* from, int64_t count, Dtype* to) {
 #ifdef __SSE2__

@@ -305,7 +305,8 @@ template <typename Dtype>
 void HypercolumnInnerProductLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
                                                       const vector<Blob<Dtype>*>& top) {
   const Dtype* weight = this->blobs_[0]->cpu_data();
-  // About 4,096 outputs and a row for each thread: less, and starting threads costs more than it gives.
+  // About 4,096 outputs and a row for each thread: less, and starting threads costs more than it
+  // gives.
   const int band_rows = std::min(height_, std::max((4095 + width_) / width_, MaxThreads()));
   band_.resize(static_cast<size_t>(band_rows) * width_ * num_output_);
   for (int n = 0; n < bottom[0]->shape(0); ++n) {
@@ -335,8 +336,8 @@ void HypercolumnInnerProductLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>
 }
 
 template <typename Dtype>
-void HypercolumnInnerProductLayer<Dtype>::ForwardBand(const vector<Blob<Dtype>*>& bottom,
-                                                      int image, int first, int rows) {
+void HypercolumnInnerProductLayer<Dtype>::ForwardBand(const vector<Blob<Dtype>*>& bottom, int image,
+                                                      int first, int rows) {
   const Dtype* weight = this->blobs_[0]->cpu_data();
   const Dtype* bias = this->blobs_.size() > 1 ? this->blobs_[1]->cpu_data() : nullptr;
   const int outputs = rows * width_;

@@ -81,9 +81,9 @@ void HypercolumnInnerProductLayer<Dtype>::Forward_gpu(const vector<Blob<Dtype>*>
     hidden_.Reshape(vector<int>{num_output_, outputs});
   }
   for (int n = 0; n < bottom[0]->shape(0); ++n) {
-    Dtype* out = heads_ > 0 ? hidden_.mutable_gpu_data()
-                            : top[0]->mutable_gpu_data() +
-                                  static_cast<size_t>(n) * num_output_ * outputs;
+    Dtype* out = heads_ > 0
+                     ? hidden_.mutable_gpu_data()
+                     : top[0]->mutable_gpu_data() + static_cast<size_t>(n) * num_output_ * outputs;
     const StartFromBias<Dtype> start = {bias, outputs, out};
     ParallelForGPU(static_cast<int64_t>(num_output_) * outputs, start);
     for (size_t l = 0; l < levels_.size(); ++l) {

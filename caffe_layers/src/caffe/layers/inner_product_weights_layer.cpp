@@ -14,7 +14,8 @@ void InnerProductWeightsLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>&,
   const string& name = this->layer_param_.name();
   const double weights = static_cast<double>(param.num_output()) * param.num_input();
   CHECK(weights > 0 && weights <= INT_MAX)
-      << "layer " << name << ": num_output and num_input expected positive numbers with a product of "
+      << "layer " << name
+      << ": num_output and num_input expected positive numbers with a product of "
       << "at most " << INT_MAX << ", got " << param.num_output() << " and " << param.num_input();
   if (this->blobs_.empty()) {
     const int outputs = param.num_output(), inputs = param.num_input();

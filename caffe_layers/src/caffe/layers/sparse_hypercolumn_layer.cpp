@@ -56,8 +56,8 @@ void SparseHypercolumnLayer<Dtype>::RefuseLocationGradient(
       << "not defined";
 }
 
-// Sorts the rows of each image by the cell of the first level, so that neighbouring locations follow
-// each other.
+// Sorts the rows of each image by the cell of the first level, so that neighbouring locations
+// follow each other.
 template <typename Dtype>
 void SparseHypercolumnLayer<Dtype>::SortLocations(const Dtype* locations) {
   const int rows = images_ * locations_;
@@ -94,8 +94,8 @@ void SparseHypercolumnLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bott
       locate(row);
     }
     const HypercolumnBlock<Dtype> block = MakeBlock(Indexing(l, cells));
-    kernels.push_back({block, order_.data(), bottom[l + 1]->cpu_data(),
-                       top[0]->mutable_cpu_data(), {}, {}});
+    kernels.push_back(
+        {block, order_.data(), bottom[l + 1]->cpu_data(), top[0]->mutable_cpu_data(), {}, {}});
     counts.push_back(static_cast<int64_t>(images_) * block.blocks());
   }
   ParallelForEach(kernels, counts);
@@ -113,8 +113,8 @@ void SparseHypercolumnLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>& top
       continue;
     }
     const HypercolumnBlock<Dtype> block = MakeBlock(Indexing(l, cells_.cpu_data()));
-    kernels.push_back({block, order_.data(), top[0]->cpu_diff(),
-                       bottom[l + 1]->mutable_cpu_diff(), {}, {}});
+    kernels.push_back(
+        {block, order_.data(), top[0]->cpu_diff(), bottom[l + 1]->mutable_cpu_diff(), {}, {}});
     counts.push_back(static_cast<int64_t>(images_) * block.blocks());
   }
   ParallelForEach(kernels, counts);

@@ -215,7 +215,8 @@ TYPED_TEST(HypercolumnInnerProductLayerTest, TestRefusesHeads) {
   if (Caffe::mode() != Caffe::CPU) return;  // a death test forks, which CUDA does not survive
   LayerParameter param(this->layer_param_);
   param.mutable_hypercolumn_inner_product_param()->set_heads(1);
-  Blob<Dtype> weight(std::vector<int>{4, 3}), wide(std::vector<int>{4, 5}), bias(std::vector<int>{4});
+  Blob<Dtype> weight(std::vector<int>{4, 3}), wide(std::vector<int>{4, 5}),
+      bias(std::vector<int>{4});
   std::vector<Blob<Dtype>*> bottom = this->bottom_vec_;
   bottom.insert(bottom.end(), {&wide, &bias});
   HypercolumnInnerProductLayer<Dtype> layer(param);
@@ -264,10 +265,11 @@ TYPED_TEST(HypercolumnInnerProductLayerTest, TestCostModel) {
   const std::vector<Blob<Dtype>*> bottom{&fine, &middle, &coarse, &other, &narrow};
   ExposedInnerProductLayer<Dtype> layer(param);
   layer.SetUp(bottom, {&top});
-  // The fine level is sampled; the middle one is the output's grid; of the coarse ones, those of many
-  // channels are projected at their 16 cells (2 * 64 * 32 / 2 below 64 * 32 * 64), and the one of a
-  // single channel is sampled, since the interpolation of 64 maps costs more than that of one.
-  const std::vector<std::vector<int> > expected{{0, 1, 0, 0}, {1, 1, 0, 1}, {2, 2, 1, 0}, {4, 1, 0, 0}};
+  // The fine level is sampled; the middle one is the output's grid; of the coarse ones, those of
+  // many channels are projected at their 16 cells (2 * 64 * 32 / 2 below 64 * 32 * 64), and the one
+  // of a single channel is sampled, since the interpolation of 64 maps costs more than that of one.
+  const std::vector<std::vector<int> > expected{
+      {0, 1, 0, 0}, {1, 1, 0, 1}, {2, 2, 1, 0}, {4, 1, 0, 0}};
   EXPECT_EQ(expected, layer.Groups());
 }
 
