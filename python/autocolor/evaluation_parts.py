@@ -10,7 +10,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -31,6 +30,7 @@ from autocolor.evaluation import (
     Tally,
     file_sha256,
 )
+from autocolor.executors import start_processes
 from autocolor.image_errors import Measurement
 from autocolor.images import ImageError
 from autocolor.model_folder import MANIFEST_NAME, Manifest
@@ -285,6 +285,7 @@ def _workers(processes: int, tasks: int) -> Iterator[_Apply]:
         processes, multiprocessing.get_context("spawn"), _start_worker, (threads,)
     )
     try:
+        start_processes(executor)
         yield executor.map
     except BrokenProcessPool:
         raise PartError(
@@ -296,8 +297,7 @@ def _workers(processes: int, tasks: int) -> Iterator[_Apply]:
 
 
 def _start_worker(threads: int) -> None:
-    """Share the cores out, and leave Ctrl-C to the main process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Share the cores out."""
     # Caffe's BLAS reads this when it is loaded.
     for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(variable, str(threads))

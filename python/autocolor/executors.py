@@ -136,9 +136,23 @@ def open_workers(processes: int, scheduler: str | None = None) -> Iterator[Worke
         processes, multiprocessing.get_context("spawn"), initializer=_follow_parent
     )
     try:
+        start_processes(executor)
         yield Workers(executor, _IN_FLIGHT * processes, (BrokenExecutor,))
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def start_processes(executor: ProcessPoolExecutor) -> None:
+    """Start an executor's processes now, and leave Ctrl-C to this one.
+
+    They inherit that the signal is blocked; otherwise it could reach them before an initializer
+    that ignores it runs.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        executor.submit(int)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def available_processors() -> int:
@@ -147,8 +161,7 @@ def available_processors() -> int:
 
 
 def _follow_parent() -> None:
-    """In a worker: leave Ctrl-C to the parent, and end when it is gone, for whatever reason."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """In a worker: end when the parent is gone, for whatever reason."""
     parent = multiprocessing.parent_process()
     if parent is None:
         raise RuntimeError("expected a process that another one has started")

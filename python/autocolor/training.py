@@ -20,7 +20,7 @@ from pathlib import Path
 from autocolor.files import atomic_path
 
 _ITERATION = re.compile(
-    r"Iteration (\d+) \(.*?(?:([\d.]+)s/(\d+) iters)?\), loss = ([-+.\deinfa]+)"
+    r"Iteration (\d+) \(.*?(?:([\d.e+-]+)s/(\d+) iters)?\), loss = ([-+.\deinfa]+)"
 )
 _TESTING = re.compile(r"Iteration (\d+), Testing net \(#(\d+)\)")
 _OUTPUT = re.compile(

@@ -162,8 +162,8 @@ def test_a_model_that_cannot_be_loaded(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "expected --model and --photos, or --merge"),
-        (("--model", "m"), "expected --model and --photos, or --merge"),
+        ((), "expected --model or --baseline, and --photos, or --merge"),
+        (("--model", "m"), "expected --model or --baseline, and --photos, or --merge"),
         (("--merge", "a", "--photos", "p"), "--merge takes the photos from the parts"),
         (("--merge", "a", "--part", "1/2"), "not allowed with argument"),
         (("--model", "m", "--photos", "p", "--part", "3/2"), "expected 1 <= number <= count"),

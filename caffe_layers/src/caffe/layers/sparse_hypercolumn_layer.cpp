@@ -70,8 +70,10 @@ void SparseHypercolumnLayer<Dtype>::SortLocations(const Dtype* locations) {
   }
   for (int image = 0; image < images_; ++image) {
     const auto first = order_.begin() + image * locations_;
-    std::stable_sort(first, first + locations_,
-                     [cells](int a, int b) { return cells[a].offset[0] < cells[b].offset[0]; });
+    std::sort(first, first + locations_, [cells](int a, int b) {
+      const auto left = cells[a].offset[0], right = cells[b].offset[0];
+      return left != right ? left < right : a < b;
+    });
   }
   sorted_locations_.resize(2 * static_cast<size_t>(rows));
   for (int i = 0; i < rows; ++i) {
