@@ -138,6 +138,13 @@ def _frozen_growth(batch: int, crop: int, levels: str) -> tuple[int, int]:
     return growth
 
 
+def _level_values(crop: int, levels: str) -> int:
+    """Values of all levels of one image."""
+    from autocolor.vgg16 import vgg16_levels
+
+    return sum(level.channels * (crop // level.scale) ** 2 for level in vgg16_levels(levels))
+
+
 def _training(settings: Settings) -> Report:
     crop, levels = (64, "data..conv4_1") if settings.quick else (224, "data..fc7")
     rounds = min(settings.repetitions, 5)
@@ -172,8 +179,8 @@ def _training(settings: Settings) -> Report:
         "difference between the peaks of one step with three images and with one.\n\n"
         + (
             f"The hypercolumns and their gradients are {8 * _LOCATIONS * columns / 1e6:.1f} MB an image; "
-            "the rest is the second gradient of every level, which Caffe's `Split` keeps for a blob "
-            "that two layers read."
+            "the rest are two further gradients of every level, which Caffe's `Split` keeps for a blob "
+            f"that two layers read: {8 * _level_values(crop, levels) / 1e6:.1f} MB."
             if columns
             else ""
         ),
