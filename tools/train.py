@@ -43,8 +43,9 @@ Caffe's own log.
 
 With --mpi, each rank of mpirun trains on its share of the records, the gradients are averaged: n ranks
 with batches of B images take the steps of one process with batches of n*B. All ranks read the same
-files. Set OPENBLAS_NUM_THREADS so that ranks times threads are the cores of a machine. If a rank dies
-or does not answer, the others write a snapshot and the job ends; start it again with --resume.
+files. Set OPENBLAS_NUM_THREADS and OMP_NUM_THREADS so that ranks times threads are the cores of a
+machine. If a rank dies or does not answer, the others write a snapshot and the job ends; start it
+again with --resume.
 
 Exit status: 0, 1 on errors, 2 on wrong usage, 128 + signal (130, 143) when stopped.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
