@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from autocolor.weights_io import read_weights
 _ROOT = Path(__file__).resolve().parents[2]
 _MODEL = "hue_chroma_data-fc7_slim"
 _CROP, _PHOTOS, _ITERATIONS, _SNAPSHOT = 32, 10, 24, 5
+_SLOPE = 2000  # bytes a photo or a step that memory may grow by, which is noise of the allocator
 _PATIENCE = 600  # seconds for any command
 # One thread: the moments at which processes are killed then spread over all that they do.
 _ENVIRONMENT = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -356,6 +358,61 @@ def _two_colorizers(folder: Path, times: int, seed: int) -> tuple[str, str, bool
     return "2 at once", outcome, same
 
 
+# ---- long runs
+
+
+def _sample(steps: Iterable[object], unit: str, every: int) -> tuple[str, str, bool]:
+    """Go through `steps`; returns their number, memory, open files and speed, and if all is flat.
+
+    The first fifth is a warm-up: caches fill, and the allocator finds its size.
+    """
+    rows = []
+    count = 0
+    for count, _ in enumerate(steps, start=1):
+        if count % every == 0:
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            files = len(list(Path("/proc/self/fd").iterdir()))
+            rows.append((count, pages * resource.getpagesize(), files, time.monotonic()))
+    rows = rows[len(rows) // 5 :]
+    counts, memory, files, times = (
+        np.array(column, np.float64) for column in zip(*rows, strict=True)
+    )
+    slope = np.polyfit(counts, memory, 1)[0]
+    periods = np.diff(times) / every
+    third = len(periods) // 3
+    # The medians: other work on the machine makes single periods slow.
+    slowdown = np.median(periods[-third:]) / np.median(periods[:third])
+    outcome = (
+        f"memory {memory[0] / 2**20:.0f} to {memory[-1] / 2**20:.0f} MiB, slope {slope:+.0f} bytes "
+        f"a {unit}; open files {files[0]:.0f} to {files[-1]:.0f}; the last third takes "
+        f"{slowdown:.2f} times as long as the first"
+    )
+    return f"{count} {unit}s", outcome, bool(slope < _SLOPE and files[-1] <= files[0])
+
+
+def _long_colorizing(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
+    from autocolor.batch import colorize_files
+    from autocolor.predictor import Predictor
+
+    predictor = Predictor(_write_model(folder / "model"))
+    _write_photos(folder / "photos", 100)
+    photos = sorted((folder / "photos").iterdir())
+    (folder / "out").mkdir()
+    jobs = ((photos[i % 100], folder / "out" / photos[i % 100].name) for i in range(40 * times))
+    return _sample(colorize_files(predictor, jobs), "photo", max(1, times // 2))
+
+
+def _long_training(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
+    from autocolor.caffe_runtime import import_caffe
+
+    caffe = import_caffe()
+    steps = 100 * times
+    solver = caffe.get_solver(
+        str(write_training(folder, folder / "t", iterations=steps, snapshot_interval=0))
+    )
+    return _sample((solver.step(1) for _ in range(steps)), "step", max(1, times))
+
+
 # ---- readers
 
 
@@ -384,5 +441,7 @@ EXPERIMENTS = {
     "same": Experiment("the same training again, with the same seed", _deterministic),
     "trainings": Experiment("two trainings read one LMDB", _two_trainings),
     "colorizers": Experiment("two colorizers write into one folder", _two_colorizers),
+    "photos": Experiment("a long run: 40 photos for each of the times", _long_colorizing),
+    "steps": Experiment("a long training: 100 steps for each of the times", _long_training),
     "readers": Experiment("damaged files of every kind that is read", _readers),
 }

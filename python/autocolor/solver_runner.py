@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from google.protobuf import text_format
@@ -130,7 +130,7 @@ class SolverRunner:
         self._net = self._caffe_solver.net
         self._start = self._caffe_solver.iter
         self._reporter = _Reporter(
-            self._net, group, layers_of(read_train_net(solver), "TRAIN"), stop
+            self._net, group, layers_of(read_train_net(solver), "TRAIN"), stop, self._diverged
         )
         self._caffe_solver.add_callback(lambda: None, self._reporter.on_gradients)
         self._smoothed = _SmoothedLoss(solver.average_loss)
@@ -305,16 +305,19 @@ class SolverRunner:
             place = next(
                 (f"the weights of layer {name!r}"
                  for name, blobs in self._net.params.items()
-                 for blob in blobs if not np.isfinite(blob.data.sum(dtype=np.float64))),
+                 for blob in blobs if not _is_finite(blob)),
                 None if np.isfinite(self._reporter.loss) else "the loss",
             )  # fmt: skip
         if place is not None:
-            states = find_states(self.solver.snapshot_prefix)
-            last = f"the newest snapshot is {states[0]}" if states else "there is no snapshot"
-            raise SolverError(
-                f"diverged in iteration {self._caffe_solver.iter}: {place} is not finite first; "
-                f"a lower base_lr or clip_gradients may help; {last}"
-            )
+            self._diverged(place)
+
+    def _diverged(self, place: str) -> NoReturn:
+        states = find_states(self.solver.snapshot_prefix)
+        last = f"the newest snapshot is {states[0]}" if states else "there is no snapshot"
+        raise SolverError(
+            f"diverged in iteration {self._caffe_solver.iter}: {place} is the first that is not "
+            f"finite; a lower base_lr or clip_gradients may help; {last}"
+        )
 
     def _preview(self, iteration: int) -> None:
         if self._root and self._job.previews and self._preview_problem is None:
@@ -360,8 +363,21 @@ class _Reporter:
         What asked any rank to stop, or 0.
     """
 
-    def __init__(self, net: Any, group: Group, layers: Sequence[Any], stop: StopRequest) -> None:
+    def __init__(
+        self,
+        net: Any,
+        group: Group,
+        layers: Sequence[Any],
+        stop: StopRequest,
+        on_divergence: Callable[[str], NoReturn],
+    ) -> None:
         self._net, self._group, self._stop = net, group, stop
+        self._on_divergence = on_divergence
+        # Losses end the process when their input is not finite: that is looked at before.
+        names = list(net._layer_names)
+        self._inputs_of_losses = {
+            names.index(layer.name): list(layer.bottom) for layer in layers if "Loss" in layer.type
+        }
         self.gradients = GradientMean(net, layers, group)
         self.gradients.start()
         self.losses: list[np.float32] = []
@@ -382,6 +398,10 @@ class _Reporter:
     def _before_layer(self, index: int) -> None:
         if index == 0:
             self.gradients.restore_losses()
+        for name in self._inputs_of_losses.get(index, ()):
+            # Blobs that are read twice have a copy for each reader, made by Caffe.
+            if name in self._net.blobs and not _is_finite(self._net.blobs[name]):
+                self._on_divergence(_first_not_finite(self._net) or f"blob {name!r}")
 
     def _after_layer(self, index: int) -> None:
         if index != self._last:
@@ -420,10 +440,14 @@ class _Reporter:
 def _first_not_finite(net: Any) -> str | None:
     """Return the first blob of the last forward pass that has an infinity or NaN."""
     for name, blob in net.blobs.items():
-        # The sum may overflow in single precision, not in double.
-        if not np.isfinite(blob.data.sum(dtype=np.float64)):
+        if not _is_finite(blob):
             return f"blob {name!r}"
     return None
+
+
+def _is_finite(blob: Any) -> bool:
+    # The sum may overflow in single precision, not in double.
+    return bool(np.isfinite(blob.data.sum(dtype=np.float64)))
 
 
 def _check_written(prefix: str, iteration: int) -> None:
