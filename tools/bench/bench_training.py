@@ -102,7 +102,10 @@ def _layer_times(
                 waits.append(float(sum(seconds[i] for i in data) / seconds.sum()))
         return steps, shares, waits
 
-    return _with_net(lambda source: _training_net(source, batch, crop, levels, False), crop, use)
+    times: tuple[list[float], list[float], list[float]] = _with_net(
+        lambda source: _training_net(source, batch, crop, levels, False), crop, use
+    )
+    return times
 
 
 def _step_memory(kind: str, batch: int, crop: int, levels: str) -> None:
