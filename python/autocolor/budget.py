@@ -84,8 +84,11 @@ def train_for(
         folder / "solver.prototxt", folder / "timing.log", lambda record: None, weights=weights,
         device=device,
     )  # fmt: skip
-    times = [r.seconds_per_iteration for r in probe if r.seconds_per_iteration]
-    plan = plan_training(seconds, statistics.median(times), solver.test_iterations)
+    times = [r.seconds_per_iteration for r in probe if r.seconds_per_iteration is not None]
+    if not times:
+        raise TrainingError(f"{folder / 'timing.log'}: caffe train reported no time")
+    # Caffe's clock stops at milliseconds.
+    plan = plan_training(seconds, max(1e-3, statistics.median(times)), solver.test_iterations)
     for snapshot in folder.glob("snapshot_*"):
         snapshot.unlink()
     planned = replace(

@@ -25,7 +25,9 @@ def test_records():
 
 
 def test_times_below_a_millisecond():
-    line = "I1123 11:00:42.1 1 solver.cpp:239] Iteration 2 (9e+03 iter/s, 9.5e-05s/1 iters), loss = 1"
+    line = (
+        "I1123 11:00:42.1 1 solver.cpp:239] Iteration 2 (9e+03 iter/s, 9.5e-05s/1 iters), loss = 1"
+    )
     output = "I1123 11:00:42.1 1 solver.cpp:258]     Train net output #0: loss = 1 (* 1 = 1 loss)"
     (record,) = parse_log([line, output])
     assert record.seconds_per_iteration == 9.5e-05
