@@ -46,8 +46,10 @@ def test_every_reader_accepts_its_seeds(readers: dict[str, Reader], tmp_path: Pa
 
 def test_damaged_files_are_refused_or_read(readers: dict[str, Reader]) -> None:
     for reader in readers.values():
-        outcomes = list(try_inputs(reader, mutations(reader, INPUTS, 0)))
-        assert len(outcomes) == INPUTS
+        # Each of these starts a process in which Caffe tries the file.
+        count = INPUTS // 10 if reader.name.startswith("deploy") else INPUTS
+        outcomes = list(try_inputs(reader, mutations(reader, count, 0)))
+        assert len(outcomes) == count
         assert not {o.result for o in outcomes if o.is_fault}, reader.name
         assert any(o.result == "refused" for o in outcomes), reader.name
 
