@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import itertools
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from autocolor.caffe_runtime import CaffeError, import_caffe
 from autocolor.files import atomic_path
+
+
+def until(deadline: float, inputs: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield inputs until a time of the monotonic clock."""
+    for content in inputs:
+        if time.monotonic() >= deadline:
+            return
+        yield content
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,12 +34,10 @@ examples:
   python tools/fuzz.py --list
   python tools/fuzz.py --count 1000
   python tools/fuzz.py --reader hdf5 --seconds 600 --keep build/fuzz
-  python tools/fuzz.py --reader rcc --guided --seconds 600 --keep build/fuzz
 
 Inputs follow from the seed alone. Each is read in a child process, with limits on time and memory. A
 fault is a crash, a hang, an error of a kind that the reader does not document, or a file left behind;
---keep saves such inputs. With --guided, atheris (`pip install atheris`) looks for inputs that reach new
-code, in this process, and stops at the first fault.
+--keep saves such inputs.
 
 Exit status: 0, 1 if there were faults, 2 on wrong usage.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -45,20 +50,17 @@ Exit status: 0, 1 if there were faults, 2 on wrong usage.""",
                         help="go on for this long with each reader, instead of --count")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of the damage (default: 0)")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="save inputs with faults here")
-    parser.add_argument("--guided", action="store_true", help="coverage-guided, with atheris")
     parser.add_argument("--list", action="store_true", help="print the readers' names")
     arguments = parser.parse_args(argv)
     if arguments.count < 1 or arguments.seed < 0:
         parser.error("expected --count of at least 1 and --seed of at least 0")
-    if arguments.guided and (len(arguments.reader) != 1 or not arguments.seconds):
-        parser.error("--guided: expected one --reader and --seconds")
     try:
         import_caffe()
     except CaffeError as error:
         print(f"fuzz: error: {error}", file=sys.stderr)
         return 1
     from autocolor.fuzz_readers import make_readers
-    from autocolor.fuzzing import guided, mutations, try_inputs
+    from autocolor.fuzzing import mutations, try_inputs
 
     with tempfile.TemporaryDirectory(prefix="autocolor_fuzz_") as name:
         readers = make_readers(Path(name))
@@ -67,18 +69,14 @@ Exit status: 0, 1 if there were faults, 2 on wrong usage.""",
             return 0
         for unknown in set(arguments.reader) - readers.keys():
             parser.error(f"--reader: expected one of {', '.join(readers)}, received {unknown!r}")
-        if arguments.guided:
-            return guided(readers[arguments.reader[0]], arguments.seconds, arguments.keep)
         faults = 0
         for reader in [readers[name] for name in arguments.reader or readers]:
             results: Counter[str] = Counter()
             started = time.monotonic()
             inputs = mutations(reader, arguments.count, arguments.seed)
             if arguments.seconds:
-                inputs = itertools.takewhile(
-                    lambda _, started=started: time.monotonic() - started < arguments.seconds,
-                    mutations(reader, sys.maxsize, arguments.seed),
-                )
+                endless = mutations(reader, sys.maxsize, arguments.seed)
+                inputs = until(started + arguments.seconds, endless)
             for outcome in tqdm(
                 try_inputs(reader, inputs),
                 total=None if arguments.seconds else arguments.count,

@@ -43,7 +43,8 @@ fi
 # clang-tidy compiles as the build does. Headers that are not ours are system headers to it.
 tidy() {
   ninja -C build -t compdb | sed 's/ccache //' >build/lint/compile_commands.json
-  printf '%s\n' "${tidied[@]}" | xargs -P "$(nproc)" -n 1 clang-tidy --quiet -p build/lint
+  printf '%s\n' "${tidied[@]}" | xargs -P "$(nproc)" -n 1 clang-tidy --quiet -p build/lint \
+    --extra-arg="-idirafter$(g++ -print-file-name=include)"
 }
 
 mkdir -p build/lint

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from autocolor.caffe_runtime import import_caffe
 from autocolor.checks import FloatArray
-from autocolor.mapped_weights import Blob, NotMappable, map_weights
+from autocolor.mapped_weights import Blob, NotMappableError, map_weights
 from autocolor.model_folder import ModelError
 from autocolor.net_probe import refusal
 
@@ -189,7 +189,7 @@ def _map_weights(path: Path) -> dict[str, list[Blob]] | None:
     """Return the weights where they lie in the file; None where it has to be parsed."""
     try:
         return map_weights(path)
-    except NotMappable:
+    except NotMappableError:
         return None
 
 

@@ -208,8 +208,8 @@ def _weight_readers(folder: Path) -> list[Reader]:
     caffemodel = _saved(lambda path: write_weights(path, _WEIGHTS, "tiny"), "w.caffemodel")
     hdf5 = _saved(lambda path: write_weights(path, _WEIGHTS, "tiny"), "w.h5")
     npz = [
-        _saved(lambda path: np.savez(path, **arrays), "w.npz"),
-        _saved(lambda path: np.savez_compressed(path, **arrays), "w.npz"),
+        _saved(lambda path: np.savez(path, allow_pickle=False, **arrays), "w.npz"),
+        _saved(lambda path: np.savez_compressed(path, allow_pickle=False, **arrays), "w.npz"),
     ]
     model = folder / "s_iter_5.caffemodel"
     model.write_bytes(caffemodel)

@@ -102,7 +102,7 @@ def mutate(content: bytes, others: Sequence[bytes], generator: np.random.Generat
         elif kind == 5:
             data[at:at] = data[at : at + length] * int(generator.integers(1, 20))
         elif kind == 6:
-            other = others[generator.integers(len(others))]
+            other = others[int(generator.integers(len(others)))]
             start = int(generator.integers(len(other)))
             data[at : at + length] = other[start : start + length]
         elif kind == 7:
@@ -130,7 +130,7 @@ def mutations(reader: Reader, count: int, seed: int) -> Iterator[bytes]:
     """Yield `count` damaged files, the same for the same seed."""
     for index in range(count):
         generator = np.random.default_rng((seed, index))
-        chosen = reader.seeds[generator.integers(len(reader.seeds))]
+        chosen = reader.seeds[int(generator.integers(len(reader.seeds)))]
         yield mutate(chosen, reader.seeds, generator)
 
 
@@ -233,33 +233,3 @@ def read_once(reader: Reader, path: Path) -> str:
     except Exception as error:
         return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     return ACCEPTED
-
-
-def guided(reader: Reader, seconds: float, keep: Path | None) -> int:
-    """Look for faults with atheris, in this process, which it ends; `keep` gets what it finds."""
-    import atheris
-
-    corpus = tempfile.mkdtemp(prefix="autocolor_corpus_")
-    for index, seed in enumerate(reader.seeds):
-        (Path(corpus) / f"seed{index}").write_bytes(seed)
-    path = Path(tempfile.mkdtemp(prefix="autocolor_fuzz_")) / reader.file_name
-    atheris.instrument_all()
-
-    def try_one(content: bytes) -> None:
-        path.write_bytes(content)
-        result = read_once(reader, path)
-        if result not in (ACCEPTED, REFUSED):
-            raise AssertionError(result)
-
-    options = [
-        f"-max_total_time={seconds:.0f}",
-        "-timeout=30",
-        "-rss_limit_mb=4096",
-        "-print_final_stats=1",
-    ]
-    if keep is not None:
-        keep.mkdir(parents=True, exist_ok=True)
-        options.append(f"-artifact_prefix={keep}/{reader.name}-")
-    atheris.Setup([reader.name, *options, corpus], try_one)
-    atheris.Fuzz()
-    return 0

@@ -172,7 +172,10 @@ def sample_datums(path: Path, count: int, generator: np.random.Generator) -> lis
         with environment.begin() as transaction:
             keys = list(transaction.cursor().iternext(values=False))
             order = generator.permutation(len(keys))[:count]
-            return [_parse_datum(transaction.get(keys[i]), f"{path}: {keys[i]!r}") for i in order]
+            return [
+                _parse_datum(bytes(transaction.get(keys[i]) or b""), f"{path}: {keys[i]!r}")
+                for i in order
+            ]
 
 
 def check_whole(path: Path) -> None:

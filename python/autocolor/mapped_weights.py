@@ -27,7 +27,7 @@ _SHAPE_DIM = 1
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
-class NotMappable(ValueError):
+class NotMappableError(ValueError):
     """A caffemodel that has to be parsed: of another age, or damaged."""
 
 
@@ -41,7 +41,7 @@ def map_weights(path: Path) -> dict[str, list[Blob]]:
 
     Raises
     ------
-    NotMappable
+    NotMappableError
         If it is no caffemodel, is cut short, or was written before 2015 (``layers`` instead of
         ``layer``), with double values, or with values that are not packed.
     OSError
@@ -51,12 +51,12 @@ def map_weights(path: Path) -> dict[str, list[Blob]]:
         try:
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         except ValueError as error:  # an empty file
-            raise NotMappable(str(error)) from error
+            raise NotMappableError(str(error)) from error
     buffer = memoryview(mapped)
     weights: dict[str, list[Blob]] = {}
     for field, wire, layer in _fields(buffer):
         if field == _NET_V1_LAYERS:
-            raise NotMappable("written before 2015")
+            raise NotMappableError("written before 2015")
         if (field, wire) != (_NET_LAYER, _BYTES):
             continue
         name, blobs = "", []
@@ -87,12 +87,12 @@ def _blob(message: memoryview) -> Blob:
         elif field == _BLOB_DATA and wire == _BYTES and not data:
             data = value
         elif field in (_BLOB_DATA, _BLOB_DOUBLE_DATA):
-            raise NotMappable("values that are not packed float32")
+            raise NotMappableError("values that are not packed float32")
     if old_shape:
         shape = [old_shape.get(field, 0) for field in _BLOB_OLD_SHAPE]
     expected = 4 * int(np.prod(shape, dtype=object))
     if len(data) != expected:
-        raise NotMappable(f"a blob of shape {shape} with {len(data)} bytes")
+        raise NotMappableError(f"a blob of shape {shape} with {len(data)} bytes")
     return tuple(shape), np.frombuffer(data, np.uint8)
 
 
@@ -110,9 +110,9 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int, memoryview]]:
         elif wire in (_FIXED64, _FIXED32):
             end = position + (8 if wire == _FIXED64 else 4)
         else:
-            raise NotMappable(f"wire type {wire}")
+            raise NotMappableError(f"wire type {wire}")
         if end > len(message):
-            raise NotMappable("cut short")
+            raise NotMappableError("cut short")
         yield key >> 3, wire, message[position:end]
         position = end
 
@@ -135,4 +135,4 @@ def _varint(message: memoryview, position: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, position
-    raise NotMappable("a number that is cut short")
+    raise NotMappableError("a number that is cut short")

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import numpy as np
@@ -95,7 +96,7 @@ def results_page(results: Mapping[str, Result]) -> str:
 # ---- training
 
 
-def write_training(folder: Path, out: Path, seed: int = 1, **solver: object) -> Path:
+def write_training(folder: Path, out: Path, seed: int = 1, **solver: Any) -> Path:
     """Write an LMDB of photos into `folder`, and the nets and the solver of the slim model into `out`."""
     source = folder / "lmdb"
     if not source.exists():
@@ -371,8 +372,8 @@ def _sample(steps: Iterable[object], unit: str, every: int) -> tuple[str, str, b
     for count, _ in enumerate(steps, start=1):
         if count % every == 0:
             pages = int(Path("/proc/self/statm").read_text().split()[1])
-            files = len(list(Path("/proc/self/fd").iterdir()))
-            rows.append((count, pages * resource.getpagesize(), files, time.monotonic()))
+            opened = len(list(Path("/proc/self/fd").iterdir()))
+            rows.append((count, pages * resource.getpagesize(), opened, time.monotonic()))
     rows = rows[len(rows) // 5 :]
     counts, memory, files, times = (
         np.array(column, np.float64) for column in zip(*rows, strict=True)

@@ -17,7 +17,7 @@ from autocolor.vgg16 import vgg16_gray_features
 Convolution = caffe_pb2.ConvolutionParameter
 
 pytestmark = pytest.mark.skipif(
-    "ONEDNN" not in Convolution.Engine.keys(), reason="this Caffe is built without oneDNN"
+    "ONEDNN" not in list(Convolution.Engine.keys()), reason="this Caffe is built without oneDNN"
 )
 
 

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,10 @@ def _colorize(predictor: Any, photo: Path) -> tuple[float, float]:
     return after - before, time.perf_counter() - start - (after - before)
 
 
+def _colorize_into(parts: list[tuple[float, float]], predictor: Any, photo: Path) -> None:
+    parts.append(_colorize(predictor, photo))
+
+
 def _colorize_once(folder: Path, photo: Path) -> None:
     from autocolor.predictor import Predictor
 
@@ -161,7 +166,7 @@ def _end_to_end(settings: Settings) -> Report:
         parts: list[tuple[float, float]] = []
         times = interleaved(
             {
-                "ours": lambda: parts.append(_colorize(predictor, photo)),
+                "ours": partial(_colorize_into, parts, predictor, photo),
                 "backbone": vgg16.forward,
                 "dense": dense.forward,
             },

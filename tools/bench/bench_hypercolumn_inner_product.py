@@ -136,7 +136,7 @@ def _compare(side: int, stride: int, last: str, rounds: int) -> tuple[Any, float
 def _memory(kind: str, side: int, stride: int, last: str) -> int:
     """Resident bytes before the forward pass: the features, the weights and the libraries."""
     net = _load(kind, side, stride, last)
-    before = resident_bytes()
+    before: int = resident_bytes()
     net.forward()
     return before
 

@@ -44,7 +44,7 @@ class Timing:
 def interleaved(
     work: Mapping[str, Callable[[], object]], repetitions: int, *, warm_up: int = 1
 ) -> dict[str, Timing]:
-    """Time several pieces of work in turns: A B C A B C …
+    """Time several pieces of work in turns, A B C A B C and so on.
 
     A machine that slows down for a while then slows all of them.
 
