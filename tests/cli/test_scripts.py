@@ -25,6 +25,7 @@ TOOLS = [
     "tools/parse_log.py",
     "tools/rebalance.py",
     "tools/reliability.py",
+    "tools/reproduce.py",
     "tools/train.py",
     "tools/train_edges.py",
     "tools/transfer_benchmark.py",
