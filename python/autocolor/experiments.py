@@ -145,6 +145,7 @@ def score_methods(
     folder: Path,
     identity: Mapping[str, str],
     *,
+    prepare: Callable[[Sequence[str]], None] = lambda keys: None,
     progress: bool = True,
 ) -> tuple[dict[str, ScoredMethod], list[tuple[Path, str]]]:
     """Score methods on photos at full resolution, those alone whose scores are not kept yet.
@@ -159,6 +160,8 @@ def score_methods(
         Keeps a file of scores for each method.
     identity : dict of str
         What each method depends on, such as the hash of its weights: other scores are not used.
+    prepare : callable
+        Called first, with the keys of the methods that are to be scored.
     progress : bool
         Show a progress bar on stderr.
 
@@ -187,6 +190,7 @@ def score_methods(
             scores[key], skipped = kept
     missing = {key: method for key, method in everything.items() if key not in scores}
     if missing:
+        prepare(list(missing))
         metrics = {key: ColorMetrics() for key in missing}
         seconds = dict.fromkeys(missing, 0.0)
         skipped = []

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -130,11 +131,12 @@ def cache_features(
                 files.append(path)
                 if path.exists():
                     continue
+                started = time.monotonic()
                 runner = runner or _runner(weights, options, device)
                 _write(path, [
                     _crop(transaction, keys[image], number_of_pass, image, options)
                     for image, number_of_pass in chunk
-                ], runner)  # fmt: skip
+                ], runner, started)  # fmt: skip
     with atomic_path(folder / _LIST) as partial:
         partial.write_text("".join(f"{path.resolve()}\n" for path in files), encoding="utf-8")
     return folder / _LIST
@@ -146,6 +148,15 @@ def count_rows(files: Path) -> int:
     for line in files.read_text(encoding="utf-8").splitlines():
         with h5py.File(line) as file:
             total += len(file["cached_hypercolumn"])
+    return total
+
+
+def seconds_taken(files: Path) -> float:
+    """Return how long the files of a list took to compute."""
+    total = 0.0
+    for line in files.read_text(encoding="utf-8").splitlines():
+        with h5py.File(line) as file:
+            total += float(file.attrs["seconds"])
     return total
 
 
@@ -227,7 +238,7 @@ def _runner(weights: Path, options: FeatureOptions, device: str) -> _Runner:
         return _Runner(prototxt, weights, device)
 
 
-def _write(path: Path, crops: list[_Crop], runner: _Runner) -> None:
+def _write(path: Path, crops: list[_Crop], runner: _Runner, started: float) -> None:
     hypercolumns, colours = [], []
     for crop in crops:
         with np.errstate(over="ignore"):  # checked below
@@ -243,3 +254,4 @@ def _write(path: Path, crops: list[_Crop], runner: _Runner) -> None:
     with atomic_path(path) as partial, h5py.File(partial, "w") as file:
         file["cached_hypercolumn"] = np.concatenate(hypercolumns)
         file["image"] = np.concatenate(colours)[..., None, None]
+        file.attrs["seconds"] = time.monotonic() - started

@@ -12,7 +12,12 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from autocolor.budget import train_for
-from autocolor.feature_cache import FeatureOptions, cache_features, count_rows
+from autocolor.feature_cache import (
+    FeatureOptions,
+    cache_features,
+    count_rows,
+    seconds_taken,
+)
 from autocolor.files import atomic_path
 from autocolor.model_folder import Manifest
 from autocolor.models import Model
@@ -64,6 +69,8 @@ class Features:
         Factor on the channels of the network.
     training, validation : Path
         Lists of files: see :mod:`autocolor.feature_cache`.
+    seconds : float
+        That they took to compute, now or when it was done.
     """
 
     weights: Path
@@ -71,6 +78,7 @@ class Features:
     width: float
     training: Path
     validation: Path
+    seconds: float
 
 
 def prepare_features(
@@ -102,15 +110,14 @@ def prepare_features(
         If they cannot be computed, or `folder` holds those of something else.
     """
     validating = replace(options, augment=False, passes=1)
-    return Features(
-        weights,
-        options.levels,
-        options.width,
-        cache_features(data / "train_lmdb", weights, folder / "train", options, device=device),
-        cache_features(
-            data / "validation_lmdb", weights, folder / "validation", validating, device=device
-        ),
+    training = cache_features(
+        data / "train_lmdb", weights, folder / "train", options, device=device
     )
+    validation = cache_features(
+        data / "validation_lmdb", weights, folder / "validation", validating, device=device
+    )
+    seconds = sum(seconds_taken(files) for files in (training, validation))
+    return Features(weights, options.levels, options.width, training, validation, seconds)
 
 
 def train_head(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,14 +13,12 @@ from pathlib import Path
 from PIL import Image
 
 from autocolor.backbone import Backbone, HeadNet
-from autocolor.baselines import HISTOGRAM_TRANSFERS, load_baseline
-from autocolor.checks import FloatArray
+from autocolor.baselines import HISTOGRAM_TRANSFERS, Baseline, load_baseline
 from autocolor.cheng import ChengOptions
 from autocolor.duplicates import describe, find_duplicates
 from autocolor.experiments import (
     GREY,
     Method,
-    Scene,
     ScoredMethod,
     histogram_methods,
     model_methods,
@@ -141,15 +139,20 @@ class Run:
 
     def __post_init__(self) -> None:
         self.last = "fc7" if "fc7" in read_weights(self.setting.weights) else "conv5_3"
+        self._inner = 0.0  # seconds of the stages within the present one
         self._features: Features | None = None
         self._backbone: Backbone | None = None
+        self._baselines: dict[str, Baseline] = {}
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
-        """Add the time of a stage."""
+        """Add the time of a stage, without that of stages within it."""
         started = time.monotonic()
+        outer, self._inner = self._inner, 0.0
         yield
-        self.seconds[name] = self.seconds.get(name, 0) + time.monotonic() - started
+        elapsed = time.monotonic() - started
+        self.seconds[name] = self.seconds.get(name, 0) + elapsed - self._inner
+        self._inner = outer + elapsed
 
     @property
     def backbone(self) -> Backbone:
@@ -207,11 +210,11 @@ class Run:
         if self._features is None:
             setting = self.setting
             options = replace(setting.features, levels=f"data..{self.last}")
-            with self.timed("features"):
-                self._features = prepare_features(
-                    setting.data, setting.weights, setting.out / "features", options,
-                    device=setting.device,
-                )  # fmt: skip
+            self._features = prepare_features(
+                setting.data, setting.weights, setting.out / "features", options,
+                device=setting.device,
+            )  # fmt: skip
+            self.seconds["features"] = self._features.seconds
         return self._features
 
     def predictor(self, model: str) -> Predictor:
@@ -237,11 +240,16 @@ class Run:
             mark = f"{self.identity(model)} {predictor.manifest.strength}"
             identity |= dict.fromkeys(found, mark)
         known |= {key: self._baseline(key) for key in keys if key in BASELINES}
+        learnt_from = hashlib.sha256(self.setting.weights.read_bytes())
+        learnt_from.update((self.setting.data / "train_lmdb.txt").read_bytes())
+        options = _cheng_options(self.setting.head.minutes)
+        identity |= dict.fromkeys(BASELINES, f"{learnt_from.hexdigest()} {options}")
         methods = {key: known[key] for key in keys if key != GREY}
         with self.timed("scoring"):
             scores, _ = score_methods(
-                methods, predictors, self.setting.photos, self.setting.out / "scores", identity
-            )
+                methods, predictors, self.setting.photos, self.setting.out / "scores", identity,
+                prepare=self._prepare,
+            )  # fmt: skip
         return scores
 
     def results(self, names: Sequence[str], rows: Sequence[str] | None = None) -> Results:
@@ -286,24 +294,20 @@ class Run:
         return Results(tables, figures, scores, scores[GREY].metrics.images, samples)
 
     def _baseline(self, key: str) -> Method:
-        """Return a baseline that is prepared when it first colorizes."""
-        prepared: list[Callable[[FloatArray], FloatArray]] = []
+        return lambda scene: self._baselines[key](scene.lightness)
 
-        def colorize(scene: Scene) -> FloatArray:
-            if not prepared:
+    def _prepare(self, keys: Sequence[str]) -> None:
+        """Let the baselines among some methods learn, unless they have before."""
+        for key in keys:
+            if key in BASELINES and key not in self._baselines:
                 with self.timed(f"preparing {key}"):
-                    prepared.append(
-                        load_baseline(
-                            key,
-                            self.setting.listed("train_lmdb"),
-                            backbone=self.backbone,
-                            cache=self.setting.out / "baselines",
-                            cheng_options=_cheng_options(self.setting.head.minutes),
-                        )
+                    self._baselines[key] = load_baseline(
+                        key,
+                        self.setting.listed("train_lmdb"),
+                        backbone=self.backbone,
+                        cache=self.setting.out / "baselines",
+                        cheng_options=_cheng_options(self.setting.head.minutes),
                     )
-            return prepared[0](scene.lightness)
-
-        return colorize
 
 
 def _cheng_options(minutes: float) -> ChengOptions:

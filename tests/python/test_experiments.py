@@ -54,10 +54,12 @@ def test_scores_are_those_of_the_metrics_and_are_kept(photo_folder, tmp_path):
     again, _ = score_methods({"m": method}, {}, paths, tmp_path, {}, progress=False)
     assert method.calls == 3
     assert again["m"].metrics.intervals() == scores["m"].metrics.intervals()
-    # Another method is added; the first is not computed again.
-    more = Counted(0.2)
-    score_methods({"m": method, "n": more}, {}, paths, tmp_path, {}, progress=False)
+    # Another method is added; the first is neither prepared nor computed again.
+    more, prepared = Counted(0.2), []
+    score_methods({"m": method, "n": more}, {}, paths, tmp_path, {}, prepare=prepared.extend,
+                  progress=False)  # fmt: skip
     assert (method.calls, more.calls) == (3, 3)
+    assert prepared == ["n"]
 
 
 def test_scores_of_something_else_are_not_used(photo_folder, tmp_path):

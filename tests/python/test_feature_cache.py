@@ -13,7 +13,13 @@ from autocolor.backbone import Backbone, HeadNet
 from autocolor.caffe_net import CaffeNet
 from autocolor.caffe_runtime import import_caffe
 from autocolor.color import lightness, rgb_to_hue_chroma
-from autocolor.feature_cache import FeatureError, FeatureOptions, cache_features, count_rows
+from autocolor.feature_cache import (
+    FeatureError,
+    FeatureOptions,
+    cache_features,
+    count_rows,
+    seconds_taken,
+)
 from autocolor.lmdb_io import LmdbOptions, make_datum
 from autocolor.model_folder import Manifest, ModelError
 from autocolor.networks import Colorizer, TrainingOptions
@@ -98,6 +104,7 @@ def test_each_row_is_a_pixel_of_the_network_s_maps(images, weights, tmp_path):
 def test_all_images_in_every_pass_in_other_crops(images, weights, tmp_path):
     files = cache_features(images, weights, tmp_path / "f", options(passes=3), progress=False)
     assert count_rows(files) == 5 * 3 * 6
+    assert 0 < seconds_taken(files) < 600
     assert len(files.read_text().splitlines()) == 8  # 15 crops, two a file
     _, colours = read_all(files)
     assert len(np.unique(colours.reshape(-1, 18), axis=0)) == 15

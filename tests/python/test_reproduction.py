@@ -63,7 +63,7 @@ def test_with_fc7_all_rows_of_table_2_are_there(setting):
     assert len(results.scores) == 13 and results.images == 2
     for scored in results.scores.values():
         assert np.isfinite(scored.metrics.scores().rmse)
-    assert "features" in run.seconds and "training hue_chroma_fc7" in run.seconds
+    assert run.seconds["features"] > 0 and "training hue_chroma_fc7" in run.seconds
 
 
 def test_end_to_end(setting):
@@ -86,6 +86,15 @@ def test_end_to_end(setting):
     modified = stamp.stat().st_mtime_ns
     Run(setting).results(["table1"], ["lab_l2@1"])
     assert stamp.stat().st_mtime_ns == modified
+
+
+def test_stages_within_stages_count_once(setting, monkeypatch):
+    now = iter([0.0, 1.0, 4.0, 10.0])
+    monkeypatch.setattr("autocolor.reproduction.time.monotonic", lambda: next(now))
+    run = Run(setting)
+    with run.timed("outer"), run.timed("inner"):
+        pass
+    assert run.seconds == {"inner": 3.0, "outer": 7.0}
 
 
 def test_unknown_rows_are_refused(setting):
