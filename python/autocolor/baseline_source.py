@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autocolor.backbone import Backbone
 from autocolor.baselines import NEED_BACKBONE, load_baseline
 from autocolor.evaluation import Method, file_sha256
 
@@ -56,5 +55,7 @@ class BaselineSource:
         """Return the method, which learns now unless it has before."""
         backbone = None
         if self.name in NEED_BACKBONE:
+            from autocolor.backbone import Backbone  # needs pycaffe, the other methods do not
+
             backbone = Backbone(self.weights, device=self.device)
         return load_baseline(self.name, self.references, backbone=backbone, cache=self.cache)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from autocolor.solvers import SolverOptions
 from autocolor.training import (
     Record,
     TrainingError,
+    best_snapshot,
     plot_records,
     run_caffe_train,
     write_records,
@@ -112,20 +113,3 @@ def train_for(
     write_records(records, folder / "losses.csv")
     plot_records(records, folder / "losses.png")
     return best_snapshot(folder, records), records
-
-
-def best_snapshot(folder: Path, records: Sequence[Record]) -> Path:
-    """Snapshot with the lowest validation loss, or the last one if none was validated.
-
-    Raises
-    ------
-    TrainingError
-        If there is none.
-    """
-    snapshots = {int(path.stem.rsplit("_", 1)[1]): path for path in folder.glob("*.caffemodel")}
-    tested = {
-        r.iteration: r.loss for r in records if r.phase == "test" and r.iteration in snapshots
-    }
-    if not snapshots:
-        raise TrainingError(f"{folder}: caffe train left no snapshot")
-    return snapshots[min(tested, key=tested.__getitem__) if tested else max(snapshots)]

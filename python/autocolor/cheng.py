@@ -35,7 +35,7 @@ from autocolor.descriptors import FeatureExtractor, Projection, principal_compon
 from autocolor.files import atomic_path
 from autocolor.joint_bilateral import joint_bilateral_upsample
 from autocolor.references import References, working_image
-from autocolor.training import Record, TrainingError, run_caffe_train
+from autocolor.training import Record, best_snapshot, run_caffe_train
 
 SEMANTIC_LEVEL = "conv5_3"
 SEMANTIC_SIZE = 47
@@ -236,7 +236,7 @@ def train_cheng(
                 bar.update(record.iteration - bar.n)
 
             records = run_caffe_train(solver, work / "caffe.log", show)
-        snapshot = _best_snapshot(work, records)
+        snapshot = best_snapshot(work, records)
         scaling.save(folder / "scaling.npz")
         (folder / "deploy.prototxt").write_text(str(_net(None, 1)), encoding="utf-8")
         snapshot.replace(folder / "cheng.caffemodel")
@@ -323,16 +323,6 @@ def _write_solver(work: Path, rows: int, seed: int, options: ChengOptions) -> Pa
         encoding="utf-8",
     )  # fmt: skip
     return path
-
-
-def _best_snapshot(work: Path, records: list[Record]) -> Path:
-    snapshots = {int(path.stem.rsplit("_", 1)[1]): path for path in work.glob("*.caffemodel")}
-    losses = {
-        r.iteration: r.loss for r in records if r.phase == "test" and r.iteration in snapshots
-    }
-    if not losses:
-        raise TrainingError(f"{work}: caffe train left no validated snapshot")
-    return snapshots[min(losses, key=losses.__getitem__)]
 
 
 class Cheng:

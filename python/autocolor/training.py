@@ -250,6 +250,23 @@ def run_caffe_train(
     return records
 
 
+def best_snapshot(folder: Path, records: Sequence[Record]) -> Path:
+    """Snapshot with the lowest validation loss, or the last one if none was validated.
+
+    Raises
+    ------
+    TrainingError
+        If there is none.
+    """
+    snapshots = {int(path.stem.rsplit("_", 1)[1]): path for path in folder.glob("*.caffemodel")}
+    tested = {
+        r.iteration: r.loss for r in records if r.phase == "test" and r.iteration in snapshots
+    }
+    if not snapshots:
+        raise TrainingError(f"{folder}: caffe train left no snapshot")
+    return snapshots[min(tested, key=tested.__getitem__) if tested else max(snapshots)]
+
+
 COLUMNS = ("iteration", "phase", "seconds", "learning_rate", "smoothed_loss", "loss")
 """Columns of the table before those of the net's outputs."""
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from autocolor.budget import Plan, best_snapshot, plan_training
-from autocolor.training import Record, TrainingError
+from autocolor.budget import Plan, plan_training
+from autocolor.training import Record, TrainingError, best_snapshot
 
 
 def test_a_plan_fills_the_time_with_training_and_eight_validations():
