@@ -100,7 +100,7 @@ again to go on, or to make another table of the same rows.""",
             commit=git_commit(),
             date=date.today().isoformat(),
             machine=f"{os.cpu_count()} cores, {platform.machine()}, Python "
-            f"{platform.python_version()}",
+            f"{platform.python_version()}, load {os.getloadavg()[0]:.1f} when started",
         )
         photos = list_photos(arguments.photos or data / "photos" / "test")
         setting = Setting(
@@ -114,7 +114,7 @@ again to go on, or to make another table of the same rows.""",
         names = EXPERIMENTS if "all" in arguments.experiments else arguments.experiments
         run = Run(setting)
         results = run.results(tuple(dict.fromkeys(names)), arguments.rows)
-        written = write_results(results, setting, run.seconds, provenance, arguments.page)
+        written = write_results(results, setting, run.longest(), provenance, arguments.page)
     except (CaffeError, FeatureError, ModelError, TrainingError, WeightsError,
             ValueError, OSError) as error:  # fmt: skip
         print(f"reproduce: error: {error}", file=sys.stderr)

@@ -50,6 +50,7 @@ EXPERIMENTS = ("table1", "table2", "table3", "table4", "table5", "fig7", "fig8",
 _COMPARED_BY_LOOKS = 20_000
 _STRENGTHS = tuple(step / 10 for step in range(1, 16))
 _STRENGTH_SIDE = 256
+_SECONDS = "seconds.json"
 _CHENG_MINUTES = 2  # that its iterations take on two cores
 
 
@@ -136,6 +137,7 @@ class Run:
 
     setting: Setting
     seconds: dict[str, float] = field(default_factory=dict)
+    """By stage of this run, without what is kept from others."""
 
     def __post_init__(self) -> None:
         self.last = "fc7" if "fc7" in read_weights(self.setting.weights) else "conv5_3"
@@ -292,6 +294,21 @@ class Run:
             with self.timed("figure 10"):
                 samples = draw_samples(self.predictor(MAIN), self.setting.photos)
         return Results(tables, figures, scores, scores[GREY].metrics.images, samples)
+
+    def longest(self) -> dict[str, float]:
+        """Return the most seconds that each stage has taken, in this run or an earlier one.
+
+        A stage whose results are kept takes next to nothing when it is run again.
+        """
+        path = self.setting.out / _SECONDS
+        known: dict[str, float] = {}
+        if path.exists():
+            known = json.loads(path.read_text(encoding="utf-8"))
+        for stage, seconds in self.seconds.items():
+            known[stage] = max(seconds, known.get(stage, 0.0))
+        with atomic_path(path) as partial:
+            partial.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+        return known
 
     def _baseline(self, key: str) -> Method:
         return lambda scene: self._baselines[key](scene.lightness)

@@ -45,7 +45,7 @@ def write_results(
     results : Results
     setting : Setting
     seconds : dict of float
-        By stage of the run.
+        By stage.
     provenance : Provenance
     page : Path, optional
         A copy of the page; its plots go into a folder of its name without ending.
@@ -169,6 +169,8 @@ def page_markdown(
     total = sum(seconds.values())
     lines += [
         "## What it took",
+        "",
+        "The longest that each stage has taken; other work on the machine counts.",
         "",
         "| stage | minutes |",
         "|---|---|",

@@ -1,6 +1,7 @@
 """The experiments with fc6 and fc7 and with end-to-end training, on a slim network."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,8 +68,6 @@ def test_with_fc7_all_rows_of_table_2_are_there(setting):
 
 
 def test_end_to_end(setting):
-    from dataclasses import replace
-
     setting = replace(setting, end_to_end=True, out=setting.out / "end_to_end")
     run = Run(setting)
     results = run.results(["table1"], ["lab_l2@1"])
@@ -95,6 +94,17 @@ def test_stages_within_stages_count_once(setting, monkeypatch):
     with run.timed("outer"), run.timed("inner"):
         pass
     assert run.seconds == {"inner": 3.0, "outer": 7.0}
+
+
+def test_the_longest_time_of_a_stage_is_kept(setting, tmp_path):
+    setting = replace(setting, out=tmp_path)
+    for seconds, longest in (
+        ({"a": 5.0}, {"a": 5.0}),
+        ({"a": 0.1, "b": 2.0}, {"a": 5.0, "b": 2.0}),
+    ):
+        run = Run(setting)
+        run.seconds.update(seconds)
+        assert run.longest() == longest
 
 
 def test_unknown_rows_are_refused(setting):
