@@ -65,7 +65,8 @@ examples:
 The moments are estimated on images from all over the LMDB and checked on images that were not used,
 by cross-validation: the images are dealt into folds, and the net that is balanced on all folds but
 one runs on that one. Photos differ: the standard deviation of one's second moment is half its mean,
-so that the average of 50 other photos may well be 0.1 from 1.""",
+so that the average of 50 other photos may well be 0.1 from 1. Photos of another kind differ more: with
+the weights of 302 training photos, 68 held-out ones of other origin had 0.59 (conv5_3) to 0.86.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--weights", type=Path, required=True,
