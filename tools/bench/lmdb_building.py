@@ -109,6 +109,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--folder", type=Path, help="for the images (default: a temporary one)")
     arguments = parser.parse_args(argv)
+    if arguments.folder is not None:
+        arguments.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         return measure(Path(name), arguments.images, arguments.processes, arguments.kills)
 
