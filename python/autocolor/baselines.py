@@ -20,6 +20,7 @@ from autocolor.checks import FloatArray, check_same_shape, check_unit
 from autocolor.cheng import SEMANTIC_LEVEL, Cheng, ChengOptions, train_cheng
 from autocolor.cluster_correspondence import transfer_clusters
 from autocolor.descriptors import FeatureExtractor
+from autocolor.evaluation import grey_image
 from autocolor.mean_color import MeanColor, mean_ab
 from autocolor.nearest_neighbour import NearestNeighbour, ReferenceBank, build_bank
 from autocolor.quantile import transfer_quantiles
@@ -78,11 +79,6 @@ class Baseline:
         return self.method(np.clip(lightness, 0, 1))
 
 
-def grey(lightness: FloatArray) -> npt.NDArray[np.float32]:
-    """Return the photo without colour, (H, W, 3): the row "no colorization"."""
-    return np.repeat(lightness.astype(np.float32, copy=False)[..., None], 3, axis=-1)
-
-
 def load_baseline(
     name: str,
     references: Sequence[Path],
@@ -128,7 +124,7 @@ def load_baseline(
     if name not in BASELINES:
         raise ValueError(f"name: expected one of {', '.join(BASELINES)}, received {name!r}")
     if name == "none":
-        return Baseline(name, grey)
+        return Baseline(name, grey_image)
     sources = References(references)
     if name == "mean":
         method: Colorizer = MeanColor(mean_ab(sources, progress=progress))

@@ -432,9 +432,9 @@ def spread(length: int, count: int) -> list[int]:
     return [int(place) for place in places]
 
 
-def grey_image(light: FloatArray) -> FloatArray:
+def grey_image(light: FloatArray) -> npt.NDArray[np.float32]:
     """Return a lightness (H, W) as (H, W, 3) RGB without colour."""
-    return np.repeat(light[..., None], 3, axis=-1)
+    return np.repeat(light.astype(np.float32, copy=False)[..., None], 3, axis=-1)
 
 
 def file_sha256(path: Path) -> str:

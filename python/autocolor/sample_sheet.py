@@ -11,7 +11,7 @@ from PIL import Image
 from autocolor.checks import FloatArray
 from autocolor.color import lightness
 from autocolor.edits import Edits, colorize_edited, uncertainty_image
-from autocolor.evaluation import read_color
+from autocolor.evaluation import grey_image, read_color
 from autocolor.images import ImageError, resize, to_uint8
 from autocolor.predictor import Predictor
 
@@ -47,8 +47,7 @@ def draw_samples(predictor: Predictor, paths: Sequence[Path], rows: int = 6) -> 
         diverse = colorize_edited(
             prediction, Edits(samples=_SAMPLES), np.random.default_rng(0), strength=1.0
         )
-        grey = np.repeat(light[..., None], 3, axis=-1)
-        cells = [grey, *diverse, uncertainty_image(prediction), truth]
+        cells = [grey_image(light), *diverse, uncertainty_image(prediction), truth]
         strips.append(np.hstack([_cell(cell) for cell in cells]))
     if not strips:
         raise ValueError("paths: expected at least one colour photo, received none")

@@ -23,7 +23,8 @@ from photo_tree import SYNSETS, small_photo, write_odd_files, write_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--side", 48, "--minimum-side", 32)
-PUBLISHED = Path(os.environ.get("AUTOCOLOR_BENCHMARK_LISTS", "/work/shared/data"))
+# People supply their own copy; beside the repository unless the variable says where.
+PUBLISHED = Path(os.environ.get("AUTOCOLOR_BENCHMARK_LISTS", ROOT.parent / "shared" / "data"))
 
 
 def command(tool, *arguments):
