@@ -15,6 +15,7 @@ from autocolor.caffe_runtime import import_caffe
 from autocolor.checks import FloatArray
 from autocolor.mapped_weights import Blob, NotMappableError, map_weights
 from autocolor.model_folder import ModelError
+from autocolor.net_fusion import fuse_heads, fuse_relus
 from autocolor.net_probe import refusal
 
 # A Python layer runs any module that can be imported.
@@ -44,8 +45,8 @@ class CaffeNet:
     """A deploy net of Caffe: blob ``data`` (1, 1, H, W) in, histograms or colours out.
 
     Caffe ends the process on files it cannot use, so they are checked first. The net starts without
-    random weights, and on the CPU, where Caffe has oneDNN's engine, with its ReLUs in the
-    convolutions before them; both change no result.
+    random weights, with its heads in the hypercolumn's layer, and on the CPU, where Caffe has
+    oneDNN's engine, with its ReLUs in the convolutions before them; none of it changes a result.
 
     Parameters
     ----------
@@ -80,6 +81,7 @@ class CaffeNet:
         _drop_fillers(net)
         if device == "cpu":
             fuse_relus(net)
+        fuse_heads(net, keep=outputs)
         text = str(net)
         mapped = _map_weights(weights)
         # What is mapped is copied, and not read by Caffe.
@@ -142,40 +144,6 @@ def _drop_fillers(net: Any) -> None:
                 for filler in ("weight_filler", "bias_filler"):
                     if filler in parameter.DESCRIPTOR.fields_by_name:
                         parameter.ClearField(filler)
-
-
-def fuse_relus(net: Any) -> None:
-    """Move in-place ReLUs that directly follow a convolution into it, if Caffe has oneDNN's engine.
-
-    Blobs keep their names and, once the net has run, their values; nothing may have read the
-    convolution's output before the ReLU.
-
-    Parameters
-    ----------
-    net : caffe_pb2.NetParameter
-        Changed in place.
-    """
-    from caffe.proto import caffe_pb2
-
-    if "fuse_relu" not in caffe_pb2.ConvolutionParameter.DESCRIPTOR.fields_by_name:
-        return
-    engines = (caffe_pb2.ConvolutionParameter.DEFAULT, caffe_pb2.ConvolutionParameter.ONEDNN)
-    kept: list[Any] = []
-    for layer in net.layer:
-        last = kept[-1] if kept else None
-        if (
-            last is not None
-            and last.type == "Convolution"
-            and last.convolution_param.engine in engines
-            and layer.type == "ReLU"
-            and layer.relu_param.negative_slope == 0
-            and list(last.top) == list(layer.bottom) == list(layer.top)
-        ):
-            last.convolution_param.fuse_relu = True
-        else:
-            kept.append(type(layer).FromString(layer.SerializeToString()))
-    del net.layer[:]
-    net.layer.extend(kept)
 
 
 def load_weights(net: Any, path: Path) -> None:
