@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from autocolor.backends import BACKENDS, BackendError
 from autocolor.batch import colorize_files, find_files, is_video
-from autocolor.caffe_runtime import CaffeError
 from autocolor.edits import TRANSFERS, Edits, load_reference
 from autocolor.hints import parse_hint
 from autocolor.images import OUTPUT_SUFFIXES, PHOTO_SUFFIXES, ImageError
@@ -102,6 +102,13 @@ if any photo failed, 2 on wrong usage.""",
     parser.add_argument(
         "--device", default="cpu", metavar="DEVICE", help="cpu, gpu or gpu:1 (default: %(default)s)"
     )
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default=BACKENDS[0],
+        help="what runs the network: Caffe, or onnxruntime (pip install 'autocolor[onnx]'), which "
+        "gives the same colours; auto is Caffe where it is built (default: %(default)s)",
+    )
     parser.add_argument("--compare", action="store_true", help="write grey and colour side by side")
     parser.add_argument(
         "--smoothing",
@@ -170,7 +177,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise UsageError(f"--{name}: expected photos, received {videos[0]}")
         if videos and (arguments.samples > 1 or arguments.method == "sample"):
             raise UsageError(f"samples: expected photos, received {videos[0]}")
-        predictor = _load(_model_folder(arguments.model), arguments.size, arguments.device)
+        predictor = _load(_model_folder(arguments.model), arguments.size, arguments.device,
+                          arguments.backend)  # fmt: skip
         manifest = predictor.manifest
         resolve_methods(manifest.variant, arguments.method, arguments.hue)
         edits = _edits(arguments, manifest)
@@ -179,7 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UsageError, ValueError) as error:
         print(f"autocolor: error: {error}", file=sys.stderr)
         return 2
-    except (ModelError, CaffeError, ImageError, OSError) as error:
+    except (ModelError, BackendError, ImageError, OSError) as error:
         print(f"autocolor: error: {error}", file=sys.stderr)
         return 1
 
@@ -228,9 +236,9 @@ def _edits(arguments: argparse.Namespace, manifest: Manifest) -> Edits:
     return edits
 
 
-def _load(model_folder: Path, size: int | None, device: str) -> Predictor:
+def _load(model_folder: Path, size: int | None, device: str, backend: str) -> Predictor:
     try:
-        return Predictor(model_folder, device, working_side=size)
+        return Predictor(model_folder, device, working_side=size, backend=backend)
     except ValueError as error:
         option = "--device" if str(error).startswith("device") else "--size"
         raise UsageError(f"{option}: {error}") from error

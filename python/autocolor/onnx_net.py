@@ -1,0 +1,114 @@
+"""A deploy net run by onnxruntime, without Caffe."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from autocolor.backends import BackendError, gpu_number
+from autocolor.checks import FloatArray
+from autocolor.deploy_nets import read_deploy, read_net_weights
+
+if TYPE_CHECKING:
+    import onnx
+
+
+class OnnxNet:
+    """An ONNX model of a deploy net: grey image in, histograms or colours out.
+
+    It has as many threads as ``OMP_NUM_THREADS`` says, which Caffe obeys too, or one a core.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        As :func:`autocolor.onnx_graph.onnx_model` returns it.
+    device : str
+        ``cpu``; ``gpu``, or ``gpu:1`` for the second GPU, need the package onnxruntime-gpu.
+
+    Raises
+    ------
+    autocolor.backends.BackendError
+        If onnxruntime is not installed, or cannot use the device.
+    ValueError
+        On an unknown device.
+    """
+
+    def __init__(self, model: onnx.ModelProto, device: str = "cpu") -> None:
+        gpu = gpu_number(device)
+        runtime = _import_onnxruntime()
+        options = runtime.SessionOptions()
+        # Photos differ in size, and a pattern of memory is kept for every size.
+        options.enable_mem_pattern = False
+        # As Caffe's threads here, those that wait sleep: see autocolor.caffe_runtime.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        threads = os.environ.get("OMP_NUM_THREADS", "")
+        if threads.isdecimal():
+            options.intra_op_num_threads = int(threads)
+        providers: list[Any] = ["CPUExecutionProvider"]
+        if gpu is not None:
+            if "CUDAExecutionProvider" not in runtime.get_available_providers():
+                raise BackendError(
+                    f"device {device!r}: this onnxruntime is built for the CPU only; "
+                    "the package onnxruntime-gpu is for GPUs"
+                )
+            providers.insert(0, ("CUDAExecutionProvider", {"device_id": gpu}))
+        self._session = runtime.InferenceSession(
+            model.SerializeToString(), options, providers=providers
+        )
+        if gpu is not None and "CUDAExecutionProvider" not in self._session.get_providers():
+            raise BackendError(f"device {device!r}: onnxruntime finds no GPU {gpu} that it can use")
+        self._input = self._session.get_inputs()[0].name
+
+    @classmethod
+    def load(
+        cls,
+        deploy: Path,
+        weights: Path,
+        device: str = "cpu",
+        *,
+        outputs: Sequence[str] = ("hue", "chroma"),
+    ) -> OnnxNet:
+        """Make the net from the files that Caffe would run; the arguments are `CaffeNet`'s.
+
+        Raises
+        ------
+        autocolor.model_folder.ModelError
+            If a file is missing, damaged, the two do not fit, or the net is none that
+            :func:`autocolor.onnx_graph.onnx_model` knows.
+        autocolor.backends.BackendError
+            If onnx or onnxruntime are not installed, or cannot use the device.
+        """
+        _import_onnxruntime()
+        from autocolor.onnx_graph import onnx_model
+
+        return cls(
+            onnx_model(
+                read_deploy(deploy), read_net_weights(weights), outputs, f"{deploy}, {weights.name}"
+            ),
+            device,
+        )
+
+    def __call__(self, lightness: npt.NDArray[np.float32]) -> tuple[FloatArray, ...]:
+        """Run the net; see :class:`autocolor.backends.HistogramNet`."""
+        data = np.ascontiguousarray(lightness[None, None], np.float32)
+        return tuple(output[0] for output in self._session.run(None, {self._input: data}))
+
+
+def _import_onnxruntime() -> ModuleType:
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        raise BackendError(
+            f"neither Caffe nor onnxruntime can be used ({error}): `pip install 'autocolor[onnx]'` "
+            "installs onnxruntime, `bash tools/setup.sh` builds Caffe"
+        ) from error
+    del onnx
+    module: ModuleType = onnxruntime
+    return module
