@@ -10,6 +10,7 @@ HypercolumnInnerProduct does wherever offset = (scale - 1)/2.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from autocolor.deploy_nets import NetWeights
+from autocolor.deploy_nets import NetWeights, read_deploy, read_net_weights
 from autocolor.model_folder import ModelError
 
 INPUT = "data"
@@ -35,6 +36,19 @@ class _Level(NamedTuple):
     multiplier: float
     first_channel: int
     channels: int
+
+
+def load_onnx_model(deploy: Path, weights: Path, outputs: Sequence[str]) -> onnx.ModelProto:
+    """Return the ONNX model of a deploy prototxt and a caffemodel; see :func:`onnx_model`.
+
+    Raises
+    ------
+    ModelError
+        Also if a file is missing or damaged.
+    """
+    return onnx_model(
+        read_deploy(deploy), read_net_weights(weights), outputs, f"{deploy} with {weights.name}"
+    )
 
 
 def onnx_model(
@@ -284,7 +298,6 @@ class _Graph:
         weight, *bias = self._blobs(layer, *shapes)
 
         # Of the levels of one scale, and of all that are no coarser than the output, one convolution.
-        # The finest come last: onnxruntime then adds the others, and ReLU, in that convolution.
         total = None
         groups = self._groups(levels, stride)
         for number, (scale, own) in enumerate(groups, start=1):

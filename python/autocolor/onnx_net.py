@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from autocolor.backends import BackendError, gpu_number
 from autocolor.checks import FloatArray
-from autocolor.deploy_nets import read_deploy, read_net_weights
 
 if TYPE_CHECKING:
     import onnx
@@ -79,20 +78,15 @@ class OnnxNet:
         Raises
         ------
         autocolor.model_folder.ModelError
-            If a file is missing, damaged, the two do not fit, or the net is none that
-            :func:`autocolor.onnx_graph.onnx_model` knows.
+            If a file is missing, damaged, the two do not fit, or the net has a layer
+            that :mod:`autocolor.onnx_graph` does not know.
         autocolor.backends.BackendError
             If onnx or onnxruntime are not installed, or cannot use the device.
         """
         _import_onnxruntime()
-        from autocolor.onnx_graph import onnx_model
+        from autocolor.onnx_graph import load_onnx_model
 
-        return cls(
-            onnx_model(
-                read_deploy(deploy), read_net_weights(weights), outputs, f"{deploy}, {weights.name}"
-            ),
-            device,
-        )
+        return cls(load_onnx_model(deploy, weights, outputs), device)
 
     def __call__(self, lightness: npt.NDArray[np.float32]) -> tuple[FloatArray, ...]:
         """Run the net; see :class:`autocolor.backends.HistogramNet`."""
