@@ -19,7 +19,7 @@ from autocolor.images import ImageError, read_image, to_uint8
 from autocolor.model_folder import MANIFEST_NAME, Manifest, ModelError
 from autocolor.onnx_graph import load_onnx_model
 from autocolor.onnx_net import OnnxNet
-from autocolor.photo_lists import list_photos
+from autocolor.photo_lists import ListError, list_photos
 from autocolor.predictor import Predictor
 from autocolor.shipped import shipped_model_folder
 
@@ -117,6 +117,8 @@ by itself. Only --check needs Caffe. Exit status: 1 if a photo differs by more t
 
     try:
         photos = [] if arguments.check is None else list_photos(arguments.check)
+        if arguments.check is not None and not photos:
+            raise ListError(f"{arguments.check}: no photos")
         folder = shipped_model_folder() if arguments.model is None else arguments.model
         manifest = Manifest.load(folder)
         model = load_onnx_model(
@@ -132,7 +134,7 @@ by itself. Only --check needs Caffe. Exit status: 1 if a photo differs by more t
         print(f"{arguments.out}: {len(model.graph.node)} nodes, {size / 1e6:.1f} MB")
         if photos and not check(folder, onnx.load(arguments.out), photos, arguments.tolerance):
             return 1
-    except (ModelError, BackendError, ImageError, OSError) as error:
+    except (ModelError, BackendError, ListError, OSError) as error:
         print(f"export_onnx: error: {error}", file=sys.stderr)
         return 1
     return 0

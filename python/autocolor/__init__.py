@@ -31,6 +31,4 @@ def load_model(
     from autocolor.predictor import Predictor
     from autocolor.shipped import shipped_model_folder
 
-    return Predictor(
-        shipped_model_folder() if folder is None else folder, device, backend=backend
-    )
+    return Predictor(shipped_model_folder() if folder is None else folder, device, backend=backend)

@@ -10,8 +10,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import shtab
 from tqdm import tqdm
 
+from autocolor import __version__
 from autocolor.backends import BACKENDS, BackendError
 from autocolor.batch import colorize_files, find_files, is_video
 from autocolor.edits import TRANSFERS, Edits, load_reference
@@ -53,17 +55,17 @@ A model comes with autocolor (docs/model_card.md); another one is a folder with 
 if any photo failed, 2 on wrong usage.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
+    photos = parser.add_argument(
         "photos", nargs="+", metavar="PHOTO", help="file, folder, or quoted pattern; or videos"
     )
-    parser.add_argument(
+    output = parser.add_argument(
         "-o",
         "--output",
         metavar="PATH",
         help="file for one photo (its ending chooses the format), or folder for several, where "
         "they keep their names as .png (default: NAME_color.png beside each photo)",
     )
-    parser.add_argument(
+    model = parser.add_argument(
         "--model",
         type=Path,
         metavar="FOLDER",
@@ -130,7 +132,7 @@ if any photo failed, 2 on wrong usage.""",
     control.add_argument(
         "--seed", type=int, default=0, help="of random samples (default: %(default)s)"
     )
-    control.add_argument(
+    reference = control.add_argument(
         "--reference",
         type=Path,
         metavar="FILE",
@@ -157,6 +159,20 @@ if any photo failed, 2 on wrong usage.""",
     control.add_argument(
         "--histograms", type=Path, metavar="OUT.npz", help="also write the histograms of one photo"
     )
+    parser.add_argument("--version", action="version", version=f"autocolor {__version__}")
+    shtab.add_argument_to(
+        parser,
+        "--print-completion",
+        help="print what completes the command's options in this shell; for bash: "
+        'eval "$(autocolor --print-completion bash)"',
+    )
+    for action, complete in (
+        (photos, shtab.FILE),
+        (output, shtab.FILE),
+        (reference, shtab.FILE),
+        (model, shtab.DIRECTORY),
+    ):
+        action.complete = complete  # type: ignore[attr-defined]
     return parser
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf import descriptor_pool, message_factory, text_format
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from autocolor.mapped_weights import NotMappableError, map_weights
 from autocolor.model_folder import ModelError
@@ -73,7 +74,7 @@ _PACKAGE = "autocolor"
 
 def _net_class() -> Any:
     """Return the class of the message ``Net``, in a pool of its own beside Caffe's."""
-    file = descriptor_pb2.FileDescriptorProto(name="deploy_net.proto", package=_PACKAGE)
+    file = FileDescriptorProto(name="deploy_net.proto", package=_PACKAGE)
     for name, values in _ENUMS.items():
         enum = file.enum_type.add(name=name)
         for number, value in enumerate(values):
@@ -83,23 +84,16 @@ def _net_class() -> Any:
         for number, (field_name, kind) in enumerate(fields.items(), start=1):
             kind, _, default = kind.partition("=")
             field = message.field.add(name=field_name, number=number)
-            field.label = (
-                FieldDescriptor.LABEL_REPEATED
-                if kind.endswith("*")
-                else FieldDescriptor.LABEL_OPTIONAL
-            )
+            repeated = kind.endswith("*")
+            field.label = Field.LABEL_REPEATED if repeated else Field.LABEL_OPTIONAL
             kind = kind.removesuffix("*")
             if default:
                 field.default_value = default
             if kind in _MESSAGES or kind in _ENUMS:
                 field.type_name = f".{_PACKAGE}.{kind}"
-                field.type = (
-                    FieldDescriptor.TYPE_MESSAGE
-                    if kind in _MESSAGES
-                    else FieldDescriptor.TYPE_ENUM
-                )
+                field.type = Field.TYPE_MESSAGE if kind in _MESSAGES else Field.TYPE_ENUM
             else:
-                field.type = getattr(FieldDescriptor, f"TYPE_{kind.upper()}")
+                field.type = Field.Type.Value(f"TYPE_{kind.upper()}")
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.Net"))

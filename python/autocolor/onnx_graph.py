@@ -87,7 +87,7 @@ def onnx_model(
     for blob in (INPUT, *outputs):
         if blob not in graph.tensors:
             raise ModelError(f"{source}: expected a blob named {blob!r}, received none")
-    model = helper.make_model(
+    return helper.make_model(
         helper.make_graph(
             graph.nodes,
             net.name or "autocolor",
@@ -99,7 +99,6 @@ def onnx_model(
         ir_version=_IR_VERSION,
         opset_imports=[helper.make_opsetid("", _OPSET)],
     )
-    return model
 
 
 def _value(name: str, channels: int, height: str, width: str) -> onnx.ValueInfoProto:
@@ -208,9 +207,7 @@ class _Graph:
         inputs = [data]
         for name, blob in zip(("weight", "bias"), self._blobs(layer, *shapes), strict=False):
             inputs.append(self._constant(f"{layer.name}/{name}", blob))
-        self._node(
-            "Conv", inputs, output, kernel_shape=kernel, pads=[*pad, *pad], strides=stride
-        )
+        self._node("Conv", inputs, output, kernel_shape=kernel, pads=[*pad, *pad], strides=stride)
         return int(param.num_output)
 
     def _pair(self, layer: Any, name: str, default: int | None) -> list[int]:
@@ -247,7 +244,7 @@ class _Graph:
         param = layer.power_param
         if param.power != 1 or param.shift:
             raise self._error(layer, "expected a power of 1 and a shift of 0")
-        factor = self._constant(f"{layer.name}/scale", np.float32(param.scale).reshape(()))
+        factor = self._constant(f"{layer.name}/scale", np.array(param.scale, np.float32))
         self._node("Mul", [self._bottom(layer), factor], output)
         return self.channels[layer.bottom[0]]
 
@@ -341,7 +338,7 @@ class _Graph:
         """Interpolate bilinearly with half-pixel centres, clamped at the border."""
         if factor == 1:
             return tensor
-        scales = self._constant(f"factor_{factor:g}", np.float32([1, 1, factor, factor]))
+        scales = self._constant(f"factor_{factor:g}", np.array([1, 1, factor, factor], np.float32))
         return self._node(
             "Resize",
             [tensor, "", scales],

@@ -102,9 +102,7 @@ def test_resize_clamps_as_the_layer_does(factor: float, size: tuple[int, int]) -
         coordinate_transformation_mode="half_pixel",
     )  # fmt: skip
     graph = helper.make_graph([node], "resize", values[:1], values[1:], [scales])
-    model = helper.make_model(
-        graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)]
-    )
+    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
@@ -216,7 +214,9 @@ def test_backend_is_caffe_where_it_is_built(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "caffe", None)  # import then fails
     assert choose_backend() == "onnx"
     assert choose_backend("caffe") == "caffe"
-    with pytest.raises(ValueError, match="backend: expected one of auto, caffe, onnx, received 'c'"):
+    with pytest.raises(
+        ValueError, match="backend: expected one of auto, caffe, onnx, received 'c'"
+    ):
         choose_backend("c")
 
 
