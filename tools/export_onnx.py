@@ -58,8 +58,8 @@ def compare(ours: Predictor, reference: Predictor, photo: Path) -> Difference:
     )
 
 
-def check(folder: Path, model: onnx.ModelProto, photos: Sequence[Path], allowed: int) -> bool:
-    """Compare the model with Caffe on photos and report; return whether they agree."""
+def check(folder: Path, model: bytes, photos: Sequence[Path], allowed: int) -> bool:
+    """Compare an ONNX file's content with Caffe on photos; return whether they agree."""
     ours = Predictor(folder, net=OnnxNet(model))
     reference = Predictor(folder, backend="caffe")
     found: list[Difference] = []
@@ -132,7 +132,7 @@ by itself. Only --check needs Caffe. Exit status: 1 if a photo differs by more t
             onnx.save(model, partial)
         size = arguments.out.stat().st_size
         print(f"{arguments.out}: {len(model.graph.node)} nodes, {size / 1e6:.1f} MB")
-        if photos and not check(folder, onnx.load(arguments.out), photos, arguments.tolerance):
+        if photos and not check(folder, arguments.out.read_bytes(), photos, arguments.tolerance):
             return 1
     except (ModelError, BackendError, ListError, OSError) as error:
         print(f"export_onnx: error: {error}", file=sys.stderr)

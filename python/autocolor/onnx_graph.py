@@ -16,15 +16,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from autocolor.deploy_nets import NetWeights, read_deploy, read_net_weights
-from autocolor.model_folder import ModelError
+from autocolor.model_folder import INPUT_MULTIPLE, ModelError
 
 INPUT = "data"
 
 # Of 2021 and 2022: runtimes of the last years know them.
 _OPSET, _IR_VERSION = 17, 8
+
+# Of levels and of the output: each is a whole number of cells of the input.
+_SCALES = tuple(2**power for power in range(INPUT_MULTIPLE.bit_length()))
+
+_LARGEST_SIZE = 1024  # of kernels, strides and borders
 
 # Channels that onnxruntime's convolutions keep side by side.
 _BLOCK = 8
@@ -87,18 +92,11 @@ def onnx_model(
     for blob in (INPUT, *outputs):
         if blob not in graph.tensors:
             raise ModelError(f"{source}: expected a blob named {blob!r}, received none")
-    return helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            net.name or "autocolor",
-            [_value(INPUT, graph.channels[INPUT], "height", "width")],
-            [_value(blob, graph.channels[blob], "rows", "columns") for blob in outputs],
-            graph.initializers,
-        ),
-        producer_name="autocolor",
-        ir_version=_IR_VERSION,
-        opset_imports=[helper.make_opsetid("", _OPSET)],
-    )
+    graph.proto.name = net.name or "autocolor"
+    graph.proto.input.append(_value(INPUT, graph.channels[INPUT], "height", "width"))
+    for blob in outputs:
+        graph.proto.output.append(_value(blob, graph.channels[blob], "rows", "columns"))
+    return graph.model
 
 
 def _value(name: str, channels: int, height: str, width: str) -> onnx.ValueInfoProto:
@@ -108,11 +106,13 @@ def _value(name: str, channels: int, height: str, width: str) -> onnx.ValueInfoP
 
 
 class _Graph:
-    """The nodes so far.
+    """The model so far.
 
     Attributes
     ----------
-    nodes, initializers : list
+    model : onnx.ModelProto
+    proto : onnx.GraphProto
+        That of `model`, filled in place: the functions of onnx.helper copy all weights twice.
     tensors : dict
         Blob to the tensor that holds it now: layers may work in place, tensors cannot.
     channels : dict
@@ -120,8 +120,9 @@ class _Graph:
     """
 
     def __init__(self, weights: NetWeights, source: str) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.initializers: list[onnx.TensorProto] = []
+        self.model = onnx.ModelProto(ir_version=_IR_VERSION, producer_name="autocolor")
+        self.model.opset_import.append(helper.make_opsetid("", _OPSET))
+        self.proto = self.model.graph
         self.tensors: dict[str, str] = {}
         self.channels: dict[str, int] = {}
         self._weights = weights
@@ -157,7 +158,7 @@ class _Graph:
         return ModelError(f"{self._source}: layer {layer.name!r}: {message}")
 
     def _node(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        self.nodes.append(
+        self.proto.node.append(
             helper.make_node(operator, inputs, [output], name=f"{operator}/{output}", **attributes)
         )
         return output
@@ -165,8 +166,11 @@ class _Graph:
     def _constant(self, name: str, values: npt.NDArray[np.float32]) -> str:
         if name not in self._initializer_names:
             self._initializer_names.add(name)
-            self.initializers.append(
-                numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name)
+            self.proto.initializer.add(
+                name=name,
+                data_type=TensorProto.FLOAT,
+                dims=values.shape,
+                raw_data=values.astype("<f4", copy=False).tobytes(),
             )
         return name
 
@@ -198,6 +202,8 @@ class _Graph:
             self._pair(layer, name, default)
             for name, default in (("kernel_size", None), ("pad", 0), ("stride", 1))
         )
+        if min(param.num_output, *kernel, *stride) < 1:
+            raise self._error(layer, "expected num_output, kernel_size and stride of at least 1")
         data = self._bottom(layer)
         shapes: list[tuple[int, ...]] = [
             (param.num_output, self.channels[layer.bottom[0]], *kernel)
@@ -217,6 +223,8 @@ class _Graph:
             values = [default]
         if len(values) not in (1, 2):
             raise self._error(layer, f"{name}: expected one value or two, received {len(values)}")
+        if max(values) > _LARGEST_SIZE:
+            raise self._error(layer, f"{name}: expected at most {_LARGEST_SIZE}")
         return [values[0], values[-1]]
 
     def _relu(self, layer: Any, output: str) -> int:
@@ -228,7 +236,7 @@ class _Graph:
     def _pooling(self, layer: Any, output: str) -> int:
         param = layer.pooling_param
         operator = {0: "MaxPool", 1: "AveragePool"}.get(param.pool)
-        if operator is None or param.kernel_size != param.stride:
+        if operator is None or param.kernel_size != param.stride or param.stride < 1:
             # Caffe cuts windows that reach over the border in a way that ONNX does not know.
             raise self._error(layer, "expected MAX or AVE pooling with a kernel of the stride")
         self._node(
@@ -275,10 +283,11 @@ class _Graph:
             of_levels("offset_width", 0),
             strict=True,
         ):
-            if scale <= 0 or any(offset != (scale - 1) / 2 for offset in offsets):
+            if scale not in _SCALES or any(offset != (scale - 1) / 2 for offset in offsets):
                 raise self._error(
                     layer,
-                    f"level {blob!r}: expected offsets of (scale - 1)/2, received scale {scale:g} "
+                    f"level {blob!r}: expected a scale of 1, 2, 4 … {INPUT_MULTIPLE} and offsets "
+                    f"of (scale - 1)/2, received scale {scale:g} "
                     f"and offsets {offsets[0]:g}, {offsets[1]:g}",
                 )
             levels.append(_Level(blob, scale, multiplier, first, self.channels[blob]))
@@ -288,6 +297,12 @@ class _Graph:
     def _hypercolumn_inner_product(self, layer: Any, output: str) -> int:
         param = layer.hypercolumn_inner_product_param
         count, stride = int(param.num_output), int(param.stride)
+        if count < 1 or stride not in _SCALES or not layer.bottom:
+            raise self._error(
+                layer,
+                "expected levels, a num_output of at least 1 and a stride that divides "
+                f"{INPUT_MULTIPLE}, received {len(layer.bottom)}, {count} and {stride}",
+            )
         levels = self._levels(layer)
         shapes: list[tuple[int, ...]] = [(count, sum(level.channels for level in levels))]
         if param.bias_term:
@@ -317,7 +332,7 @@ class _Graph:
             part = self._node("Conv", inputs, f"{name}/projected", kernel_shape=[1, 1])
             part = self._resize(part, scale / stride, f"{name}/upsampled")
             total = part if total is None else self._node("Add", [total, part], f"{name}/sum")
-        self.nodes[-1].output[0] = output
+        self.proto.node[-1].output[0] = output
         return count
 
     @staticmethod

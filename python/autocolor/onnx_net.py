@@ -6,16 +6,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from autocolor.backends import BackendError, gpu_number
 from autocolor.checks import FloatArray
-
-if TYPE_CHECKING:
-    import onnx
+from autocolor.model_folder import ModelError
 
 
 class OnnxNet:
@@ -25,8 +23,8 @@ class OnnxNet:
 
     Parameters
     ----------
-    model : onnx.ModelProto
-        As :func:`autocolor.onnx_graph.onnx_model` returns it.
+    model : bytes
+        What :func:`autocolor.onnx_graph.onnx_model` returns, serialized: an ONNX file's content.
     device : str
         ``cpu``; ``gpu``, or ``gpu:1`` for the second GPU, need the package onnxruntime-gpu.
 
@@ -34,11 +32,13 @@ class OnnxNet:
     ------
     autocolor.backends.BackendError
         If onnxruntime is not installed, or cannot use the device.
+    ModelError
+        If onnxruntime cannot use the model; a call raises it where it cannot run it.
     ValueError
         On an unknown device.
     """
 
-    def __init__(self, model: onnx.ModelProto, device: str = "cpu") -> None:
+    def __init__(self, model: bytes, device: str = "cpu") -> None:
         gpu = gpu_number(device)
         runtime = _import_onnxruntime()
         options = runtime.SessionOptions()
@@ -57,9 +57,10 @@ class OnnxNet:
                     "the package onnxruntime-gpu is for GPUs"
                 )
             providers.insert(0, ("CUDAExecutionProvider", {"device_id": gpu}))
-        self._session = runtime.InferenceSession(
-            model.SerializeToString(), options, providers=providers
-        )
+        try:
+            self._session = runtime.InferenceSession(model, options, providers=providers)
+        except Exception as error:  # of a dozen classes, which are no one's children
+            raise ModelError(f"onnxruntime refuses the network: {_one_line(error)}") from error
         if gpu is not None and "CUDAExecutionProvider" not in self._session.get_providers():
             raise BackendError(f"device {device!r}: onnxruntime finds no GPU {gpu} that it can use")
         self._input = self._session.get_inputs()[0].name
@@ -86,12 +87,20 @@ class OnnxNet:
         _import_onnxruntime()
         from autocolor.onnx_graph import load_onnx_model
 
-        return cls(load_onnx_model(deploy, weights, outputs), device)
+        return cls(load_onnx_model(deploy, weights, outputs).SerializeToString(), device)
 
     def __call__(self, lightness: npt.NDArray[np.float32]) -> tuple[FloatArray, ...]:
         """Run the net; see :class:`autocolor.backends.HistogramNet`."""
         data = np.ascontiguousarray(lightness[None, None], np.float32)
-        return tuple(output[0] for output in self._session.run(None, {self._input: data}))
+        try:
+            outputs = self._session.run(None, {self._input: data})
+        except Exception as error:
+            raise ModelError(f"onnxruntime cannot run the network: {_one_line(error)}") from error
+        return tuple(output[0] for output in outputs)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _import_onnxruntime() -> ModuleType:

@@ -54,6 +54,7 @@ def test_other_colours_are_reported(model_folder, photo_folder, tmp_path, capsys
         folder / "deploy.prototxt", folder / "other.caffemodel", ("hue", "chroma")
     )
     photos = sorted(photo_folder.iterdir())
+    model = model.SerializeToString()
     assert not TOOL["check"](model_folder, model, photos, 1)
     reported = capsys.readouterr()
     assert "coffee.png: " in reported.out + reported.err

@@ -70,7 +70,7 @@ def test_outputs_are_caffes(
     onnx.checker.check_model(model, full_check=True)
     assert {node.op_type for node in model.graph.node} <= STANDARD
     assert {node.domain for node in model.graph.node} == {""}
-    net = OnnxNet(model)
+    net = OnnxNet(model.SerializeToString())
     rng = np.random.default_rng(1)
     for height, width in ((64, 96), (32, 32), (160, 32)):
         lightness = rng.random((height, width), dtype=np.float32)
@@ -154,7 +154,10 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
         ("num_output: 64", "num_output: 65",
          r"'h_fc1': expected \[\[65, 9\], \[65\]\], received \[\[64, 9\], \[64\]\]"),
         ("offset_height: 0", "offset_height: 1",
-         "'h_fc1': level 'data': expected offsets of .scale - 1./2, received scale 1 and offsets 1, 0"),
+         "'h_fc1': level 'data': expected a scale .* offsets of .scale - 1./2, .* scale 1 and offsets 1, 0"),
+        ("stride: 4", "stride: 3", "'h_fc1': expected .* a stride that divides 32, received 3, 64 and 3"),
+        ("kernel_size: 3", "kernel_size: 0", "'conv1_1': expected num_output, kernel_size and stride"),
+        ("pad: 1", "pad: 2000", "'conv1_1': pad: expected at most 1024"),
         ("scale: 1\n", "", "'h_fc1': scale: expected 0, 1 or 3 values, received 2"),
         ("dim: 256", "", r"'data': expected one input 'data' of four axes, received 'data' \[\[1, 1, 256"),
     ],
@@ -167,6 +170,16 @@ def test_nets_that_cannot_be_exported(
     files[0].write_text(text.replace(old, new, 1))
     with pytest.raises(ModelError, match=message):
         OnnxNet.load(*files)
+
+
+def test_what_onnxruntime_refuses_is_one_line(files: tuple[Path, Path]) -> None:
+    # A convolution without padding: the levels no longer fit each other.
+    files[0].write_text(files[0].read_text().replace("pad: 1", "pad: 0", 1))
+    net = OnnxNet.load(*files)
+    with pytest.raises(ModelError, match="onnxruntime cannot run the network: [^\n]+$"):
+        net(np.zeros((32, 32), np.float32))
+    with pytest.raises(ModelError, match="onnxruntime refuses the network: [^\n]+$"):
+        OnnxNet(b"no model")
 
 
 @pytest.mark.parametrize("missing", [0, 1])
