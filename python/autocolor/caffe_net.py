@@ -6,7 +6,7 @@ import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,25 +20,6 @@ from autocolor.net_probe import refusal
 
 # A Python layer runs any module that can be imported.
 _TOUCHES_FILES = ("Data", "HDF5Data", "HDF5Output", "ImageData", "Python", "WindowData")
-
-
-class HistogramNet(Protocol):
-    """Anything that predicts colour from lightness."""
-
-    def __call__(self, lightness: npt.NDArray[np.float32]) -> tuple[FloatArray, ...]:
-        """Return the outputs of the variant (see :attr:`autocolor.model_folder.Manifest.outputs`).
-
-        Parameters
-        ----------
-        lightness : (H, W) float32 array in [0, 1]
-            Both sides are multiples of 32.
-
-        Returns
-        -------
-        tuple of (C, H / stride, W / stride) float arrays
-            Histograms sum to 1 over C. Cell (j, i) belongs to pixel
-            (j * stride + (stride - 1)/2, i * stride + (stride - 1)/2).
-        """
 
 
 class CaffeNet:
@@ -102,7 +83,7 @@ class CaffeNet:
         _copy_weights(self._net, weights, mapped)
 
     def __call__(self, lightness: npt.NDArray[np.float32]) -> tuple[FloatArray, ...]:
-        """Run the net; see :class:`HistogramNet`."""
+        """Run the net; see :class:`autocolor.backends.HistogramNet`."""
         # Caffe's mode is one for all nets, and another one may have changed it.
         import_caffe(self._device)
         data = self._net.blobs["data"]

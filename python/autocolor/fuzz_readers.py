@@ -27,6 +27,8 @@ from autocolor.fuzzing import Reader
 from autocolor.images import ImageError, count_pages, read_image
 from autocolor.lmdb_io import LmdbOptions, decode_datum, make_datum, read_datums
 from autocolor.model_folder import MANIFEST_NAME, Manifest, ModelError
+from autocolor.networks import Colorizer
+from autocolor.onnx_net import OnnxNet
 from autocolor.photo_lists import ListError, read_photo_list
 from autocolor.photos import PhotoEntry, PhotoError, extract, read_list
 from autocolor.rcc import ResourceError, read_members
@@ -273,4 +275,22 @@ def _text_readers(folder: Path) -> list[Reader]:
     ]  # fmt: skip
 
 
-_MAKERS = (_image_readers, _package_readers, _data_readers, _weight_readers, _text_readers)
+def _onnx_readers(folder: Path) -> list[Reader]:
+    deploy, model = folder / "small.prototxt", folder / "small.caffemodel"
+    deploy.write_text(str(Colorizer(levels="data..conv2_1", width=1 / 32).deploy_net()))
+    caffe = import_caffe()
+    caffe.Net(str(deploy), caffe.TEST).save(str(model))
+    return [
+        Reader("deploy_onnx", "deploy.prototxt", lambda path: _run_onnx(path, model), (ModelError,),
+               [deploy.read_bytes()]),
+        Reader("deploy_onnx_weights", "small.caffemodel", lambda path: _run_onnx(deploy, path),
+               (ModelError,), [model.read_bytes()]),
+    ]  # fmt: skip
+
+
+def _run_onnx(deploy: Path, weights: Path) -> None:
+    OnnxNet.load(deploy, weights)(np.zeros((32, 64), np.float32))
+
+
+_MAKERS = (_image_readers, _package_readers, _data_readers, _weight_readers, _text_readers,
+           _onnx_readers)  # fmt: skip

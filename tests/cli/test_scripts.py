@@ -18,6 +18,7 @@ TOOLS = [
     "tools/convert_weights.py",
     "tools/demo.py",
     "tools/evaluate.py",
+    "tools/export_onnx.py",
     "tools/fuzz.py",
     "tools/generate_prototxt.py",
     "tools/inference_table.py",
