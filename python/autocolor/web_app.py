@@ -121,17 +121,12 @@ class Service:
     async def upload(self, request: Request) -> Response:
         """Take a photo, the body of the request; cut off where it is too large."""
         name = safe_name(request.query_params.get("name", "photo"))
-        length = request.headers.get("content-length", "")
-        if length.isdecimal() and int(length) > self._limits.bytes:
-            raise HTTPException(
-                413,
-                f"{name}: expected at most {self._limits.megabytes:g} MB, "
-                f"received {int(length) / 1e6:.0f} MB",
-            )
         try:
             upload = await self._uploads.add(name, request.stream())
         except TooLargeError as error:
-            raise HTTPException(413, str(error)) from None
+            # Browsers show no answer to what they could not send; so some more is read, not kept.
+            await _discard(request, self._limits.bytes)
+            raise HTTPException(413, str(error), headers={"Connection": "close"}) from None
         except ClientDisconnect:
             return Response(status_code=400)
         for old in self._uploads.superfluous():
@@ -332,6 +327,13 @@ async def _json(request: Request) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise HTTPException(400, "expected a JSON object")
     return content
+
+
+async def _discard(request: Request, most_bytes: int) -> None:
+    async for chunk in request.stream():
+        most_bytes -= len(chunk)
+        if most_bytes < 0:
+            return
 
 
 def _timing(seconds: float) -> dict[str, str]:
