@@ -47,7 +47,9 @@ export async function upload(file, info) {
   return call("POST", `/photos?name=${encodeURIComponent(file.name)}`, file);
 }
 
-export const forget = (photo) => call("DELETE", `/photos/${photo}`).catch(() => {});
+// Also ends its jobs; goes out even when the page is being left.
+export const forget = (photo) =>
+  fetch(`api/photos/${photo}`, { method: "DELETE", keepalive: true }).catch(() => {});
 
 export const cancel = (job) => call("DELETE", `/jobs/${job}`).catch(() => {});
 

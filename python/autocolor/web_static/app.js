@@ -50,10 +50,11 @@ async function open(file) {
   if (!file || opening) return;
   hush();
   const old = state.photo;
-  opening = { job: null };
+  opening = { photo: null, job: null };
   busy(`Opening ${file.name}…`);
   try {
     const { photo, name } = await upload(file, state.info);
+    opening.photo = photo;
     try {
       ({ job: opening.job } = await call("POST", `/photos/${photo}/open`));
       busy("The network looks at the photo…");
@@ -125,6 +126,16 @@ $("frame").addEventListener("keydown", (event) => {
     action();
   }
 });
+
+// ---- leaving: nothing stays behind, so there is nothing to come back to
+
+addEventListener("pagehide", () => {
+  const { photo, controls } = state;
+  for (const left of [photo?.photo, opening?.photo, controls.reference, ...batch.photos()]) {
+    if (left) forget(left);
+  }
+});
+addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
 
 // ---- help and messages
 

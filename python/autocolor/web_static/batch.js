@@ -130,8 +130,12 @@ export class Batch {
     else this.set(item, "cancelled");
   }
 
+  photos() {
+    return this.items.flatMap(({ photo }) => photo ?? []);
+  }
+
   clear() {
-    for (const { photo } of this.items) if (photo) forget(photo);
+    for (const photo of this.photos()) forget(photo);
     this.items = [];
     $("batch-rows").replaceChildren();
     this.summarise();
