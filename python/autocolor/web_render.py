@@ -11,7 +11,7 @@ import base64
 import io
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from autocolor.images import (
     to_uint8,
     write_image,
 )
+from autocolor.inference import decode
 from autocolor.prediction import Prediction
 from autocolor.predictor import Predictor
 from autocolor.quantile import transfer_quantiles
@@ -274,28 +275,56 @@ def _colors(
         bins = math.isqrt(bins) if variant == "lab_joint" else bins
         lean = lean_biases(variant, controls.hue, controls.lean, bins)
         biases = [_sum(first, second) for first, second in zip(biases, lean, strict=True)]
-    tiles = prediction.tiles
-    if any(bias is not None for bias in biases):
-        tiles = _biased(tiles, biases)
-    passes = 2 if controls.hints else 1
-    tiles = _watched(tiles, watch, passes * len(prediction.lightness))
-    hinted: Any = tiles
+    # On the grid, so that colours are taken straight from it: several times faster than biases for
+    # every pixel, from which it differs where neighbouring cells do.
+    outputs = tuple(
+        output if bias is None else apply_bias(output, bias)
+        for output, bias in zip(prediction.outputs, biases, strict=True)
+    )
+    prediction = replace(prediction, outputs=outputs)
+    height = len(prediction.lightness)
+    passes = 3 if controls.hints else 1
+    rgb = prediction.colorize(
+        strength=strength, progress=lambda rows: watch(rows / height / passes)
+    )
     if controls.hints:
-        height, width = prediction.lightness.shape
-        hints = [
-            Hint(
-                min(max(hint.y * height - 0.5, 0), height - 1),
-                min(max(hint.x * width - 0.5, 0), width - 1),
-                hint.rgb,
-                _HINT_RADIUS * max(height, width),
-            )
-            for hint in controls.hints
-        ]
-        hinted = lambda: spread_hints(tiles, prediction.lightness, hints, variant)  # noqa: E731
-    rgb = prediction.colorize(tiles=hinted, strength=strength)
+        tiles = _watched(prediction.tiles, lambda rows: watch((1 + rows / height) / passes))
+        strength = prediction.strength if strength is None else strength
+        _color_hints(rgb, prediction, tiles, _sized(controls, prediction), strength)
     if reference is not None and controls.transfer == "quantile":
         return transfer_quantiles(rgb, reference).astype(np.float32, copy=False)
     return rgb
+
+
+def _sized(controls: Controls, prediction: Prediction) -> list[Hint]:
+    """Return the hints in pixels of a prediction."""
+    height, width = prediction.lightness.shape
+    return [
+        Hint(
+            min(max(hint.y * height - 0.5, 0), height - 1),
+            min(max(hint.x * width - 0.5, 0), width - 1),
+            hint.rgb,
+            _HINT_RADIUS * max(height, width),
+        )
+        for hint in controls.hints
+    ]
+
+
+def _color_hints(
+    rgb: npt.NDArray[np.float32],
+    prediction: Prediction,
+    tiles: ImageTiles,
+    hints: list[Hint],
+    strength: float,
+) -> None:
+    """Colour those pixels of `rgb` anew that some hint reaches."""
+    light, variant = prediction.lightness, prediction.variant
+    for rows, histograms, share in spread_hints(tiles, light, hints, variant):
+        near = share > 0
+        if near.any():
+            part = [histogram[near] for histogram in histograms]
+            factor = strength + (1 - strength) * share[near]
+            rgb[rows][near] = decode(variant, part, light[rows][near], strength=factor)
 
 
 def _energy_biases(photo: OpenPhoto, identity: str, reference: FloatArray) -> list[Biases]:
@@ -320,28 +349,14 @@ def _sum(first: Biases | None, second: Biases | None) -> Biases | None:
     return first + second
 
 
-def _biased(tiles: ImageTiles, biases: list[Biases | None]) -> ImageTiles:
-    def changed() -> Iterator[tuple[slice, tuple[FloatArray, ...]]]:
-        for rows, outputs in tiles():
-            yield (
-                rows,
-                tuple(
-                    output if bias is None else apply_bias(output, bias)
-                    for output, bias in zip(outputs, biases, strict=True)
-                ),
-            )
-
-    return changed
-
-
-def _watched(tiles: ImageTiles, watch: Watch, total: int) -> ImageTiles:
-    """Return tiles that tell `watch` about every row, of `total` in all passes."""
+def _watched(tiles: ImageTiles, watch: Callable[[int], None]) -> ImageTiles:
+    """Return tiles that tell `watch` how many rows were read, in all passes together."""
     seen = 0
 
     def watched() -> Iterator[tuple[slice, tuple[FloatArray, ...]]]:
         nonlocal seen
         for rows, outputs in tiles():
-            watch(seen / total)
+            watch(seen)
             seen += rows.stop - rows.start
             yield rows, outputs
 

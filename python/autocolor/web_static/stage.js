@@ -21,7 +21,6 @@ export class Stage {
     const { photo } = this.state;
     for (const name of ["color", "before", "uncertainty"]) clear($(name));
     $("frame").style.setProperty("--ratio", photo.width / photo.height);
-    $("sides").hidden = !photo.colored;
     $("photo-name").textContent = `${photo.name} · ${photo.width} × ${photo.height}`;
     document.querySelector('[name="side"][value="gray"]').checked = true;
     this.choose("compare");
@@ -45,6 +44,7 @@ export class Stage {
     $("frame").dataset.view = view;
     $("uncertainty").hidden = view !== "uncertainty";
     $("legend").hidden = view !== "uncertainty";
+    $("sides").hidden = view !== "compare" || !this.state.photo?.colored;
     if (view === "uncertainty" && !$("uncertainty").hasAttribute("src")) {
       await this.fetch("uncertainty", "uncertainty");
     }
