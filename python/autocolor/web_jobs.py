@@ -289,7 +289,7 @@ class Worker:
         else:
             self.crashes += 1
             error = (
-                f"the process that runs the network {reason} and was started again; "
+                f"The process that runs the network {reason} and was started again; "
                 "try once more: nothing else is lost"
             )
         for job in lost:
