@@ -49,6 +49,8 @@ examples:
   autocolor photo.jpg --reference sunset.jpg
   autocolor film.mp4                                   writes film_color.mp4
   autocolor photo.jpg --hint 120,80=#b03020 --hint 300,40=#6090d0
+  autocolor serve                                      opens a web page for all of this; see
+                                                       autocolor serve --help
 
 A model comes with autocolor (docs/model_card.md); another one is a folder with model.json, such as
 `bash tools/demo.sh` trains. Files that cannot be read are reported and skipped. Exit status: 0, 1
@@ -178,6 +180,9 @@ if any photo failed, 2 on wrong usage.""",
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["serve"]:  # a photo of that name is ./serve
+        return _serve(argv[1:])
     arguments = build_parser().parse_args(argv)
     try:
         jobs = plan_outputs(arguments.photos, arguments.output)
@@ -237,6 +242,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     if len(jobs) > 1:
         print(f"{len(jobs) - failures} colorized, {failures} failed")
     return 1 if failures else 0
+
+
+def _serve(argv: Sequence[str]) -> int:
+    try:
+        from autocolor import web_serve
+    except ModuleNotFoundError as error:
+        if error.name not in ("starlette", "uvicorn"):
+            raise
+        print(
+            f"autocolor serve: error: there is no {error.name}; "
+            "`pip install 'autocolor[web]'` installs what the web page needs",
+            file=sys.stderr,
+        )
+        return 1
+    return web_serve.main(argv)
 
 
 def _edits(arguments: argparse.Namespace, manifest: Manifest) -> Edits:

@@ -84,6 +84,7 @@ class Prediction:
         rng: np.random.Generator | None = None,
         sampling: str = "pixel",
         tiles: Callable[[], Iterator[tuple[Any, ...]]] | None = None,
+        progress: Callable[[int], None] = lambda rows: None,
     ) -> npt.NDArray[np.float32]:
         """Return the colour image; see :meth:`autocolor.predictor.Predictor.colorize`.
 
@@ -93,6 +94,8 @@ class Prediction:
             Instead of :meth:`tiles`, to change histograms at full resolution. A third item, the
             (rows, W) share of :class:`autocolor.hints.HintedTile`, says what part of them is not
             the model's own and therefore exempt from the strength.
+        progress : callable, optional
+            Is told now and then how many rows are begun; what it raises stops the work.
         """
         method, hue = resolve_methods(self.variant, method, hue)
         strength = self.strength if strength is None else strength
@@ -107,9 +110,10 @@ class Prediction:
                 light = self.lightness[rows]
                 rgb[rows] = compose_rgb(hue_rows, chroma_rows * np.float32(strength), light)
 
-            self._for_rows(colorize_rows, draw)
+            self._for_rows(colorize_rows, draw, progress)
             return rgb
         for rows, outputs, *share in (tiles or self.tiles)():
+            progress(rows.start)
             rgb[rows] = decode(
                 self.variant,
                 outputs,
@@ -164,6 +168,7 @@ class Prediction:
         self,
         work: Callable[[slice, FloatArray | None], None],
         draw: Callable[[tuple[int, int]], FloatArray | None],
+        progress: Callable[[int], None] = lambda rows: None,
     ) -> None:
         """Do some rows after the other, from the top, in as many threads as there are cores."""
         height, width = self.lightness.shape
@@ -172,6 +177,7 @@ class Prediction:
         with ThreadPoolExecutor(threads) as pool:
             pending: deque[Future[None]] = deque()
             for start in range(0, height, step):
+                progress(start)
                 rows = slice(start, min(start + step, height))
                 # Numbers are drawn here, in the order of the rows, and not far ahead of their use.
                 pending.append(pool.submit(work, rows, draw((rows.stop - start, width))))
