@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from PIL import Image
 
 from autocolor.fuzz_readers import make_readers
 from autocolor.fuzzing import mutations, try_inputs
+from autocolor.guided_fuzzing import search
 from autocolor.images import write_image
 from autocolor.lmdb_io import LmdbOptions, make_datum
 from autocolor.model_folder import Manifest
@@ -33,6 +35,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 _MODEL = "hue_chroma_data-fc7_slim"
 _CROP, _PHOTOS, _ITERATIONS, _SNAPSHOT = 32, 10, 24, 5
 _SLOPE = 2000  # bytes a photo or a step that memory may grow by, which is noise of the allocator
+_DISPLAY = 20  # steps a line of the log, as the models have it
+_SLOWDOWN = 1.5  # that a machine with other work may show
 _PATIENCE = 600  # seconds for any command
 # One thread: the moments at which processes are killed then spread over all that they do.
 _ENVIRONMENT = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -96,7 +100,9 @@ def results_page(results: Mapping[str, Result]) -> str:
 # ---- training
 
 
-def write_training(folder: Path, out: Path, seed: int = 1, **solver: Any) -> Path:
+def write_training(
+    folder: Path, out: Path, seed: int = 1, batch: int = 3, crop: int = _CROP, **solver: Any
+) -> Path:
     """Write an LMDB of photos into `folder`, and the nets and the solver of the slim model into `out`."""
     source = folder / "lmdb"
     if not source.exists():
@@ -109,7 +115,7 @@ def write_training(folder: Path, out: Path, seed: int = 1, **solver: Any) -> Pat
     model = all_models()[_MODEL]
     model = replace(
         model,
-        training=replace(model.training, source=str(source), batch=3, crop=_CROP, locations=16),
+        training=replace(model.training, source=str(source), batch=batch, crop=crop, locations=16),
         validation_source=str(source),
         solver=replace(
             model.solver, train_net=f"{out}/train.prototxt", test_net=f"{out}/test.prototxt",
@@ -330,10 +336,15 @@ def _write_model(folder: Path) -> Path:
 
 
 def _write_photos(folder: Path, count: int) -> None:
+    """Write photos of many sizes, upright and wide, as JPEG and PNG."""
     folder.mkdir()
+    generator = np.random.default_rng(0)
     astronaut = skimage.data.astronaut().astype(np.float32) / 255
     for index in range(count):
-        write_image(folder / f"{index:05d}.png", astronaut[index % 400 :, index % 300 :][:64, :64])
+        height, width = generator.integers(40, 320, 2)
+        y, x = generator.integers(0, 512 - height), generator.integers(0, 512 - width)
+        name = f"{index:05d}.{'png' if index % 2 else 'jpg'}"
+        write_image(folder / name, astronaut[y : y + height, x : x + width])
 
 
 def _two_colorizers(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
@@ -362,56 +373,83 @@ def _two_colorizers(folder: Path, times: int, seed: int) -> tuple[str, str, bool
 # ---- long runs
 
 
-def _sample(steps: Iterable[object], unit: str, every: int) -> tuple[str, str, bool]:
-    """Go through `steps`; returns their number, memory, open files and speed, and if all is flat.
+def _watch(
+    command: list[str], count: Callable[[], int], total: int, unit: str
+) -> tuple[str, str, bool]:
+    """Run a command until it ends; returns what it did, its memory, open files and speed.
 
-    The first fifth is a warm-up: caches fill, and the allocator finds its size.
+    Its processes are looked at from outside, whenever `count` has grown by a fiftieth of `total`. The first
+    two fifths are a warm-up: caches fill, and the allocator finds its size.
     """
-    rows = []
-    count = 0
-    for count, _ in enumerate(steps, start=1):
-        if count % every == 0:
-            pages = int(Path("/proc/self/statm").read_text().split()[1])
-            opened = len(list(Path("/proc/self/fd").iterdir()))
-            rows.append((count, pages * resource.getpagesize(), opened, time.monotonic()))
-    rows = rows[len(rows) // 5 :]
-    counts, memory, files, times = (
-        np.array(column, np.float64) for column in zip(*rows, strict=True)
-    )
-    slope = np.polyfit(counts, memory, 1)[0]
-    periods = np.diff(times) / every
-    third = len(periods) // 3
+    every = max(1, total // 50)
+    rows: list[tuple[int, int, int, float]] = []
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, env=_ENVIRONMENT, stdout=said, stderr=said)
+        while process.poll() is None:
+            done = count()
+            if done < total and done - (rows[-1][0] if rows else 0) >= every:
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    memory, opened = _usage(process.pid)
+                    rows.append((done, memory, opened, time.monotonic()))
+            time.sleep(0.02)
+        said.seek(0)
+        last = (said.read().strip().splitlines() or [""])[-1]
+    if process.returncode or count() != total or len(rows) < 20:
+        return f"{count()} {unit}s", f"status {process.returncode}, {last!r}", False
+    rows = rows[2 * len(rows) // 5 :]
+    counts, sizes, files, times = (np.array(column, float) for column in zip(*rows, strict=True))
+    slope = np.polyfit(counts, sizes, 1)[0]
+    speeds = np.diff(times) / np.diff(counts)
+    third = len(speeds) // 3
     # The medians: other work on the machine makes single periods slow.
-    slowdown = np.median(periods[-third:]) / np.median(periods[:third])
+    slowdown = np.median(speeds[-third:]) / np.median(speeds[:third])
     outcome = (
-        f"memory {memory[0] / 2**20:.0f} to {memory[-1] / 2**20:.0f} MiB, slope {slope:+.0f} bytes "
-        f"a {unit}; open files {files[0]:.0f} to {files[-1]:.0f}; the last third takes "
-        f"{slowdown:.2f} times as long as the first"
+        f"memory {sizes[0] / 2**20:.0f} to {sizes[-1] / 2**20:.0f} MiB, slope {slope:+.0f} bytes "
+        f"a {unit}; open files {files.min():.0f} to {files.max():.0f}, {files[-1]:.0f} at the end; the "
+        f"last third takes {slowdown:.2f} times as long a {unit} as the first"
     )
-    return f"{count} {unit}s", outcome, bool(slope < _SLOPE and files[-1] <= files[0])
+    flat = slope < _SLOPE and files[-third:].max() <= files[:third].max()
+    return f"{total} {unit}s in one process", outcome, bool(flat and slowdown < _SLOWDOWN)
+
+
+def _usage(process: int) -> tuple[int, int]:
+    """Return memory in bytes and the number of open files of a process and its children."""
+    own = Path(f"/proc/{process}")
+    memory = int((own / "statm").read_text().split()[1]) * resource.getpagesize()
+    opened = len(list((own / "fd").iterdir()))
+    for child in (own / "task" / str(process) / "children").read_text().split():
+        more_memory, more_opened = _usage(int(child))
+        memory, opened = memory + more_memory, opened + more_opened
+    return memory, opened
 
 
 def _long_colorizing(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
-    from autocolor.batch import colorize_files
-    from autocolor.predictor import Predictor
-
-    predictor = Predictor(_write_model(folder / "model"))
-    _write_photos(folder / "photos", 100)
-    photos = sorted((folder / "photos").iterdir())
-    (folder / "out").mkdir()
-    jobs = ((photos[i % 100], folder / "out" / photos[i % 100].name) for i in range(40 * times))
-    return _sample(colorize_files(predictor, jobs), "photo", max(1, times // 2))
+    """Have `autocolor` colorize a folder of 40 photos for each of the times."""
+    total = 40 * times
+    model = _write_model(folder / "model")
+    _write_photos(folder / "photos", total)
+    out = folder / "out"
+    command = [sys.executable, "-m", "autocolor.cli", str(folder / "photos"), "--model", str(model)]
+    return _watch([*command, "-o", f"{out}/"], lambda: len(list(out.glob("*.png"))), total, "photo")
 
 
 def _long_training(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
-    from autocolor.caffe_runtime import import_caffe
+    """Have `tools/train.py` make 100 steps for each of the times, with tests and snapshots."""
+    total = 100 * times
+    every = max(1, total // 5)
+    # Long enough for the import of what draws the plot, after a minute, to be in the warm-up.
+    solver = write_training(
+        folder, folder / "t", batch=6, crop=64, iterations=total, snapshot_interval=every,
+        test_interval=every, display_interval=_DISPLAY,
+    )  # fmt: skip
+    log = folder / "t" / "s_log.jsonl"
 
-    caffe = import_caffe()
-    steps = 100 * times
-    solver = caffe.get_solver(
-        str(write_training(folder, folder / "t", iterations=steps, snapshot_interval=0))
-    )
-    return _sample((solver.step(1) for _ in range(steps)), "step", max(1, times))
+    def count() -> int:
+        # A line more follows the last step, with the loss of its parameters.
+        lines = log.read_bytes().count(b'"train"') if log.exists() else 0
+        return min(total, _DISPLAY * lines)
+
+    return _watch(_train(solver), count, total, "step")
 
 
 # ---- readers
@@ -434,6 +472,19 @@ def _readers(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
     return f"{times} inputs a reader", outcome_text, not faults
 
 
+def _guided(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
+    """Let atheris look for inputs, for as many seconds with each reader."""
+    found = {name: search(name, times, seed) for name in make_readers(folder)}
+    faults = [f"{name}: {result.fault}" for name, result in found.items() if result.fault]
+    outcome = (
+        f"{len(found)} readers: {sum(result.inputs for result in found.values())} inputs reach "
+        f"{sum(result.last_reach for result in found.values())} edges of the Python code, the seeds "
+        f"{sum(result.first_reach for result in found.values())}; {len(faults)} faults "
+        f"{'; '.join(faults[:5])}"
+    ).strip()
+    return f"{times} s a reader", outcome, not faults
+
+
 EXPERIMENTS = {
     "kill": Experiment("a training is killed (SIGKILL) at random moments", _kill),
     "cut": Experiment("a snapshot is cut off at a random byte", _cut_snapshot),
@@ -445,4 +496,5 @@ EXPERIMENTS = {
     "photos": Experiment("a long run: 40 photos for each of the times", _long_colorizing),
     "steps": Experiment("a long training: 100 steps for each of the times", _long_training),
     "readers": Experiment("damaged files of every kind that is read", _readers),
+    "guided": Experiment("coverage-guided fuzzing of every reader (atheris)", _guided),
 }
