@@ -147,7 +147,7 @@ def _explain_crash(solver: Path, number: signal.Signals) -> None:
         check_records(solver)
     except (CaffeError, RuntimeError, ValueError, OSError) as error:
         reason = str(error)
-    print(f"{_PROGRAM}: error: the training was ended by {number.name}: {reason}; --resume goes on from "
+    print(f"\n{_PROGRAM}: error: the training was ended by {number.name}: {reason}; --resume goes on from "
           "the newest complete snapshot", file=sys.stderr)  # fmt: skip
 
 
