@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from autocolor.checks import FloatArray
 from autocolor.mapped_weights import Blob, NotMappableError, map_weights
 from autocolor.model_folder import ModelError
 from autocolor.net_fusion import fuse_heads, fuse_relus
-from autocolor.net_probe import refusal
+from autocolor.net_probe import Refusal, refusal
 
 # A Python layer runs any module that can be imported.
 _TOUCHES_FILES = ("Data", "HDF5Data", "HDF5Output", "ImageData", "Python", "WindowData")
@@ -37,6 +37,8 @@ class CaffeNet:
         Where Caffe runs.
     outputs : sequence of str
         Blobs to return.
+    probe : callable
+        Tells, of a prototxt and the weights that Caffe is to read, why Caffe cannot use them.
 
     Raises
     ------
@@ -53,6 +55,7 @@ class CaffeNet:
         device: str = "cpu",
         *,
         outputs: Sequence[str] = ("hue", "chroma"),
+        probe: Callable[[str, Path | None], Refusal | None] = refusal,
     ) -> None:
         for path in (deploy, weights):
             if not path.is_file():
@@ -66,7 +69,7 @@ class CaffeNet:
         text = str(net)
         mapped = _map_weights(weights)
         # What is mapped is copied, and not read by Caffe.
-        refused = refusal(text, weights if mapped is None else None)
+        refused = probe(text, weights if mapped is None else None)
         if refused and not refused.of_weights:
             raise ModelError(f"{deploy}: Caffe refuses it: {refused.reason}")
         with tempfile.NamedTemporaryFile(suffix=".prototxt") as prepared:
