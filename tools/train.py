@@ -139,7 +139,11 @@ def _train(arguments: argparse.Namespace, group: Group, stop: StopRequest) -> in
 
 def _explain_crash(solver: Path, number: signal.Signals) -> None:
     """Say what ended the training: the records of its data may be to blame."""
-    reason = "was memory short?" if number == signal.SIGKILL else "Caffe's reason is above, if it gave one"
+    reason = (
+        "was memory short?"
+        if number == signal.SIGKILL
+        else "Caffe's reason is above, if it gave one"
+    )
     try:
         import_caffe()
         from autocolor.solver_files import check_records

@@ -18,7 +18,6 @@ import h5py
 import lmdb
 import numpy as np
 import numpy.typing as npt
-from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 from tqdm import tqdm
 
@@ -205,9 +204,7 @@ def _crop(
     height, width = pixels.shape[:2]
     side = options.crop
     if min(height, width) < side:
-        raise FeatureError(
-            f"{name}: expected sides of at least {side}, got {height} x {width}"
-        )
+        raise FeatureError(f"{name}: expected sides of at least {side}, got {height} x {width}")
     rng = np.random.default_rng([options.seed, image, pass_])
     if options.augment:
         top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)

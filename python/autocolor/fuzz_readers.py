@@ -27,9 +27,9 @@ from autocolor.fuzzing import Reader
 from autocolor.images import ImageError, count_pages, read_image
 from autocolor.lmdb_io import LmdbOptions, decode_datum, make_datum, read_datums
 from autocolor.model_folder import MANIFEST_NAME, Manifest, ModelError
+from autocolor.net_probe import forked_refusal
 from autocolor.networks import Colorizer
 from autocolor.onnx_net import OnnxNet
-from autocolor.net_probe import forked_refusal
 from autocolor.photo_lists import ListError, read_photo_list
 from autocolor.photos import PhotoEntry, PhotoError, extract, read_list
 from autocolor.rcc import ResourceError, read_members

@@ -118,11 +118,11 @@ def _check_tree(file: Path, pages: npt.NDArray[np.uint8], meta: _Meta) -> None:
             part = numbers[start : start + _PAGES_AT_ONCE]
             if part.max() >= len(pages) or part.min() < 2:
                 raise ImageError(f"{file}: damaged: a branch to page {part.max()}, which is none")
-            part = part.astype(np.intp)
-            if seen[part].any() or len(np.unique(part)) < len(part):
+            chosen = part.astype(np.intp)
+            if seen[chosen].any() or len(np.unique(chosen)) < len(chosen):
                 raise ImageError(f"{file}: damaged: two branches to one page")
-            seen[part] = True
-            below.append(_check_nodes(file, pages, part, kind))
+            seen[chosen] = True
+            below.append(_check_nodes(file, pages, chosen, kind))
         numbers = np.concatenate(below)
     if meta.depth < 1 or len(numbers) != meta.records:
         raise ImageError(

@@ -521,7 +521,7 @@ def _usage(process: int) -> tuple[float, float, float]:
     memory = int((own / "statm").read_text().split()[1]) * resource.getpagesize()
     fields = (own / "stat").read_text().rpartition(")")[2].split()
     seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    usage = (memory, len(list((own / "fd").iterdir())), seconds)
+    usage = (float(memory), float(len(list((own / "fd").iterdir()))), seconds)
     for child in (own / "task" / str(process) / "children").read_text().split():
         more = _usage(int(child))
         usage = (usage[0] + more[0], usage[1] + more[1], usage[2] + more[2])

@@ -95,7 +95,9 @@ def test_damaged_pages_are_refused(name: str, tmp_path: Path) -> None:
         check_lmdb(path)
 
 
-@pytest.mark.parametrize(("place", "form", "value"), [(0, "<H", 65_000), (4, "<H", 2), (8, "3s", b"")])
+@pytest.mark.parametrize(
+    ("place", "form", "value"), [(0, "<H", 65_000), (4, "<H", 2), (8, "3s", b"")]
+)
 def test_damaged_leaves_are_refused(place: int, form: str, value: object, tmp_path: Path) -> None:
     """A long value that is none, a flag of several databases, and a value's page that is none."""
     path = write(tmp_path / "db", {b"key": bytes(10_000)})
@@ -125,7 +127,10 @@ def damaged_headers(reader: Reader) -> list[bytes]:
         for page in range(len(seed) // PAGE):
             start = page * PAGE
             node = start + min(struct.unpack_from("<H", seed, start + 16)[0], PAGE - 8)
-            for place in (*range(start, start + 40, 2), *range(node, min(node + 8, len(seed) - 1), 2)):
+            for place in (
+                *range(start, start + 40, 2),
+                *range(node, min(node + 8, len(seed) - 1), 2),
+            ):
                 content = bytearray(seed)
                 content[place : place + 2] = b"\xff\xff"
                 contents.append(bytes(content))

@@ -58,8 +58,8 @@ class SparseHypercolumnLayer : public Layer<Dtype> {
   void RefuseLocationGradient(const vector<bool>& propagate_down) const;
 
   int images_;
-  int locations_;  // per image
-  int channels_;   // of the hypercolumn
+  int locations_;             // per image
+  int channels_;              // of the hypercolumn
   bool accumulates_ = false;  // adds to the gradients of the levels, which it overwrites otherwise
   std::vector<HypercolumnLevel> levels_;
   SyncedArray<BilinearCell<Dtype> > cells_;  // (L, N * P), computed anew by each forward pass
