@@ -83,7 +83,7 @@ ends (Ctrl-C). Exit status: 0, 1 if the model or the port cannot be used, 2 on w
         type=float,
         default=limits.megapixels,
         metavar="MP",
-        help="largest photo that is taken; each worker may need 50 bytes a pixel (default: "
+        help="largest photo that is taken; each worker may need 110 bytes a pixel (default: "
         "%(default)g)",
     )
     return parser
