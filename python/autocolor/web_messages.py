@@ -60,7 +60,8 @@ class WorkerOptions:
     ----------
     model : str
         Model folder.
-    device : str
+    device, backend : str
+        As of :class:`autocolor.predictor.Predictor`.
     folder : str
         Of the uploads, which is removed if the server dies.
     cores : tuple of int
@@ -70,6 +71,7 @@ class WorkerOptions:
 
     model: str
     device: str
+    backend: str
     folder: str
     cores: tuple[int, ...]
     largest_pixels: int

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import uvicorn
 
+from autocolor.backends import BACKENDS
 from autocolor.model_folder import Manifest, ModelError
+from autocolor.shipped import shipped_model_folder
 from autocolor.web_app import Limits, Service, make_app
 from autocolor.web_jobs import WorkerError, Workers, core_groups
 from autocolor.web_messages import WorkerOptions
@@ -42,10 +44,21 @@ ends (Ctrl-C). Exit status: 0, 1 if the model or the port cannot be used, 2 on w
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--model", type=Path, metavar="FOLDER", help=f"trained model (default: ${_MODEL_VARIABLE})"
+        "--model",
+        type=Path,
+        metavar="FOLDER",
+        help="trained model (default: "
+        f"${_MODEL_VARIABLE}, or else the one that comes with autocolor)",
     )
     parser.add_argument(
         "--device", default="cpu", metavar="DEVICE", help="cpu, gpu or gpu:1 (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default=BACKENDS[0],
+        help="what runs the network: Caffe, or onnxruntime; auto is Caffe where it is built "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--host",
@@ -103,12 +116,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         parser.error(f"--workers: {error}")
     model = arguments.model or os.environ.get(_MODEL_VARIABLE)
-    if not model:
-        parser.error(f"no model: give --model FOLDER or set {_MODEL_VARIABLE}")
     try:
-        manifest = Manifest.load(Path(model))
+        folder = Path(model) if model else shipped_model_folder()
+        manifest = Manifest.load(folder)
         with _listening(arguments.host, arguments.port) as listener:
-            asyncio.run(_serve(arguments, Path(model), manifest, groups, listener))
+            asyncio.run(_serve(arguments, folder, manifest, groups, listener))
     except (ModelError, WorkerError, OSError) as error:
         print(f"autocolor serve: error: {error}", file=sys.stderr)
         return 1
@@ -136,7 +148,9 @@ async def _serve(
     limits = Limits(arguments.max_megabytes, arguments.max_megapixels)
     # Made with mode 0700.
     with tempfile.TemporaryDirectory(prefix="autocolor-", ignore_cleanup_errors=True) as folder:
-        options = WorkerOptions(str(model.resolve()), arguments.device, folder, (), limits.pixels)
+        options = WorkerOptions(
+            str(model.resolve()), arguments.device, arguments.backend, folder, (), limits.pixels
+        )
         workers = Workers(options, groups)
         service = Service(workers, Uploads(Path(folder), limits.bytes), manifest, limits)
         app = make_app(service, [arguments.host, *arguments.allow_host])

@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from autocolor.caffe_runtime import CaffeError
+from autocolor.backends import BackendError
 from autocolor.checks import FloatArray
 from autocolor.images import ImageError
 from autocolor.model_folder import ModelError
@@ -222,8 +222,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.sched_setaffinity(0, options.cores)
     connection = Connection(int(descriptor))
     try:
-        predictor = Predictor(options.model, options.device)
-    except (ModelError, CaffeError, ValueError, OSError) as error:
+        predictor = Predictor(options.model, options.device, backend=options.backend)
+    except (ModelError, BackendError, ValueError, OSError) as error:
         connection.send(Reply("failed", value=" ".join(str(error).split())))
         return 1
     try:

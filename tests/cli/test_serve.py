@@ -190,6 +190,15 @@ def test_controls_answer_fast(server: Server, photo: str, capsys: pytest.Capture
 # ---- limits
 
 
+def test_onnxruntime_gives_the_same_colours(
+    server: Server, photo: str, model_folder: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime", reason="there is no onnxruntime")
+    with serving(model_folder, tmp_path / "onnx", "--backend", "onnx") as running:
+        colors = running.preview(running.open(file_of(ASTRONAUT)))
+    np.testing.assert_allclose(colors, server.preview(photo), atol=4.5 / 255)  # after JPEG
+
+
 def test_too_large_a_file_is_cut_off(server: Server) -> None:
     before = list(server.folder.rglob("*"))
     assert "expected at most 20 MB" in error_of(
@@ -401,7 +410,6 @@ def test_help_teaches() -> None:
         (["--model", "{model}", "--port", "{taken}"], 1, "cannot listen at localhost"),
         (["--model", "{model}", "--workers", "0"], 2, "--workers: expected 1 to"),
         (["--model", "{model}", "--max-megapixels", "nan"], 2, "--max-megapixels: expected a pos"),
-        ([], 2, "no model: give --model FOLDER"),
     ],
 )
 def test_usage_errors(
