@@ -28,6 +28,7 @@ _TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
 _POLICIES = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
 _NEVER = 2**31 - 1  # an iteration that no training reaches
 _FATAL = re.compile(r"^F\d{4,8} [^\]]*\] (?:Check failed: )?(.*)")
+_OF_RECORDS = re.compile(r"^F.* data_transformer\.cpp:", re.MULTILINE)
 
 
 class SolverError(RuntimeError):
@@ -241,6 +242,8 @@ def probe(solver_file: Path, state: Path | None = None) -> str | None:
     ------
     SolverError
         If Caffe cannot build the solver; the text is Caffe's.
+    ImageError
+        If that is because of a record of an LMDB, which it names.
     """
     command = [sys.executable, "-m", "autocolor.solver_probe", str(solver_file)]
     process = subprocess.run(
@@ -254,5 +257,8 @@ def probe(solver_file: Path, state: Path | None = None) -> str | None:
     fatal = [match.group(1) for line in lines if (match := _FATAL.match(line))]
     reason = fatal[0] if fatal else lines[-1]
     if "built" not in process.stdout:
+        if _OF_RECORDS.search(process.stderr):
+            # Data layers read ahead as soon as they are built; the record that Caffe does not name is.
+            check_records(solver_file)
         raise SolverError(f"Caffe refuses the solver: {reason}")
     return reason
