@@ -2,18 +2,23 @@
 
 import os
 import re
+from functools import partialmethod
 from pathlib import Path
 
 import matplotlib as mpl
+from nbclient import NotebookClient
 from sphinx.application import Sphinx
 
 import autocolor
+
+# A kernel may take longer than nbclient's minute to start on a machine that does other work as well.
+NotebookClient.__init__ = partialmethod(NotebookClient.__init__, startup_timeout=600)
 
 ROOT = Path(__file__).resolve().parents[1]
 
 project = "autocolor"
 author = "the authors of autocolor"
-copyright = author  # noqa: A001  # the name that Sphinx reads
+copyright = author
 version = release = autocolor.__version__
 
 extensions = [
@@ -52,7 +57,7 @@ myst_enable_extensions = ["colon_fence", "dollarmath"]
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(ROOT / "build" / "docs" / "notebooks")
 nb_execution_raise_on_error = True
-nb_execution_timeout = 300
+nb_execution_timeout = 900
 nb_merge_streams = True
 
 sphinx_gallery_conf = {
