@@ -1,8 +1,5 @@
 #include "onednn/onednn_convolution_layer.hpp"
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include <algorithm>
 #include <cstring>
 #include <dnnl.hpp>
@@ -11,7 +8,10 @@
 #include <unordered_map>
 #include <vector>
 
+#include "caffe/util/im2col.hpp"
 #include "caffe/util/parallel_for.hpp"
+#include "caffe/util/strided_gemm.hpp"
+#include "onednn/value_hash.hpp"
 
 namespace caffe {
 
@@ -28,6 +28,11 @@ const int kWinogradChannels = 16;
 // With fewer outputs a channel, copying weights that change with every pass to oneDNN's layout and
 // back takes longer than its kernels save.
 const int kLearntOutputs = 128;
+
+// With this many times more channels than outputs of each, as fc6 of VGG-16 has them, a product of
+// the plain weights with the columns of the map (im2col) is as fast as oneDNN's convolution, and
+// needs no copy of weights that are far larger than the maps.
+const int kProductRatio = 8;
 
 const dnnl::engine& Cpu() {
   static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
@@ -218,17 +223,6 @@ bool FindForward(const Problem& p, dnnl::algorithm algorithm, bool rectify,
       found);
 }
 
-// A hash of the bits of an array.
-XXH64_hash_t Hash(const float* values, size_t count) {
-  const size_t chunk = 1 << 18;
-  std::vector<XXH64_hash_t> hashes((count + chunk - 1) / chunk);
-  ParallelFor(hashes.size(), [&](int64_t i) {
-    const size_t first = i * chunk;
-    hashes[i] = XXH3_64bits(values + first, std::min(chunk, count - first) * sizeof(float));
-  });
-  return XXH3_64bits(hashes.data(), hashes.size() * sizeof(XXH64_hash_t));
-}
-
 memory::dims Dims(const Blob<int>& values, int minus) {
   memory::dims dims;
   for (int i = 0; i < values.count(); ++i) {
@@ -306,10 +300,10 @@ struct OneDnnConvolutionLayer::BackwardKernels {
 struct OneDnnConvolutionLayer::KeptWeights {
   Buffer buffer;
   memory weights;
-  XXH64_hash_t hash = 0;
+  uint64_t hash = 0;
 
   const memory& Get(const Operand& layout, const Blob<float>& blob) {
-    const XXH64_hash_t now = Hash(blob.cpu_data(), blob.count());
+    const uint64_t now = ValueHash(blob.cpu_data(), blob.count());
     if (!weights || now != hash || weights.get_desc() != layout.inner()) {
       weights = layout.Read(blob.cpu_data(), &buffer);
       hash = now;
@@ -323,7 +317,9 @@ OneDnnConvolutionLayer::OneDnnConvolutionLayer(const LayerParameter& param)
 
 OneDnnConvolutionLayer::~OneDnnConvolutionLayer() {}
 
-const char* OneDnnConvolutionLayer::kernel() const { return forward_ ? forward_->name : "stock"; }
+const char* OneDnnConvolutionLayer::kernel() const {
+  return by_product_ ? "product" : forward_ ? forward_->name : "stock";
+}
 
 bool OneDnnConvolutionLayer::LearnsWeights() const {
   return phase_ == TRAIN && param_propagate_down_[0];
@@ -338,7 +334,9 @@ void OneDnnConvolutionLayer::Prepare(const Blob<float>& bottom, const Blob<float
   forward_.reset();
   backward_.reset();
   has_backward_ = false;
-  if (num_spatial_axes_ == 2 && bottom.num_axes() == 4 && bottom.count() > 0) {
+  by_product_ = num_spatial_axes_ == 2 && group_ == 1 && !LearnsWeights() &&
+                num_output_ >= kProductRatio * int64_t(top.shape(0)) * top.count(2);
+  if (!by_product_ && num_spatial_axes_ == 2 && bottom.num_axes() == 4 && bottom.count() > 0) {
     forward_.reset(new ForwardKernel);
     Problem& problem = forward_->problem;
     problem.bottom.assign(bottom.shape().begin(), bottom.shape().end());
@@ -367,13 +365,54 @@ void OneDnnConvolutionLayer::Prepare(const Blob<float>& bottom, const Blob<float
   }
   if (kernel() != last) {
     LOG(INFO) << "layer " << layer_param_.name() << ": convolution by "
-              << (forward_ ? std::string("oneDNN, ") + kernel() : "the stock engine");
+              << (forward_ || by_product_ ? std::string("oneDNN, ") + kernel()
+                                          : "the stock engine");
+  }
+}
+
+void OneDnnConvolutionLayer::ForwardByProduct(const Blob<float>& bottom, Blob<float>* top) {
+  const int outputs = top->count(2), plane = bottom.count(2), inputs = blobs_[0]->count(1);
+  const int* kernel = kernel_shape_.cpu_data();
+  const int taps = kernel[0] * kernel[1];
+  const bool rectify = layer_param_.convolution_param().fuse_relu();
+  const std::shared_ptr<Workspace> workspace = Workspace::OfThisThread();
+  for (int n = 0; n < bottom.shape(0); ++n) {
+    const float* maps = bottom.cpu_data() + static_cast<int64_t>(n) * bottom.count(1);
+    float* out = top->mutable_cpu_data() + static_cast<int64_t>(n) * top->count(1);
+    const float* columns = maps;
+    memory copy;
+    if (!is_1x1_) {
+      copy = workspace->bottom.Get(Floats({inputs, outputs}, memory::format_tag::ab));
+      float* values = static_cast<float*>(copy.get_data_handle());
+      ParallelFor(bottom.shape(1), [&](int64_t c) {
+        im2col_cpu(maps + c * plane, 1, bottom.shape(2), bottom.shape(3), kernel[0], kernel[1],
+                   pad_.cpu_data()[0], pad_.cpu_data()[1], stride_.cpu_data()[0],
+                   stride_.cpu_data()[1], dilation_.cpu_data()[0], dilation_.cpu_data()[1],
+                   values + c * taps * outputs);
+      });
+      columns = values;
+    }
+    StridedGemm(CblasNoTrans, CblasNoTrans, num_output_, outputs, inputs, 1.f,
+                blobs_[0]->cpu_data(), inputs, columns, outputs, 0.f, out, outputs);
+    const float* bias = bias_term_ ? blobs_[1]->cpu_data() : nullptr;
+    ParallelFor(num_output_, [&](int64_t o) {
+      for (int i = 0; i < outputs; ++i) {
+        const float value = out[o * outputs + i] + (bias ? bias[o] : 0.f);
+        out[o * outputs + i] = rectify ? std::max(value, 0.f) : value;
+      }
+    });
   }
 }
 
 void OneDnnConvolutionLayer::Forward_cpu(const vector<Blob<float>*>& bottom,
                                          const vector<Blob<float>*>& top) {
   Prepare(*bottom[0], *top[0]);
+  if (by_product_) {
+    for (size_t i = 0; i < bottom.size(); ++i) {
+      ForwardByProduct(*bottom[i], top[i]);
+    }
+    return;
+  }
   if (!forward_) {
     ConvolutionLayer<float>::Forward_cpu(bottom, top);
     if (layer_param_.convolution_param().fuse_relu()) {

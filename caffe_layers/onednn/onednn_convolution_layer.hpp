@@ -26,7 +26,8 @@ namespace caffe {
  *
  * Weights that the net learns are copied to oneDNN's layout in every pass. Others (of a TEST net,
  * or of learning rate 0) are kept in it for as long as a hash of their bits stays the same, so that
- * whoever changes them need not tell.
+ * whoever changes them need not tell; but where they are far larger than the maps, they
+ * are multiplied as they are with the columns of the map.
  *
  * ConvolutionLayer itself runs what oneDNN has no fast kernel for, other than two spatial axes, and
  * layers whose weights are learnt from so few outputs that copying them would cost more than it
@@ -37,7 +38,8 @@ class OneDnnConvolutionLayer : public ConvolutionLayer<float> {
   explicit OneDnnConvolutionLayer(const LayerParameter& param);
   virtual ~OneDnnConvolutionLayer();
 
-  /// oneDNN's name of the kernel of the last forward pass; "stock" if ConvolutionLayer ran.
+  /// oneDNN's name of the kernel of the last forward pass; "product" if it was a product of the
+  /// plain weights with the columns of the map, "stock" if ConvolutionLayer ran.
   const char* kernel() const;
 
  protected:
@@ -54,9 +56,11 @@ class OneDnnConvolutionLayer : public ConvolutionLayer<float> {
   /// Make the kernels for the bottoms' size, if they are for another.
   void Prepare(const Blob<float>& bottom, const Blob<float>& top);
   bool LearnsWeights() const;
+  void ForwardByProduct(const Blob<float>& bottom, Blob<float>* top);
 
   vector<int> shape_;                          // of the bottoms that the kernels are for
-  std::unique_ptr<ForwardKernel> forward_;     // none where ConvolutionLayer runs
+  bool by_product_ = false;                    // forward, by a product of the plain weights
+  std::unique_ptr<ForwardKernel> forward_;     // none where that, or ConvolutionLayer, runs
   std::unique_ptr<BackwardKernels> backward_;  // likewise; made by the first backward pass
   bool has_backward_ = false;                  // whether that has been tried
   std::unique_ptr<KeptWeights> kept_weights_;

@@ -201,6 +201,26 @@ TEST_F(OneDnnConvolutionLayerTest, TestRandomShapes) {
   EXPECT_LT(stock, 20);  // else this would compare the stock engine with itself
 }
 
+TEST_F(OneDnnConvolutionLayerTest, TestProductOfLargeWeights) {
+  const Shape shapes[] = {{1, 5, 3, 2, 64, 3, 1, 1, 1, 1},    {2, 7, 2, 2, 65, 1, 0, 1, 1, 1},
+                          {1, 3, 9, 8, 400, 3, 2, 2, 1, 2}, {1, 16, 7, 7, 100, 7, 0, 1, 1, 1}};
+  for (const Shape& shape : shapes) {
+    for (bool rectify : {false, true}) {
+      LayerParameter param = Parameter(shape, TEST);
+      param.mutable_convolution_param()->set_fuse_relu(rectify);
+      Pair pair(param, shape);
+      pair.Forward();
+      EXPECT_STREQ("product", pair.layer.kernel());
+      for (int i = 0; i < pair.top.count(); ++i) {
+        float* expected = pair.stock_top.mutable_cpu_data() + i;
+        if (rectify) *expected = std::max(*expected, 0.f);
+      }
+      ExpectNear(pair.top.count(), pair.stock_top.cpu_data(), pair.top.cpu_data(), "output");
+      if (!rectify) pair.CheckBackward();
+    }
+  }
+}
+
 TEST_F(OneDnnConvolutionLayerTest, TestStockEngineLearnsFromFewOutputs) {
   const Shape shape = {1, 16, 8, 8, 16, 3, 1, 1, 1, 1};
   Pair learning(Parameter(shape, TRAIN), shape);

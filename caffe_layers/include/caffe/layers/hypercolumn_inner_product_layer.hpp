@@ -1,6 +1,7 @@
 #ifndef CAFFE_HYPERCOLUMN_INNER_PRODUCT_LAYER_HPP_
 #define CAFFE_HYPERCOLUMN_INNER_PRODUCT_LAYER_HPP_
 
+#include <memory>
 #include <vector>
 
 #include "caffe/blob.hpp"
@@ -11,6 +12,8 @@
 #include "caffe/util/synced_array.hpp"
 
 namespace caffe {
+
+class SplitProducts;
 
 /**
  * @brief A fully connected layer on dense hypercolumns, without ever forming them.
@@ -81,6 +84,18 @@ class HypercolumnInnerProductLayer : public Layer<Dtype> {
   void MakeGroups();
   bool IsOutputGrid(size_t level) const;
   void CheckHeads(const vector<Blob<Dtype>*>& bottom) const;
+  /// Maps (channels, count) with rows `row` values apart, times `multiplier`, and where their
+  /// columns of the weights begin.
+  struct Factor {
+    const Dtype* maps;
+    int row, first_channel, channels;
+    double multiplier;
+  };
+  /// Adds the products of the factors and the weights to out (count, num_output).
+  void AddProducts(const std::vector<Factor>& factors, int count, Dtype* out);
+  /// Makes split_ if AddProducts shall use it in this pass; in float only.
+  void PrepareProducts();
+  void AddSplitProducts(const std::vector<Factor>& factors, int count, Dtype* out);
   /// Output rows [first, first + rows) of an image into band_, (rows * W', num_output).
   void ForwardBand(const vector<Blob<Dtype>*>& bottom, int image, int first, int rows);
   /// Adds the projected levels to band_, and applies ReLU where there are heads.
@@ -115,6 +130,7 @@ class HypercolumnInnerProductLayer : public Layer<Dtype> {
   std::vector<HypercolumnLevel> levels_;
   std::vector<Grid> grids_;  // of each level
   std::vector<Group> groups_;
+  std::shared_ptr<SplitProducts> split_;  // where the products are faster so
   std::vector<Dtype> band_, sampled_;  // of ForwardBand
   Blob<Dtype> workspace_;              // a projected or a sampled level of one image
   Blob<Dtype> hidden_;                 // one image's output before the heads; GPU only

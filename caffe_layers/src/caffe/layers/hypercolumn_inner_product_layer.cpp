@@ -13,9 +13,19 @@
 #include "caffe/layers/hypercolumn_geometry.hpp"
 #include "caffe/util/strided_gemm.hpp"
 
+#ifdef USE_ONEDNN
+#include "onednn/split_products.hpp"
+#endif
+
 namespace caffe {
 
 namespace {
+
+// With fewer multiplications an image, or fewer outputs of them, splitting the values takes longer
+// than it saves.
+const double kSplitMultiplications = 1 << 28;
+const int kSplitOutputs = 64;
+const int kSplitChannels = 256;  // in a factor: each adds to the outputs three times
 
 int MaxThreads() {
 #ifdef _OPENMP
@@ -292,12 +302,72 @@ const Dtype* HypercolumnInnerProductLayer<Dtype>::LevelData(const Blob<Dtype>& f
          static_cast<size_t>(image) * levels_[level].channels * levels_[level].plane();
 }
 
+#ifdef USE_ONEDNN
+template <>
+void HypercolumnInnerProductLayer<float>::PrepareProducts() {
+  const bool exact = this->layer_param_.hypercolumn_inner_product_param().exact();
+  double multiplications = 0;  // of one image
+  for (size_t l = 0; l < levels_.size(); ++l) {
+    const double cells = grids_[l].projects_first ? levels_[l].plane() : double(height_) * width_;
+    multiplications += cells * levels_[l].channels * num_output_;
+  }
+  if (exact || this->phase_ != TEST || num_output_ < kSplitOutputs ||
+      multiplications < kSplitMultiplications || !SplitProducts::IsFast()) {
+    split_.reset();
+    return;
+  }
+  if (!split_) {
+    split_ = std::make_shared<SplitProducts>();
+  }
+  split_->SetWeights(this->blobs_[0]->cpu_data(), num_output_, channels_);
+}
+
+template <>
+void HypercolumnInnerProductLayer<float>::AddSplitProducts(const std::vector<Factor>& factors,
+                                                           int count, float* out) {
+  std::vector<SplitProducts::Factor> split;
+  for (const Factor& factor : factors) {
+    split.push_back({factor.maps, factor.row, factor.first_channel, factor.channels,
+                     static_cast<float>(factor.multiplier)});
+  }
+  split_->Add(split, count, out);
+}
+#endif
+
+template <typename Dtype>
+void HypercolumnInnerProductLayer<Dtype>::PrepareProducts() {}
+
+template <typename Dtype>
+void HypercolumnInnerProductLayer<Dtype>::AddSplitProducts(const std::vector<Factor>&, int,
+                                                           Dtype*) {
+  LOG(FATAL) << "layer " << this->layer_param_.name() << ": only float values are split";
+}
+
+template <typename Dtype>
+void HypercolumnInnerProductLayer<Dtype>::AddProducts(const std::vector<Factor>& factors, int count,
+                                                      Dtype* out) {
+  std::vector<Factor> split;
+  for (const Factor& factor : factors) {
+    if (split_ && factor.channels >= kSplitChannels) {
+      split.push_back(factor);
+      continue;
+    }
+    StridedGemm(CblasTrans, CblasTrans, count, num_output_, factor.channels,
+                static_cast<Dtype>(factor.multiplier), factor.maps, factor.row,
+                this->blobs_[0]->cpu_data() + factor.first_channel, channels_, Dtype(1), out,
+                num_output_);
+  }
+  if (!split.empty()) {
+    AddSplitProducts(split, count, out);
+  }
+}
+
 // In the band the channels of an output lie side by side, and so they do in the projected levels:
 // interpolation then takes all channels of a cell with the same weights.
 template <typename Dtype>
 void HypercolumnInnerProductLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
                                                       const vector<Blob<Dtype>*>& top) {
-  const Dtype* weight = this->blobs_[0]->cpu_data();
+  PrepareProducts();
   // About 4,096 outputs and a row for each thread: less, and starting threads costs more than it
   // gives.
   const int band_rows = std::min(height_, std::max((4095 + width_) / width_, MaxThreads()));
@@ -305,14 +375,14 @@ void HypercolumnInnerProductLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>
   for (int n = 0; n < bottom[0]->shape(0); ++n) {
     for (Group& group : groups_) {
       const int plane = levels_[group.levels[0]].plane();
-      group.projected.resize(static_cast<size_t>(plane) * num_output_);
+      group.projected.assign(static_cast<size_t>(plane) * num_output_, Dtype(0));
+      std::vector<Factor> factors;
       for (size_t l : group.levels) {
         const HypercolumnLevel& level = levels_[l];
-        StridedGemm(CblasTrans, CblasTrans, plane, num_output_, level.channels,
-                    static_cast<Dtype>(level.multiplier), LevelData(*bottom[l], l, n), plane,
-                    weight + level.first_channel, channels_, Dtype(l != group.levels[0]),
-                    group.projected.data(), num_output_);
+        factors.push_back({LevelData(*bottom[l], l, n), plane, level.first_channel, level.channels,
+                           level.multiplier});
       }
+      AddProducts(factors, plane, group.projected.data());
     }
     for (int first = 0; first < height_; first += band_rows) {
       const int rows = std::min(band_rows, height_ - first);
@@ -329,7 +399,6 @@ void HypercolumnInnerProductLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>
 template <typename Dtype>
 void HypercolumnInnerProductLayer<Dtype>::ForwardBand(const vector<Blob<Dtype>*>& bottom, int image,
                                                       int first, int rows) {
-  const Dtype* weight = this->blobs_[0]->cpu_data();
   const Dtype* bias = this->blobs_.size() > 1 ? this->blobs_[1]->cpu_data() : nullptr;
   const int outputs = rows * width_;
   for (int i = 0; i < outputs; ++i) {
@@ -338,37 +407,35 @@ void HypercolumnInnerProductLayer<Dtype>::ForwardBand(const vector<Blob<Dtype>*>
       out[o] = bias ? bias[o] : Dtype(0);
     }
   }
-  for (size_t l = 0; l < levels_.size();) {
-    const HypercolumnLevel& level = levels_[l];
-    if (grids_[l].projects_first) {
-      ++l;
-      continue;
-    }
-    const Dtype* maps = LevelData(*bottom[l], l, image) + static_cast<int64_t>(first) * width_;
-    int channels = level.channels, row = level.plane();
-    const bool sampled = !grids_[l].is_output;
-    ++l;
-    if (sampled) {
-      // Neighbours too, for one product in the place of several with few channels each.
-      size_t end = l;
-      while (end < levels_.size() && !grids_[end].is_output && !grids_[end].projects_first &&
-             levels_[end].multiplier == level.multiplier) {
-        channels += levels_[end++].channels;
-      }
-      sampled_.resize(static_cast<size_t>(channels) * outputs);
-      for (size_t i = l - 1; i < end; ++i) {
-        const int64_t before = levels_[i].first_channel - level.first_channel;
-        Upsample(i, levels_[i].channels, first, rows, LevelData(*bottom[i], i, image),
-                 sampled_.data() + before * outputs);
-      }
-      maps = sampled_.data();
-      row = outputs;
-      l = end;
-    }
-    StridedGemm(CblasTrans, CblasTrans, outputs, num_output_, channels,
-                static_cast<Dtype>(level.multiplier), maps, row, weight + level.first_channel,
-                channels_, Dtype(1), band_.data(), num_output_);
+  const auto is_sampled = [this](size_t l) {
+    return !grids_[l].is_output && !grids_[l].projects_first;
+  };
+  size_t channels = 0;
+  for (size_t l = 0; l < levels_.size(); ++l) {
+    channels += is_sampled(l) ? levels_[l].channels : 0;
   }
+  sampled_.resize(channels * outputs);
+  Dtype* sampled = sampled_.data();
+  std::vector<Factor> factors;
+  for (size_t l = 0; l < levels_.size(); ++l) {
+    const HypercolumnLevel& level = levels_[l];
+    const Dtype* maps = LevelData(*bottom[l], l, image);
+    if (grids_[l].is_output) {
+      factors.push_back({maps + static_cast<int64_t>(first) * width_, level.plane(),
+                         level.first_channel, level.channels, level.multiplier});
+    } else if (is_sampled(l)) {
+      Upsample(l, level.channels, first, rows, maps, sampled);
+      if (l > 0 && is_sampled(l - 1) && levels_[l - 1].multiplier == level.multiplier) {
+        // One product in the place of two with few channels each.
+        factors.back().channels += level.channels;
+      } else {
+        factors.push_back(
+            {sampled, outputs, level.first_channel, level.channels, level.multiplier});
+      }
+      sampled += static_cast<int64_t>(level.channels) * outputs;
+    }
+  }
+  AddProducts(factors, outputs, band_.data());
   FinishRows(first, rows);
 }
 
