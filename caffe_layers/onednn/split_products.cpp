@@ -99,8 +99,8 @@ WITH_TILES inline void SplitVector(__m512 values, __m512i* high, __m512i* low) {
   *low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_sub_ps(values, widened)));
 }
 
-// Rows of the halves of up to kTileRows positions of the maps, transposed: pairs of channels are written
-// at once.
+// Rows of the halves of up to kTileRows positions of the maps, transposed: pairs of channels are
+// written at once.
 WITH_TILES void SplitPositions(const float* maps, int positions, int64_t row, int channels,
                                int padded, uint16_t* high, uint16_t* low) {
   const __mmask16 mask = (1u << positions) - 1;
@@ -112,9 +112,8 @@ WITH_TILES void SplitPositions(const float* maps, int positions, int64_t row, in
       // The rows of the maps lie pages apart, which no processor foresees.
       _mm_prefetch(reinterpret_cast<const char*>(maps + std::min(k + i + 16, channels - 1) * row),
                    _MM_HINT_T0);
-      const __m512 values = k + i < channels
-                                ? _mm512_maskz_loadu_ps(mask, maps + (k + i) * row)
-                                : _mm512_setzero_ps();
+      const __m512 values = k + i < channels ? _mm512_maskz_loadu_ps(mask, maps + (k + i) * row)
+                                             : _mm512_setzero_ps();
       SplitVector(values, &highs[i], &lows[i]);
     }
     _mm512_mask_i32scatter_epi32(high + k, mask, index,
@@ -230,14 +229,14 @@ struct SplitProducts::State {
     uint16_t* low = Workspace::Reserve(&workspace->low, size);
     for (int first = 0; first < rows; first += kTileRows) {
       const size_t to = static_cast<size_t>(first) * part.padded;
-      SplitPositions(maps + first, std::min(kTileRows, rows - first), row, part.channels, part.padded,
-                     high + to, low + to);
+      SplitPositions(maps + first, std::min(kTileRows, rows - first), row, part.channels,
+                     part.padded, high + to, low + to);
     }
     const Product& product = part.products.at(rows);
     const memory::desc layout = Halves({rows, part.padded}, memory::format_tag::ab);
     const memory highs(layout, Cpu(), high), lows(layout, Cpu(), low);
-    const memory sums(
-        memory::desc({rows, outputs}, memory::data_type::f32, memory::format_tag::ab), Cpu(), out);
+    const memory sums(memory::desc({rows, outputs}, memory::data_type::f32, memory::format_tag::ab),
+                      Cpu(), out);
     const memory scratchpad(
         product.scratchpad, Cpu(),
         Workspace::Reserve(&workspace->scratchpad, product.scratchpad.get_size() + 1));
@@ -301,8 +300,8 @@ void SplitProducts::Add(const std::vector<Factor>& factors, int count, float* ou
       for (size_t f = 0; f < factors.size(); ++f) {
         for (const Columns& part : *columns[f]) {
           const int64_t skipped = static_cast<int64_t>(part.first) * factors[f].row + first;
-          state_->AddRows(factors[f].maps + skipped, factors[f].row,
-                          std::min(block, count - first), part, &workspace, rows);
+          state_->AddRows(factors[f].maps + skipped, factors[f].row, std::min(block, count - first),
+                          part, &workspace, rows);
         }
       }
     }

@@ -202,8 +202,10 @@ TEST_F(OneDnnConvolutionLayerTest, TestRandomShapes) {
 }
 
 TEST_F(OneDnnConvolutionLayerTest, TestProductOfLargeWeights) {
-  const Shape shapes[] = {{1, 5, 3, 2, 64, 3, 1, 1, 1, 1},    {2, 7, 2, 2, 65, 1, 0, 1, 1, 1},
-                          {1, 3, 9, 8, 400, 3, 2, 2, 1, 2}, {1, 16, 7, 7, 100, 7, 0, 1, 1, 1}};
+  const Shape shapes[] = {{1, 5, 3, 2, 64, 3, 1, 1, 1, 1},
+                          {2, 7, 2, 2, 65, 1, 0, 1, 1, 1},
+                          {1, 3, 9, 8, 400, 3, 2, 2, 1, 2},
+                          {1, 16, 7, 7, 100, 7, 0, 1, 1, 1}};
   for (const Shape& shape : shapes) {
     for (bool rectify : {false, true}) {
       LayerParameter param = Parameter(shape, TEST);

@@ -47,7 +47,7 @@ TEST(SplitProductsTest, TestLiteral) {
 TEST(SplitProductsTest, TestAgainstLoop) {
   if (!SplitProducts::IsFast()) return Explain();
   // Odd sizes; more channels than one product takes; more rows, and a rest of them.
-  const Case cases[] = {{3, 5, 0, 5, 7, 9},         {64, 900, 0, 900, 33, 40},
+  const Case cases[] = {{3, 5, 0, 5, 7, 9},           {64, 900, 0, 900, 33, 40},
                         {17, 1700, 37, 1601, 50, 50}, {8, 40, 3, 30, 4100, 4111},
                         {65, 64, 0, 64, 1, 1},        {1, 769, 0, 769, 16, 17}};
   for (const Case& c : cases) {

@@ -27,7 +27,8 @@ class CaffeNet:
 
     Caffe ends the process on files it cannot use, so they are checked first. The net starts without
     random weights, with its heads in the hypercolumn's layer, and on the CPU, where Caffe has
-    oneDNN's engine, with its ReLUs in the convolutions before them; none of it changes a result.
+    oneDNN's engine, with its ReLUs in the convolutions before them; none of it changes a result
+    by more than rounding.
 
     Parameters
     ----------

@@ -10,6 +10,9 @@ from typing import Any
 
 from caffe.proto import caffe_pb2
 
+# Layers whose backward pass reads its bottom no more once it writes the bottom's gradient.
+_OVERWRITING = {"Dropout", "InnerProduct", "ReLU"}
+
 
 def use_taps(
     net: caffe_pb2.NetParameter, name: str, rows: int, channels: Sequence[int]
@@ -17,7 +20,8 @@ def use_taps(
     """Return a net with HypercolumnTap layers in the place of a SparseHypercolumn layer.
 
     The two nets compute the same, but where other layers read a level too, Caffe puts a Split that
-    keeps two further gradients of the level; with taps there is none.
+    keeps two further gradients of the level; with taps there is none. Where nothing but layers that
+    allow it reads the hypercolumns, their gradient takes the memory of their values.
 
     Parameters
     ----------
@@ -54,6 +58,9 @@ def use_taps(
         raise ValueError(f"channels: expected {len(levels)} numbers, got {len(channels)}")
     before, after = net.layer[:position], net.layer[position + 1 :]
     taps = dict(zip(levels, _taps(whole, locations, levels, channels), strict=True))
+    readers = {layer.type for layer in after if whole.top[0] in layer.bottom}
+    if readers <= _OVERWRITING:
+        taps[levels[-1]].sparse_hypercolumn_param.share_gradient = True
     # A tap reads the level as the hypercolumn's layer did, once no layer changes it in place.
     made = _last(before, locations)
     places = {level: max(made, _last(before, level)) for level in levels}

@@ -59,6 +59,7 @@ def test_same_outputs_and_gradients(levels: str, tmp_path: Path) -> None:
             blob.data[...] = other.data[...] = rng.normal(0, 0.15, blob.data.shape)
     image = rng.random((IMAGES, 1, 32, 32), dtype=np.float32)
     locations = rng.uniform(-1, 33, (IMAGES, LOCATIONS, 2))
+    read = {}
     for step in range(2):  # the second time over the gradients of the first
         for net in (whole, taps):
             net.blobs["data"].data[...] = image + step
@@ -66,9 +67,10 @@ def test_same_outputs_and_gradients(levels: str, tmp_path: Path) -> None:
             import_caffe().set_random_seed(7)  # of the dropout
             net.clear_param_diffs()
             net.forward()
+            read[net] = net.blobs["hypercolumn"].data.copy()  # its gradient takes its place
             net.backward()
         np.testing.assert_array_equal(
-            taps.blobs["hypercolumn"].data, whole.blobs["hypercolumn"].data
+            read[taps], read[whole]
         )
         for name, blobs in whole.params.items():
             for blob, other in zip(blobs, taps.params[name], strict=True):
@@ -76,6 +78,17 @@ def test_same_outputs_and_gradients(levels: str, tmp_path: Path) -> None:
                 scale = np.abs(blob.diff).max()
                 assert scale > 0
                 np.testing.assert_allclose(other.diff, blob.diff, atol=1e-4 * scale)
+
+
+def test_the_gradient_of_the_hypercolumns_takes_their_memory(tmp_path: Path) -> None:
+    taps = _load(tmp_path, _with_taps("data..conv1_2"))
+    blob = taps.blobs["hypercolumn"]
+    assert blob.data.ctypes.data == blob.diff.ctypes.data
+    net = _net("data..conv1_2")
+    net.layer.add(name="other", type="Sigmoid", bottom=["hypercolumn"], top=["other"])
+    channels = [level.channels for level in vgg16_levels("data..conv1_2", WIDTH)]
+    whole = use_taps(net, "hypercolumn", IMAGES * LOCATIONS, channels)
+    assert not any(layer.sparse_hypercolumn_param.share_gradient for layer in whole.layer)
 
 
 def test_no_level_is_split() -> None:

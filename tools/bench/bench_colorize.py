@@ -96,7 +96,7 @@ def random_model(width: float, working_side: int, levels: str = "data..fc7") -> 
         yield folder
 
 
-def _photo(folder: Path, size: tuple[int, int]) -> Path:
+def make_photo(folder: Path, size: tuple[int, int]) -> Path:
     """Write a photo-like image: smooth noise."""
     from autocolor.images import resize, write_image
 
@@ -152,7 +152,7 @@ def _end_to_end(settings: Settings) -> Report:
     width, side = (0.125, 128) if settings.quick else (1.0, 512)
     results = []
     with random_model(width, side) as folder:
-        photo = _photo(folder, (side, side))
+        photo = make_photo(folder, (side, side))
         loads = []
         for _ in range(settings.repetitions + 1):
             start = time.perf_counter()
@@ -199,7 +199,7 @@ def _end_to_end(settings: Settings) -> Report:
         )  # fmt: skip
     size = (300, 400) if settings.quick else _MEGAPIXELS_12
     with random_model(width, 256) as folder:
-        _, peak = in_child(_colorize_once, folder, _photo(folder, size))
+        _, peak = in_child(_colorize_once, folder, make_photo(folder, size))
     results.append(
         Result(f"a photo of {size[1]}×{size[0]}, peak memory", peak / 2**30, 3, "GiB", False,
                peak / 1e6, 0, "MB", "nothing")

@@ -1,12 +1,13 @@
 // Times SparseHypercolumn at the sizes of VGG-16 against the loop that a textbook would write and
 // against loops that only touch the same memory. Compiled with the library's own flags.
 //
-//   autocolor_bench SIDE IMAGES LOCATIONS ROUNDS [NAME]
+//   autocolor_bench SIDE IMAGES LOCATIONS ROUNDS [NAME [cold]]
 //
 // SIDE is that of the square images, in pixels; NAME leaves out contestants in whose name it is
-// not. Prints one JSON object: for each direction and contestant the seconds of each round; they
-// take turns. OMP_NUM_THREADS sets the threads of the layer and of the limits; the textbook's loop
-// is serial.
+// not. With `cold`, the caches are filled with other data before each pass, as in a training, where
+// other layers run in between. Prints one JSON object: for each direction and contestant the
+// seconds of each round; they take turns. OMP_NUM_THREADS sets the threads of the layer and of the
+// limits; the textbook's loop is serial.
 
 #include <algorithm>
 #include <chrono>
@@ -28,7 +29,8 @@ namespace {
 
 using caffe::Blob;
 
-const int kLine = 16;  // floats of a cache line
+const int kLine = 16;                       // floats of a cache line
+const size_t kColdBytes = size_t(1) << 30;  // more than the caches hold
 
 struct Level {
   int channels;
@@ -204,10 +206,12 @@ double Seconds(const std::function<void()>& work) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 5 && argc != 6) {
-    std::fprintf(stderr, "usage: autocolor_bench SIDE IMAGES LOCATIONS ROUNDS [NAME]\n");
+  const bool cold = argc == 7 && std::string(argv[6]) == "cold";
+  if (argc < 5 || argc > 7 || (argc == 7 && !cold)) {
+    std::fprintf(stderr, "usage: autocolor_bench SIDE IMAGES LOCATIONS ROUNDS [NAME [cold]]\n");
     return 2;
   }
+  std::vector<char> other(cold ? kColdBytes : 0);
   Bench bench(std::atoi(argv[1]), std::atoi(argv[2]), std::atoi(argv[3]));
   const int rounds = std::atoi(argv[4]);
   std::vector<bool> propagate(bench.bottom.size(), true);
@@ -219,7 +223,7 @@ int main(int argc, char** argv) {
       {"backward textbook", [&] { bench.TextbookBackward(); }},
       {"backward layer", [&] { bench.layer->Backward(bench.tops, propagate, bench.bottom); }},
       {"backward limit", [&] { bench.LimitBackward(); }}};
-  if (argc == 6) {
+  if (argc > 5) {
     contestants.erase(std::remove_if(contestants.begin(), contestants.end(),
                                      [&](const auto& contestant) {
                                        return contestant.first.find(argv[5]) == std::string::npos;
@@ -229,6 +233,7 @@ int main(int argc, char** argv) {
   std::vector<std::vector<double> > seconds(contestants.size());
   for (int round = -1; round < rounds; ++round) {
     for (size_t i = 0; i < contestants.size(); ++i) {
+      std::fill(other.begin(), other.end(), static_cast<char>(round));
       const double taken = Seconds(contestants[i].second);
       if (round >= 0) seconds[i].push_back(taken);
     }

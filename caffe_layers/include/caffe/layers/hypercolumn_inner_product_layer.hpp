@@ -131,10 +131,10 @@ class HypercolumnInnerProductLayer : public Layer<Dtype> {
   std::vector<Grid> grids_;  // of each level
   std::vector<Group> groups_;
   std::shared_ptr<SplitProducts> split_;  // where the products are faster so
-  std::vector<Dtype> band_, sampled_;  // of ForwardBand
-  Blob<Dtype> workspace_;              // a projected or a sampled level of one image
-  Blob<Dtype> hidden_;                 // one image's output before the heads; GPU only
-  Blob<Dtype> ones_;                   // one for each output, to sum them; GPU only
+  std::vector<Dtype> band_, sampled_;     // of ForwardBand
+  Blob<Dtype> workspace_;                 // a projected or a sampled level of one image
+  Blob<Dtype> hidden_;                    // one image's output before the heads; GPU only
+  Blob<Dtype> ones_;                      // one for each output, to sum them; GPU only
 };
 
 }  // namespace caffe

@@ -23,7 +23,7 @@ namespace {
 
 // With fewer multiplications an image, or fewer outputs of them, splitting the values takes longer
 // than it saves.
-const double kSplitMultiplications = 1 << 28;
+const double kSplitMultiplications = 0x1p28;
 const int kSplitOutputs = 64;
 const int kSplitChannels = 256;  // in a factor: each adds to the outputs three times
 

@@ -35,6 +35,9 @@ void HypercolumnTapLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
       << this->channels_ << " channels";
   level.first_channel = static_cast<int>(param.first_channel());
   this->accumulates_ = top.size() > 1;
+  if (param.share_gradient() && Caffe::mode() == Caffe::CPU) {
+    bottom[0]->diff()->set_cpu_data(bottom[0]->mutable_cpu_data());
+  }
   this->cells_.Resize(rows);
 }
 
