@@ -18,7 +18,6 @@ import h5py
 import lmdb
 import numpy as np
 import numpy.typing as npt
-from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 from tqdm import tqdm
 

@@ -155,8 +155,7 @@ def _nets(solver: Any) -> list[tuple[str, Any, str]]:
     """Return name, ``NetParameter`` and phase of the net to train and those to test with."""
     nets = [(solver.train_net or solver.net or "the solver's net", read_train_net(solver), "TRAIN")]
     tested = [*solver.test_net, *([solver.net] if solver.net and solver.test_iter else [])]
-    for name in tested:
-        nets.append((name, read_prototxt(Path(name), caffe_pb2.NetParameter()), "TEST"))
+    nets += [(name, read_prototxt(Path(name), caffe_pb2.NetParameter()), "TEST") for name in tested]
     return nets
 
 
