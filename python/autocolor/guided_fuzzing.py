@@ -93,7 +93,20 @@ def search(reader: str, seconds: float, seed: int = 0) -> Search:
             return Search(inputs, first, last)
         reasons = re.findall(r"^(?:AssertionError|ERROR|==\d+== ?ERROR): (.*)", said, re.MULTILINE)
         reason = reasons[0] if reasons else f"exit status {process.returncode}"
-        return Search(inputs, first, last, reason, faults[0].read_bytes() if faults else b"")
+        content = faults[0].read_bytes() if faults else b""
+        if "timeout" in reason and not _is_fault(reader, content, folder):
+            # Other work has kept the machine busy for that long.
+            return Search(inputs, first, last)
+        return Search(inputs, first, last, reason, content)
+
+
+def _is_fault(reader: str, content: bytes, folder: Path) -> bool:
+    """Read an input again, alone."""
+    from autocolor.fuzz_readers import make_readers
+    from autocolor.fuzzing import try_inputs
+
+    (outcome,) = try_inputs(make_readers(folder)[reader], iter([content]))
+    return outcome.is_fault
 
 
 def main(arguments: Sequence[str]) -> int:

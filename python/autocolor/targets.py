@@ -137,6 +137,9 @@ def load_targets(path: Path | str, variant: str, bins: int) -> Targets:
                 if largest > _LARGEST_ARRAY:
                     raise TargetError(f"{path}: expected a histogram, received {largest:,} bytes")
                 content = {name: archive[name] for name in archive.files}
+                # NumPy returns what is no array as bytes.
+                if not all(isinstance(values, np.ndarray) for values in content.values()):
+                    raise TargetError(f"{path}: expected arrays, received something else")
     except FileNotFoundError:
         raise TargetError(f"{path}: no such file") from None
     # What NumPy and zipfile raise on damaged files.
