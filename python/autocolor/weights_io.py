@@ -6,7 +6,6 @@ The kind of a file is decided by its content. Needs pycaffe, for the ``NetParame
 from __future__ import annotations
 
 import math
-import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -20,11 +19,12 @@ from google.protobuf.message import DecodeError
 
 from autocolor.files import atomic_path
 
-FloatArray = npt.NDArray[np.float32]
-Weights = dict[str, tuple[FloatArray, ...]]
-"""Layer name to its blobs: weight (O, I, kh, kw) or (O, I), then bias (O)."""
+# What this module reads and writes is known without Caffe too.
+from autocolor.vgg16_gray import FloatArray as FloatArray
+from autocolor.vgg16_gray import Weights as Weights
+from autocolor.vgg16_gray import WeightsError as WeightsError
+from autocolor.vgg16_gray import one_line, read_vgg16_onnx
 
-_ONNX_NAME = re.compile(r".*block(\d)_conv(\d)_1/(?:.*/)?(ReadVariableOp|Squeeze):0$")
 _NPZ_BLOBS = ("weight", "bias")
 
 # Caffe counts the values of a blob, and protobuf the bytes of a message, with a signed 32-bit int.
@@ -40,10 +40,6 @@ _DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError, No
             MemoryError, SyntaxError, zipfile.BadZipFile, zlib.error)  # fmt: skip
 
 _INNER_PRODUCT = ("InnerProduct", caffe_pb2.V1LayerParameter.INNER_PRODUCT, "innerproduct")
-
-
-class WeightsError(RuntimeError):
-    """Weights are missing, misshapen or unreadable; one line that names file and layer."""
 
 
 def read_weights(path: Path) -> Weights:
@@ -246,52 +242,6 @@ def _read_npz(path: Path) -> Weights:
     })  # fmt: skip
 
 
-def read_vgg16_onnx(content: bytes) -> Weights:
-    """Convolutional layers of VGG-16 from an ONNX model exported from Keras.
-
-    Parameters
-    ----------
-    content : bytes
-        An ONNX model with initializers ``…block{b}_conv{c}_1/convolution/ReadVariableOp:0``
-        (O, I, 3, 3) and ``…/Squeeze:0`` (O), for BGR input less the mean of ImageNet.
-
-    Returns
-    -------
-    dict
-        ``conv1_1`` … ``conv5_3``, each weight and bias.
-
-    Raises
-    ------
-    WeightsError
-        If the content is no ONNX model or a layer lacks a blob.
-    """
-    import onnx
-    from onnx import numpy_helper
-
-    try:
-        model = onnx.load_model_from_string(content)
-    except DecodeError as error:
-        raise WeightsError(f"expected an ONNX model: {error}") from None
-    found: dict[str, dict[int, FloatArray]] = {}
-    for initializer in model.graph.initializer:
-        # A name that is no text is one in bytes.
-        match = _ONNX_NAME.match(str(initializer.name))
-        if match:
-            block, index, kind = match.groups()
-            layer = f"conv{block}_{index}"
-            if initializer.data_location == onnx.TensorProto.EXTERNAL:
-                raise WeightsError(f"layer {layer}: has its values in another file")
-            try:
-                array = numpy_helper.to_array(initializer).astype(np.float32)
-            except (ValueError, TypeError, LookupError) as error:
-                raise WeightsError(f"layer {layer}: {_one_line(error)}") from None
-            found.setdefault(layer, {})[kind == "Squeeze"] = array
-    incomplete = [name for name, blobs in found.items() if set(blobs) != {False, True}]
-    if incomplete or not found:
-        raise WeightsError(f"expected weight and bias of VGG-16's layers, lacking {incomplete}")
-    return {name: (blobs[False], blobs[True].reshape(-1)) for name, blobs in sorted(found.items())}
-
-
 def write_caffemodel(path: Path, weights: Mapping[str, tuple[FloatArray, ...]], name: str) -> None:
     """Write weights as a binary ``NetParameter``, atomically; 4-D weights become Convolutions.
 
@@ -372,8 +322,4 @@ def _not_empty(path: Path, weights: Weights) -> Weights:
 
 
 def _damaged(path: Path, place: str, error: Exception) -> WeightsError:
-    return WeightsError(f"{path}: {place} cannot be read: {_one_line(error)}")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return WeightsError(f"{path}: {place} cannot be read: {one_line(error)}")

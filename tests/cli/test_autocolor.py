@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import autocolor
 from autocolor.cli import UsageError, main, plan_outputs
 from autocolor.color import lightness, rgb_to_hue_chroma
 from autocolor.images import find_photos, read_image, write_image
@@ -196,12 +197,14 @@ def test_names_with_brackets_are_files(photos: Path) -> None:
 # ---- models
 
 
-def test_no_model(
-    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+def test_shipped_model_is_the_default(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AUTOCOLOR_MODEL")
-    assert main([str(photos)]) == 2
-    assert "bash tools/demo.sh" in capsys.readouterr().err
+    photo, out = photos / "coffee.png", tmp_path / "out.png"
+    assert main([str(photo), "-o", str(out)]) == 0
+    expected = autocolor.load_model().colorize(lightness(read_image(photo).rgb))
+    np.testing.assert_allclose(read_image(out).rgb, expected, atol=1 / 255)
 
 
 def test_model_option_wins(

@@ -11,17 +11,16 @@ from google.protobuf import text_format
 
 from autocolor.surgery import (
     HEADS,
-    VGG16_MEAN_BGR,
     convert_names,
     fully_connected_as,
     net_shapes,
     read_net,
     to_convolution,
-    to_grey_input,
     to_inner_product,
     transplant,
 )
 from autocolor.vgg16 import vgg16_gray_features
+from autocolor.vgg16_gray import VGG16_MEAN_BGR, to_grey_input
 from autocolor.weights_io import WeightsError, write_weights
 
 INPUT = """layer {{ name: "data" type: "Input" top: "data"

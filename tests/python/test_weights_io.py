@@ -12,12 +12,8 @@ import pytest
 from caffe.proto import caffe_pb2
 from onnx import helper, numpy_helper
 
-from autocolor.weights_io import (
-    WeightsError,
-    read_vgg16_onnx,
-    read_weights,
-    write_weights,
-)
+from autocolor.vgg16_gray import read_vgg16_onnx
+from autocolor.weights_io import WeightsError, read_weights, write_weights
 
 NET = """
 layer { name: "data" type: "Input" top: "data"
