@@ -89,7 +89,7 @@ def shipped_model_folder(cache: Path | None = None) -> Path:
         If pycaffe is not there.
     """
     manifest = shipped_manifest()
-    deploy = _deploy_text(manifest)
+    deploy = deploy_text(manifest)
     digest = hashlib.sha256(deploy.encode() + WHEEL_SHA256.encode())
     for name in ("model.json", "head.npz"):
         digest.update(_read(FOLDER / name))
@@ -97,7 +97,7 @@ def shipped_model_folder(cache: Path | None = None) -> Path:
     if not folder.is_dir():
         weights = shipped_weights(cache)
         try:
-            _assemble(folder, manifest, deploy, weights)
+            assemble(folder, manifest, deploy, weights)
         except OSError as error:
             raise ModelError(f"{folder}: cannot be written: {error}") from error
     return folder
@@ -154,14 +154,8 @@ def load_head(path: Path) -> Weights:
     return head
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: {error}") from error
-
-
-def _deploy_text(manifest: Manifest) -> str:
+def deploy_text(manifest: Manifest) -> str:
+    """Return the deploy prototxt of a manifest's network. Needs pycaffe."""
     import_caffe()  # says what to do where there is none
     from google.protobuf import text_format
 
@@ -172,8 +166,8 @@ def _deploy_text(manifest: Manifest) -> str:
     return str(text_format.MessageToString(colorizer.deploy_net(manifest.stride)))
 
 
-def _assemble(folder: Path, manifest: Manifest, deploy: str, weights: Weights) -> None:
-    """Write the folder beside its place, then move it there: it is whole, or not there."""
+def assemble(folder: Path, manifest: Manifest, deploy: str, weights: Weights) -> None:
+    """Write a model folder beside its place, then move it there: it is whole, or not there."""
     from autocolor.weights_io import write_weights
 
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -188,6 +182,13 @@ def _assemble(folder: Path, manifest: Manifest, deploy: str, weights: Weights) -
         except OSError:
             if not folder.is_dir():  # else another process was faster
                 raise
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: {error}") from error
 
 
 def main() -> int:
