@@ -120,7 +120,8 @@ def add_grain(grey: FloatArray, rng: np.random.Generator) -> npt.NDArray[np.floa
     noise = gaussian_filter(rng.normal(size=grey.shape), rng.uniform(0, 0.8))
     noise *= rng.uniform(0.01, 0.06) / max(noise.std(), 1e-6)
     weight = 0.5 + 2 * grey * (1 - grey)
-    return np.clip(grey + noise * weight, 0, 1).astype(np.float32)
+    grainy: npt.NDArray[np.float32] = np.clip(grey + noise * weight, 0, 1).astype(np.float32)
+    return grainy
 
 
 def compress(grey: FloatArray, quality: int) -> npt.NDArray[np.float32]:

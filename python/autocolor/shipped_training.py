@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
@@ -165,6 +166,24 @@ def train(
         content = {"fingerprint": fingerprint, "iteration": number, "validation_losses": losses}
         partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return number
+
+
+def whole_batches(files: Path, batch: int) -> Path:
+    """List the files that fill batches, so that every validation is of the same hypercolumns.
+
+    ``HDF5Data`` begins its files anew where a validation ended. Files that fill none are kept if
+    there are no others.
+    """
+    lines = files.read_text(encoding="utf-8").splitlines()
+    rows = []
+    for line in lines:
+        with h5py.File(line) as file:
+            rows.append(len(file["cached_hypercolumn"]))
+    whole = [line for line, count in zip(lines, rows, strict=True) if count % batch == 0] or lines
+    out = files.with_name(f"{files.stem}_whole.txt")
+    with atomic_path(out) as partial:
+        partial.write_text("".join(f"{line}\n" for line in whole), encoding="utf-8")
+    return out
 
 
 def join_lists(lists: Sequence[Path], out: Path) -> Path:
