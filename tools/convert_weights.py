@@ -13,9 +13,9 @@ from autocolor.surgery import (
     fully_connected_as,
     net_shapes,
     read_net,
-    to_grey_input,
     transplant,
 )
+from autocolor.vgg16_gray import to_grey_input
 from autocolor.weights_io import WeightsError, read_weights, write_weights
 
 _EPILOG = """\

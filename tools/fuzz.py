@@ -34,10 +34,14 @@ examples:
   python tools/fuzz.py --list
   python tools/fuzz.py --count 1000
   python tools/fuzz.py --reader hdf5 --seconds 600 --keep build/fuzz
+  python tools/fuzz.py --guided --seconds 600 --keep build/fuzz
 
 Inputs follow from the seed alone. Each is read in a child process, with limits on time and memory. A
 fault is a crash, a hang, an error of a kind that the reader does not document, or a file left behind;
 --keep saves such inputs.
+
+--guided has atheris (pip install 'autocolor[fuzz]') look for inputs that reach new lines of Python; it
+ends with the first fault of a reader.
 
 Exit status: 0, 1 if there were faults, 2 on wrong usage.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -50,10 +54,14 @@ Exit status: 0, 1 if there were faults, 2 on wrong usage.""",
                         help="go on for this long with each reader, instead of --count")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of the damage (default: 0)")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="save inputs with faults here")
+    parser.add_argument("--guided", action="store_true",
+                        help="coverage-guided, for --seconds with each reader")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="print the readers' names")
     arguments = parser.parse_args(argv)
     if arguments.count < 1 or arguments.seed < 0:
         parser.error("expected --count of at least 1 and --seed of at least 0")
+    if arguments.guided and not arguments.seconds:
+        parser.error("--guided: expected --seconds")
     try:
         import_caffe()
     except CaffeError as error:
@@ -69,6 +77,8 @@ Exit status: 0, 1 if there were faults, 2 on wrong usage.""",
             return 0
         for unknown in set(arguments.reader) - readers.keys():
             parser.error(f"--reader: expected one of {', '.join(readers)}, received {unknown!r}")
+        if arguments.guided:
+            return _guided(arguments.reader or list(readers), arguments)
         faults = 0
         for reader in [readers[name] for name in arguments.reader or readers]:
             results: Counter[str] = Counter()
@@ -87,16 +97,41 @@ Exit status: 0, 1 if there were faults, 2 on wrong usage.""",
                     continue
                 results["faults"] += 1
                 tqdm.write(f"{reader.name}: {outcome.result}", file=sys.stderr)
-                if arguments.keep:
-                    arguments.keep.mkdir(parents=True, exist_ok=True)
-                    digest = hashlib.sha256(outcome.content).hexdigest()[:12]
-                    with atomic_path(arguments.keep / f"{reader.name}-{digest}") as partial:
-                        partial.write_bytes(outcome.content)
+                _keep(arguments.keep, reader.name, outcome.content)
             faults += results["faults"]
             print(f"{reader.name}: {sum(results.values())} inputs, {results['accepted']} accepted, "
                   f"{results['refused']} refused, {results['faults']} faults, "
                   f"{time.monotonic() - started:.0f} s", flush=True)  # fmt: skip
     return 1 if faults else 0
+
+
+def _guided(readers: Sequence[str], arguments: argparse.Namespace) -> int:
+    from autocolor.guided_fuzzing import search
+
+    faults = 0
+    for reader in tqdm(readers, unit="reader"):
+        try:
+            result = search(reader, arguments.seconds, arguments.seed)
+        except RuntimeError as error:
+            print(f"fuzz: error: {error}", file=sys.stderr)
+            return 1
+        said = f"{reader}: {result.inputs} inputs, reached {result.first_reach} to {result.last_reach} edges"
+        tqdm.write(f"{said}, {result.fault or 'no faults'}", file=sys.stdout)
+        sys.stdout.flush()
+        if result.fault:
+            faults += 1
+            _keep(arguments.keep, reader, result.content)
+    return 1 if faults else 0
+
+
+def _keep(folder: Path | None, reader: str, content: bytes) -> None:
+    """Save an input for the regression tests."""
+    if folder is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256(content).hexdigest()[:12]
+    with atomic_path(folder / f"{reader}-{digest}") as partial:
+        partial.write_bytes(content)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,16 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
-from autocolor.models import DEMO_MODEL, Model, all_models, models_table, write_files
+from autocolor.models import (
+    DEMO_MODEL,
+    Model,
+    all_models,
+    models_table,
+    shipped_files,
+    write_files,
+)
 from autocolor.networks import VARIANTS
+from autocolor.shipped import FOLDER
 
 _NETWORK_OPTIONS = ("variant", "levels", "bins", "width")
 _TRAINING_OPTIONS = ("source", "batch", "crop", "locations", "frozen")
@@ -48,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__,
         epilog=f"""\
 examples:
-  python tools/generate_prototxt.py            # rewrites everything in prototxt/
+  python tools/generate_prototxt.py            # rewrites prototxt/ and the shipped model's
   python tools/generate_prototxt.py --check    # exits with 1 if a checked-in file is stale
   python tools/generate_prototxt.py --out my_model --source my_lmdb --batch 4 --frozen
   python tools/generate_prototxt.py --out my_model --variant lab_joint --levels conv4_1..fc7 --bins 10
@@ -95,6 +103,7 @@ the folder in which caffe train is started.""",
         models = all_models()
         files = {root / "prototxt" / name: model.files() for name, model in models.items()}
         files[root / "prototxt"] = {"README.md": models_table(models)}
+        files[FOLDER] = shipped_files()
 
     if not arguments.check:
         for folder, texts in files.items():

@@ -11,7 +11,8 @@ case "${1-}" in
 usage: tools/lint.sh [--fix]
 
 Checks the code without running it: ruff (rules and format) and mypy (strict) for Python, clang-format
-and clang-tidy for C++ and CUDA, shellcheck for bash, gersemi for CMake. What they ask for is in
+and clang-tidy for C++ and CUDA, shellcheck for bash, hadolint for Dockerfiles, gersemi
+for CMake. What they ask for is in
 pyproject.toml, .clang-format, .clang-tidy and .gersemirc, their versions in tools/requirements.txt.
 Runs all of them, says which fail and ends with status 1 if one does. Needs tools/setup.sh.
 
@@ -29,6 +30,7 @@ source build/env.sh
 
 mapfile -t cpp < <(git ls-files '*.cpp' '*.hpp' '*.h' '*.cu' '*.cuh')
 mapfile -t shell < <(git ls-files '*.sh' .ci/run)
+mapfile -t docker < <(git ls-files '*Dockerfile.cpu' '*Dockerfile.cuda')
 mapfile -t cmake < <(git ls-files '*CMakeLists.txt' '*.cmake')
 # Not the layers' unit tests, most of whose text is gtest's macros.
 mapfile -t tidied < <(git ls-files 'caffe_layers/src/caffe/layers/*.cpp' 'tests/cpp/kernels*.cpp')
@@ -65,6 +67,7 @@ check "ruff check" ruff check --quiet .
 check "ruff format" ruff format --check --quiet .
 check mypy mypy
 check shellcheck shellcheck "${shell[@]}"
+check hadolint hadolint "${docker[@]}"
 check gersemi gersemi --check "${cmake[@]}"
 check clang-format clang-format --dry-run -Werror "${cpp[@]}"
 check clang-tidy tidy

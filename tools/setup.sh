@@ -5,12 +5,13 @@ set -euo pipefail
 
 usage() {
   cat <<'USAGE'
-usage: tools/setup.sh [--caffe-tests] [-D<cmake option> ...]
+usage: tools/setup.sh [--caffe-tests] [--browser] [-D<cmake option> ...]
 
 Builds into build/ and writes build/env.sh; `source build/env.sh` puts caffe, python and autocolor
 on the PATH. Run as root, or as a user who may use sudo.
 
   --caffe-tests   also build Caffe's own unit tests (about 5 minutes more)
+  --browser       also install chromium, in which the web page is tested (122 MB, 414 MB unpacked)
   -DNATIVE=ON     compile for this machine's processor instead of for any x86-64
   -DWITH_ONEDNN=OFF  leave convolutions on the CPU to Caffe's own code (docs/building.md)
   -DWITH_CUDA=ON  compile for NVIDIA GPUs as well, on a machine that has one (docs/building.md)
@@ -23,10 +24,12 @@ environment:
 USAGE
 }
 
+browser=
 cmake_options=()
 for argument in "$@"; do
   case "$argument" in
     --caffe-tests) cmake_options+=(-DCAFFE_TESTS=ON) ;;
+    --browser) browser=1 ;;
     -D*) cmake_options+=("$argument") ;;
     -h | --help) usage; exit 0 ;;
     *) echo "setup.sh: error: unknown argument '$argument' (see --help)" >&2; exit 2 ;;
@@ -56,6 +59,7 @@ apt_packages=(
   libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev
   python3 python3-dev python3-venv dpkg-dev ca-certificates
 )
+[ -z "$browser" ] || apt_packages+=(chromium)
 missing=()
 for package in "${apt_packages[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")

@@ -29,7 +29,7 @@ USAGE
 done
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-bash tools/setup.sh ${all:+--caffe-tests}
+bash tools/setup.sh --browser ${all:+--caffe-tests}
 # shellcheck source=/dev/null
 source build/env.sh
 export GLOG_minloglevel=2 GLOG_logtostderr=1 # no log files in /tmp

@@ -15,7 +15,7 @@ from autocolor.caffe_runtime import CaffeError, import_caffe
 from autocolor.data_parallel import Group, MpiGroup, ParallelError, launched_ranks
 from autocolor.images import find_photos
 from autocolor.preview import Previews
-from autocolor.stopping import StopRequest, keep
+from autocolor.stopping import StopRequest, keep, supervise
 
 _PROGRAM = "train"
 _SECONDS_TO_SAVE = 60.0  # when mpirun kills a rank
@@ -85,6 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if launched_ranks() > 1 and not arguments.mpi:
         parser.error("mpirun has started several processes: expected --mpi")
     if not arguments.mpi:
+        supervise(lambda number: _explain_crash(arguments.solver, number))
         return _train(arguments, Group(), StopRequest())
     keep(min(arguments.mpi_timeout, _SECONDS_TO_SAVE))
     try:
@@ -134,6 +135,24 @@ def _train(arguments: argparse.Namespace, group: Group, stop: StopRequest) -> in
         what = "stopped by a signal; --resume goes on" if stopped else "done"
         say(f"{what}: {prefix}_iter_{runner.iteration}.caffemodel, {prefix}_log.csv")
     return 128 + stopped if stopped else 0
+
+
+def _explain_crash(solver: Path, number: signal.Signals) -> None:
+    """Say what ended the training: the records of its data may be to blame."""
+    reason = (
+        "was memory short?"
+        if number == signal.SIGKILL
+        else "Caffe's reason is above, if it gave one"
+    )
+    try:
+        import_caffe()
+        from autocolor.solver_files import check_records
+
+        check_records(solver)
+    except (CaffeError, RuntimeError, ValueError, OSError) as error:
+        reason = str(error)
+    print(f"\n{_PROGRAM}: error: the training was ended by {number.name}: {reason}; --resume goes on from "
+          "the newest complete snapshot", file=sys.stderr)  # fmt: skip
 
 
 def _previews(arguments: argparse.Namespace) -> Previews | None:

@@ -11,10 +11,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load_model(folder: Path | str | None = None, device: str = "cpu") -> Predictor:
+def load_model(
+    folder: Path | str | None = None, device: str = "cpu", *, backend: str = "auto"
+) -> Predictor:
     """Load a trained model, see :class:`autocolor.predictor.Predictor`.
 
-    Caffe is imported here and not with the package.
+    What runs it, Caffe or onnxruntime, is imported here and not with the package.
 
     Parameters
     ----------
@@ -22,9 +24,11 @@ def load_model(folder: Path | str | None = None, device: str = "cpu") -> Predict
         Model folder; without one, the model that comes with this package, see
         :func:`autocolor.shipped.shipped_model_folder`.
     device : str
-        Where Caffe runs.
+        ``cpu``, ``gpu``, or ``gpu:1`` for the second GPU.
+    backend : {"auto", "caffe", "onnx"}
+        What runs the network; "auto" takes Caffe where it is built.
     """
     from autocolor.predictor import Predictor
     from autocolor.shipped import shipped_model_folder
 
-    return Predictor(shipped_model_folder() if folder is None else folder, device)
+    return Predictor(shipped_model_folder() if folder is None else folder, device, backend=backend)

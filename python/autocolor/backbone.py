@@ -72,7 +72,7 @@ class Backbone:
 
 
 class HeadNet:
-    """The head of a model folder on a shared backbone; a :class:`autocolor.caffe_net.HistogramNet`.
+    """The head of a model folder on a shared backbone; a :class:`autocolor.backends.HistogramNet`.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ class HeadNet:
         self._net = _load(net, folder / manifest.weights, device)
 
     def __call__(self, lightness: npt.NDArray[np.float32]) -> tuple[FloatArray, ...]:
-        """Run the net; see :class:`autocolor.caffe_net.HistogramNet`."""
+        """Run the net; see :class:`autocolor.backends.HistogramNet`."""
         features = self._backbone.features(lightness)
         import_caffe(self._device)
         for name in self._levels:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,37 +15,19 @@ from autocolor.caffe_runtime import import_caffe
 from autocolor.checks import FloatArray
 from autocolor.mapped_weights import Blob, NotMappableError, map_weights
 from autocolor.model_folder import ModelError
-from autocolor.net_probe import refusal
+from autocolor.net_fusion import fuse_heads, fuse_relus
+from autocolor.net_probe import Refusal, refusal
 
 # A Python layer runs any module that can be imported.
 _TOUCHES_FILES = ("Data", "HDF5Data", "HDF5Output", "ImageData", "Python", "WindowData")
-
-
-class HistogramNet(Protocol):
-    """Anything that predicts colour from lightness."""
-
-    def __call__(self, lightness: npt.NDArray[np.float32]) -> tuple[FloatArray, ...]:
-        """Return the outputs of the variant (see :attr:`autocolor.model_folder.Manifest.outputs`).
-
-        Parameters
-        ----------
-        lightness : (H, W) float32 array in [0, 1]
-            Both sides are multiples of 32.
-
-        Returns
-        -------
-        tuple of (C, H / stride, W / stride) float arrays
-            Histograms sum to 1 over C. Cell (j, i) belongs to pixel
-            (j * stride + (stride - 1)/2, i * stride + (stride - 1)/2).
-        """
 
 
 class CaffeNet:
     """A deploy net of Caffe: blob ``data`` (1, 1, H, W) in, histograms or colours out.
 
     Caffe ends the process on files it cannot use, so they are checked first. The net starts without
-    random weights, and on the CPU, where Caffe has oneDNN's engine, with its ReLUs in the
-    convolutions before them; both change no result.
+    random weights, with its heads in the hypercolumn's layer, and on the CPU, where Caffe has
+    oneDNN's engine, with its ReLUs in the convolutions before them; none of it changes a result.
 
     Parameters
     ----------
@@ -55,6 +37,8 @@ class CaffeNet:
         Where Caffe runs.
     outputs : sequence of str
         Blobs to return.
+    probe : callable
+        Tells, of a prototxt and the weights that Caffe is to read, why Caffe cannot use them.
 
     Raises
     ------
@@ -71,6 +55,7 @@ class CaffeNet:
         device: str = "cpu",
         *,
         outputs: Sequence[str] = ("hue", "chroma"),
+        probe: Callable[[str, Path | None], Refusal | None] = refusal,
     ) -> None:
         for path in (deploy, weights):
             if not path.is_file():
@@ -80,10 +65,11 @@ class CaffeNet:
         _drop_fillers(net)
         if device == "cpu":
             fuse_relus(net)
+        fuse_heads(net, keep=outputs)
         text = str(net)
         mapped = _map_weights(weights)
         # What is mapped is copied, and not read by Caffe.
-        refused = refusal(text, weights if mapped is None else None)
+        refused = probe(text, weights if mapped is None else None)
         if refused and not refused.of_weights:
             raise ModelError(f"{deploy}: Caffe refuses it: {refused.reason}")
         with tempfile.NamedTemporaryFile(suffix=".prototxt") as prepared:
@@ -100,7 +86,7 @@ class CaffeNet:
         _copy_weights(self._net, weights, mapped)
 
     def __call__(self, lightness: npt.NDArray[np.float32]) -> tuple[FloatArray, ...]:
-        """Run the net; see :class:`HistogramNet`."""
+        """Run the net; see :class:`autocolor.backends.HistogramNet`."""
         # Caffe's mode is one for all nets, and another one may have changed it.
         import_caffe(self._device)
         data = self._net.blobs["data"]
@@ -142,40 +128,6 @@ def _drop_fillers(net: Any) -> None:
                 for filler in ("weight_filler", "bias_filler"):
                     if filler in parameter.DESCRIPTOR.fields_by_name:
                         parameter.ClearField(filler)
-
-
-def fuse_relus(net: Any) -> None:
-    """Move in-place ReLUs that directly follow a convolution into it, if Caffe has oneDNN's engine.
-
-    Blobs keep their names and, once the net has run, their values; nothing may have read the
-    convolution's output before the ReLU.
-
-    Parameters
-    ----------
-    net : caffe_pb2.NetParameter
-        Changed in place.
-    """
-    from caffe.proto import caffe_pb2
-
-    if "fuse_relu" not in caffe_pb2.ConvolutionParameter.DESCRIPTOR.fields_by_name:
-        return
-    engines = (caffe_pb2.ConvolutionParameter.DEFAULT, caffe_pb2.ConvolutionParameter.ONEDNN)
-    kept: list[Any] = []
-    for layer in net.layer:
-        last = kept[-1] if kept else None
-        if (
-            last is not None
-            and last.type == "Convolution"
-            and last.convolution_param.engine in engines
-            and layer.type == "ReLU"
-            and layer.relu_param.negative_slope == 0
-            and list(last.top) == list(layer.bottom) == list(layer.top)
-        ):
-            last.convolution_param.fuse_relu = True
-        else:
-            kept.append(type(layer).FromString(layer.SerializeToString()))
-    del net.layer[:]
-    net.layer.extend(kept)
 
 
 def load_weights(net: Any, path: Path) -> None:

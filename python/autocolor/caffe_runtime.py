@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 from types import ModuleType
 
-_DEVICE = re.compile(r"cpu|gpu(?::(\d+))?")
+from autocolor.backends import BackendError, gpu_number
 
 # Functions of libcaffe, by their C++ names: void caffe_gpu_memcpy(size_t, const void*, void*) is in
 # CUDA builds alone, bool Caffe::CheckDevice(int) says whether a GPU can be used.
@@ -15,7 +14,7 @@ _CUDA_FUNCTION = "_ZN5caffe16caffe_gpu_memcpyEmPKvPv"
 _CHECK_DEVICE = "_ZN5caffe5Caffe11CheckDeviceEi"
 
 
-class CaffeError(RuntimeError):
+class CaffeError(BackendError):
     """pycaffe, or the device asked for, cannot be used here."""
 
 
@@ -35,9 +34,27 @@ def import_caffe(device: str = "cpu") -> ModuleType:
     ValueError
         On any other device.
     """
-    gpu = _DEVICE.fullmatch(device)
+    gpu = gpu_number(device)
+    caffe = _import()
     if gpu is None:
-        raise ValueError(f"device: expected 'cpu', 'gpu' or 'gpu:NUMBER', received {device!r}")
+        caffe.set_mode_cpu()
+    else:
+        _check_gpu(ctypes.CDLL(caffe._caffe.__file__), gpu)
+        caffe.set_device(gpu)
+        caffe.set_mode_gpu()
+    return caffe
+
+
+def caffe_is_built() -> bool:
+    """Return whether pycaffe can be imported."""
+    try:
+        _import()
+    except CaffeError:
+        return False
+    return True
+
+
+def _import() -> ModuleType:
     # glog reads this when libcaffe is loaded: warnings (1) are quiet too, errors are not.
     os.environ.setdefault("GLOG_minloglevel", "2")
     # And OpenMP this: threads that wait for others sleep. If they spun, a machine that does other
@@ -45,18 +62,12 @@ def import_caffe(device: str = "cpu") -> ModuleType:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         import caffe
+        from caffe import Net  # noqa: F401  # another package of this name has none
     except ImportError as error:
         raise CaffeError(
             f"cannot import caffe ({error}); `bash tools/setup.sh` builds it and "
             "`source build/env.sh` makes it known"
         ) from error
-    if device == "cpu":
-        caffe.set_mode_cpu()
-    else:
-        number = int(gpu.group(1) or 0)
-        _check_gpu(ctypes.CDLL(caffe._caffe.__file__), number)
-        caffe.set_device(number)
-        caffe.set_mode_gpu()
     module: ModuleType = caffe
     return module
 

@@ -10,10 +10,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import shtab
 from tqdm import tqdm
 
+from autocolor import __version__
+from autocolor.backends import BACKENDS, BackendError
 from autocolor.batch import colorize_files, find_files, is_video
-from autocolor.caffe_runtime import CaffeError
 from autocolor.edits import TRANSFERS, Edits, load_reference
 from autocolor.hints import parse_hint
 from autocolor.images import OUTPUT_SUFFIXES, PHOTO_SUFFIXES, ImageError
@@ -47,23 +49,25 @@ examples:
   autocolor photo.jpg --reference sunset.jpg
   autocolor film.mp4                                   writes film_color.mp4
   autocolor photo.jpg --hint 120,80=#b03020 --hint 300,40=#6090d0
+  autocolor serve                                      opens a web page for all of this; see
+                                                       autocolor serve --help
 
 A model comes with autocolor (docs/model_card.md); another one is a folder with model.json, such as
 `bash tools/demo.sh` trains. Files that cannot be read are reported and skipped. Exit status: 0, 1
 if any photo failed, 2 on wrong usage.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
+    photos = parser.add_argument(
         "photos", nargs="+", metavar="PHOTO", help="file, folder, or quoted pattern; or videos"
     )
-    parser.add_argument(
+    output = parser.add_argument(
         "-o",
         "--output",
         metavar="PATH",
         help="file for one photo (its ending chooses the format), or folder for several, where "
         "they keep their names as .png (default: NAME_color.png beside each photo)",
     )
-    parser.add_argument(
+    model = parser.add_argument(
         "--model",
         type=Path,
         metavar="FOLDER",
@@ -102,6 +106,13 @@ if any photo failed, 2 on wrong usage.""",
     parser.add_argument(
         "--device", default="cpu", metavar="DEVICE", help="cpu, gpu or gpu:1 (default: %(default)s)"
     )
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default=BACKENDS[0],
+        help="what runs the network: Caffe, or onnxruntime (pip install 'autocolor[onnx]'), which "
+        "gives the same colours; auto is Caffe where it is built (default: %(default)s)",
+    )
     parser.add_argument("--compare", action="store_true", help="write grey and colour side by side")
     parser.add_argument(
         "--smoothing",
@@ -123,7 +134,7 @@ if any photo failed, 2 on wrong usage.""",
     control.add_argument(
         "--seed", type=int, default=0, help="of random samples (default: %(default)s)"
     )
-    control.add_argument(
+    reference = control.add_argument(
         "--reference",
         type=Path,
         metavar="FILE",
@@ -150,11 +161,28 @@ if any photo failed, 2 on wrong usage.""",
     control.add_argument(
         "--histograms", type=Path, metavar="OUT.npz", help="also write the histograms of one photo"
     )
+    parser.add_argument("--version", action="version", version=f"autocolor {__version__}")
+    shtab.add_argument_to(
+        parser,
+        "--print-completion",
+        help="print what completes the command's options in this shell; for bash: "
+        'eval "$(autocolor --print-completion bash)"',
+    )
+    for action, complete in (
+        (photos, shtab.FILE),
+        (output, shtab.FILE),
+        (reference, shtab.FILE),
+        (model, shtab.DIRECTORY),
+    ):
+        action.complete = complete  # type: ignore[attr-defined]
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["serve"]:  # a photo of that name is ./serve
+        return _serve(argv[1:])
     arguments = build_parser().parse_args(argv)
     try:
         jobs = plan_outputs(arguments.photos, arguments.output)
@@ -170,7 +198,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise UsageError(f"--{name}: expected photos, received {videos[0]}")
         if videos and (arguments.samples > 1 or arguments.method == "sample"):
             raise UsageError(f"samples: expected photos, received {videos[0]}")
-        predictor = _load(_model_folder(arguments.model), arguments.size, arguments.device)
+        predictor = _load(_model_folder(arguments.model), arguments.size, arguments.device,
+                          arguments.backend)  # fmt: skip
         manifest = predictor.manifest
         resolve_methods(manifest.variant, arguments.method, arguments.hue)
         edits = _edits(arguments, manifest)
@@ -179,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UsageError, ValueError) as error:
         print(f"autocolor: error: {error}", file=sys.stderr)
         return 2
-    except (ModelError, CaffeError, ImageError, OSError) as error:
+    except (ModelError, BackendError, ImageError, OSError) as error:
         print(f"autocolor: error: {error}", file=sys.stderr)
         return 1
 
@@ -215,6 +244,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if failures else 0
 
 
+def _serve(argv: Sequence[str]) -> int:
+    try:
+        from autocolor import web_serve
+    except ModuleNotFoundError as error:
+        if error.name not in ("starlette", "uvicorn"):
+            raise
+        print(
+            f"autocolor serve: error: there is no {error.name}; "
+            "`pip install 'autocolor[web]'` installs what the web page needs",
+            file=sys.stderr,
+        )
+        return 1
+    return web_serve.main(argv)
+
+
 def _edits(arguments: argparse.Namespace, manifest: Manifest) -> Edits:
     reference = None
     if arguments.reference is not None:
@@ -228,9 +272,9 @@ def _edits(arguments: argparse.Namespace, manifest: Manifest) -> Edits:
     return edits
 
 
-def _load(model_folder: Path, size: int | None, device: str) -> Predictor:
+def _load(model_folder: Path, size: int | None, device: str, backend: str) -> Predictor:
     try:
-        return Predictor(model_folder, device, working_side=size)
+        return Predictor(model_folder, device, working_side=size, backend=backend)
     except ValueError as error:
         option = "--device" if str(error).startswith("device") else "--size"
         raise UsageError(f"{option}: {error}") from error

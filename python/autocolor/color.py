@@ -85,7 +85,7 @@ def rgb_to_hue_chroma(rgb: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 def wrap_hue(turns: FloatArray) -> FloatArray:
     """Wrap an angle in turns to [0, 1); a tiny negative angle must not round to 1."""
-    wrapped = turns % 1
+    wrapped = turns - np.floor(turns)
     return np.where(wrapped < 1, wrapped, 0).astype(turns.dtype, copy=False)
 
 
@@ -119,8 +119,10 @@ def hue_chroma_to_rgb(hue: FloatArray, chroma: FloatArray, lightness: FloatArray
     check_same_shape("lightness", lightness, hue.shape)
     value = lightness + chroma / 2
     rgb = np.empty((*hue.shape, 3), dtype=value.dtype)
+    sextant = 6 * hue
     for channel, shift in enumerate((5, 3, 1)):
-        position = (shift + 6 * hue) % 6
+        position = sextant + shift
+        position = np.where(position >= 6, position - 6, position)
         weight = np.clip(np.minimum(position, 4 - position), 0, 1)
         rgb[..., channel] = value - chroma * weight
     return rgb

@@ -11,8 +11,10 @@ import numpy.typing as npt
 from scipy.special import entr
 
 from autocolor.checks import FloatArray, check_array, check_same_shape
+from autocolor.color import hue_chroma_to_rgb, rgb_to_lab
 from autocolor.constants import BINS, JOINT_BINS
 from autocolor.histogram import quantile_centers, uniform_centers
+from autocolor.targets import check_variant
 
 Biases = npt.NDArray[np.float64]
 
@@ -75,15 +77,62 @@ def lab_joint_biases(count: int, strength: float, bins: int = JOINT_BINS) -> Bia
     return (a[:, :, None] + b[:, None, :]).reshape(count, -1)
 
 
+def lean_biases(variant: str, hue: float, strength: float, bins: int) -> tuple[Biases | None, ...]:
+    """Return biases that prefer one hue, whichever: a global bias that can be rotated (section 4).
+
+    Those of :func:`hue_biases`, :func:`lab_biases` and :func:`lab_joint_biases` for one direction.
+
+    Parameters
+    ----------
+    variant : {"hue_chroma", "lab_marginal", "lab_joint"}
+        What the histograms are of.
+    hue : float
+        Of HSV, in turns: red 0, green 1/3, blue 2/3. For Lab, the direction in the plane of a and b
+        in which the most saturated colour of that hue lies.
+    strength : float, >= 0
+        Largest bias in nats (of Lab: at one standard deviation, 25); 0 changes nothing.
+    bins : int
+        Of each channel, K.
+
+    Returns
+    -------
+    tuple of (K,) float64 arrays or None
+        For each predicted channel, in the order of `autocolor.targets.TARGET_NAMES`; None where it
+        stays as it is. Of "lab_joint" one array of (K * K,).
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+    """
+    check_variant(variant)
+    if not np.isfinite(hue):
+        raise ValueError(f"hue: expected a finite number of turns, received {hue}")
+    _check_strength(strength)
+    if variant == "hue_chroma":
+        return strength * np.cos(2 * np.pi * (uniform_centers(bins) - hue)), None
+    saturated = hue_chroma_to_rgb(np.array(float(hue) % 1), np.array(1.0), np.array(0.5))
+    direction = rgb_to_lab(saturated)[1:]
+    units = strength * quantile_centers(bins, sigma=1) / np.hypot(*direction)
+    a, b = direction[0] * units, direction[1] * units
+    if variant == "lab_marginal":
+        return a, b
+    return ((a[:, None] + b).ravel(),)
+
+
 def _directions(count: int, strength: float) -> Biases:
     """Return strength * (cos phi_j, sin phi_j), (count, 2); zeros for a count of 1."""
     if count < 1:
         raise ValueError(f"count: expected at least 1, received {count}")
-    if not 0 <= strength < np.inf:
-        raise ValueError(f"strength: expected a finite number >= 0, received {strength}")
+    _check_strength(strength)
     phi = 2 * np.pi * np.arange(count) / count
     directions = strength * np.stack([np.cos(phi), np.sin(phi)], axis=-1)
     return directions if count > 1 else np.zeros((1, 2))
+
+
+def _check_strength(strength: float) -> None:
+    if not 0 <= strength < np.inf:
+        raise ValueError(f"strength: expected a finite number >= 0, received {strength}")
 
 
 def uncertainty(*histograms: FloatArray) -> npt.NDArray[np.float32]:

@@ -131,10 +131,10 @@ def colorize_edited(
         :meth:`autocolor.prediction.Prediction.colorize`.
     """
     edits.check(prediction.variant)
-    tiles: ImageTiles = prediction.tiles
+    tiles: ImageTiles | None = None  # as predicted, of which colours are taken faster
     reference = edits.reference
     if reference is not None and reference.targets is not None:
-        tiles = _biased(tiles, [
+        tiles = _biased(prediction.tiles, [
             minimize_energy(prediction.channel_tiles(index), reference.targets[name]).bias
             for index, name in enumerate(TARGET_NAMES[prediction.variant])
         ])  # fmt: skip
@@ -145,8 +145,10 @@ def colorize_edited(
     if not random:
         choices = list(_diverse(prediction, edits.samples))
     for biases in choices:
-        chosen = tiles if biases is None else _biased(tiles, biases)
-        hinted = _hinted(chosen, prediction, edits.hints) if edits.hints else chosen
+        chosen = tiles if biases is None else _biased(tiles or prediction.tiles, biases)
+        hinted = chosen
+        if edits.hints:
+            hinted = _hinted(chosen or prediction.tiles, prediction, edits.hints)
         rgb = prediction.colorize(tiles=hinted, rng=rng, **options)
         if reference is not None and reference.rgb is not None:
             rgb = transfer_quantiles(rgb, reference.rgb).astype(np.float32, copy=False)

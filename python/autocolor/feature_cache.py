@@ -18,14 +18,15 @@ import h5py
 import lmdb
 import numpy as np
 import numpy.typing as npt
-from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 from tqdm import tqdm
 
 from autocolor.caffe_runtime import import_caffe
 from autocolor.color import lightness
 from autocolor.files import atomic_path
-from autocolor.lmdb_io import decode_datum
+from autocolor.images import ImageError
+from autocolor.lmdb_check import check_lmdb
+from autocolor.lmdb_io import decode_datum, parse_datum
 from autocolor.networks import hypercolumn_net
 
 _MANIFEST = "features.json"
@@ -109,6 +110,10 @@ def cache_features(
         If the folder holds features of something else, an image is smaller than the crop, or a
         hypercolumn does not fit half precision.
     """
+    try:
+        check_lmdb(images)
+    except ImageError as error:
+        raise FeatureError(str(error)) from None
     folder.mkdir(parents=True, exist_ok=True)
     fingerprint = _fingerprint(images, weights, options)
     manifest = folder / _MANIFEST
@@ -191,15 +196,15 @@ class _Crop:
 def _crop(
     transaction: lmdb.Transaction, key: bytes, pass_: int, image: int, options: FeatureOptions
 ) -> _Crop:
-    datum = caffe_pb2.Datum.FromString(transaction.get(key))
-    pixels = decode_datum(datum)
+    name = f"image {key.decode(errors='replace')}"
+    try:
+        pixels = decode_datum(parse_datum(bytes(transaction.get(key) or b""), name))
+    except ImageError as error:
+        raise FeatureError(f"{name}: {error}") from None
     height, width = pixels.shape[:2]
     side = options.crop
     if min(height, width) < side:
-        raise FeatureError(
-            f"image {key.decode(errors='replace')}: expected sides of at least {side}, "
-            f"got {height} x {width}"
-        )
+        raise FeatureError(f"{name}: expected sides of at least {side}, got {height} x {width}")
     rng = np.random.default_rng([options.seed, image, pass_])
     if options.augment:
         top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)

@@ -27,6 +27,9 @@ from autocolor.fuzzing import Reader
 from autocolor.images import ImageError, count_pages, read_image
 from autocolor.lmdb_io import LmdbOptions, decode_datum, make_datum, read_datums
 from autocolor.model_folder import MANIFEST_NAME, Manifest, ModelError
+from autocolor.net_probe import forked_refusal
+from autocolor.networks import Colorizer
+from autocolor.onnx_net import OnnxNet
 from autocolor.photo_lists import ListError, read_photo_list
 from autocolor.photos import PhotoEntry, PhotoError, extract, read_list
 from autocolor.rcc import ResourceError, read_members
@@ -183,14 +186,22 @@ def _data_readers(folder: Path) -> list[Reader]:
                 for index, datum in enumerate(datums):
                     transaction.put(b"%08d" % index, datum)
 
-    # LMDB maps the file into memory and trusts it: what is refused is a file that is cut short.
-    whole = _saved(write_lmdb, "data.mdb")
+    def deep(path: Path) -> None:
+        """Three levels of pages, some of them free."""
+        path.parent.mkdir(exist_ok=True)
+        raw = caffe_pb2.Datum(channels=1, height=1, width=8, data=bytes(8)).SerializeToString()
+        with lmdb.open(str(path.parent), map_size=2**20) as environment:
+            for first in (0, 20):
+                with environment.begin(write=True) as transaction:
+                    for index in range(first, first + 20):
+                        transaction.put(b"%d" % index + bytes(480), raw)
+
     from google.protobuf.message import DecodeError
 
     return [
         Reader("datum", "datum", read_datum, (ImageError, DecodeError), datums),
-        Reader("lmdb_cut", "data.mdb", lambda path: list(read_datums(path.parent)),
-               (ImageError, lmdb.Error), [whole]),
+        Reader("lmdb", "data.mdb", lambda path: list(read_datums(path.parent)),
+               (ImageError, lmdb.Error), [_saved(write_lmdb, "data.mdb"), _saved(deep, "data.mdb")]),
     ]  # fmt: skip
 
 
@@ -266,11 +277,31 @@ def _text_readers(folder: Path) -> list[Reader]:
         Reader("solver", "solver.prototxt", read_solver_and_files, (SolverError,),
                [solver.encode()]),
         Reader("log", "train.log", read_log, (ValueError,), [log.encode()]),
-        Reader("deploy", "deploy.prototxt", lambda path: CaffeNet(path, model), (ModelError,),
+        Reader("deploy", "deploy.prototxt",
+               lambda path: CaffeNet(path, model, probe=forked_refusal), (ModelError,),
                [_DEPLOY.encode()]),
-        Reader("deploy_weights", "tiny.caffemodel", lambda path: CaffeNet(deploy, path),
+        Reader("deploy_weights", "tiny.caffemodel",
+               lambda path: CaffeNet(deploy, path, probe=forked_refusal), (ModelError,),
+               [model.read_bytes()]),
+    ]  # fmt: skip
+
+
+def _onnx_readers(folder: Path) -> list[Reader]:
+    deploy, model = folder / "small.prototxt", folder / "small.caffemodel"
+    deploy.write_text(str(Colorizer(levels="data..conv2_1", width=1 / 32).deploy_net()))
+    caffe = import_caffe()
+    caffe.Net(str(deploy), caffe.TEST).save(str(model))
+    return [
+        Reader("deploy_onnx", "deploy.prototxt", lambda path: _run_onnx(path, model), (ModelError,),
+               [deploy.read_bytes()]),
+        Reader("deploy_onnx_weights", "small.caffemodel", lambda path: _run_onnx(deploy, path),
                (ModelError,), [model.read_bytes()]),
     ]  # fmt: skip
 
 
-_MAKERS = (_image_readers, _package_readers, _data_readers, _weight_readers, _text_readers)
+def _run_onnx(deploy: Path, weights: Path) -> None:
+    OnnxNet.load(deploy, weights)(np.zeros((32, 64), np.float32))
+
+
+_MAKERS = (_image_readers, _package_readers, _data_readers, _weight_readers, _text_readers,
+           _onnx_readers)  # fmt: skip

@@ -24,9 +24,11 @@ def joint_bilateral_upsample(
 ) -> npt.NDArray[np.float32]:
     """Enlarge a grid to the size of its guide, keeping the guide's edges.
 
-    A pixel gets the mean of the cells q within `radius` of the one nearest to it, weighted by
-    exp(-|p - q|^2 / 2 sigma_space^2) exp(-(guide(p) - grid_guide(q))^2 / 2 sigma_range^2), where p is
-    the pixel's place on the grid. Both images begin at the upper left border. With a guide of the
+    A pixel gets the mean of the cells q within `radius` of the one nearest to it, weighted by::
+
+        exp(-|p - q|^2 / 2 sigma_space^2) exp(-(guide(p) - grid_guide(q))^2 / 2 sigma_range^2),
+
+    where p is the pixel's place on the grid. Both images begin at the upper left border. With a guide of the
     grid's own size this is the joint bilateral filter.
 
     Parameters

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +19,7 @@ from google.protobuf.message import DecodeError
 from PIL import Image
 
 from autocolor.images import ImageError, read_image
-
-# The two first pages of an LMDB on a 64-bit machine: a header of 16 bytes, a magic number, the
-# version, and further on the size of a page, the number of the last one and of the transaction.
-_META = struct.Struct("=16xII16xI")
-_LAST_PAGE = struct.Struct("=136xQQ")
-_META_PAGE = _LAST_PAGE.size
-_LMDB_MAGIC = 0xBEEFC0DE
-_PAGE_SIZES = [2**power for power in range(8, 17)]
+from autocolor.lmdb_check import check_lmdb
 
 _LONGEST_SIDE = 65_500  # of a JPEG
 
@@ -149,16 +140,16 @@ def read_datums(path: Path) -> Iterator[tuple[str, caffe_pb2.Datum]]:
     Raises
     ------
     ImageError
-        If the LMDB is cut short, or a record is no Datum.
+        If the LMDB is damaged, or a record is no Datum.
     lmdb.Error
         If it is none.
     """
-    check_whole(path)
+    check_lmdb(path)
     with lmdb.open(str(path), readonly=True, lock=False) as environment:
         with environment.begin() as transaction:
             for key, value in transaction.cursor():
                 name = key.decode("utf-8", "replace")
-                yield name, _parse_datum(value, f"{path}: {name}")
+                yield name, parse_datum(value, f"{path}: {name}")
 
 
 def sample_datums(path: Path, count: int, generator: np.random.Generator) -> list[caffe_pb2.Datum]:
@@ -167,53 +158,25 @@ def sample_datums(path: Path, count: int, generator: np.random.Generator) -> lis
     Only the chosen ones are read, so that it takes little longer on an LMDB of millions. Errors are
     those of `read_datums`.
     """
-    check_whole(path)
+    check_lmdb(path)
     with lmdb.open(str(path), readonly=True, lock=False) as environment:
         with environment.begin() as transaction:
             keys = list(transaction.cursor().iternext(values=False))
             order = generator.permutation(len(keys))[:count]
             return [
-                _parse_datum(bytes(transaction.get(keys[i]) or b""), f"{path}: {keys[i]!r}")
+                parse_datum(bytes(transaction.get(keys[i]) or b""), f"{path}: {keys[i]!r}")
                 for i in order
             ]
 
 
-def check_whole(path: Path) -> None:
-    """Refuse an LMDB whose file ends before its last page: reading there would end the process.
-
-    LMDB maps the file into memory and checks nothing: this finds copies that were cut off, and no
-    other damage.
+def parse_datum(value: bytes, place: str) -> caffe_pb2.Datum:
+    """Return a Datum that was serialized; `place` says to people where from.
 
     Raises
     ------
     ImageError
-        Naming the file, and the sizes expected and received.
+        If it is none.
     """
-    file = path / "data.mdb"
-    if not file.is_file():
-        return  # LMDB says so itself
-    with file.open("rb") as stream:
-        head = stream.read(_META_PAGE)
-        size = os.fstat(stream.fileno()).st_size
-    if len(head) < _META_PAGE:
-        raise ImageError(f"{file}: cut short: {size} bytes")
-    magic, version, page_size = _META.unpack_from(head)
-    if magic != _LMDB_MAGIC or version != 1 or page_size not in _PAGE_SIZES:
-        raise ImageError(f"{file}: expected an LMDB, received something else or damage")
-    with file.open("rb") as stream:
-        pages = []
-        for meta in (0, 1):
-            stream.seek(meta * page_size)
-            head = stream.read(_META_PAGE)
-            if len(head) == _META_PAGE:
-                pages.append(_LAST_PAGE.unpack_from(head))
-    last_page, _ = max(pages, key=lambda page: page[1])
-    expected = (last_page + 1) * page_size
-    if size < expected:
-        raise ImageError(f"{file}: cut short: expected {expected} bytes, received {size}")
-
-
-def _parse_datum(value: bytes, place: str) -> caffe_pb2.Datum:
     try:
         return caffe_pb2.Datum.FromString(value)
     except DecodeError:

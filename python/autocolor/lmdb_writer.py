@@ -26,6 +26,7 @@ import lmdb
 from autocolor.executors import INLINE, Workers
 from autocolor.files import atomic_path
 from autocolor.images import ImageError
+from autocolor.lmdb_check import check_lmdb
 from autocolor.lmdb_io import LmdbOptions, make_datum
 
 TRANSACTION = 100
@@ -216,6 +217,10 @@ def _resume(part: Path, content: LmdbContent) -> int:
             file.unlink()
         with atomic_path(part / _MANIFEST) as partial:
             partial.write_text(json.dumps({"fingerprint": content.fingerprint}), encoding="ascii")
+    try:
+        check_lmdb(part)
+    except ImageError as error:
+        raise LmdbWriteError(f"{error}; remove {part} to begin anew") from None
     with _environment(part) as environment, environment.begin() as transaction:
         with transaction.cursor() as cursor:
             last = int(cursor.key().split(b"_")[0]) - content.first if cursor.last() else -1

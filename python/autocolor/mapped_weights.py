@@ -1,24 +1,27 @@
 """Weights read from a caffemodel where they lie in the file, without parsing or copying it.
 
 A caffemodel is one protobuf message whose blobs are packed floats, that is, plain little-endian
-arrays between a few tags. Only the tags are read; the arrays are views of the mapped file.
+arrays between a few tags. Only the tags are read; the arrays are views of the mapped file. Writing
+one takes as little. Neither needs Caffe.
 """
 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from autocolor.files import atomic_path
+
 Blob: TypeAlias = tuple[tuple[int, ...], npt.NDArray[np.uint8]]
 """Shape, and the bytes of as many little-endian float32 values."""
 
 # Field numbers in caffe.proto.
-_NET_LAYER, _NET_V1_LAYERS = 100, 2
+_NET_NAME, _NET_LAYER, _NET_V1_LAYERS = 1, 100, 2
 _LAYER_NAME, _LAYER_BLOBS = 1, 7
 _BLOB_SHAPE, _BLOB_DATA, _BLOB_DOUBLE_DATA = 7, 5, 8
 _BLOB_OLD_SHAPE = range(1, 5)  # num, channels, height, width
@@ -68,6 +71,54 @@ def map_weights(path: Path) -> dict[str, list[Blob]]:
         if blobs:
             weights[name] = blobs
     return weights
+
+
+def write_mappable(
+    path: Path, weights: Mapping[str, Sequence[npt.NDArray[np.float32]]], name: str
+) -> None:
+    """Write a caffemodel that Caffe, and :func:`map_weights`, read; atomically.
+
+    Parameters
+    ----------
+    path : Path
+    weights : dict
+        Layer name to its blobs.
+    name : str
+        Of the net.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    with atomic_path(path) as partial, partial.open("wb") as stream:
+        stream.write(_message(_NET_NAME, name.encode()))
+        for layer, blobs in weights.items():
+            stream.write(_message(
+                _NET_LAYER,
+                _message(_LAYER_NAME, layer.encode())
+                + b"".join(_message(_LAYER_BLOBS, _blob_bytes(blob)) for blob in blobs),
+            ))  # fmt: skip
+
+
+def _blob_bytes(blob: npt.NDArray[np.float32]) -> bytes:
+    dims = b"".join(_varint_bytes(size) for size in blob.shape)
+    return _message(_BLOB_SHAPE, _message(_SHAPE_DIM, dims)) + _message(
+        _BLOB_DATA, blob.astype("<f4").tobytes()
+    )
+
+
+def _message(field: int, content: bytes) -> bytes:
+    """Return a field of wire type bytes: a message, a string or packed values."""
+    return _varint_bytes(field << 3 | _BYTES) + _varint_bytes(len(content)) + content
+
+
+def _varint_bytes(value: int) -> bytes:
+    parts = []
+    while value > 0x7F:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*parts, value])
 
 
 def _blob(message: memoryview) -> Blob:

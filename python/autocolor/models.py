@@ -13,6 +13,7 @@ from autocolor.costs import deploy_costs
 from autocolor.edge_networks import EdgeDetector
 from autocolor.files import atomic_path
 from autocolor.networks import Classifier, Colorizer, TrainingOptions
+from autocolor.shipped import shipped_manifest
 from autocolor.solvers import SolverOptions, solver
 from autocolor.vgg16 import vgg16_levels
 
@@ -138,6 +139,14 @@ def all_models() -> dict[str, Model]:
         replace(_solver(name, 300), base_learning_rate=0.1, test_interval=100),
     )
     return models
+
+
+def shipped_files() -> dict[str, str]:
+    """Deploy net of the shipped model, for where there is no Caffe to describe it."""
+    manifest = shipped_manifest()
+    bins = 0 if manifest.variant == "lab_l2" else manifest.bins
+    network = Colorizer(manifest.variant, manifest.levels, bins)
+    return _texts({manifest.deploy: network.deploy_net(manifest.stride)})
 
 
 def write_files(folder: Path, files: Mapping[str, str]) -> None:

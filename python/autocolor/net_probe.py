@@ -1,4 +1,4 @@
-"""Build a deploy net, to see whether Caffe can: ``python -m autocolor.net_probe WEIGHTS < PROTOTXT``.
+"""Build a deploy net, to see whether Caffe can: ``python -m autocolor.net_probe [WEIGHTS] < PROTOTXT``.
 
 Caffe ends the process on a net that it cannot build, so this is one of its own; see
 :func:`refusal`.
@@ -23,6 +23,7 @@ _MEMORY = 8 * 2**30  # the paper's network takes 0.6 GiB
 _SECONDS = 120
 _FATAL = re.compile(r"^F\d{4,8} [^\]]*\] (?:Check failed: )?(.*)")
 _SIDES = (64, 96)
+_BUILT = "built"
 
 
 class Refusal(NamedTuple):
@@ -54,31 +55,64 @@ def _refusal(prototxt: str, weights: str, size: int, changed: int) -> Refusal | 
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return Refusal(f"it is not built within {_SECONDS} seconds", of_weights=False)
-    if process.returncode == 0:
+    return _judge(process.returncode, process.stdout, process.stderr)
+
+
+def forked_refusal(prototxt: str, weights: Path | None) -> Refusal | None:
+    """Return what `refusal` does, from a fork of this process: many times as fast.
+
+    For fuzzing: Caffe must not have used threads here, which a fork has not.
+    """
+    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as errors:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                os.dup2(said.fileno(), 1)
+                os.dup2(errors.fileno(), 2)
+                resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
+                _try(prototxt, [str(weights)] if weights else [])
+                status = 0
+            except BaseException as error:
+                os.write(2, f"{error}\n".encode())
+            finally:
+                os._exit(status)
+        _, status = os.waitpid(child, 0)
+        for file in (said, errors):
+            file.seek(0)
+        return _judge(os.waitstatus_to_exitcode(status), said.read(), errors.read())
+
+
+def _judge(status: int, said: str, errors: str) -> Refusal | None:
+    if status == 0:
         return None
-    lines = process.stderr.strip().splitlines() or [f"exit status {process.returncode}"]
+    lines = errors.strip().splitlines() or [f"exit status {status}"]
     fatal = [match.group(1) for line in lines if (match := _FATAL.match(line))]
-    return Refusal(fatal[0] if fatal else lines[-1], of_weights="built" in process.stdout)
+    return Refusal(fatal[0] if fatal else lines[-1], of_weights=_BUILT in said)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Build the net on stdin; Caffe ends the process if it cannot."""
+    _try(sys.stdin.read(), arguments)
+    return 0
+
+
+def _try(prototxt: str, weights: Sequence[str]) -> None:
     caffe = import_caffe()
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     memory = _MEMORY if most == resource.RLIM_INFINITY else min(_MEMORY, most)
     resource.setrlimit(resource.RLIMIT_DATA, (memory, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".prototxt") as file:
-        file.write(sys.stdin.read())
+        file.write(prototxt)
         file.flush()
         net = caffe.Net(file.name, caffe.TEST)
     if "data" in net.blobs:
         net.blobs["data"].reshape(1, 1, *_SIDES)
         net.reshape()
-    print("built", flush=True)
-    for weights in arguments:
-        net.copy_from(weights)
-    return 0
+    os.write(1, _BUILT.encode())
+    for path in weights:
+        net.copy_from(path)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from autocolor.constants import (
     LOCATIONS_PER_IMAGE,
     QUANTILE_SIGMA,
 )
+from autocolor.hypercolumn_taps import use_taps
 from autocolor.model_folder import INPUT_MULTIPLE
 from autocolor.vgg16 import (
     Level,
@@ -183,6 +184,9 @@ class Colorizer:
     def training_net(self, options: TrainingOptions, phase: str) -> caffe_pb2.NetParameter:
         """Return the net that ``caffe train`` runs.
 
+        Where VGG-16 learns, each level is read by a HypercolumnTap, which saves the gradients that
+        Caffe would keep twice; where it does not, by one SparseHypercolumn.
+
         Parameters
         ----------
         options : TrainingOptions
@@ -214,7 +218,11 @@ class Colorizer:
         )
         self._add_head(net, net.hypercolumn, options)
         self._add_losses(net)
-        return named(net, f"{self.variant}_{phase}")
+        parameter = named(net, f"{self.variant}_{phase}")
+        if options.frozen or phase == "test":
+            return parameter
+        rows = options.batch * options.locations
+        return use_taps(parameter, "hypercolumn", rows, [level.channels for level in levels])
 
     def head_training_net(
         self, options: TrainingOptions, cached_levels: str, phase: str

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from autocolor.checks import FloatArray
+from autocolor.color import compose_rgb
 from autocolor.estimators import draw_uniforms
+from autocolor.grid_estimators import CHROMA_METHODS, HUE_METHODS, GridHueChroma
 from autocolor.inference import check_strength, decode, infer_hue_chroma, resolve_methods
 from autocolor.tiles import Tiles, grid_tiles
 from autocolor.upsampling import GridSampler
 
 # Values of the outputs in one tile of an image: in float32 2 MB, which fits caches.
 _TILE_VALUES = 2**19
+# Pixels of a tile where whole histograms are not needed.
+_TILE_PIXELS = 2**16
 
 SAMPLINGS = ("pixel", "image")
 """Uniform numbers drawn for each pixel, or once for each image (section 3.3)."""
@@ -77,6 +84,7 @@ class Prediction:
         rng: np.random.Generator | None = None,
         sampling: str = "pixel",
         tiles: Callable[[], Iterator[tuple[Any, ...]]] | None = None,
+        progress: Callable[[int], None] = lambda rows: None,
     ) -> npt.NDArray[np.float32]:
         """Return the colour image; see :meth:`autocolor.predictor.Predictor.colorize`.
 
@@ -86,13 +94,26 @@ class Prediction:
             Instead of :meth:`tiles`, to change histograms at full resolution. A third item, the
             (rows, W) share of :class:`autocolor.hints.HintedTile`, says what part of them is not
             the model's own and therefore exempt from the strength.
+        progress : callable, optional
+            Is told now and then how many rows are begun; what it raises stops the work.
         """
         method, hue = resolve_methods(self.variant, method, hue)
         strength = self.strength if strength is None else strength
         check_strength(strength)
         draw = _uniform_source("sample" in (method, hue), rng, sampling)
         rgb = np.empty((*self.lightness.shape, 3), np.float32)
+        if tiles is None and self._needs_no_histograms(method, hue):
+            estimate = self._grid_hue_chroma(hue, method, fading)
+
+            def colorize_rows(rows: slice, uniforms: FloatArray | None) -> None:
+                hue_rows, chroma_rows = estimate.rows(rows.start, rows.stop, uniforms)
+                light = self.lightness[rows]
+                rgb[rows] = compose_rgb(hue_rows, chroma_rows * np.float32(strength), light)
+
+            self._for_rows(colorize_rows, draw, progress)
+            return rgb
         for rows, outputs, *share in (tiles or self.tiles)():
+            progress(rows.start)
             rgb[rows] = decode(
                 self.variant,
                 outputs,
@@ -113,11 +134,57 @@ class Prediction:
             raise ValueError(f"variant: expected 'hue_chroma', received {self.variant!r}")
         hue_image = np.empty(self.lightness.shape, np.float32)
         chroma_image = np.empty(self.lightness.shape, np.float32)
+        if self._needs_no_histograms(chroma, hue):
+            estimate = self._grid_hue_chroma(hue, chroma, fading)
+
+            def estimate_rows(rows: slice, _: FloatArray | None) -> None:
+                hue_image[rows], chroma_image[rows] = estimate.rows(rows.start, rows.stop)
+
+            self._for_rows(estimate_rows, lambda size: None)
+            return hue_image, chroma_image
         for rows, (hue_tile, chroma_tile) in self.tiles():
             hue_image[rows], chroma_image[rows] = infer_hue_chroma(
                 hue_tile, chroma_tile, hue=hue, chroma=chroma, fading=fading
             )
         return hue_image, chroma_image
+
+    def _needs_no_histograms(self, method: str, hue: str) -> bool:
+        return self.variant == "hue_chroma" and method in CHROMA_METHODS and hue in HUE_METHODS
+
+    def _grid_hue_chroma(self, hue: str, chroma: str, fading: bool) -> GridHueChroma:
+        height, width = self.lightness.shape
+        hue_grid, chroma_grid = self.outputs
+        return GridHueChroma(
+            hue_grid,
+            chroma_grid,
+            (height, width),
+            self.cells_per_pixel,
+            hue=hue,
+            chroma=chroma,
+            fading=fading,
+        )
+
+    def _for_rows(
+        self,
+        work: Callable[[slice, FloatArray | None], None],
+        draw: Callable[[tuple[int, int]], FloatArray | None],
+        progress: Callable[[int], None] = lambda rows: None,
+    ) -> None:
+        """Do some rows after the other, from the top, in as many threads as there are cores."""
+        height, width = self.lightness.shape
+        step = max(1, _TILE_PIXELS // width)
+        threads = len(os.sched_getaffinity(0))
+        with ThreadPoolExecutor(threads) as pool:
+            pending: deque[Future[None]] = deque()
+            for start in range(0, height, step):
+                progress(start)
+                rows = slice(start, min(start + step, height))
+                # Numbers are drawn here, in the order of the rows, and not far ahead of their use.
+                pending.append(pool.submit(work, rows, draw((rows.stop - start, width))))
+                if len(pending) > 2 * threads:
+                    pending.popleft().result()
+            for future in pending:
+                future.result()
 
 
 def _uniform_source(

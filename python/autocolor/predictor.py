@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from autocolor.caffe_net import CaffeNet, HistogramNet
+from autocolor.backends import HistogramNet, load_net
 from autocolor.checks import FloatArray, check_unit
 from autocolor.images import resize
 from autocolor.model_folder import INPUT_MULTIPLE, Manifest, ModelError
@@ -21,12 +21,14 @@ class Predictor:
     ----------
     model_folder : path
         With ``model.json`` (see :class:`autocolor.model_folder.Manifest`) and the files it names.
-    device : {"cpu", "gpu"}
-        Where Caffe runs.
+    device : str
+        ``cpu``, ``gpu``, or ``gpu:1`` for the second GPU.
     working_side : int, optional
         Instead of the manifest's: smaller side of the image that the network sees.
     net : HistogramNet, optional
         Runs instead of the folder's deploy prototxt and weights.
+    backend : {"auto", "caffe", "onnx"}
+        What runs the network: Caffe, or onnxruntime; "auto" takes Caffe where it is built.
 
     Attributes
     ----------
@@ -36,10 +38,10 @@ class Predictor:
     ------
     ModelError
         If the folder cannot be used.
-    autocolor.caffe_runtime.CaffeError
-        If pycaffe is not there, or cannot use the device.
+    autocolor.backends.BackendError
+        If the backend is not there, or cannot use the device.
     ValueError
-        If `working_side` is not in [1, maximum_side].
+        If `working_side` is not in [1, maximum_side], or the backend or the device is unknown.
 
     Notes
     -----
@@ -61,6 +63,7 @@ class Predictor:
         *,
         working_side: int | None = None,
         net: HistogramNet | None = None,
+        backend: str = "auto",
     ) -> None:
         folder = Path(model_folder)
         self.manifest = Manifest.load(folder)
@@ -71,11 +74,12 @@ class Predictor:
                 f"received {self._working_side}"
             )
         if net is None:
-            net = CaffeNet(
+            net = load_net(
                 folder / self.manifest.deploy,
                 folder / self.manifest.weights,
                 device,
                 outputs=tuple(self.manifest.outputs),
+                backend=backend,
             )
         self._net = net
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from PIL import Image
 
 from autocolor.fuzz_readers import make_readers
 from autocolor.fuzzing import mutations, try_inputs
+from autocolor.guided_fuzzing import search
 from autocolor.images import write_image
 from autocolor.lmdb_io import LmdbOptions, make_datum
 from autocolor.model_folder import Manifest
@@ -33,6 +35,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 _MODEL = "hue_chroma_data-fc7_slim"
 _CROP, _PHOTOS, _ITERATIONS, _SNAPSHOT = 32, 10, 24, 5
 _SLOPE = 2000  # bytes a photo or a step that memory may grow by, which is noise of the allocator
+_DISPLAY = 20  # steps a line of the log, as the models have it
+_SLOWDOWN = 1.2  # other work on the machine costs caches
 _PATIENCE = 600  # seconds for any command
 # One thread: the moments at which processes are killed then spread over all that they do.
 _ENVIRONMENT = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -96,7 +100,9 @@ def results_page(results: Mapping[str, Result]) -> str:
 # ---- training
 
 
-def write_training(folder: Path, out: Path, seed: int = 1, **solver: Any) -> Path:
+def write_training(
+    folder: Path, out: Path, seed: int = 1, batch: int = 3, crop: int = _CROP, **solver: Any
+) -> Path:
     """Write an LMDB of photos into `folder`, and the nets and the solver of the slim model into `out`."""
     source = folder / "lmdb"
     if not source.exists():
@@ -109,7 +115,7 @@ def write_training(folder: Path, out: Path, seed: int = 1, **solver: Any) -> Pat
     model = all_models()[_MODEL]
     model = replace(
         model,
-        training=replace(model.training, source=str(source), batch=3, crop=_CROP, locations=16),
+        training=replace(model.training, source=str(source), batch=batch, crop=crop, locations=16),
         validation_source=str(source),
         solver=replace(
             model.solver, train_net=f"{out}/train.prototxt", test_net=f"{out}/test.prototxt",
@@ -308,6 +314,104 @@ def _two_trainings(folder: Path, times: int, seed: int) -> tuple[str, str, bool]
     return "2 at once", outcome, equal
 
 
+# ---- data
+
+
+def _full_disk_for_lmdb(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
+    """Build an LMDB on a file system of half its size, then on a larger one; needs root."""
+    _write_photos(folder / "photos", 300)
+
+    def build(out: Path) -> subprocess.CompletedProcess[str]:
+        tool = str(_ROOT / "data_prep/build_lmdb.py")
+        return _finish([sys.executable, tool, "--photos", str(folder / "photos"), "--out", str(out),
+                        "--side", "96", "--minimum-side", "64"])  # fmt: skip
+
+    build(folder / "whole")
+    wanted = (folder / "whole" / "data.mdb").read_bytes()
+    disk = folder / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={len(wanted) // 2}", "tmpfs", disk],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if mounted.returncode:
+        return "0", f"could not be tried: {mounted.stderr.strip()}", False
+    try:
+        refused = build(disk / "lmdb")
+        last = (refused.stderr.strip().splitlines() or [""])[-1].replace(str(disk), "DISK")
+        subprocess.run(["mount", "-o", f"remount,size={3 * len(wanted)}", disk], check=True)
+        build(disk / "lmdb")
+        same = (disk / "lmdb" / "data.mdb").read_bytes() == wanted
+    finally:
+        subprocess.run(["umount", disk], check=False)
+    end = "is" if same else "is not"
+    outcome = (
+        f"status {refused.returncode}, {last!r}; with more space, the next run goes on from there and "
+        f"the LMDB {end} that of an undisturbed run, byte for byte"
+    )
+    return "1", outcome, same and refused.returncode == 1
+
+
+def _damaged_lmdb(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
+    """Train from LMDBs with damaged pages and records; each must end with one line of ours."""
+    generator = np.random.default_rng(seed)
+    trained = named = 0
+    faults: list[str] = []
+    for index in range(times):
+        own = folder / str(index)
+        own.mkdir()
+        solver = write_training(own, own / "t", iterations=_SNAPSHOT)
+        data = own / "lmdb" / "data.mdb"
+        content = bytearray(data.read_bytes())
+        for place in generator.integers(len(content), size=int(generator.integers(1, 200))):
+            content[place] = generator.integers(256)
+        if index % 2:  # where the damage does most
+            place = int(generator.integers(len(content) // 4096)) * 4096 + int(
+                generator.integers(24)
+            )
+            content[place : place + 2] = b"\xff\xff"
+        data.write_bytes(content)
+        process = _finish(_train(solver))
+        last = (process.stderr.strip().splitlines() or [""])[-1]
+        is_named = process.returncode == 1 and last.startswith("train: error: ")
+        trained += process.returncode == 0
+        named += is_named
+        if process.returncode and not is_named:
+            faults.append(f"status {process.returncode}, {last!r}")
+        shutil.rmtree(own)
+    outcome = (
+        f"{named} trainings end with one line that names the damage, {trained} with a model (pixels are "
+        f"damaged, or nothing that is read); {len(faults)} otherwise {'; '.join(faults[:3])}"
+    ).strip()
+    return f"{times} LMDBs", outcome, not faults
+
+
+# ---- set-up
+
+
+def _two_setups(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
+    """Set one clone up twice at once; what is built must work."""
+    clone = folder / "clone"
+    subprocess.run(["git", "clone", "-q", str(_ROOT), str(clone)], check=True)
+    processes = [
+        subprocess.Popen(["bash", "tools/setup.sh"], cwd=clone, env=_ENVIRONMENT, text=True,
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for _ in range(2)
+    ]  # fmt: skip
+    said = [process.communicate(timeout=6 * _PATIENCE)[0] for process in processes]
+    statuses = [process.returncode for process in processes]
+    waited = sum("another set-up is running; waiting for it" in text for text in said)
+    checked = _finish([
+        "bash", "-c", "source build/env.sh && caffe --version && "
+        "python -c 'import caffe; assert \"ColorHistogram\" in caffe.layer_type_list()'",
+    ], cwd=clone)  # fmt: skip
+    outcome = (
+        f"statuses {statuses}; {waited} waited for the other; caffe and its layers "
+        f"{'work' if checked.returncode == 0 else 'do not work: ' + checked.stderr[-200:]}"
+    )
+    return "2 at once", outcome, statuses == [0, 0] and waited >= 1 and checked.returncode == 0
+
+
 # ---- colorizing
 
 
@@ -330,10 +434,15 @@ def _write_model(folder: Path) -> Path:
 
 
 def _write_photos(folder: Path, count: int) -> None:
+    """Write photos of many sizes, upright and wide, as JPEG and PNG."""
     folder.mkdir()
+    generator = np.random.default_rng(0)
     astronaut = skimage.data.astronaut().astype(np.float32) / 255
     for index in range(count):
-        write_image(folder / f"{index:05d}.png", astronaut[index % 400 :, index % 300 :][:64, :64])
+        height, width = generator.integers(40, 320, 2)
+        y, x = generator.integers(0, 512 - height), generator.integers(0, 512 - width)
+        name = f"{index:05d}.{'png' if index % 2 else 'jpg'}"
+        write_image(folder / name, astronaut[y : y + height, x : x + width])
 
 
 def _two_colorizers(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
@@ -362,56 +471,90 @@ def _two_colorizers(folder: Path, times: int, seed: int) -> tuple[str, str, bool
 # ---- long runs
 
 
-def _sample(steps: Iterable[object], unit: str, every: int) -> tuple[str, str, bool]:
-    """Go through `steps`; returns their number, memory, open files and speed, and if all is flat.
+def _watch(
+    command: list[str], count: Callable[[], int], total: int, unit: str
+) -> tuple[str, str, bool]:
+    """Run a command until it ends; returns what it did, its memory, open files and speed.
 
-    The first fifth is a warm-up: caches fill, and the allocator finds its size.
+    Its processes are looked at from outside, whenever `count` has grown by a fiftieth of `total`. The first
+    two fifths are a warm-up: caches fill, and the allocator finds its size.
     """
-    rows = []
-    count = 0
-    for count, _ in enumerate(steps, start=1):
-        if count % every == 0:
-            pages = int(Path("/proc/self/statm").read_text().split()[1])
-            opened = len(list(Path("/proc/self/fd").iterdir()))
-            rows.append((count, pages * resource.getpagesize(), opened, time.monotonic()))
-    rows = rows[len(rows) // 5 :]
-    counts, memory, files, times = (
-        np.array(column, np.float64) for column in zip(*rows, strict=True)
+    every = max(1, total // 50)
+    rows: list[tuple[float, ...]] = []
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, env=_ENVIRONMENT, stdout=said, stderr=said)
+        while process.poll() is None:
+            done = count()
+            if done < total and done - (rows[-1][0] if rows else 0) >= every:
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    rows.append((done, *_usage(process.pid), time.monotonic()))
+            time.sleep(0.02)
+        said.seek(0)
+        last = (said.read().strip().splitlines() or [""])[-1]
+    if process.returncode or count() != total or len(rows) < 20:
+        return f"{count()} {unit}s", f"status {process.returncode}, {last!r}", False
+    rows = rows[2 * len(rows) // 5 :]
+    counts, sizes, files, busy, times = (
+        np.array(column, float) for column in zip(*rows, strict=True)
     )
-    slope = np.polyfit(counts, memory, 1)[0]
-    periods = np.diff(times) / every
-    third = len(periods) // 3
-    # The medians: other work on the machine makes single periods slow.
-    slowdown = np.median(periods[-third:]) / np.median(periods[:third])
+    slope = np.polyfit(counts, sizes, 1)[0]
+    third = len(rows) // 3
+
+    def slowdown(clock: np.ndarray) -> float:
+        # The medians: other work on the machine makes single periods slow.
+        speeds = np.diff(clock) / np.diff(counts)
+        return float(np.median(speeds[-third:]) / np.median(speeds[:third]))
+
     outcome = (
-        f"memory {memory[0] / 2**20:.0f} to {memory[-1] / 2**20:.0f} MiB, slope {slope:+.0f} bytes "
-        f"a {unit}; open files {files[0]:.0f} to {files[-1]:.0f}; the last third takes "
-        f"{slowdown:.2f} times as long as the first"
+        f"memory {sizes[0] / 2**20:.0f} to {sizes[-1] / 2**20:.0f} MiB, slope {slope:+.0f} bytes "
+        f"a {unit}; open files {files.min():.0f} to {files.max():.0f}, {files[-1]:.0f} at the end; a "
+        f"{unit} of the last third takes {slowdown(busy):.2f} times the processor time of the first "
+        f"({slowdown(times):.2f} times the time, on a machine with other work)"
     )
-    return f"{count} {unit}s", outcome, bool(slope < _SLOPE and files[-1] <= files[0])
+    flat = slope < _SLOPE and files[-third:].max() <= files[:third].max()
+    return f"{total} {unit}s in one process", outcome, bool(flat and slowdown(busy) < _SLOWDOWN)
+
+
+def _usage(process: int) -> tuple[float, float, float]:
+    """Return memory in bytes, open files and processor seconds of a process and its children."""
+    own = Path(f"/proc/{process}")
+    memory = int((own / "statm").read_text().split()[1]) * resource.getpagesize()
+    fields = (own / "stat").read_text().rpartition(")")[2].split()
+    seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    usage = (float(memory), float(len(list((own / "fd").iterdir()))), seconds)
+    for child in (own / "task" / str(process) / "children").read_text().split():
+        more = _usage(int(child))
+        usage = (usage[0] + more[0], usage[1] + more[1], usage[2] + more[2])
+    return usage
 
 
 def _long_colorizing(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
-    from autocolor.batch import colorize_files
-    from autocolor.predictor import Predictor
-
-    predictor = Predictor(_write_model(folder / "model"))
-    _write_photos(folder / "photos", 100)
-    photos = sorted((folder / "photos").iterdir())
-    (folder / "out").mkdir()
-    jobs = ((photos[i % 100], folder / "out" / photos[i % 100].name) for i in range(40 * times))
-    return _sample(colorize_files(predictor, jobs), "photo", max(1, times // 2))
+    """Have `autocolor` colorize a folder of 40 photos for each of the times."""
+    total = 40 * times
+    model = _write_model(folder / "model")
+    _write_photos(folder / "photos", total)
+    out = folder / "out"
+    command = [sys.executable, "-m", "autocolor.cli", str(folder / "photos"), "--model", str(model)]
+    return _watch([*command, "-o", f"{out}/"], lambda: len(list(out.glob("*.png"))), total, "photo")
 
 
 def _long_training(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
-    from autocolor.caffe_runtime import import_caffe
+    """Have `tools/train.py` make 100 steps for each of the times, with tests and snapshots."""
+    total = 100 * times
+    every = max(1, total // 5)
+    # Long enough for the import of what draws the plot, after a minute, to be in the warm-up.
+    solver = write_training(
+        folder, folder / "t", batch=6, crop=64, iterations=total, snapshot_interval=every,
+        test_interval=every, display_interval=_DISPLAY,
+    )  # fmt: skip
+    log = folder / "t" / "s_log.jsonl"
 
-    caffe = import_caffe()
-    steps = 100 * times
-    solver = caffe.get_solver(
-        str(write_training(folder, folder / "t", iterations=steps, snapshot_interval=0))
-    )
-    return _sample((solver.step(1) for _ in range(steps)), "step", max(1, times))
+    def count() -> int:
+        # A line more follows the last step, with the loss of its parameters.
+        lines = log.read_bytes().count(b'"train"') if log.exists() else 0
+        return min(total, _DISPLAY * lines)
+
+    return _watch(_train(solver), count, total, "step")
 
 
 # ---- readers
@@ -434,15 +577,36 @@ def _readers(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
     return f"{times} inputs a reader", outcome_text, not faults
 
 
+def _guided(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
+    """Let atheris look for inputs, for as many seconds with each reader."""
+    found = {name: search(name, times, seed) for name in make_readers(folder)}
+    faults = [f"{name}: {result.fault}" for name, result in found.items() if result.fault]
+    outcome = (
+        f"{len(found)} readers: {sum(result.inputs for result in found.values())} inputs reach "
+        f"{sum(result.last_reach for result in found.values())} edges of the Python code, the seeds "
+        f"{sum(result.first_reach for result in found.values())}; {len(faults)} faults "
+        f"{'; '.join(faults[:5])}"
+    ).strip()
+    return f"{times} s a reader", outcome, not faults
+
+
 EXPERIMENTS = {
     "kill": Experiment("a training is killed (SIGKILL) at random moments", _kill),
     "cut": Experiment("a snapshot is cut off at a random byte", _cut_snapshot),
     "diverge": Experiment("the loss explodes", _diverge),
     "disk": Experiment("the disk is full when a snapshot is written", _full_disk),
+    "lmdb_disk": Experiment("the disk is full when an LMDB is written", _full_disk_for_lmdb),
+    "lmdb": Experiment("bytes of an LMDB are damaged, and a training reads it", _damaged_lmdb),
     "same": Experiment("the same training again, with the same seed", _deterministic),
     "trainings": Experiment("two trainings read one LMDB", _two_trainings),
+    "setups": Experiment("two set-ups of one clone, with one cache", _two_setups),
     "colorizers": Experiment("two colorizers write into one folder", _two_colorizers),
-    "photos": Experiment("a long run: 40 photos for each of the times", _long_colorizing),
-    "steps": Experiment("a long training: 100 steps for each of the times", _long_training),
+    "photos": Experiment(
+        "a long run of `autocolor`: 40 photos for each of the times", _long_colorizing
+    ),
+    "steps": Experiment(
+        "a long training, slim net: 100 steps for each of the times", _long_training
+    ),
     "readers": Experiment("damaged files of every kind that is read", _readers),
+    "guided": Experiment("coverage-guided fuzzing of every reader (atheris)", _guided),
 }

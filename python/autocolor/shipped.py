@@ -4,7 +4,7 @@ The package holds what was trained, ``shipped_model/head.npz``, in half precisio
 layers below it are those of VGG-16-gray, fetched once from a Python package. ``docs/model_card.md``
 says how the head was trained and what it scores.
 
-Needs no Caffe, except to assemble a model folder.
+Needs no Caffe: its deploy net lies in the package as well, written by tools/generate_prototxt.py.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pathlib import Path
 
 import numpy as np
 
-from autocolor.caffe_runtime import import_caffe
 from autocolor.files import atomic_path
+from autocolor.mapped_weights import write_mappable
 from autocolor.model_folder import Manifest, ModelError
 from autocolor.photos import PhotoError, default_cache
 from autocolor.vgg16_gray import WHEEL, WHEEL_SHA256, Weights, WeightsError, vgg16_gray_weights
 
 FOLDER = Path(__file__).with_name("shipped_model")
-"""``model.json`` and ``head.npz``, which :func:`save_head` writes."""
+"""``model.json``, ``deploy.prototxt``, and ``head.npz``, which :func:`save_head` writes."""
 
 HIDDEN = "h_fc1"
 _SCALE = "hypercolumn_scale"
@@ -85,19 +85,16 @@ def shipped_model_folder(cache: Path | None = None) -> Path:
     ------
     ModelError
         As :func:`shipped_weights`, and if the folder cannot be written.
-    autocolor.caffe_runtime.CaffeError
-        If pycaffe is not there.
     """
     manifest = shipped_manifest()
-    deploy = deploy_text(manifest)
-    digest = hashlib.sha256(deploy.encode() + WHEEL_SHA256.encode())
-    for name in ("model.json", "head.npz"):
+    digest = hashlib.sha256(WHEEL_SHA256.encode())
+    for name in ("model.json", manifest.deploy, "head.npz"):
         digest.update(_read(FOLDER / name))
     folder = (cache or default_cache()) / "models" / f"shipped-{digest.hexdigest()[:16]}"
     if not folder.is_dir():
         weights = shipped_weights(cache)
         try:
-            assemble(folder, manifest, deploy, weights)
+            _assemble(folder, manifest, weights)
         except OSError as error:
             raise ModelError(f"{folder}: cannot be written: {error}") from error
     return folder
@@ -154,41 +151,27 @@ def load_head(path: Path) -> Weights:
     return head
 
 
-def deploy_text(manifest: Manifest) -> str:
-    """Return the deploy prototxt of a manifest's network. Needs pycaffe."""
-    import_caffe()  # says what to do where there is none
-    from google.protobuf import text_format
-
-    from autocolor.networks import Colorizer
-
-    bins = 0 if manifest.variant == "lab_l2" else manifest.bins
-    colorizer = Colorizer(manifest.variant, manifest.levels, bins)
-    return str(text_format.MessageToString(colorizer.deploy_net(manifest.stride)))
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: {error}") from error
 
 
-def assemble(folder: Path, manifest: Manifest, deploy: str, weights: Weights) -> None:
-    """Write a model folder beside its place, then move it there: it is whole, or not there."""
-    from autocolor.weights_io import write_weights
-
+def _assemble(folder: Path, manifest: Manifest, weights: Weights) -> None:
+    """Write the folder beside its place, then move it there: it is whole, or not there."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         whole = Path(temporary, folder.name)
         whole.mkdir()
-        (whole / manifest.deploy).write_text(deploy, encoding="utf-8")
-        write_weights(whole / manifest.weights, weights, manifest.name)
+        (whole / manifest.deploy).write_bytes(_read(FOLDER / manifest.deploy))
+        write_mappable(whole / manifest.weights, weights, manifest.name)
         manifest.save(whole)
         try:
             os.rename(whole, folder)
         except OSError:
             if not folder.is_dir():  # else another process was faster
                 raise
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: {error}") from error
 
 
 def main() -> int:

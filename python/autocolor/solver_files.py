@@ -18,6 +18,9 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from autocolor.caffe_runtime import import_caffe
+from autocolor.images import ImageError
+from autocolor.lmdb_check import check_lmdb
+from autocolor.lmdb_io import decode_datum, read_datums
 
 M = TypeVar("M", bound=Message)
 
@@ -25,6 +28,7 @@ _TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
 _POLICIES = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
 _NEVER = 2**31 - 1  # an iteration that no training reaches
 _FATAL = re.compile(r"^F\d{4,8} [^\]]*\] (?:Check failed: )?(.*)")
+_OF_RECORDS = re.compile(r"^F.* data_transformer\.cpp:", re.MULTILINE)
 
 
 class SolverError(RuntimeError):
@@ -97,10 +101,7 @@ def check_files(solver: Any, weights: Sequence[str]) -> None:
         Naming the file.
     """
     known = set(import_caffe().layer_type_list())
-    nets = [(solver.train_net or solver.net or "the solver's net", read_train_net(solver), "TRAIN")]
-    tested = [*solver.test_net, *([solver.net] if solver.net and solver.test_iter else [])]
-    nets += [(name, read_prototxt(Path(name), caffe_pb2.NetParameter()), "TEST") for name in tested]
-    for name, net, phase in nets:
+    for name, net, phase in _nets(solver):
         for layer in layers_of(net, phase):
             where = f"{name}: layer {layer.name!r}"
             if layer.type not in known:
@@ -108,6 +109,11 @@ def check_files(solver: Any, weights: Sequence[str]) -> None:
             for source in _sources(layer):
                 if not source.exists():
                     raise SolverError(f"{where}: {source}: no such file or folder")
+            if (lmdb := _lmdb(layer)) is not None:
+                try:
+                    check_lmdb(lmdb)
+                except ImageError as error:
+                    raise SolverError(f"{where}: {error}") from None
     for path in [name for group in (*weights, *solver.weights) for name in group.split(",")]:
         if not Path(path.strip()).is_file():
             raise SolverError(f"{path.strip()}: no such file of weights")
@@ -120,6 +126,38 @@ def check_files(solver: Any, weights: Sequence[str]) -> None:
         raise SolverError(f"snapshot_prefix: cannot make the folder {folder}: {error}") from None
     if not os.access(folder, os.W_OK):
         raise SolverError(f"snapshot_prefix: cannot write to the folder {folder}")
+
+
+def check_records(solver_file: Path) -> None:
+    """Read and decode all that a solver's nets read from LMDBs.
+
+    Raises
+    ------
+    SolverError
+        If the solver or a net cannot be read.
+    ImageError
+        Naming the LMDB and the first record that is no Datum, or cannot be decoded.
+    """
+    sources = {
+        source
+        for _, net, phase in _nets(read_solver(solver_file))
+        for layer in layers_of(net, phase)
+        if (source := _lmdb(layer)) is not None
+    }
+    for source in sorted(sources):
+        for key, datum in read_datums(source):
+            try:
+                decode_datum(datum)
+            except ImageError as error:
+                raise ImageError(f"{source}: record {key}: {error}") from None
+
+
+def _nets(solver: Any) -> list[tuple[str, Any, str]]:
+    """Return name, ``NetParameter`` and phase of the net to train and those to test with."""
+    nets = [(solver.train_net or solver.net or "the solver's net", read_train_net(solver), "TRAIN")]
+    tested = [*solver.test_net, *([solver.net] if solver.net and solver.test_iter else [])]
+    nets += [(name, read_prototxt(Path(name), caffe_pb2.NetParameter()), "TEST") for name in tested]
+    return nets
 
 
 def layers_of(net: Any, phase: str) -> list[Any]:
@@ -136,9 +174,8 @@ def layers_of(net: Any, phase: str) -> list[Any]:
 def _sources(layer: Any) -> Iterator[Path]:
     """Yield the files and folders that a layer reads."""
     if layer.type == "Data":
-        folder = Path(layer.data_param.source)
-        is_lmdb = layer.data_param.backend == caffe_pb2.DataParameter.LMDB
-        yield folder / "data.mdb" if is_lmdb else folder
+        lmdb = _lmdb(layer)
+        yield Path(layer.data_param.source) if lmdb is None else lmdb / "data.mdb"
     for kind, parameter in (
         ("ImageData", layer.image_data_param),
         ("HDF5Data", layer.hdf5_data_param),
@@ -148,6 +185,12 @@ def _sources(layer: Any) -> Iterator[Path]:
             yield Path(parameter.source)
     if layer.transform_param.mean_file:
         yield Path(layer.transform_param.mean_file)
+
+
+def _lmdb(layer: Any) -> Path | None:
+    """Return the LMDB that a layer reads, if it does."""
+    is_lmdb = layer.data_param.backend == caffe_pb2.DataParameter.LMDB
+    return Path(layer.data_param.source) if layer.type == "Data" and is_lmdb else None
 
 
 def effective_solver(solver: Any, weights: Sequence[str], *, root: bool = True) -> Any:
@@ -199,6 +242,8 @@ def probe(solver_file: Path, state: Path | None = None) -> str | None:
     ------
     SolverError
         If Caffe cannot build the solver; the text is Caffe's.
+    ImageError
+        If that is because of a record of an LMDB, which it names.
     """
     command = [sys.executable, "-m", "autocolor.solver_probe", str(solver_file)]
     process = subprocess.run(
@@ -212,5 +257,8 @@ def probe(solver_file: Path, state: Path | None = None) -> str | None:
     fatal = [match.group(1) for line in lines if (match := _FATAL.match(line))]
     reason = fatal[0] if fatal else lines[-1]
     if "built" not in process.stdout:
+        if _OF_RECORDS.search(process.stderr):
+            # Data layers read ahead as soon as they are built; the record that Caffe does not name is.
+            check_records(solver_file)
         raise SolverError(f"Caffe refuses the solver: {reason}")
     return reason

@@ -1,16 +1,21 @@
-"""Stop a training from outside: signals, and a launcher that kills its processes."""
+"""Stop a training from outside: signals, and a launcher that kills its processes; or see it crash."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 ABANDONED = signal.SIGUSR2
 """Sent to a training by its keeper when the launcher has killed the process it had started."""
+
+_RELAYED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNAL_WHEN_PARENT_ENDS = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 class StopRequest:
@@ -46,6 +51,51 @@ class StopRequest:
 
         for number in (*numbers, ABANDONED):
             signal.signal(number, note)
+
+
+def supervise(report: Callable[[signal.Signals], None]) -> None:
+    """Go on in a child process; this one waits for it, and reports if it crashes.
+
+    Caffe ends its process in the middle of a training on data that it cannot use, and so does the
+    kernel where memory is short. The waiting process hands signals down, and ends with the status of
+    its child, or with 1 after a crash. If it is killed, so is the child.
+
+    Call it before there are threads.
+
+    Parameters
+    ----------
+    report : callable
+        Called in the waiting process with the signal that ended the child, unless somebody sent it to
+        stop the training.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    waiting = os.getpid()
+    training = os.fork()
+    if training == 0:
+        # Out of reach of the terminal, whose Ctrl-C would otherwise come twice.
+        os.setsid()
+        ctypes.CDLL(None).prctl(_SIGNAL_WHEN_PARENT_ENDS, signal.SIGKILL)
+        if os.getppid() != waiting:
+            os._exit(1)
+        return
+
+    def pause(number: int, frame: Any) -> None:
+        os.kill(training, signal.SIGSTOP)
+        os.kill(waiting, signal.SIGSTOP)
+        os.kill(training, signal.SIGCONT)
+
+    signal.signal(signal.SIGTSTP, pause)
+    status = _relay_until_end(training)
+    if not os.WIFSIGNALED(status):
+        os._exit(os.WEXITSTATUS(status))
+    number = signal.Signals(os.WTERMSIG(status))
+    if number in _RELAYED:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(waiting, number)
+    report(number)
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def keep(seconds: float) -> None:
@@ -97,16 +147,21 @@ def _watch(alive: int, training: int, seconds: float) -> None:
 
 def _wait(training: int, keeper: int) -> int:
     """Hand signals down until the training ends; returns its exit status."""
-
-    def relay(number: int, frame: Any) -> None:
-        os.kill(training, number)
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, relay)
-    _, status = os.waitpid(training, 0)
+    status = _relay_until_end(training)
     os.kill(keeper, signal.SIGKILL)
     os.waitpid(keeper, 0)
     if os.WIFSIGNALED(status):
         # 128 + signal is what a shell reports.
         return 128 + os.WTERMSIG(status)
     return os.WEXITSTATUS(status)
+
+
+def _relay_until_end(training: int) -> int:
+    """Hand signals down until a child ends; returns what `os.waitpid` says of it."""
+
+    def relay(number: int, frame: Any) -> None:
+        os.kill(training, number)
+
+    for number in _RELAYED:
+        signal.signal(number, relay)
+    return os.waitpid(training, 0)[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import math
 import time
@@ -72,6 +73,8 @@ class TrainingLog:
         """Plot all records."""
         if self.records:
             plot_records(self.records, self._plot)
+            # A figure is full of cycles: tens of megabytes gather before Python looks by itself.
+            gc.collect()
         self._plotted = time.monotonic()
 
 

@@ -26,8 +26,8 @@ class GridSampler:
         self, grid: FloatArray, size: tuple[int, int], cells_per_pixel: tuple[float, float]
     ) -> None:
         self._grid = grid
-        self._y = _positions(size[0], grid.shape[0], cells_per_pixel[0])
-        self._x = _positions(size[1], grid.shape[1], cells_per_pixel[1])
+        self._y = grid_positions(size[0], grid.shape[0], cells_per_pixel[0])
+        self._x = grid_positions(size[1], grid.shape[1], cells_per_pixel[1])
 
     def rows(self, start: int, stop: int) -> FloatArray:
         """Return rows `start` to `stop` of the image, (stop - start, width, K)."""
@@ -47,10 +47,13 @@ def _mix(lower: FloatArray, upper: FloatArray, weight: FloatArray) -> FloatArray
     return lower
 
 
-def _positions(
+def grid_positions(
     size: int, cells: int, cells_per_pixel: float
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    """Return for each pixel the cell before it, the cell after it and the weight of the latter."""
+    """Return for each pixel the cell before it, the cell after it and the weight of the latter.
+
+    Along one axis, with the alignment and the border of :class:`GridSampler`.
+    """
     position = np.clip((np.arange(size) + 0.5) * cells_per_pixel - 0.5, 0, cells - 1)
     lower = np.floor(position).astype(np.intp)
     return lower, np.minimum(lower + 1, cells - 1), position - lower

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = ["tools/setup.sh", "tools/demo.sh", "tools/test.sh"]
+SCRIPTS = ["tools/setup.sh", "tools/demo.sh", "tools/docs.sh", "tools/test.sh"]
 TOOLS = [
     "data_prep/build_lmdb.py",
     "data_prep/fetch_photos.py",
@@ -18,6 +18,7 @@ TOOLS = [
     "tools/convert_weights.py",
     "tools/demo.py",
     "tools/evaluate.py",
+    "tools/export_onnx.py",
     "tools/fuzz.py",
     "tools/generate_prototxt.py",
     "tools/inference_table.py",

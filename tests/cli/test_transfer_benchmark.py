@@ -30,7 +30,8 @@ def test_scores(model_folder: Path, photo_folder: Path, tmp_path: Path) -> None:
     for name in ("Q", "E, weight 10"):
         assert scores[name]["rmse"] < scores["automatic"]["rmse"]
     # Without weight on the target, E is the prediction; the tiny model's strength is 1.
-    assert scores["E, weight 0"] == scores["automatic"]
+    # The automatic result comes from the grid, whose sums have another order.
+    assert scores["E, weight 0"] == pytest.approx(scores["automatic"], rel=1e-6)
     assert f"| Q | {scores['Q']['rmse']:.4f} | {scores['Q']['psnr']:.2f} dB |" in done.stdout
     assert "3 photos, 0 skipped" in done.stdout
 

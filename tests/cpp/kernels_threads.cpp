@@ -146,17 +146,20 @@ void CheckHypercolumn(int height, int width, double scale, const std::vector<dou
   std::vector<Dtype> by_block(features.size() + 2, 9), by_map(features.size(), 7);
   std::vector<int> identity(order);
   std::sort(identity.begin(), identity.end());
-  RunOnThreads(ScatterOnCPU<Dtype>{block, identity.data(), diff.data(), &by_block[1], {}, {}},
-               images * block.blocks());
+  RunOnThreads(
+      ScatterOnCPU<Dtype>{block, identity.data(), diff.data(), &by_block[1], false, {}, {}},
+      images * block.blocks());
   Expect(by_block.front() == 9 && by_block.back() == 9, "scatter stays in its maps");
   by_block.erase(by_block.begin());
   by_block.pop_back();
   const HypercolumnBlock<Dtype> one = {indexing, 1};
-  RunOnThreads(ScatterHypercolumnBlock<Dtype>{one, diff.data(), by_map.data()}, images * channels);
+  RunOnThreads(ScatterHypercolumnBlock<Dtype>{one, diff.data(), by_map.data(), false},
+               images * channels);
   Expect(by_block == by_map && by_map == serial, "scatter by blocks and by maps: the same bits");
   std::vector<Dtype> reversed(features.size(), 7);
-  RunOnThreads(ScatterOnCPU<Dtype>{backwards, order.data(), diff.data(), reversed.data(), {}, {}},
-               images * block.blocks());
+  RunOnThreads(
+      ScatterOnCPU<Dtype>{backwards, order.data(), diff.data(), reversed.data(), false, {}, {}},
+      images * block.blocks());
   Expect(Difference(reversed, serial) < Tolerance<Dtype>(), "scatter in another order");
   Expect(std::abs(Dot(columns, diff) - Dot(features, serial)) < 10 * Tolerance<Dtype>(),
          "scatter is the adjoint of gather");

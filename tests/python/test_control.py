@@ -11,6 +11,7 @@ from autocolor.control import (
     hue_biases,
     lab_biases,
     lab_joint_biases,
+    lean_biases,
     render_uncertainty,
     uncertainty,
     weighted_hue_uncertainty,
@@ -147,3 +148,33 @@ def test_picture() -> None:
     for arguments, message in [((bits, 0), "maximum_bits"), ((bits, 10, "no"), "color_map")]:
         with pytest.raises(ValueError, match=f"{message}: expected"):
             render_uncertainty(*arguments)
+
+
+@pytest.mark.parametrize("hue", [0.0, 0.25, 2 / 3, -1.0])
+def test_lean_biases_of_hue_are_those_of_the_diverse_ones(hue: float) -> None:
+    bias, chroma = lean_biases("hue_chroma", hue, 1.5, 32)
+    assert chroma is None
+    np.testing.assert_allclose(bias, hue_biases(12, 1.5)[round(hue * 12) % 12], atol=1e-12)
+
+
+@pytest.mark.parametrize(("hue", "a", "b"), [(0, 1, 1), (1 / 3, -1, 1), (2 / 3, 1, -1)])
+def test_lean_biases_of_lab_point_to_red_green_and_blue(hue: float, a: int, b: int) -> None:
+    along_a, along_b = lean_biases("lab_marginal", hue, 1.5, 16)
+    assert np.sign(along_a[-1]) == a and np.sign(along_b[-1]) == b
+    length = np.hypot(along_a[-1], along_b[-1])
+    assert length == pytest.approx(1.5 * quantile_centers(16, sigma=1)[-1])
+    (joint,) = lean_biases("lab_joint", hue, 1.5, 16)
+    np.testing.assert_allclose(joint.reshape(16, 16), along_a[:, None] + along_b)
+
+
+@pytest.mark.parametrize(
+    ("variant", "hue", "strength", "message"),
+    [
+        ("lab_l2", 0, 1, "variant"),
+        ("hue_chroma", np.inf, 1, "hue"),
+        ("lab_joint", 0, -1, "strength"),
+    ],
+)
+def test_lean_biases_refuse(variant: str, hue: float, strength: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        lean_biases(variant, hue, strength, 16)

@@ -22,7 +22,7 @@ from autocolor.caffe_net import CaffeNet
 from autocolor.fuzz_readers import make_readers, qt_resource
 from autocolor.fuzzing import Limits, Reader, mutate, mutations, read_once, try_inputs
 from autocolor.images import ImageError, count_pages, read_image
-from autocolor.lmdb_io import check_whole
+from autocolor.lmdb_check import check_lmdb
 from autocolor.model_folder import Manifest, ModelError
 from autocolor.photos import PhotoEntry, PhotoError, extract, read_list
 from autocolor.rcc import ResourceError, read_members
@@ -236,13 +236,13 @@ def test_lmdbs_that_are_cut_short(tmp_path: Path) -> None:
         with environment.begin(write=True) as transaction:
             for index in range(50):
                 transaction.put(b"%d" % index, bytes(500))
-    check_whole(tmp_path / "db")
+    check_lmdb(tmp_path / "db")
     data = tmp_path / "db" / "data.mdb"
     content = data.read_bytes()
     for size in (0, 100, 4096, 8192, len(content) - 1):
         data.write_bytes(content[:size])
         with pytest.raises(ImageError, match=r"data\.mdb: "):
-            check_whole(tmp_path / "db")
+            check_lmdb(tmp_path / "db")
 
 
 @pytest.mark.parametrize(

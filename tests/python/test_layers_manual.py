@@ -13,6 +13,7 @@ MANUAL = (Path(__file__).resolve().parents[2] / "caffe_layers/README.md").read_t
 )
 EXAMPLES = re.findall(r"^```\n(layer .*?)^```$", MANUAL, re.MULTILINE | re.DOTALL)
 INPUTS = {
+    "columns": (10, 320),
     "locations": (2, 5, 2),
     "conv1_2": (2, 64, 16, 16),
     "conv3_3": (2, 256, 4, 4),
@@ -29,7 +30,7 @@ INPUTS = {
 def test_there_is_an_example_of_every_layer():
     types = {re.search(r'type: "(\w+)"', example)[1] for example in EXAMPLES}
     assert types == {name for name in caffe.layer_type_list() if f"\n## {name}\n" in MANUAL}
-    assert len(types) == 6
+    assert len(types) == 7
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
@@ -52,5 +53,6 @@ def test_examples_run(example, tmp_path):
 def test_every_parameter_is_documented(example):
     layer = re.search(r'type: "(\w+)"', example)[1]
     section = re.search(rf"^## {layer}\n(.*?)(?=^## |\Z)", MANUAL, re.MULTILINE | re.DOTALL)[1]
-    for field in caffe_pb2.DESCRIPTOR.message_types_by_name[f"{layer}Parameter"].fields:
+    message = {"HypercolumnTap": "SparseHypercolumn"}.get(layer, layer)
+    for field in caffe_pb2.DESCRIPTOR.message_types_by_name[f"{message}Parameter"].fields:
         assert f"`{field.name}" in section or f"{field.name}: …" in section, field.name

@@ -149,7 +149,9 @@ def test_what_cannot_be_opened_is_named(content, tmp_path):
     with pytest.raises(CutError):
         write_lmdb(content, tmp_path / "lmdb", cut_after(1))
     (tmp_path / "lmdb.part" / "data.mdb").write_bytes(b"\xff" * 20_000)
-    with pytest.raises(LmdbWriteError, match=re.escape(f"{tmp_path}/lmdb.part: cannot be written")):
+    with pytest.raises(
+        LmdbWriteError, match=re.escape(f"{tmp_path}/lmdb.part/data.mdb: expected an LMDB")
+    ):
         write_lmdb(content, tmp_path / "lmdb")
 
 

@@ -10,8 +10,8 @@ import pytest
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
-from autocolor.caffe_net import fuse_relus
 from autocolor.caffe_runtime import import_caffe
+from autocolor.net_fusion import fuse_relus
 from autocolor.vgg16 import vgg16_gray_features
 
 Convolution = caffe_pb2.ConvolutionParameter

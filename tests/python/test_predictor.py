@@ -379,7 +379,9 @@ def test_outputs_are_those_of_the_net(slim_models: dict[str, Path], variant: str
         Predictor(folder).histograms(light),
         strict=True,
     ):
-        np.testing.assert_array_equal(grid, np.moveaxis(blobs[name][0], 0, -1))
+        expected = np.moveaxis(blobs[name][0], 0, -1)
+        # The heads are in the hypercolumn's layer, whose sums have another order.
+        np.testing.assert_allclose(grid, expected, atol=1e-5 * np.abs(expected).max())
 
 
 def test_net_of_another_variant(slim_models: dict[str, Path], tmp_path: Path) -> None:

@@ -18,12 +18,6 @@ from results import Benchmark, Report, Result, Settings
 _MEGAPIXELS_12 = (3000, 4000)
 
 
-def _deploy(width: float) -> Any:
-    from autocolor.networks import Colorizer
-
-    return Colorizer(width=width).deploy_net()
-
-
 def _dense_deploy(width: float, side: int) -> Any:
     """Return the explicit deploy net of the authors' shape, on the stock engine.
 
@@ -77,18 +71,26 @@ def _dense_deploy(width: float, side: int) -> Any:
 
 
 @contextmanager
-def _model(width: float, working_side: int) -> Iterator[Path]:
+def random_model(width: float, working_side: int, levels: str = "data..fc7") -> Iterator[Path]:
     """Yield a folder with a model of the paper's network and random weights."""
     import caffe
 
     from autocolor.model_folder import Manifest
+    from autocolor.networks import Colorizer
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         manifest = Manifest("benchmark", working_side=working_side)
         manifest.save(folder)
-        (folder / manifest.deploy).write_text(str(_deploy(width)), encoding="utf-8")
+        (folder / manifest.deploy).write_text(
+            str(Colorizer(levels=levels, width=width).deploy_net()), encoding="utf-8"
+        )
         net = caffe.Net(str(folder / manifest.deploy), caffe.TEST)
+        rng = np.random.default_rng(0)
+        for layer, blobs in net.params.items():
+            if not blobs[0].data.any():  # layers of ours, which have no fillers in a deploy net
+                scale = blobs[0].data.shape[1] ** -0.5
+                net.params[layer][0].data[...] = rng.normal(scale=scale, size=blobs[0].data.shape)
         net.save(str(folder / manifest.weights))
         del net
         yield folder
@@ -149,7 +151,7 @@ def _end_to_end(settings: Settings) -> Report:
 
     width, side = (0.125, 128) if settings.quick else (1.0, 512)
     results = []
-    with _model(width, side) as folder:
+    with random_model(width, side) as folder:
         photo = _photo(folder, (side, side))
         loads = []
         for _ in range(settings.repetitions + 1):
@@ -196,7 +198,7 @@ def _end_to_end(settings: Settings) -> Report:
                    ours_peak / 1e6, dense_peak / 1e6, "MB", "the dense net")
         )  # fmt: skip
     size = (300, 400) if settings.quick else _MEGAPIXELS_12
-    with _model(width, 256) as folder:
+    with random_model(width, 256) as folder:
         _, peak = in_child(_colorize_once, folder, _photo(folder, size))
     results.append(
         Result(f"a photo of {size[1]}×{size[0]}, peak memory", peak / 2**30, 3, "GiB", False,

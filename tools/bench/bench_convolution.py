@@ -59,7 +59,7 @@ def backbone(
     import caffe
     from caffe.proto import caffe_pb2
 
-    from autocolor.caffe_net import fuse_relus
+    from autocolor.net_fusion import fuse_relus
     from autocolor.vgg16 import vgg16_gray_features
 
     parameter = vgg16_gray_features(last, width)

@@ -18,7 +18,13 @@ from results import Benchmark, Report, Result, Settings
 from autocolor.caffe_runtime import import_caffe
 
 _LOCATIONS = 128
-_OURS = {"SparseHypercolumn", "ColorSpace", "ColorHistogram", "SoftmaxKLDivergenceLoss"}
+_OURS = {
+    "SparseHypercolumn",
+    "HypercolumnTap",
+    "ColorSpace",
+    "ColorHistogram",
+    "SoftmaxKLDivergenceLoss",
+}
 
 
 def _write_lmdb(folder: Path, side: int) -> None:
@@ -181,9 +187,9 @@ def _training(settings: Settings) -> Report:
         "backward pass is timed; the solver's update is not counted. Memory an image is half of the "
         "difference between the peaks of one step with three images and with one.\n\n"
         + (
-            f"The hypercolumns and their gradients are {8 * _LOCATIONS * columns / 1e6:.1f} MB an image; "
-            "the rest are two further gradients of every level, which Caffe's `Split` keeps for a blob "
-            f"that two layers read: {8 * _level_values(crop, levels) / 1e6:.1f} MB."
+            f"The hypercolumns and their gradients are {8 * _LOCATIONS * columns / 1e6:.1f} MB an image. With "
+            "SparseHypercolumn in the place of HypercolumnTap layers, Caffe's `Split` would keep "
+            f"{8 * _level_values(crop, levels) / 1e6:.1f} MB more, two further gradients of every level."
             if columns
             else ""
         ),

@@ -69,17 +69,17 @@ class HypercolumnInnerProductLayer : public Layer<Dtype> {
     SyncedArray<BilinearTap> rows, columns;
     SyncedArray<TapRange> row_ranges, column_ranges;
     std::vector<int> sizes;  // of the maps and of the output that they are for
+    bool is_output;          // the output reads each cell, in order, and nothing between them
+    bool projects_first;
   };
-  /// Levels of one geometry, which are projected or sampled together.
+  /// Levels of one geometry that are projected first, and then interpolated together.
   struct Group {
     std::vector<size_t> levels;
-    bool projects_first;
-    bool is_grid;                  // the output reads each cell, in order, and nothing between them
     std::vector<Dtype> projected;  // (H_l * W_l, num_output) of one image
   };
   vector<Blob<Dtype>*> LevelBottoms(const vector<Blob<Dtype>*>& bottom) const;
   void MakeGroups();
-  bool IsGrid(size_t level) const;
+  bool IsOutputGrid(size_t level) const;
   void CheckHeads(const vector<Blob<Dtype>*>& bottom) const;
   /// Output rows [first, first + rows) of an image into band_, (rows * W', num_output).
   void ForwardBand(const vector<Blob<Dtype>*>& bottom, int image, int first, int rows);

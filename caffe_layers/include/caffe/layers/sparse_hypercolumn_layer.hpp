@@ -52,12 +52,15 @@ class SparseHypercolumnLayer : public Layer<Dtype> {
                             const vector<Blob<Dtype>*>& bottom);
 
   HypercolumnIndexing<Dtype> Indexing(size_t level, const BilinearCell<Dtype>* cells) const;
+  /// Takes images_ and locations_ from the shape of the locations.
+  void ReshapeLocations(const Blob<Dtype>& locations);
   void SortLocations(const Dtype* locations);
   void RefuseLocationGradient(const vector<bool>& propagate_down) const;
 
   int images_;
-  int locations_;  // per image
-  int channels_;   // of the hypercolumn
+  int locations_;             // per image
+  int channels_;              // of the hypercolumn
+  bool accumulates_ = false;  // adds to the gradients of the levels, which it overwrites otherwise
   std::vector<HypercolumnLevel> levels_;
   SyncedArray<BilinearCell<Dtype> > cells_;  // (L, N * P), computed anew by each forward pass
   // On the CPU only: the row of each of the cells, and the locations in this order.

@@ -113,12 +113,13 @@ struct HypercolumnBlock {
   }
 };
 
-/// The gradient of some channels of one image; overwrites their maps.
+/// The gradient of some channels of one image; overwrites their maps, or adds to them.
 template <typename Dtype>
 struct ScatterHypercolumnBlock {
   HypercolumnBlock<Dtype> block;
   const Dtype* hypercolumn_diff;
   Dtype* features_diff;
+  bool accumulates;
 
   AUTOCOLOR_HOST_DEVICE void operator()(int64_t index) const {
     const HypercolumnIndexing<Dtype> at = block.at;
@@ -127,7 +128,7 @@ struct ScatterHypercolumnBlock {
     const Dtype multiplier = static_cast<Dtype>(at.level.multiplier);
     Dtype* maps = features_diff + block.maps(index);
     const Dtype* in = hypercolumn_diff + block.columns(index);
-    for (int64_t i = 0; i < count * plane; ++i) {
+    for (int64_t i = 0; i < count * plane && !accumulates; ++i) {
       maps[i] = 0;
     }
     for (int p = 0; p < at.locations_per_image; ++p, in += at.total_channels) {

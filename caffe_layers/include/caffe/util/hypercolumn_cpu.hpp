@@ -122,13 +122,15 @@ struct GatherOnCPU {
   }
 };
 
-/// The gradient of some channels of one image; overwrites their maps. `index` and copies as above.
+/// The gradient of some channels of one image; overwrites their maps, or adds to them. `index` and
+/// copies as above.
 template <typename Dtype>
 struct ScatterOnCPU {
   HypercolumnBlock<Dtype> block;
   const int* order;  // of all N * P cells
   const Dtype* hypercolumn_diff;
   Dtype* features_diff;
+  bool accumulates;
   std::vector<Dtype> sums, diffs;  // sums is all zeros between calls
 
   void operator()(int64_t index) {
@@ -162,7 +164,8 @@ struct ScatterOnCPU {
       const int last = std::min(first + kHypercolumnLanes, count);
       for (int i = 0; i < plane; ++i) {
         for (int c = first; c < last; ++c) {
-          maps[c * plane + i] = sums[i * count + c];
+          const Dtype sum = sums[i * count + c];
+          maps[c * plane + i] = accumulates ? maps[c * plane + i] + sum : sum;
         }
       }
     }
@@ -187,10 +190,15 @@ struct ScatterOnCPU {
         }
       }
       for (int c = 0; c < lanes; ++c) {
+        Dtype* map = maps + (first + c) * plane;
         for (int p = 0; p < rows; ++p) {
-          Scatter(cells[p], diffs[static_cast<size_t>(c) * rows + p], sums.data(), PlainAdd());
+          Scatter(cells[p], diffs[static_cast<size_t>(c) * rows + p],
+                  accumulates ? map : sums.data(), PlainAdd());
         }
-        StreamCopy(sums.data(), plane, maps + (first + c) * plane);
+        if (accumulates) {
+          continue;
+        }
+        StreamCopy(sums.data(), plane, map);
         for (int p = 0; p < rows; ++p) {
           for (int k = 0; k < 4; ++k) {
             sums[cells[p].offset[k]] = 0;

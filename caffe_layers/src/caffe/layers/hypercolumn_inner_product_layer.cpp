@@ -11,22 +11,11 @@
 
 #include "caffe/filler.hpp"
 #include "caffe/layers/hypercolumn_geometry.hpp"
-#include "caffe/util/math_functions.hpp"
+#include "caffe/util/strided_gemm.hpp"
 
 namespace caffe {
 
 namespace {
-
-// C = alpha A B + beta C on row-major matrices with a row stride for A, or for A transposed, since
-// one level's weights are a band of columns of the weight matrix.
-void Gemm(CBLAS_TRANSPOSE trans_a, CBLAS_TRANSPOSE trans_b, int m, int n, int k, float alpha,
-          const float* a, int lda, const float* b, int ldb, float beta, float* c, int ldc) {
-  cblas_sgemm(CblasRowMajor, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-}
-void Gemm(CBLAS_TRANSPOSE trans_a, CBLAS_TRANSPOSE trans_b, int m, int n, int k, double alpha,
-          const double* a, int lda, const double* b, int ldb, double beta, double* c, int ldc) {
-  cblas_dgemm(CblasRowMajor, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-}
 
 int MaxThreads() {
 #ifdef _OPENMP
@@ -170,7 +159,7 @@ void HypercolumnInnerProductLayer<Dtype>::RefuseGradientOfHeads() const {
 }
 
 template <typename Dtype>
-bool HypercolumnInnerProductLayer<Dtype>::IsGrid(size_t level) const {
+bool HypercolumnInnerProductLayer<Dtype>::IsOutputGrid(size_t level) const {
   const auto identity = [](const BilinearTap* taps, int count, int size) {
     if (count != size) {
       return false;
@@ -191,16 +180,20 @@ void HypercolumnInnerProductLayer<Dtype>::MakeGroups() {
   groups_.clear();
   for (size_t l = 0; l < levels_.size(); ++l) {
     const HypercolumnLevel& level = levels_[l];
-    const bool is_grid = IsGrid(l), projects_first = !is_grid && ProjectsFirst(level);
+    Grid& grid = grids_[l];
+    grid.is_output = IsOutputGrid(l);
+    grid.projects_first = !grid.is_output && ProjectsFirst(level);
+    if (!grid.projects_first) {
+      continue;
+    }
     const auto alike = std::find_if(groups_.begin(), groups_.end(), [&](const Group& group) {
       const HypercolumnLevel& other = levels_[group.levels[0]];
-      return group.projects_first == projects_first && group.is_grid == is_grid &&
-             other.height == level.height && other.width == level.width &&
+      return other.height == level.height && other.width == level.width &&
              other.scale == level.scale && other.offset_height == level.offset_height &&
              other.offset_width == level.offset_width;
     });
     if (alike == groups_.end()) {
-      groups_.push_back({{l}, projects_first, is_grid, {}});
+      groups_.push_back({{l}, {}});
     } else {
       alike->levels.push_back(l);
     }
@@ -312,15 +305,13 @@ void HypercolumnInnerProductLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>
   for (int n = 0; n < bottom[0]->shape(0); ++n) {
     for (Group& group : groups_) {
       const int plane = levels_[group.levels[0]].plane();
-      if (group.projects_first) {
-        group.projected.resize(static_cast<size_t>(plane) * num_output_);
-        for (size_t l : group.levels) {
-          const HypercolumnLevel& level = levels_[l];
-          Gemm(CblasTrans, CblasTrans, plane, num_output_, level.channels,
-               static_cast<Dtype>(level.multiplier), LevelData(*bottom[l], l, n), plane,
-               weight + level.first_channel, channels_, Dtype(l != group.levels[0]),
-               group.projected.data(), num_output_);
-        }
+      group.projected.resize(static_cast<size_t>(plane) * num_output_);
+      for (size_t l : group.levels) {
+        const HypercolumnLevel& level = levels_[l];
+        StridedGemm(CblasTrans, CblasTrans, plane, num_output_, level.channels,
+                    static_cast<Dtype>(level.multiplier), LevelData(*bottom[l], l, n), plane,
+                    weight + level.first_channel, channels_, Dtype(l != group.levels[0]),
+                    group.projected.data(), num_output_);
       }
     }
     for (int first = 0; first < height_; first += band_rows) {
@@ -347,23 +338,36 @@ void HypercolumnInnerProductLayer<Dtype>::ForwardBand(const vector<Blob<Dtype>*>
       out[o] = bias ? bias[o] : Dtype(0);
     }
   }
-  for (const Group& group : groups_) {
-    if (group.projects_first) {
+  for (size_t l = 0; l < levels_.size();) {
+    const HypercolumnLevel& level = levels_[l];
+    if (grids_[l].projects_first) {
+      ++l;
       continue;
     }
-    for (size_t l : group.levels) {
-      const HypercolumnLevel& level = levels_[l];
-      const Dtype* maps = LevelData(*bottom[l], l, image);
-      if (!group.is_grid) {
-        sampled_.resize(static_cast<size_t>(level.channels) * outputs);
-        Upsample(l, level.channels, first, rows, maps, sampled_.data());
+    const Dtype* maps = LevelData(*bottom[l], l, image) + static_cast<int64_t>(first) * width_;
+    int channels = level.channels, row = level.plane();
+    const bool sampled = !grids_[l].is_output;
+    ++l;
+    if (sampled) {
+      // Neighbours too, for one product in the place of several with few channels each.
+      size_t end = l;
+      while (end < levels_.size() && !grids_[end].is_output && !grids_[end].projects_first &&
+             levels_[end].multiplier == level.multiplier) {
+        channels += levels_[end++].channels;
       }
-      Gemm(CblasTrans, CblasTrans, outputs, num_output_, level.channels,
-           static_cast<Dtype>(level.multiplier),
-           group.is_grid ? maps + static_cast<int64_t>(first) * width_ : sampled_.data(),
-           group.is_grid ? level.plane() : outputs, weight + level.first_channel, channels_,
-           Dtype(1), band_.data(), num_output_);
+      sampled_.resize(static_cast<size_t>(channels) * outputs);
+      for (size_t i = l - 1; i < end; ++i) {
+        const int64_t before = levels_[i].first_channel - level.first_channel;
+        Upsample(i, levels_[i].channels, first, rows, LevelData(*bottom[i], i, image),
+                 sampled_.data() + before * outputs);
+      }
+      maps = sampled_.data();
+      row = outputs;
+      l = end;
     }
+    StridedGemm(CblasTrans, CblasTrans, outputs, num_output_, channels,
+                static_cast<Dtype>(level.multiplier), maps, row, weight + level.first_channel,
+                channels_, Dtype(1), band_.data(), num_output_);
   }
   FinishRows(first, rows);
 }
@@ -374,9 +378,6 @@ void HypercolumnInnerProductLayer<Dtype>::FinishRows(int first, int rows) {
   for (int j = 0; j < rows; ++j) {
     std::vector<Dtype> blended;
     for (const Group& group : groups_) {
-      if (!group.projects_first) {
-        continue;
-      }
       const BilinearGrid grid = GridOnCPU(group.levels[0]);
       const int64_t line = static_cast<int64_t>(grid.width) * num_output_;
       const BilinearTap& y = grid.rows[first + j];
@@ -440,8 +441,8 @@ void HypercolumnInnerProductLayer<Dtype>::WriteHeads(const vector<Blob<Dtype>*>&
     for (int k = 0; k < count; ++k) {
       std::fill_n(out + static_cast<int64_t>(k) * plane, outputs, bias[k]);
     }
-    Gemm(CblasNoTrans, CblasTrans, count, outputs, num_output_, Dtype(1), weight, num_output_,
-         band_.data(), num_output_, Dtype(1), out, plane);
+    StridedGemm(CblasNoTrans, CblasTrans, count, outputs, num_output_, Dtype(1), weight,
+                num_output_, band_.data(), num_output_, Dtype(1), out, plane);
   }
 }
 
@@ -481,25 +482,26 @@ void HypercolumnInnerProductLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*
       if (ProjectsFirst(level)) {
         UpsampleAdjoint(l, num_output_, out, workspace);
         if (to_weight) {
-          Gemm(CblasNoTrans, CblasTrans, num_output_, level.channels, plane, alpha, workspace,
-               plane, features, plane, Dtype(1),
-               this->blobs_[0]->mutable_cpu_diff() + level.first_channel, channels_);
+          StridedGemm(CblasNoTrans, CblasTrans, num_output_, level.channels, plane, alpha,
+                      workspace, plane, features, plane, Dtype(1),
+                      this->blobs_[0]->mutable_cpu_diff() + level.first_channel, channels_);
         }
         if (to_bottom) {
-          Gemm(CblasTrans, CblasNoTrans, level.channels, plane, num_output_, alpha,
-               weight + level.first_channel, channels_, workspace, plane, Dtype(0),
-               bottom[l]->mutable_cpu_diff() + image, plane);
+          StridedGemm(CblasTrans, CblasNoTrans, level.channels, plane, num_output_, alpha,
+                      weight + level.first_channel, channels_, workspace, plane, Dtype(0),
+                      bottom[l]->mutable_cpu_diff() + image, plane);
         }
       } else {
         if (to_weight) {
           Upsample(l, level.channels, 0, height_, features, workspace);
-          Gemm(CblasNoTrans, CblasTrans, num_output_, level.channels, outputs, alpha, out, outputs,
-               workspace, outputs, Dtype(1),
-               this->blobs_[0]->mutable_cpu_diff() + level.first_channel, channels_);
+          StridedGemm(CblasNoTrans, CblasTrans, num_output_, level.channels, outputs, alpha, out,
+                      outputs, workspace, outputs, Dtype(1),
+                      this->blobs_[0]->mutable_cpu_diff() + level.first_channel, channels_);
         }
         if (to_bottom) {
-          Gemm(CblasTrans, CblasNoTrans, level.channels, outputs, num_output_, alpha,
-               weight + level.first_channel, channels_, out, outputs, Dtype(0), workspace, outputs);
+          StridedGemm(CblasTrans, CblasNoTrans, level.channels, outputs, num_output_, alpha,
+                      weight + level.first_channel, channels_, out, outputs, Dtype(0), workspace,
+                      outputs);
           UpsampleAdjoint(l, level.channels, workspace, bottom[l]->mutable_cpu_diff() + image);
         }
       }

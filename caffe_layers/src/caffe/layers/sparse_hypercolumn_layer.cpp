@@ -21,15 +21,22 @@ HypercolumnBlock<Dtype> MakeBlock(const HypercolumnIndexing<Dtype>& at) {
 }  // namespace
 
 template <typename Dtype>
+void SparseHypercolumnLayer<Dtype>::ReshapeLocations(const Blob<Dtype>& locations) {
+  CHECK(locations.num_axes() == 3 && locations.shape(2) == 2)
+      << "layer " << this->layer_param_.name() << ": locations expected shape (N, P, 2), got "
+      << locations.shape_string();
+  images_ = locations.shape(0);
+  locations_ = locations.shape(1);
+}
+
+template <typename Dtype>
 void SparseHypercolumnLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
                                             const vector<Blob<Dtype>*>& top) {
   const string& name = this->layer_param_.name();
-  CHECK(bottom[0]->num_axes() == 3 && bottom[0]->shape(2) == 2)
-      << "layer " << name << ": locations expected shape (N, P, 2), got "
-      << bottom[0]->shape_string();
+  CHECK_EQ(this->layer_param_.sparse_hypercolumn_param().first_channel(), 0U)
+      << "layer " << name << ": first_channel expected type HypercolumnTap, got SparseHypercolumn";
+  ReshapeLocations(*bottom[0]);
   levels_ = MakeHypercolumnLevels(bottom, 1, this->layer_param_.sparse_hypercolumn_param(), name);
-  images_ = bottom[0]->shape(0);
-  locations_ = bottom[0]->shape(1);
   channels_ = HypercolumnChannels(levels_);
   CHECK_EQ(bottom[1]->shape(0), images_)
       << "layer " << name << ": features expected the batch size of the locations " << images_
@@ -115,8 +122,13 @@ void SparseHypercolumnLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>& top
       continue;
     }
     const HypercolumnBlock<Dtype> block = MakeBlock(Indexing(l, cells_.cpu_data()));
-    kernels.push_back(
-        {block, order_.data(), top[0]->cpu_diff(), bottom[l + 1]->mutable_cpu_diff(), {}, {}});
+    kernels.push_back({block,
+                       order_.data(),
+                       top[0]->cpu_diff(),
+                       bottom[l + 1]->mutable_cpu_diff(),
+                       accumulates_,
+                       {},
+                       {}});
     counts.push_back(static_cast<int64_t>(images_) * block.blocks());
   }
   ParallelForEach(kernels, counts);

@@ -38,10 +38,13 @@ void SparseHypercolumnLayer<Dtype>::Backward_gpu(const vector<Blob<Dtype>*>& top
     Dtype* features_diff = bottom[l + 1]->mutable_gpu_diff();
     if (this->layer_param_.sparse_hypercolumn_param().deterministic()) {
       const HypercolumnBlock<Dtype> block = {at, 1};
-      const ScatterHypercolumnBlock<Dtype> scatter = {block, top[0]->gpu_diff(), features_diff};
+      const ScatterHypercolumnBlock<Dtype> scatter = {block, top[0]->gpu_diff(), features_diff,
+                                                      accumulates_};
       ParallelForGPU(static_cast<int64_t>(images_) * at.level.channels, scatter);
     } else {
-      caffe_gpu_set(bottom[l + 1]->count(), Dtype(0), features_diff);
+      if (!accumulates_) {
+        caffe_gpu_set(bottom[l + 1]->count(), Dtype(0), features_diff);
+      }
       const ScatterHypercolumn<Dtype, GPUAtomicAdd> scatter = {at, top[0]->gpu_diff(),
                                                                features_diff, GPUAtomicAdd()};
       ParallelForGPU(static_cast<int64_t>(images_) * locations_ * at.level.channels, scatter);

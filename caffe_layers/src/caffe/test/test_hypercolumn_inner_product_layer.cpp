@@ -239,11 +239,17 @@ template <typename Dtype>
 class ExposedInnerProductLayer : public HypercolumnInnerProductLayer<Dtype> {
  public:
   using HypercolumnInnerProductLayer<Dtype>::HypercolumnInnerProductLayer;
-  std::vector<std::vector<int> > Groups() const {  // first level, levels, projects first, is grid
+  std::vector<std::vector<int> > Ways() const {  // is the output's grid, projects first
     std::vector<std::vector<int> > result;
+    for (const auto& grid : this->grids_) {
+      result.push_back({grid.is_output, grid.projects_first});
+    }
+    return result;
+  }
+  std::vector<std::vector<size_t> > ProjectedTogether() const {
+    std::vector<std::vector<size_t> > result;
     for (const auto& group : this->groups_) {
-      result.push_back({static_cast<int>(group.levels[0]), static_cast<int>(group.levels.size()),
-                        group.projects_first, group.is_grid});
+      result.push_back(group.levels);
     }
     return result;
   }
@@ -268,9 +274,9 @@ TYPED_TEST(HypercolumnInnerProductLayerTest, TestCostModel) {
   // The fine level is sampled; the middle one is the output's grid; of the coarse ones, those of
   // many channels are projected at their 16 cells (2 * 64 * 32 / 2 below 64 * 32 * 64), and the one
   // of a single channel is sampled, since the interpolation of 64 maps costs more than that of one.
-  const std::vector<std::vector<int> > expected{
-      {0, 1, 0, 0}, {1, 1, 0, 1}, {2, 2, 1, 0}, {4, 1, 0, 0}};
-  EXPECT_EQ(expected, layer.Groups());
+  const std::vector<std::vector<int> > expected{{0, 0}, {1, 0}, {0, 1}, {0, 1}, {0, 0}};
+  EXPECT_EQ(expected, layer.Ways());
+  EXPECT_EQ((std::vector<std::vector<size_t> >{{2, 3}}), layer.ProjectedTogether());
 }
 
 TYPED_TEST(HypercolumnInnerProductLayerTest, TestGradient) {

@@ -1,0 +1,166 @@
+"""The wheel: what is in it, and the command that it installs, where there is no Caffe."""
+
+import ast
+import email
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import time
+import tomllib
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import autocolor
+from autocolor.photos import default_cache
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "python/autocolor"
+
+
+def run(*command, **options):
+    done = subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, check=False, **options
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Build as `pip install .` does, but with the setuptools that is there."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    files = run("git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard",
+                "python", "docs/*.md", "pyproject.toml", "README.md", "LICENSE")  # fmt: skip
+    for name in files.rstrip("\0").split("\0"):
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index",
+        "--quiet", "--wheel-dir", folder, source)  # fmt: skip
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_wheel_holds_the_package_and_the_shipped_model(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+        message = email.message_from_bytes(archive.read(metadata))
+    expected = {
+        f"autocolor/{path.relative_to(PACKAGE)}"
+        for path in PACKAGE.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
+    }
+    assert {name for name in names if name.startswith("autocolor/")} == expected
+    for name in ("py.typed", "shipped_model/deploy.prototxt", "shipped_model/head.npz"):
+        assert f"autocolor/{name}" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert message["Version"] == autocolor.__version__
+    assert {"onnx", "lint", "mpi"} <= set(message.get_all("Provides-Extra"))
+    # A wheel with the head's float16 weights, not with VGG-16's.
+    assert wheel.stat().st_size < 26e6
+
+
+def test_command_of_the_wheel_colorizes_without_caffe(wheel, tmp_path, photo_folder):
+    """In a new environment, which finds this one's libraries but neither pycaffe nor autocolor."""
+    environment = tmp_path / "venv"
+    run(sys.executable, "-m", "venv", "--without-pip", environment)
+    bin_folder = environment / "bin"
+    (site,) = (environment / "lib").glob("python*/site-packages")
+    own_site = Path(sysconfig.get_paths()["purelib"])
+    libraries = tmp_path / "libraries"
+    libraries.mkdir()
+    for path in own_site.iterdir():
+        # What points to this clone, and to the pycaffe in it, stays out.
+        if path.suffix != ".pth" and not path.name.startswith(("autocolor", "__editable__")):
+            (libraries / path.name).symlink_to(path)
+    (site / "libraries.pth").write_text(f"{libraries}\n")
+    run(sys.executable, "-m", "pip", "--python", bin_folder / "python", "install", "--no-deps",
+        "--no-index", "--quiet", wheel)  # fmt: skip
+    variables = {"PATH": f"{bin_folder}:/usr/bin:/bin", "AUTOCOLOR_CACHE": str(default_cache()),
+                 "HOME": str(tmp_path), "OMP_NUM_THREADS": "2"}  # fmt: skip
+
+    def command(*words):
+        return run(bin_folder / "autocolor", *words, cwd=tmp_path, env=variables)
+
+    where = "import autocolor; print(autocolor.__file__)"
+    assert str(site) in run(bin_folder / "python", "-c", where, cwd=tmp_path, env=variables)
+    no_caffe = "import importlib.util; print(importlib.util.find_spec('caffe'))"
+    assert run(bin_folder / "python", "-c", no_caffe, env=variables).strip() == "None"
+    assert "colorize" in command("--help").lower()
+    assert command("--version").strip() == f"autocolor {autocolor.__version__}"
+    command(photo_folder / "chelsea.jpg", "-o", tmp_path / "onnx.png")
+    # The same as Caffe's, from this environment.
+    run(sys.executable, "-m", "autocolor.cli", photo_folder / "chelsea.jpg", "--backend", "caffe",
+        "-o", tmp_path / "caffe.png", env={key: value for key, value in os.environ.items()
+                                           if key != "AUTOCOLOR_MODEL"})  # fmt: skip
+    with Image.open(tmp_path / "onnx.png") as ours, Image.open(tmp_path / "caffe.png") as theirs:
+        found, expected = (np.asarray(image).astype(int) for image in (ours, theirs))
+    assert np.abs(found - expected).max() <= 1
+    assert np.ptp(found, axis=-1).max() > 10  # in colour
+
+
+def test_completion(tmp_path):
+    """As bash asks for it."""
+    script = run(sys.executable, "-m", "autocolor.cli", "--print-completion", "bash")
+    (tmp_path / "completion.sh").write_text(script)
+    asked = ("source completion.sh; COMP_WORDS=(autocolor --backend ''); COMP_CWORD=2;"
+             "_shtab_autocolor; echo ${COMPREPLY[@]}")  # fmt: skip
+    assert run("bash", "-c", asked, cwd=tmp_path).split() == ["auto", "caffe", "onnx"]
+
+
+def test_version_is_the_same_everywhere():
+    changes = (ROOT / "docs/changelog.md").read_text(encoding="utf-8")
+    assert re.search(r"^## (\S+)", changes, re.MULTILINE).group(1) == autocolor.__version__
+    citation = (ROOT / "docs/CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {autocolor.__version__}\n" in citation
+
+
+def test_base_dependencies_are_what_the_package_imports():
+    """And no more; an extra brings what else there is."""
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    imported = {
+        name.partition(".")[0]
+        for path in PACKAGE.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for name in (
+            [alias.name for alias in node.names] if isinstance(node, ast.Import)
+            else [node.module] if isinstance(node, ast.ImportFrom) and node.module
+            else []
+        )
+    }  # fmt: skip
+    modules = {"pillow": "PIL", "protobuf": "google", "scikit-image": "skimage"}
+    base = {modules.get(name, name) for name in pyproject["dependencies"]}
+    unused = base - imported
+    assert not unused
+    extras = {name for names in pyproject["optional-dependencies"].values() for name in names}
+    others = imported - base - set(sys.stdlib_module_names) - {"autocolor", "caffe"} - extras
+    assert not others
+
+
+@pytest.mark.skipif(
+    not os.environ.get("AUTOCOLOR_TEST_INSTALL"),
+    reason="downloads 250 MB; AUTOCOLOR_TEST_INSTALL=1 runs it",
+)
+def test_fresh_install_colorizes_within_two_minutes(tmp_path, photo_folder):
+    """With nothing in any cache."""
+    run("/usr/bin/python3", "-m", "venv", tmp_path / "venv")
+    bin_folder = tmp_path / "venv/bin"
+    variables = {"PATH": f"{bin_folder}:/usr/bin:/bin", "AUTOCOLOR_CACHE": str(tmp_path / "cache"),
+                 "HOME": str(tmp_path), "PIP_NO_CACHE_DIR": "1"}  # fmt: skip
+    variables |= {key: os.environ[key] for key in os.environ if key.startswith("PIP_")}
+    start = time.monotonic()
+    run(bin_folder / "pip", "install", "--quiet", f"{ROOT}[onnx]", env=variables)
+    installed = time.monotonic()
+    run(bin_folder / "autocolor", photo_folder / "coffee.png", "-o", tmp_path / "out.png",
+        env=variables)  # fmt: skip
+    print(f"installed in {installed - start:.0f} s, first photo in "
+          f"{time.monotonic() - installed:.0f} s")  # fmt: skip
+    assert time.monotonic() - start < 120

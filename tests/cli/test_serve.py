@@ -1,0 +1,430 @@
+"""``autocolor serve`` as a program, over HTTP; test_serve_browser.py uses it through a browser."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from autocolor.cli import main
+from autocolor.color import lightness, rgb_to_hue_chroma
+from web_server import Server, file_of, pixels_of, serving
+
+ASTRONAUT = Image.fromarray(skimage.data.astronaut())  # 512 x 512
+COFFEE = Image.fromarray(skimage.data.coffee())
+
+
+@pytest.fixture(scope="module")
+def server(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("serve")
+    with serving(
+        model_folder, folder, "--max-megabytes", "20", "--max-megapixels", "60"
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def photo(server: Server) -> str:
+    """Return the id of an opened photo of 512 x 512."""
+    return server.open(file_of(ASTRONAUT), "astronaut.png")
+
+
+def error_of(answer: tuple[int, bytes, dict[str, str]], status: int) -> str:
+    assert answer[0] == status, answer
+    return str(json.loads(answer[1])["error"])
+
+
+def hue_share(rgb: np.ndarray, hue: float) -> float:
+    """Return how much chroma there is within a sixth of a turn about a hue."""
+    hues, chroma = rgb_to_hue_chroma(rgb)
+    near = np.abs((hues - hue + 0.5) % 1 - 0.5) < 1 / 12
+    return float(chroma[near].sum() / chroma.sum())
+
+
+# ---- what it serves
+
+
+def test_page_and_its_headers(server: Server) -> None:
+    status, content, headers = server.request("GET", "/")
+    assert status == 200
+    assert b"<title>autocolor</title>" in content
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    # Works offline: nothing is loaded from elsewhere.
+    for name in re.findall(rb'(?:src|href)="([^"#]+)"', content):
+        status, text, _ = server.request("GET", f"/{name.decode()}")
+        assert status == 200, name
+        assert not re.search(rb'(?:from|url\(|src=)\s*["\']?https?://', text), name
+
+
+def test_download_is_what_the_command_writes(
+    server: Server, model_folder: Path, tmp_path: Path
+) -> None:
+    """Alpha included, and without opening the photo before."""
+    image = COFFEE.resize((150, 100)).convert("RGBA")
+    image.putalpha(Image.linear_gradient("L").resize((150, 100)))
+    path = tmp_path / "my photo.png"
+    path.write_bytes(file_of(image))
+    assert main([str(path), "--model", str(model_folder), "-o", str(tmp_path / "out.png")]) == 0
+    uploaded = server.upload(path.read_bytes(), "my%20photo.png")
+    job = server.call("POST", f"/photos/{uploaded}/download", {"suffix": ".png"})["job"]
+    assert server.finish(job)["state"] == "done"
+    status, content, headers = server.request("GET", f"/api/jobs/{job}/file")
+    assert status == 200
+    assert "my%20photo_color.png" in headers["content-disposition"]
+    with Image.open(io.BytesIO(content)) as ours, Image.open(tmp_path / "out.png") as theirs:
+        assert ours.mode == "RGBA"
+        np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
+
+
+def test_previews_keep_the_lightness(server: Server, photo: str) -> None:
+    light = lightness(np.asarray(ASTRONAUT, np.float32) / 255)
+    colors = server.preview(photo)
+    assert colors.shape == (512, 512, 3)
+    assert np.abs(lightness(colors) - light).mean() < 0.01  # JPEG
+    assert rgb_to_hue_chroma(colors)[1].mean() > 0.02
+    grey = pixels_of(server.request("GET", f"/api/photos/{photo}/gray")[1])
+    assert np.abs(grey[..., 0] - light).mean() < 0.01
+    original = pixels_of(server.request("GET", f"/api/photos/{photo}/original")[1])
+    assert np.abs(original - np.asarray(ASTRONAUT, np.float32) / 255).mean() < 0.02
+    assert server.preview(photo, 128 * 128).shape == (128, 128, 3)
+
+
+def test_strength(server: Server, photo: str) -> None:
+    chroma = [
+        rgb_to_hue_chroma(server.preview(photo, strength=strength))[1].mean()
+        for strength in (0, 0.5, 1)
+    ]
+    assert chroma[0] < 0.01 < chroma[1] < chroma[2]
+
+
+@pytest.mark.parametrize("hue", [0, 1 / 3, 2 / 3])
+def test_lean(server: Server, photo: str, hue: float) -> None:
+    leaning = hue_share(server.preview(photo, hue=hue, lean=3), hue)
+    assert leaning > hue_share(server.preview(photo), hue) + 0.2
+
+
+def test_variations_lean_towards_hues(server: Server, photo: str) -> None:
+    body = {"count": 3, "rotation": 0.1, "controls": {"strength": 1}}
+    found = server.call("POST", f"/photos/{photo}/variations", body)["variations"]
+    assert [item["lean"] for item in found] == [0, 1.5, 1.5, 1.5]
+    assert [item["hue"] for item in found[1:]] == pytest.approx([0.1, 0.1 + 1 / 3, 0.1 + 2 / 3])
+    images = [pixels_of(base64.b64decode(item["image"].split(",")[1])) for item in found]
+    for item, image in zip(found[1:], images[1:], strict=True):
+        assert hue_share(image, item["hue"]) > hue_share(images[0], item["hue"])
+
+
+def test_hint_colours_its_place_alone(server: Server, photo: str) -> None:
+    before = server.preview(photo)
+    hint = {"x": 0.25, "y": 0.75, "color": "#10c020"}
+    after = server.preview(photo, hints=[hint])
+    hue, chroma = rgb_to_hue_chroma(after[384, 128])
+    assert abs(hue - 1 / 3) < 0.06 and chroma > 0.1
+    far = np.abs(after - before)[:64, 448:]
+    assert far.max() < 0.02
+
+
+@pytest.mark.parametrize("transfer", ["energy", "quantile"])
+def test_reference(server: Server, photo: str, transfer: str) -> None:
+    green = server.upload(file_of(Image.new("RGB", (60, 40), (40, 150, 60))), "green.png")
+    after = server.preview(photo, reference=green, transfer=transfer)
+    assert hue_share(after, 130 / 360) > hue_share(server.preview(photo), 130 / 360) + 0.2
+    server.call("DELETE", f"/photos/{green}")
+    status, content, _ = server.request(
+        "POST", f"/api/photos/{photo}/preview", {"pixels": 1, "controls": {"reference": green}}
+    )
+    assert status == 404 and b"no longer" in content
+
+
+def test_uncertainty_is_a_map(server: Server, photo: str) -> None:
+    shown = pixels_of(server.request("GET", f"/api/photos/{photo}/uncertainty")[1])
+    assert shown.shape == (512, 512, 3)
+    assert shown.std(axis=(0, 1)).max() > 0.02
+
+
+def test_controls_answer_fast(server: Server, photo: str, capsys: pytest.CaptureFixture) -> None:
+    """Every control after the first in under 200 ms, for 512 x 512, on a machine that is free."""
+    reference = server.upload(file_of(COFFEE), "coffee.png")
+    hint = {"x": 0.4, "y": 0.6, "color": "#b03020"}
+    medians = {}
+    for name, controls in {
+        "strength": {"strength": 1.1},
+        "lean": {"hue": 0.3, "lean": 1.5},
+        "hint": {"hints": [hint]},
+        "energy": {"reference": reference},
+        "quantiles": {"reference": reference, "transfer": "quantile"},
+        "all": {"reference": reference, "hue": 0.3, "lean": 1, "hints": [hint]},
+    }.items():
+        server.preview(photo, **controls)
+        inside, outside = [], []
+        for _ in range(5):
+            started = time.perf_counter()
+            answer = server.request("POST", f"/api/photos/{photo}/preview",
+                                    {"pixels": 512 * 512, "controls": controls})  # fmt: skip
+            outside.append((time.perf_counter() - started) * 1e3)
+            inside.append(float(answer[2]["server-timing"].split("=")[1]))
+        medians[name] = statistics.median(outside)
+        with capsys.disabled():
+            print(f"\n  {name}: {medians[name]:.0f} ms, {statistics.median(inside):.0f} on the server",
+                  end="")  # fmt: skip
+    # Not 200: the tests may share the machine.
+    assert max(medians.values()) < 1000
+
+
+# ---- limits
+
+
+def test_onnxruntime_gives_the_same_colours(
+    server: Server, photo: str, model_folder: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime", reason="there is no onnxruntime")
+    with serving(model_folder, tmp_path / "onnx", "--backend", "onnx") as running:
+        colors = running.preview(running.open(file_of(ASTRONAUT)))
+    np.testing.assert_allclose(colors, server.preview(photo), atol=4.5 / 255)  # after JPEG
+
+
+def test_too_large_a_file_is_cut_off(server: Server) -> None:
+    before = list(server.folder.rglob("*"))
+    assert "expected at most 20 MB" in error_of(
+        server.request("POST", "/api/photos?name=big.png", bytes(21_000_000)), 413
+    )
+    # Without a length that could be believed, in chunks.
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(
+            b"POST /api/photos?name=big.png HTTP/1.1\r\nHost: localhost\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
+        )
+        chunk = b"100000\r\n" + bytes(0x100000) + b"\r\n"
+        try:
+            for _ in range(40):
+                connection.sendall(chunk)
+        except OSError:
+            pass  # it hung up
+        else:
+            assert b"413" in connection.recv(100)
+    time.sleep(0.2)
+    assert list(server.folder.rglob("*")) == before
+
+
+def test_too_many_pixels_are_refused_before_decoding(server: Server) -> None:
+    uploaded = server.upload(file_of(Image.new("L", (8000, 8000))), "huge.png")
+    state = server.finish(server.call("POST", f"/photos/{uploaded}/open")["job"])
+    assert state["state"] == "failed"
+    assert state["error"] == (
+        "huge.png: expected at most 60 megapixels, received 64.0 (8000 x 8000)"
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"no photo", file_of(ASTRONAUT)[:2000]])
+def test_broken_files_get_one_line(server: Server, content: bytes) -> None:
+    uploaded = server.upload(content, "scan.png")
+    state = server.finish(server.call("POST", f"/photos/{uploaded}/open")["job"])
+    assert state["state"] == "failed"
+    assert state["error"].startswith("scan.png: ")
+    assert "\n" not in state["error"] and str(server.folder) not in state["error"]
+    answer = server.request("POST", f"/api/photos/{uploaded}/preview", {"pixels": 100})
+    assert error_of(answer, 422).startswith("scan.png: ")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"{", "expected JSON"),
+        ([], "expected a JSON object"),
+        ({}, "pixels: expected a number in [1, 1.6e+06], received None"),
+        ({"pixels": True}, "pixels: expected a number"),
+        ({"pixels": 9, "controls": {"strength": -1}}, "strength: expected a number in [0, 3]"),
+        ({"pixels": 9, "controls": {"lean": float("nan")}}, "lean: expected a number"),
+        ({"pixels": 9, "controls": {"color": 1}}, "received color"),
+        ({"pixels": 9, "controls": {"hints": [{"x": 0, "y": 0}]}}, "hint: expected x, y and color"),
+        ({"pixels": 9, "controls": {"hints": [{"x": 0, "y": 2, "color": "#000000"}]}}, "y: expected"),
+        ({"pixels": 9, "controls": {"hints": [{"x": 0, "y": 0, "color": "red"}]}}, "#RRGGBB"),
+        ({"pixels": 9, "controls": {"hints": [{}] * 33}}, "at most 32"),
+        ({"pixels": 9, "controls": {"transfer": "magic"}}, "transfer: expected one of"),
+        ({"pixels": 9, "controls": {"reference": 3}}, "reference: expected the id"),
+    ],
+)  # fmt: skip
+def test_wrong_controls_are_refused(server: Server, photo: str, body: object, message: str) -> None:
+    answer = server.request("POST", f"/api/photos/{photo}/preview", body)
+    assert message in error_of(answer, 400)
+
+
+def test_what_is_not_there(server: Server, photo: str) -> None:
+    assert "no longer" in error_of(server.request("GET", "/api/photos/none/gray"), 404)
+    assert "no longer" in error_of(server.request("GET", "/api/jobs/none"), 404)
+    assert "there is no" in error_of(server.request("GET", f"/api/photos/{photo}/secret"), 404)
+    wrong = server.request("POST", f"/api/photos/{photo}/download", {"suffix": ".exe"})
+    assert "suffix: expected one of" in error_of(wrong, 400)
+    assert server.request("GET", "/../pyproject.toml")[0] == 404
+    assert server.request("GET", "/%2e%2e/web_app.py")[0] == 404
+
+
+# ---- other web sites
+
+
+@pytest.mark.parametrize(
+    ("method", "headers"),
+    [
+        ("GET", {"Host": "evil.example"}),
+        ("GET", {"Host": "localhost.evil.example:80"}),
+        ("POST", {"Origin": "http://evil.example"}),
+        ("POST", {"Origin": "null"}),
+        ("POST", {"Sec-Fetch-Site": "cross-site"}),
+        ("POST", {"Sec-Fetch-Site": "same-site"}),
+    ],
+)
+def test_other_sites_are_refused(server: Server, method: str, headers: dict[str, str]) -> None:
+    path = "/api/photos?name=a.png" if method == "POST" else "/api/info"
+    body = b"content" if method == "POST" else None
+    assert error_of(server.request(method, path, body, headers), 403)
+
+
+def test_own_names_are_served(server: Server) -> None:
+    port = server.url.rsplit(":", 1)[1]
+    for host in (f"localhost:{port}", f"127.0.0.1:{port}", f"[::1]:{port}"):
+        headers = {"Host": host, "Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
+        assert server.request("POST", "/api/photos?name=a", b"x", headers)[0] == 201
+
+
+# ---- jobs
+
+
+def large() -> bytes:
+    """Return a photo that takes seconds: 8.6 megapixels."""
+    return file_of(COFFEE.resize((3600, 2400)), "JPEG")
+
+
+def test_jobs_are_cancelled_and_previews_go_first(server: Server, photo: str) -> None:
+    big = server.open(large(), "big.jpg")
+    running, queued = (
+        server.call("POST", f"/photos/{big}/download", {"suffix": ".jpg"})["job"] for _ in range(2)
+    )
+    deadline = time.monotonic() + 60
+    while server.call("GET", f"/jobs/{running}")["progress"] < 0.02:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert server.call("GET", f"/jobs/{queued}")["state"] == "queued"
+    server.preview(photo, 64 * 64)
+    assert server.call("GET", f"/jobs/{running}")["state"] == "running"
+    for job in (queued, running):
+        server.call("DELETE", f"/jobs/{job}")
+        assert server.finish(job)["state"] == "cancelled"
+        assert "it is cancelled" in error_of(server.request("GET", f"/api/jobs/{job}/file"), 409)
+    server.preview(photo, 64 * 64)
+
+
+def test_a_worker_that_is_killed_is_started_again(server: Server) -> None:
+    big = server.open(large(), "big.jpg")
+    job = server.call("POST", f"/photos/{big}/download", {"suffix": ".jpg"})["job"]
+    queued = server.call("POST", f"/photos/{big}/open")["job"]
+    while server.call("GET", f"/jobs/{job}")["progress"] < 0.02:
+        time.sleep(0.05)
+    crashes = server.call("GET", "/info")["crashes"]
+    server.kill_worker()
+    state = server.finish(job)
+    assert state["state"] == "failed"
+    assert "was ended by SIGKILL and was started again" in state["error"]
+    assert server.finish(queued)["state"] == "done"
+    assert server.call("GET", "/info")["crashes"] == crashes + 1
+    server.preview(big, 64 * 64)
+
+
+def test_zip_of_two_photos_of_one_name(server: Server) -> None:
+    jobs = []
+    for image in (COFFEE, ASTRONAUT):
+        uploaded = server.upload(file_of(image.resize((64, 64))), "scan.png")
+        jobs.append(server.call("POST", f"/photos/{uploaded}/download", {"suffix": ".webp"})["job"])
+    for job in jobs:
+        assert server.finish(job)["state"] == "done"
+    status, content, _ = server.request("GET", f"/api/zip?job={jobs[0]}&job={jobs[1]}")
+    assert status == 200
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.namelist() == ["scan_color.webp", "scan_color_2.webp"]
+        first, second = (pixels_of(archive.read(name)) for name in archive.namelist())
+    assert np.abs(first - second).mean() > 0.05
+
+
+# ---- the program
+
+
+def stored(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_uploads_are_private_and_gone_afterwards(
+    model_folder: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    with serving(model_folder, tmp_path / "private") as running:
+        running.open(file_of(COFFEE.resize((64, 64))))
+        (private,) = running.folder.iterdir()
+        assert private.stat().st_mode & 0o777 == 0o700
+        assert len(stored(private)) == 1
+        (worker,) = running.workers()
+        running.process.send_signal(number)
+        assert running.process.wait(timeout=20) == (-9 if number == signal.SIGKILL else 0)
+        deadline = time.monotonic() + 20
+        # After SIGKILL the worker does it.
+        while private.exists() or Path(f"/proc/{worker}").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "autocolor.cli", "serve", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=120,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+def test_help_teaches() -> None:
+    shown = run("--help")
+    assert shown.returncode == 0
+    assert "autocolor serve --port 9000" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--model", "nowhere"], 1, "nowhere: no such model folder"),
+        (["--model", "{model}", "--device", "tpu"], 1, "expected 'cpu', 'gpu'"),
+        (["--model", "{model}", "--port", "70000"], 2, "--port: expected 0 to 65535"),
+        (["--model", "{model}", "--port", "{taken}"], 1, "cannot listen at localhost"),
+        (["--model", "{model}", "--workers", "0"], 2, "--workers: expected 1 to"),
+        (["--model", "{model}", "--max-megapixels", "nan"], 2, "--max-megapixels: expected a pos"),
+    ],
+)
+def test_usage_errors(
+    model_folder: Path, server: Server, arguments: list[str], status: int, message: str
+) -> None:
+    values = {"model": model_folder, "taken": server.url.rsplit(":", 1)[1]}
+    failed = run(*(text.format(**values) for text in arguments), AUTOCOLOR_MODEL="")
+    assert failed.returncode == status
+    last = failed.stderr.strip().splitlines()[-1]
+    assert last.startswith("autocolor serve: error: ") and message in last
+    assert "Traceback" not in failed.stderr
+
+
+def test_without_the_packages_of_the_page(tmp_path: Path) -> None:
+    (tmp_path / "starlette.py").write_text("raise ModuleNotFoundError(name='starlette')\n")
+    failed = run("--port", "0", PYTHONPATH=str(tmp_path))
+    assert failed.returncode == 1
+    assert "pip install 'autocolor[web]'" in failed.stderr

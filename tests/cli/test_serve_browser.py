@@ -1,0 +1,347 @@
+"""Every control of the web page, in a real Chromium; screenshots go to build/test-output/web."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import statistics
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from autocolor.color import lightness, rgb_to_hue_chroma
+from web_server import Server, file_of, pixels_of, serving
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+SHOTS = Path(__file__).resolve().parents[2] / "build" / "test-output" / "web"
+DESKTOP = {"width": 1360, "height": 860}
+PHONE = {"width": 360, "height": 740}
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="there is no chromium; `bash tools/setup.sh --browser` installs it"
+)
+
+# Counts the previews that were shown and how long each took.
+_COUNT = """
+window.previews = [];
+document.addEventListener("previewed", ({ detail }) => window.previews.push(detail));
+"""
+
+
+@pytest.fixture(scope="module")
+def server(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(model_folder, tmp_path_factory.mktemp("browser")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        # Chromium's sandbox does not work for root.
+        options = ["--no-sandbox"] if os.geteuid() == 0 else []
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    """Return the page, which must not write errors to the console."""
+    context = browser.new_context(viewport=DESKTOP, accept_downloads=True)
+    opened = context.new_page()
+    opened.set_default_timeout(30_000)
+    errors: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.on("console", lambda message: _keep_error(errors, message))
+    opened.add_init_script(_COUNT)
+    opened.goto(server.url)
+    opened.wait_for_selector("body[data-ready]")
+    yield opened
+    context.close()
+    assert errors == []
+
+
+def _keep_error(errors: list[str], message) -> None:
+    # Answers other than success are reported to the user, and Chromium writes them here as well.
+    if message.type == "error" and "Failed to load resource" not in message.text:
+        errors.append(message.text)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of files to choose."""
+    folder = tmp_path_factory.mktemp("files")
+    astronaut = Image.fromarray(skimage.data.astronaut())
+    coffee = Image.fromarray(skimage.data.coffee())
+    astronaut.save(folder / "astronaut.png")  # 512 x 512
+    coffee.save(folder / "coffee.jpg")
+    Image.new("RGB", (60, 40), (40, 150, 60)).save(folder / "green.png")
+    Image.fromarray(skimage.data.camera()).resize((300, 300)).save(folder / "camera.png")
+    (folder / "broken.jpg").write_bytes(file_of(coffee, "JPEG")[:3000])
+    coffee.resize((8660, 5774)).save(folder / "fifty megapixels.jpg")
+    coffee.resize((4200, 2800)).save(folder / "large.jpg")  # takes seconds
+    return folder
+
+
+def open_photo(page: Page, path: Path) -> None:
+    page.set_input_files("#file", path)
+    expect(page.locator("#photo-name")).to_contain_text(path.name, timeout=60_000)
+    expect(page.locator("#status")).to_have_text("Colours updated", timeout=60_000)
+    expect(page.locator("#strip label")).to_have_count(7)
+
+
+def shown(page: Page, image: str = "color") -> np.ndarray:
+    """Return the pixels of an image of the page, (H, W, 3) in [0, 1]."""
+    script = """(id) => {
+        const image = document.getElementById(id);
+        const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);
+        const context = canvas.getContext("2d");
+        context.drawImage(image, 0, 0);
+        const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+        let text = "";
+        for (let start = 0; start < data.length; start += 32768)
+            text += String.fromCharCode(...data.subarray(start, start + 32768));
+        return [canvas.height, canvas.width, btoa(text)];
+    }"""
+    height, width, encoded = page.evaluate(script, image)
+    rgba = np.frombuffer(base64.b64decode(encoded), np.uint8).reshape(height, width, 4)
+    return rgba[..., :3].astype(np.float32) / 255
+
+
+def until(page: Page, expression: str, seconds: float = 60) -> None:
+    """Wait until an expression is true; Playwright's own way is against the page's policy."""
+    deadline = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        assert time.monotonic() < deadline, expression
+        page.wait_for_timeout(30)
+
+
+def after(page: Page, act) -> np.ndarray:
+    """Return the colorization that is shown after an action, once it rests."""
+    count = page.evaluate("window.previews.length")
+    page.evaluate("document.getElementById('status').textContent = ''")
+    act()
+    until(page, f"window.previews.length > {count}")
+    expect(page.locator("#status")).to_have_text("Colours updated")
+    return shown(page)
+
+
+def slide(page: Page, slider: str, value: float) -> None:
+    page.locator(slider).fill(str(value))
+
+
+def share(rgb: np.ndarray, hue: float) -> float:
+    """Return how much of the chroma lies within a sixth of a turn about a hue."""
+    hues, chroma = rgb_to_hue_chroma(rgb)
+    near = np.abs((hues - hue + 0.5) % 1 - 0.5) < 1 / 12
+    return float(chroma[near].sum() / chroma.sum())
+
+
+def check_layout(page: Page, name: str) -> None:
+    """Look for barriers (axe), on a desktop and a phone; nothing may scroll sideways."""
+    for size, label in ((DESKTOP, "desktop"), (PHONE, "phone")):
+        page.set_viewport_size(size)
+        page.wait_for_timeout(150)
+        page.screenshot(path=SHOTS / f"{name}_{label}.png", full_page=label == "phone")
+        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], (name, label)
+        found = Axe().run(page)
+        assert found.violations_count == 0, f"{name}, {label}: {found.generate_report()}"
+    page.set_viewport_size(DESKTOP)
+
+
+def test_empty_page(page: Page) -> None:
+    expect(page.get_by_role("heading", name="Drop a photo here")).to_be_visible()
+    expect(page.locator("#limits")).to_have_text("Up to 200 MB and 64 megapixels.")
+    check_layout(page, "empty")
+    page.get_by_role("button", name="Help").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    check_layout(page, "help")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    page.get_by_role("tab", name="Photo").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#panel-batch")).to_be_visible()
+
+
+def test_every_control(page: Page, files: Path, tmp_path: Path) -> None:
+    open_photo(page, files / "astronaut.png")
+    automatic = shown(page)
+    assert automatic.shape == (512, 512, 3)
+    grey = shown(page, "before")
+    assert np.abs(lightness(automatic) - grey[..., 0]).mean() < 0.01
+    check_layout(page, "photo")
+
+    # Before and after, by mouse and by keyboard.
+    box = page.locator("#frame").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + box["width"] * 0.25, box["y"] + 20)
+    assert float(page.locator("#split").input_value()) == pytest.approx(25, abs=1)
+    page.keyboard.press("ArrowRight")
+    assert "before" in (page.locator("#split").get_attribute("aria-valuetext") or "")
+    assert float(page.locator("#split").input_value()) > 25
+    page.get_by_role("radio", name="Original").check(force=True)
+    until(page, "document.getElementById('badge-before').textContent === 'Original'")
+    page.wait_for_timeout(300)
+    assert np.abs(shown(page, "before") - skimage.data.astronaut() / 255).mean() < 0.02
+
+    # Views, by the keys on the photo.
+    page.locator("#split").focus()
+    page.keyboard.press("u")
+    expect(page.locator("#uncertainty[src]")).to_be_visible()
+    expect(page.locator("#legend")).to_be_visible()
+    assert shown(page, "uncertainty").shape == (512, 512, 3)
+    check_layout(page, "uncertainty")
+    page.get_by_role("radio", name="Colour", exact=True).check(force=True)
+    expect(page.locator("#before")).to_be_hidden()
+
+    # Strength, lean, variations.
+    gray = after(page, lambda: slide(page, "#strength", 0))
+    assert rgb_to_hue_chroma(gray)[1].max() < 0.05
+    vivid = after(page, lambda: slide(page, "#strength", 2))
+    assert rgb_to_hue_chroma(vivid)[1].mean() > rgb_to_hue_chroma(automatic)[1].mean() * 1.3
+    after(page, lambda: page.get_by_role("button", name="Reset all").click())
+    green = after(page, lambda: slide(page, "#hue", 120))
+    assert share(green, 1 / 3) > share(automatic, 1 / 3)
+    greener = after(page, lambda: slide(page, "#lean", 4))
+    assert share(greener, 1 / 3) > share(green, 1 / 3)
+    blue = after(page, lambda: page.get_by_role("radio", name="blue", exact=True).check(force=True))
+    assert share(blue, 2 / 3) > share(automatic, 2 / 3)
+    assert page.locator("#hue").input_value() == "240"
+    page.locator("#count").select_option("12")
+    expect(page.locator("#strip label")).to_have_count(13)
+    assert page.get_by_role("radio", name="blue", exact=True).is_checked()
+    np.testing.assert_array_equal(
+        after(page, lambda: page.get_by_role("radio", name="automatic").check(force=True)),
+        automatic,
+    )
+
+    # Hints: with the mouse, then with the keyboard; removed again.
+    page.get_by_role("radio", name="grass green").check(force=True)
+    box = page.locator("#hint-layer").bounding_box()
+    assert box is not None
+    hinted = after(page, lambda: page.mouse.click(
+        box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.75))  # fmt: skip
+    hue, chroma = rgb_to_hue_chroma(hinted[384, 128])
+    assert abs(hue - 0.28) < 0.07 and chroma > 0.05
+    page.locator("#hint-color").fill("#c02020")
+    page.locator("#hint-layer").focus()
+    for key in ("Shift+ArrowRight", "Shift+ArrowRight", "ArrowUp"):
+        page.keyboard.press(key)
+    page.screenshot(path=SHOTS / "hint_by_keyboard.png")
+    after(page, lambda: page.keyboard.press("Enter"))
+    expect(page.locator("#hints li")).to_have_text(["1: 25 %, 75 %Remove", "2: 45 %, 74 %Remove"])
+    check_layout(page, "hints")
+    after(page, lambda: page.get_by_role("button", name="Remove hint 2").click())
+    unhinted = after(page, lambda: page.get_by_role("button", name="Remove hint 1").click())
+    np.testing.assert_array_equal(unhinted, automatic)
+    page.locator("#hint-layer").focus()
+    page.keyboard.press("Escape")
+    expect(page.locator("#hint-layer")).to_be_hidden()
+
+    # A reference, by energy and by quantiles.
+    taken = after(page, lambda: page.set_input_files("#reference-file", files / "green.png"))
+    assert share(taken, 130 / 360) > share(automatic, 130 / 360) + 0.2
+    matched = after(page, lambda: page.locator("#transfer").select_option("quantile"))
+    assert share(matched, 130 / 360) > share(automatic, 130 / 360) + 0.2
+    check_layout(page, "reference")
+    removed = after(page, lambda: page.get_by_role("button", name="Remove", exact=True).click())
+    np.testing.assert_array_equal(removed, automatic)
+
+    # The file.
+    after(page, lambda: slide(page, "#strength", 1.3))
+    page.locator("#format").select_option(".png")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download 512 × 512").click()
+    assert download.value.suggested_filename == "astronaut_color.png"
+    download.value.save_as(tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as image:
+        assert image.size == (512, 512)
+        difference = np.abs(np.asarray(image) / 255.0 - shown(page))
+    assert difference.mean() < 0.01  # that of JPEG
+
+
+def test_controls_answer_fast(page: Page, files: Path, capsys: pytest.CaptureFixture) -> None:
+    """From the change of a control to the decoded picture on the page."""
+    open_photo(page, files / "astronaut.png")
+    page.evaluate("window.previews.length = 0")
+    for step in range(9):
+        after(page, lambda value=0.5 + step / 10: slide(page, "#strength", value))
+    for step in range(9):
+        after(page, lambda value=step * 40: slide(page, "#hue", value))
+    times = page.evaluate("window.previews.map(({ time }) => time)")
+    with capsys.disabled():
+        print(f"\n  browser, 512 x 512: strength {statistics.median(times[:9]):.0f} ms, "
+              f"lean {statistics.median(times[9:]):.0f} ms", end="")  # fmt: skip
+    assert statistics.median(times) < 1000  # 200 where nothing else runs
+
+
+def test_broken_file_and_fifty_megapixels(page: Page, files: Path) -> None:
+    page.set_input_files("#file", files / "broken.jpg")
+    expect(page.get_by_role("alert")).to_contain_text("broken.jpg: cannot be read")
+    expect(page.get_by_role("heading", name="Drop a photo here")).to_be_visible()
+    check_layout(page, "broken")
+    page.get_by_role("button", name="Dismiss").click()
+    open_photo(page, files / "fifty megapixels.jpg")
+    expect(page.locator("#photo-name")).to_contain_text("8660 × 5774")
+    assert shown(page).shape[0] * shown(page).shape[1] < 1.7e6
+    # Its rendering takes long: cancelled.
+    page.get_by_role("button", name="Download 8660 × 5774").click()
+    expect(page.get_by_role("progressbar", name="Rendering at full size")).to_be_visible()
+    until(page, "document.getElementById('download-bar').value > 0")
+    page.screenshot(path=SHOTS / "rendering.png")
+    after(page, lambda: slide(page, "#strength", 1.5))  # goes first
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#status")).to_have_text("The download was cancelled", timeout=60_000)
+    expect(page.locator("#download")).to_be_enabled()
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_killed_worker(page: Page, files: Path, server: Server) -> None:
+    open_photo(page, files / "large.jpg")
+    page.locator("#download").click()
+    until(page, "document.getElementById('download-bar').value > 0")
+    server.kill_worker()
+    expect(page.get_by_role("alert")).to_contain_text("was ended by SIGKILL and was started again")
+    page.screenshot(path=SHOTS / "killed.png")
+    open_photo(page, files / "coffee.jpg")
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_batch(page: Page, files: Path, tmp_path: Path) -> None:
+    page.get_by_role("tab", name="Batch").click()
+    names = ["large.jpg", "astronaut.png", "broken.jpg", "camera.png", "coffee.jpg"]
+    page.set_input_files("#batch-file", [files / name for name in names])
+    expect(page.locator("#batch-rows tr")).to_have_count(5)
+    page.get_by_role("button", name="Cancel coffee.jpg").click()
+    slide(page, "#batch-strength", 1.2)
+    page.get_by_role("button", name="Colorize 4").click()
+    row = page.locator("#batch-rows tr", has_text="large")
+    expect(row).to_contain_text("colorizing", timeout=60_000)
+    page.screenshot(path=SHOTS / "batch_running.png")
+    page.get_by_role("button", name="Cancel large.jpg").click()
+    expect(page.locator("#batch-summary")).to_have_text(
+        "2 of 5 colorized, 1 failed, 2 cancelled", timeout=60_000
+    )
+    expect(page.locator("#batch-rows tr", has_text="broken")).to_contain_text("cannot be read")
+    check_layout(page, "batch")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download astronaut.png").click()
+    assert download.value.suggested_filename == "astronaut_color.png"
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download all").click()
+    download.value.save_as(tmp_path / "all.zip")
+    with zipfile.ZipFile(tmp_path / "all.zip") as archive:
+        assert archive.namelist() == ["astronaut_color.png", "camera_color.png"]
+        assert pixels_of(archive.read("camera_color.png")).shape == (300, 300, 3)
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#batch-table")).to_be_hidden()
