@@ -36,7 +36,6 @@ _WHEEL_VERSIONS = {
     "odoo-addon-theme-guardabosques": "16.0.1.4.0",
     "perception": "0.9.3",
     "pygame": "2.6.1",
-    "pyiqa": "0.1.16",
     "scikit-image": "0.26.0",
     "scikit-learn": "1.9.1",
     "thumbor": "7.8.0",
