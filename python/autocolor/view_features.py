@@ -151,6 +151,54 @@ def cache_views(
     return listed
 
 
+def mix_rows(files: Path, folder: Path, seed: int = 0, rows_per_file: int = 8192) -> Path:
+    """Deal the rows of many files anew, so that each file has hypercolumns of most photos.
+
+    ``HDF5Data`` shuffles within a file only: batches of a few photos' pixels make learning unsteady.
+    All rows are held in memory.
+
+    Parameters
+    ----------
+    files : Path
+        List of the files, of :func:`cache_views`.
+    folder : Path
+        Gets files below a folder that is named by the list.
+    seed : int
+    rows_per_file : int
+
+    Returns
+    -------
+    Path
+        List of the new files.
+    """
+    lines = files.read_text(encoding="utf-8").splitlines()
+    digest = hashlib.sha256(json.dumps([lines, seed, rows_per_file]).encode()).hexdigest()
+    folder = folder / f"mixed-{digest[:16]}"
+    listed = folder / "views.txt"
+    if listed.exists():
+        return listed
+    folder.mkdir(parents=True, exist_ok=True)
+    parts: dict[str, list[npt.NDArray[np.floating]]] = {"cached_hypercolumn": [], "image": []}
+    for line in lines:
+        with h5py.File(line) as file:
+            for name, found in parts.items():
+                found.append(file[name][...])
+    rows = {name: np.concatenate(found) for name, found in parts.items()}
+    parts.clear()
+    order = np.random.default_rng(seed).permutation(len(rows["image"]))
+    written = []
+    for start in range(0, len(order), rows_per_file):
+        path = folder / f"rows_{start:08d}.h5"
+        taken = order[start : start + rows_per_file]
+        with atomic_path(path) as partial, h5py.File(partial, "w") as file:
+            for name, array in rows.items():
+                file[name] = array[taken]
+        written.append(path)
+    with atomic_path(listed) as partial:  # last: a list means that all files are there
+        partial.write_text("".join(f"{path.resolve()}\n" for path in written), encoding="utf-8")
+    return listed
+
+
 def scale_of(
     views: ViewSet, weights: Path, path: Path, levels: str = "data..conv5_3"
 ) -> npt.NDArray[np.float32]:
