@@ -53,7 +53,9 @@ def sources(photo_list: Path) -> str:
     entries = [entry for entry in read_list(photo_list) if entry.split != "test"]
     counts = Counter((entry.source, entry.package) for entry in entries)
     with photo_list.with_name("licences.tsv").open(encoding="utf-8", newline="") as stream:
-        licences = {row["package"]: row["licence"] for row in csv.DictReader(stream, delimiter="\t")}
+        licences = {
+            row["package"]: row["licence"] for row in csv.DictReader(stream, delimiter="\t")
+        }
     rows = [
         f"| {package} | {'Debian' if source == 'apt' else 'Python'} | {count} | "
         f"{licences.get(package, 'not stated')} |"
@@ -81,7 +83,7 @@ def page(evaluation: Evaluation, photo_list: Path, command: str) -> str:
     size = (FOLDER / "head.npz").stat().st_size
     variant = training["variant"]
     chosen = training["validation"][variant]
-    apart = training["validation_packages"]
+    plan, apart = training["plan"], training["validation_packages"]
     return f"""# The model that comes with autocolor
 
 Written by `{command}`: do not edit. What `autocolor photo.jpg` and `autocolor.load_model()` use unless
@@ -132,10 +134,12 @@ python tools/model_card.py
 
 The hypercolumns of {training["views"]} views of each photo are computed once: the photo itself, and random crops at
 random sizes, mirrored half of the time, with other exposure and contrast (colours keep their ratio to
-the lightness), blur, film grain and JPEG in the grey input alone. `caffe train` learns the head on them, with
-dropout on the hypercolumn. {training["validation_photos"]} photos of {len(apart)} whole packages were kept apart for validation:
-{", ".join(apart)}. Variants, each
-stopped where its validation loss was lowest, at the strength that was best there:
+the lightness), blur, film grain and JPEG in the grey input alone. `caffe train` learns the head on them,
+with dropout on the hypercolumn ({plan["hypercolumn_dropout"]}) and on the hidden layer ({plan["dropout"]}),
+weight decay {plan["weight_decay"]} and {plan["batch"]:,} hypercolumns an iteration.
+{training["validation_photos"]} photos of {len(apart)} whole packages were kept apart for validation:
+{", ".join(apart)}.
+Each variant was stopped where its validation loss was lowest, and has the strength that was best there:
 
 {candidates(training)}
 

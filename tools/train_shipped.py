@@ -11,7 +11,7 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from autocolor.augmentation import ViewOptions
@@ -20,6 +20,7 @@ from autocolor.caffe_runtime import CaffeError
 from autocolor.files import atomic_path
 from autocolor.images import ImageError
 from autocolor.model_folder import Manifest, ModelError
+from autocolor.models import shipped_files, write_files
 from autocolor.networks import VARIANTS
 from autocolor.photos import PhotoEntry, PhotoError, default_cache, missing_photos, read_list
 from autocolor.predictor import Predictor
@@ -35,7 +36,7 @@ from autocolor.shipped_training import (
 from autocolor.strength import StrengthChoice, StrengthScores, choose_strengths
 from autocolor.training import TrainingError
 from autocolor.vgg16_gray import WeightsError, vgg16_gray_weights
-from autocolor.view_features import ViewSet, cache_views, scale_of
+from autocolor.view_features import ViewSet, cache_views, mix_rows, scale_of
 from autocolor.weights_io import write_weights
 
 _STRENGTHS = tuple(step / 20 for step in range(4, 31))
@@ -148,18 +149,20 @@ def _train(
 
     tested = whole_batches(cached(replace(kept_apart, views=1)), plan.batch)
     folders = {variant: out / "models" / variant for variant in arguments.variants}
+    mixed = mix_rows(cached(learnt), features)
     iterations = {
-        variant: train(folder, variant, cached(learnt), tested, scale, plan)
+        variant: train(folder, variant, mixed, tested, scale, plan)
         for variant, folder in folders.items()
     }
     choices = choose(folders, backbone, kept_apart.photos)
     best = min(choices, key=lambda variant: objective(choices[variant]))
     print(f"{best} does best on the {len(validation)} validation photos; training on all photos")
-    everything = join_lists([cached(learnt), cached(kept_apart)], features / "all.txt")
+    joined = join_lists([cached(learnt), cached(kept_apart)], features / "all.txt")
+    everything = mix_rows(joined, features)
     final = out / "models" / "final"
     train(final, best, everything, tested, scale, plan, iteration=iterations[best])
     set_strength(final, choices[best].strength)
-    arguments.package.mkdir(parents=True, exist_ok=True)
+    write_files(arguments.package, shipped_files(Manifest.load(final)))
     for name in ("model.json", "head.npz"):
         with atomic_path(arguments.package / name) as partial:
             shutil.copyfile(final / name, partial)
@@ -168,6 +171,7 @@ def _train(
         "validation_photos": len(validation),
         "validation_packages": sorted({entry.package for entry in validation}),
         "views": arguments.views,
+        "plan": asdict(plan),
         "variant": best,
         "validation": {
             variant: {

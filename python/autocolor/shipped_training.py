@@ -55,11 +55,11 @@ class TrainingPlan:
         Ratios, on the hypercolumn and on ``h_fc1``.
     """
 
-    iterations: int = 1000
+    iterations: int = 500
     batch: int = 1024
     learning_rate: float = 2e-2
     weight_decay: float = 2e-2
-    hypercolumn_dropout: float = 0.5
+    hypercolumn_dropout: float = 0.7
     dropout: float = 0.5
 
 

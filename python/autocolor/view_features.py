@@ -133,7 +133,9 @@ def cache_views(
     jobs = [(folder / name, pairs) for name, pairs in views.deal().items()]
     missing = [job for job in jobs if not job[0].exists()]
     common = (views, weights, scale, levels)
-    with tqdm(total=len(jobs), initial=len(jobs) - len(missing), unit="file", desc="features") as bar:
+    with tqdm(
+        total=len(jobs), initial=len(jobs) - len(missing), unit="file", desc="features"
+    ) as bar:
         if processes == 1 and missing:
             net = _net(weights, levels, views.options)
             for path, pairs in missing:

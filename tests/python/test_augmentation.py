@@ -43,7 +43,9 @@ def test_damage_is_of_the_grey_input_alone():
         before = random_view(PHOTO, np.random.default_rng(seed), clean)
         np.testing.assert_array_equal(before.grey, lightness(before.rgb))
         for damage in ("blur", "grain", "jpeg"):
-            options = ViewOptions(64, 9, 128, **{**dict(tone=0, blur=0, grain=0, jpeg=0), damage: 1})
+            options = ViewOptions(
+                64, 9, 128, **{**dict(tone=0, blur=0, grain=0, jpeg=0), damage: 1}
+            )
             after = random_view(PHOTO, np.random.default_rng(seed), options)
             np.testing.assert_array_equal(after.rgb, before.rgb)
             difference = np.abs(after.grey - before.grey).mean()
