@@ -39,9 +39,9 @@ class ViewOptions:
     locations: int = 128
     largest_side: int = 384
     tone: float = 0.5
-    blur: float = 0.2
-    grain: float = 0.3
-    jpeg: float = 0.2
+    blur: float = 0.05
+    grain: float = 0.1
+    jpeg: float = 0.05
 
 
 @dataclass(frozen=True)

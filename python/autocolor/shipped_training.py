@@ -55,11 +55,11 @@ class TrainingPlan:
         Ratios, on the hypercolumn and on ``h_fc1``.
     """
 
-    iterations: int = 500
+    iterations: int = 400
     batch: int = 1024
     learning_rate: float = 2e-2
-    weight_decay: float = 2e-2
-    hypercolumn_dropout: float = 0.7
+    weight_decay: float = 5e-2
+    hypercolumn_dropout: float = 0.5
     dropout: float = 0.5
 
 
