@@ -220,6 +220,8 @@ example:
                         help="score photos reduced to this smaller side (default: full resolution)")  # fmt: skip
     arguments = parser.parse_args(argv)
     try:
+        if not arguments.photos.is_dir():
+            raise PhotoError(f"{arguments.photos}: expected a folder of photos")
         photos = find_photos(arguments.photos, recursive=True)
         model = autocolor.load_model()
         protocol = EvaluationProtocol(side=arguments.side, side_of="smaller")

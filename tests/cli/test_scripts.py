@@ -3,9 +3,12 @@
 import hashlib
 import subprocess
 import sys
+from dataclasses import astuple, fields
 from pathlib import Path
 
 import pytest
+
+from autocolor.photos import PhotoEntry
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ["tools/setup.sh", "tools/demo.sh", "tools/docs.sh", "tools/test.sh"]
@@ -116,18 +119,18 @@ def test_fetch_photos_of_one_package(tmp_path):
 def test_fetch_photos_leaves_those_of_the_shipped_model_alone_unless_asked(tmp_path):
     def listed(*arguments):
         command = (sys.executable, "data_prep/fetch_photos.py", "--out", tmp_path, *arguments)
-        fetched = run(*command, "--package", "no-such-package", "--package", "palapeli-data")
+        fetched = run(*command, "--package", "palapeli-data")
         assert fetched.returncode == 0, fetched.stderr
         return fetched.stdout.splitlines()[0]
 
-    rows = "\t".join(["split", "source", "package", "file", "member", "group", "sha256"]) + "\n"
+    rows = ["\t".join(field.name for field in fields(PhotoEntry))]
     for split in ("train", "test", "extra"):
-        content = split.encode()
-        (tmp_path / split / "palapeli-data" / "g").mkdir(parents=True)
-        (tmp_path / split / "palapeli-data" / "g" / "a.jpg").write_bytes(content)
-        digest = hashlib.sha256(content).hexdigest()
-        rows += "\t".join([split, "apt", "palapeli-data", "a.jpg", "", "g", digest]) + "\n"
-    (tmp_path / "list.tsv").write_text(rows)
+        digest = hashlib.sha256(split.encode()).hexdigest()
+        entry = PhotoEntry(split, "apt", "palapeli-data", "a.jpg", "", "g", digest)
+        (tmp_path / entry.path).parent.mkdir(parents=True)
+        (tmp_path / entry.path).write_bytes(split.encode())
+        rows.append("\t".join(astuple(entry)))
+    (tmp_path / "list.tsv").write_text("\n".join(rows) + "\n")
     photos = ("--list", tmp_path / "list.tsv")
     assert listed(*photos) == "2 photos listed, 2 are there already"
     assert listed(*photos, "--split", "extra") == "1 photos listed, 1 are there already"
