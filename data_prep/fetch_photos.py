@@ -27,26 +27,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 example:
   python data_prep/fetch_photos.py --out build/data/photos
 
-Photos go to OUT/train/... and OUT/test/...; each is checked against its sha256. Run again to
+Photos go to OUT/train/..., OUT/test/... and OUT/extra/...; each is checked against its sha256. Run again to
 resume: photos that are there are not fetched again, and packages are kept in the cache.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the photos")
     parser.add_argument("--list", type=Path, default=Path(__file__).with_name("photos.tsv"),
                         help="photo list (default: photos.tsv beside this tool)")  # fmt: skip
-    parser.add_argument("--split", choices=(*SPLITS, "all"), default="all",
-                        help="only this part of the list")  # fmt: skip
+    parser.add_argument("--split", choices=(*SPLITS, "all"), action="append",
+                        help="this part of the list; may be given several times (default: train "
+                        "and test; extra is what the shipped model is trained on besides)")  # fmt: skip
     parser.add_argument("--package", action="append", metavar="NAME",
                         help="only photos of this package; may be given several times")  # fmt: skip
     parser.add_argument("--cache", type=Path, default=default_cache(),
                         help="folder for downloaded packages (default: %(default)s)")  # fmt: skip
     arguments = parser.parse_args(argv)
 
+    splits = arguments.split or ["train", "test"]
     try:
         entries = [
             entry
             for entry in read_list(arguments.list)
-            if arguments.split in ("all", entry.split)
+            if ("all" in splits or entry.split in splits)
             and (not arguments.package or entry.package in arguments.package)
         ]
     except (PhotoError, OSError) as error:

