@@ -147,7 +147,8 @@ another model is named.
 Grey photos, scanned or digital, for people who want to see them in plausible colours, and as a start for
 hints and references. The colours are a guess: they are no evidence of what something looked like, and must
 not be shown as such. Its {len(photos)} photos, those of validation included, are most of landscapes, animals,
-plants, buildings, tools and food, few of people: it does not know uniforms, flags, historical dress or the range of human skin.
+plants, buildings, tools and food, few of people: it does not know uniforms, flags, historical dress or the
+range of human skin.
 
 ## What it scores
 
