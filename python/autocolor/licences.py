@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
-import subprocess
-import tarfile
 import zipfile
+from collections import Counter
 from collections.abc import Iterable
 from email.parser import HeaderParser
 from importlib import metadata
@@ -27,20 +25,34 @@ def locked_packages(requirements: Path) -> list[tuple[str, str]]:
     return _LOCKED.findall(requirements.read_text(encoding="utf-8"))
 
 
-def photo_packages(photos: Path) -> list[tuple[str, str, int]]:
-    """Return source ("apt" or "pypi"), name and number of photos of the packages of a photo list."""
-    counts: dict[tuple[str, str], int] = {}
+def photo_packages(photos: Path, licences: Path) -> list[tuple[str, str, int, str]]:
+    """Return source ("apt" or "pypi"), name, number of photos and licence of the photos' packages.
+
+    Parameters
+    ----------
+    photos, licences : Path
+        ``data_prep/photos.tsv`` and ``data_prep/licences.tsv``.
+
+    Raises
+    ------
+    LicenceError
+        If a package's licence is not listed.
+    """
+    with licences.open(encoding="utf-8", newline="") as stream:
+        known = {row["package"]: row["licence"] for row in csv.DictReader(stream, delimiter="\t")}
     with photos.open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream, delimiter="\t"):
-            key = (row["source"], row["package"])
-            counts[key] = counts.get(key, 0) + 1
-    return [(source, package, count) for (source, package), count in sorted(counts.items())]
+        rows = csv.DictReader(stream, delimiter="\t")
+        counts = Counter((row["source"], row["package"]) for row in rows)
+    missing = [package for _, package in counts if package not in known]
+    if missing:
+        raise LicenceError(f"{licences}: expected the licence of {missing[0]}")
+    return [(*key, count, known[key[1]]) for key, count in sorted(counts.items())]
 
 
 def of_distribution(name: str) -> str:
     """Return the licence of an installed Python package, or "not installed here"."""
     try:
-        return _of_metadata(str(metadata.metadata(name)))
+        return _of_metadata(metadata.distribution(name).read_text("METADATA") or "")
     except metadata.PackageNotFoundError:
         return "not installed here"
 
@@ -72,26 +84,6 @@ def _of_metadata(text: str) -> str:
     # Some put the whole text here.
     lines = (fields["License"] or "").strip().splitlines()
     return ", ".join(classes) or (lines[0].strip() if lines else _UNKNOWN)
-
-
-def of_debian_package(path: Path) -> str:
-    """Return the licences that the copyright file of a .deb names, the most frequent first.
-
-    Raises
-    ------
-    LicenceError
-        If it has no such file.
-    """
-    unpacked = subprocess.run(["dpkg-deb", "--fsys-tarfile", path], capture_output=True, check=False)
-    if unpacked.returncode:
-        raise LicenceError(f"{path}: {unpacked.stderr.decode(errors='replace').strip()}")
-    with tarfile.open(fileobj=io.BytesIO(unpacked.stdout)) as archive:
-        for member in archive:
-            if re.fullmatch(r"\./usr/share/doc/[^/]+/copyright", member.name) and member.isfile():
-                file = archive.extractfile(member)
-                if file is not None:
-                    return _of_copyright(file.read().decode("utf-8", "replace"))
-    raise LicenceError(f"{path}: expected a copyright file in this package")
 
 
 def of_installed_debian_package(name: str) -> str:

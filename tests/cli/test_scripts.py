@@ -11,7 +11,13 @@ import pytest
 from autocolor.photos import PhotoEntry
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = ["tools/setup.sh", "tools/demo.sh", "tools/docs.sh", "tools/test.sh"]
+SCRIPTS = [
+    "tools/setup.sh",
+    "tools/coverage.sh",
+    "tools/demo.sh",
+    "tools/docs.sh",
+    "tools/test.sh",
+]
 TOOLS = [
     "data_prep/build_lmdb.py",
     "data_prep/fetch_photos.py",
@@ -27,6 +33,7 @@ TOOLS = [
     "tools/generate_prototxt.py",
     "tools/inference_table.py",
     "tools/install_into_caffe.py",
+    "tools/licences.py",
     "tools/model_card.py",
     "tools/parse_log.py",
     "tools/rebalance.py",

@@ -69,9 +69,7 @@ def test_same_outputs_and_gradients(levels: str, tmp_path: Path) -> None:
             net.forward()
             read[net] = net.blobs["hypercolumn"].data.copy()  # its gradient takes its place
             net.backward()
-        np.testing.assert_array_equal(
-            read[taps], read[whole]
-        )
+        np.testing.assert_array_equal(read[taps], read[whole])
         for name, blobs in whole.params.items():
             for blob, other in zip(blobs, taps.params[name], strict=True):
                 # The sums have another order.
