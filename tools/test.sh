@@ -72,6 +72,11 @@ fi
 
 echo "== unit tests of the layers"
 build/bin/autocolor_tests
+for threads in 1 4; do
+  echo "the layers with $threads threads"
+  OMP_NUM_THREADS=$threads build/bin/autocolor_tests --gtest_filter='-*DeathTest*' >build/gtest.log \
+    || { cat build/gtest.log; exit 1; }
+done
 
 if nvcc=$(command -v nvcc || command -v /usr/local/cuda/bin/nvcc); then
   echo "== CUDA: compiling and linking every .cu with $nvcc"

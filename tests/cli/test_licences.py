@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from autocolor.licences import LicenceError, locked_packages, of_distribution, photo_packages
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,12 +38,9 @@ def test_a_package_without_a_known_licence_is_named(tmp_path):
     photos, licences = tmp_path / "photos.tsv", tmp_path / "licences.tsv"
     photos.write_text("source\tpackage\napt\tsome-photos\n")
     licences.write_text("package\tlicence\nothers\tMIT\n")
-    try:
+    with pytest.raises(LicenceError) as raised:
         photo_packages(photos, licences)
-    except LicenceError as error:
-        assert str(error) == f"{licences}: expected the licence of some-photos"
-    else:
-        raise AssertionError
+    assert str(raised.value) == f"{licences}: expected the licence of some-photos"
     licences.write_text("package\tlicence\nsome-photos\tMIT\n")
     assert photo_packages(photos, licences) == [("apt", "some-photos", 1, "MIT")]
 
