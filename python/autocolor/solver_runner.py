@@ -440,7 +440,8 @@ class _Reporter:
 def _first_not_finite(net: Any) -> str | None:
     """Return the first blob of the last forward pass that has an infinity or NaN."""
     for name, blob in net.blobs.items():
-        if not _is_finite(blob):
+        # A gradient that shares the memory has taken the values' place: see HypercolumnTap.
+        if not _is_finite(blob) and blob.data.ctypes.data != blob.diff.ctypes.data:
             return f"blob {name!r}"
     return None
 
