@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from autocolor.images import resize, write_image
 from autocolor.model_folder import Manifest
 
 TINY_STRIDE = 4
+
+# A shell that starts the tests in the background has SIGINT ignored, and so would the programs that
+# the tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # One convolution and a softmax for each histogram; kernel = stride puts cell (j, i) at pixel
 # (4 j + 1.5, 4 i + 1.5), as in the real networks.

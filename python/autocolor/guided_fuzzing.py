@@ -88,9 +88,9 @@ def search(reader: str, seconds: float, seed: int = 0) -> Search:
         if not steps:
             raise RuntimeError(f"{reader}: fuzzing does not start: {said[-300:]}")
         (_, first), (inputs, last) = steps[0], steps[-1]
-        faults = sorted(folder.glob("fault-*"))
-        if process.returncode == 0 and not faults:
+        if process.returncode == 0:  # inputs that took long, but not too long, may be there
             return Search(inputs, first, last)
+        faults = sorted(folder.glob("fault-*"))
         reasons = re.findall(r"^(?:AssertionError|ERROR|==\d+== ?ERROR): (.*)", said, re.MULTILINE)
         reason = reasons[0] if reasons else f"exit status {process.returncode}"
         content = faults[0].read_bytes() if faults else b""

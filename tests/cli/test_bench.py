@@ -49,7 +49,8 @@ def test_every_benchmark_runs(tmp_path):
     assert {row["benchmark"] for row in rows} <= names
     assert len({row["name"] for row in rows}) == len(rows)
     for row in rows:
-        assert row["ratio"] > 0
+        # Of sizes this small, time need not grow.
+        assert row["ratio"] > 0 or row["unit"] == "fitted exponent"
         assert row["unit"]
         assert row["target"] is None or row["met"] in (True, False)
     markdown = (tmp_path / "performance.md").read_text()
