@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from bench_colorize import make_photo, random_model
+from bench_sparse_hypercolumn import BINARY
 from results import Benchmark, Report, Result, Settings
 
 _LEAST_SHARE = 0.7  # per cent; functions below are summed
@@ -68,15 +69,20 @@ def _function(dso: str, symbol: str) -> str:
         return "Linux"
     if dso.startswith("libcaffe"):
         name = re.sub(r"^\[.\] ", "", symbol)
-        name = re.sub(r"\(anonymous namespace\)::|caffe::", "", name)
-        return f"libcaffe: `{name.split('(')[0].split('<')[0]}`"
+        name = re.sub(r"\(anonymous namespace\)::|caffe::|<(float|int)>", "", name)
+        return f"libcaffe: `{name.split('(')[0].replace(' >', '>')}`"
     return re.sub(r"\.so.*|-[0-9a-f]{6,}.*", "", dso)
 
 
-def _shares(report: str) -> dict[str, float]:
-    """Per cent of the samples by what they belong to, from perf's report."""
+def _shares(perf: str, data: Path) -> dict[str, float]:
+    """Per cent of the recorded samples by what they belong to; empty if there are none."""
+    report = subprocess.run(
+        [perf, "report", "-i", str(data), "--stdio", "--no-children", "--sort", "dso,sym",
+         "--field-separator", ";"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
     shares: dict[str, float] = defaultdict(float)
-    for line in report.splitlines():
+    for line in report.stdout.splitlines():
         fields = [field.strip() for field in line.split(";", 2)]
         if len(fields) == 3 and fields[0].rstrip("%").replace(".", "", 1).isdigit():
             shares[_function(fields[1], fields[2])] += float(fields[0].rstrip("%"))
@@ -97,13 +103,7 @@ def _measure(folder: Path, photo: Path, rounds: int, perf: str | None) -> dict[s
             _parts(predictor, photo, 3 * rounds)
             recorder.send_signal(signal.SIGINT)
             _, said = recorder.communicate()
-        if data.exists():
-            report = subprocess.run(
-                [perf, "report", "-i", str(data), "--stdio", "--no-children", "--sort", "dso,sym",
-                 "--field-separator", ";"],
-                capture_output=True, text=True, check=False,
-            )  # fmt: skip
-            found["shares"] = _shares(report.stdout)
+        found["shares"] = _shares(perf, data)
         if not found.get("shares"):
             found["no_profile"] = f"perf recorded nothing: {' '.join(said.split())[:200]}"
     net: Any = predictor._net
@@ -140,6 +140,17 @@ def _products(side: int) -> float:
     return 2 * 1024 * (cells + 64 * (side // 4) ** 2)
 
 
+def _sparse_shares(perf: str, folder: Path, quick: bool) -> dict[str, float]:
+    """Shares of the functions in SparseHypercolumn's forward pass."""
+    data = folder / "sparse.data"
+    sizes = ("64", "1", "128", "100") if quick else ("256", "4", "128", "300")
+    subprocess.run(
+        [perf, "record", "-q", "-F", "999", "-o", str(data), str(BINARY), *sizes, "forward layer"],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    return _shares(perf, data)
+
+
 def _profile(settings: Settings) -> Report:
     width, side = (0.125, 128) if settings.quick else (1.0, 512)
     perf = shutil.which("perf")
@@ -151,6 +162,7 @@ def _profile(settings: Settings) -> Report:
             cwd=Path(__file__).parent, capture_output=True, text=True, check=True,
         )  # fmt: skip
         found = json.loads(process.stdout.splitlines()[-1])
+        sparse = _sparse_shares(perf, folder, settings.quick) if perf else {}
     parts, layers = found["parts"], found["layers"]
     head = layers["h_fc1"]
     notes = [
@@ -175,6 +187,13 @@ def _profile(settings: Settings) -> Report:
         notes.append(
             found.get("no_profile", "`perf` is not installed here: no profile by function.")
         )
+    if sparse:
+        notes += [
+            "SparseHypercolumn, forward, by function. `ParallelForEach<GatherOnCPU>` reads the cells and "
+            "interpolates, which is the touching of the limit and more; copying the finished rows to the "
+            "output, past the caches, is the rest of the difference:",
+            _shares_table(sparse),
+        ]
     total = sum(parts.values())
     outside = 1e3 * (total - parts["the network"])
     result = Result(f"h_fc1 and heads in colorizing {side}×{side}", 100 * head / sum(layers.values()),
