@@ -117,23 +117,24 @@ def main(arguments: Sequence[str]) -> int:
         from autocolor.fuzz_readers import make_readers
         from autocolor.fuzzing import ACCEPTED, REFUSED, read_once
     name, corpus, *options = arguments
-    with tempfile.TemporaryDirectory(prefix="autocolor_guided_") as folder:
-        (Path(folder) / "beside").mkdir()
-        reader = make_readers(Path(folder) / "beside")[name]
-        path = Path(folder) / "input" / reader.file_name
-        path.parent.mkdir()
-        for index, seed in enumerate(reader.seeds):
-            (Path(corpus) / f"seed{index}").write_bytes(seed)
+    # libFuzzer ends the process without cleaning up; who started it removes the folder of the corpus.
+    folder = Path(corpus).resolve().parent
+    (folder / "beside").mkdir()
+    reader = make_readers(folder / "beside")[name]
+    path = folder / "input" / reader.file_name
+    path.parent.mkdir()
+    for index, seed in enumerate(reader.seeds):
+        (Path(corpus) / f"seed{index}").write_bytes(seed)
 
-        def read(content: bytes) -> None:
-            path.write_bytes(content)
-            result = read_once(reader, path)
-            left = sorted(item.name for item in path.parent.iterdir() if item != path)
-            if result not in (ACCEPTED, REFUSED) or left:
-                raise AssertionError(result if not left else f"left {', '.join(left)}")
+    def read(content: bytes) -> None:
+        path.write_bytes(content)
+        result = read_once(reader, path)
+        left = sorted(item.name for item in path.parent.iterdir() if item != path)
+        if result not in (ACCEPTED, REFUSED) or left:
+            raise AssertionError(result if not left else f"left {', '.join(left)}")
 
-        atheris.Setup([name, *options, corpus], read)
-        atheris.Fuzz()
+    atheris.Setup([name, *options, corpus], read)
+    atheris.Fuzz()
     return 0
 
 
