@@ -32,6 +32,7 @@ _JPEG_OPTIONS: dict[str, Any] = {"quality": 95, "subsampling": "4:4:4"}
 _PNG_OPTIONS: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
 _WITHOUT_ALPHA = (*_JPEG_SUFFIXES, ".bmp")
 _MAXIMUM_16_BIT = 65535
+_BAND = 2**22  # pixels
 
 
 class ImageError(ValueError):
@@ -158,8 +159,14 @@ def _to_photo(image: Image.Image) -> Photo:
 
 
 def _to_unit_range(image: Image.Image) -> npt.NDArray[np.float32]:
-    values = np.array(image, dtype=np.float32)
-    values /= 255  # in place: a photo at the limit of pixels takes 2 GB
+    # In bands, without a second copy of the whole: a photo at the limit of pixels takes 2 GB.
+    bands = () if len(image.getbands()) == 1 else (len(image.getbands()),)
+    values = np.empty((image.height, image.width, *bands), np.float32)
+    rows = max(1, _BAND // image.width)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        values[top:bottom] = image.crop((0, top, image.width, bottom))
+    values /= 255
     return values
 
 
