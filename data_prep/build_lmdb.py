@@ -12,20 +12,26 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from autocolor.executors import WorkerError, Workers, available_processors, open_workers
-from autocolor.files import atomic_path
-from autocolor.images import find_photos
-from autocolor.labels import class_folders, label_by_folder
-from autocolor.lmdb_io import LmdbOptions
-from autocolor.lmdb_writer import (
+from autocolor.core.files import atomic_path
+from autocolor.core.processes import WorkerError, Workers, available_processors, open_workers
+from autocolor.data.labels import class_folders, label_by_folder
+from autocolor.data.lmdb_io import LmdbOptions
+from autocolor.data.lmdb_writer import (
     LmdbContent,
     LmdbWriteError,
     is_complete,
     read_skipped,
     write_lmdb,
 )
-from autocolor.photo_lists import ListedPhoto, ListError, quote, read_photo_list, write_photo_list
-from autocolor.photos import PhotoError, read_list, split_validation
+from autocolor.data.photo_lists import (
+    ListedPhoto,
+    ListError,
+    quote,
+    read_photo_list,
+    write_photo_list,
+)
+from autocolor.data.photos import PhotoError, read_list, split_validation
+from autocolor.imaging.images import find_photos
 
 _EPILOG = """\
 examples:

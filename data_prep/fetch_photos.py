@@ -9,14 +9,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from autocolor.photos import (
-    SPLITS,
-    PhotoError,
-    default_cache,
-    fetch,
-    missing_photos,
-    read_list,
-)
+from autocolor.core.downloads import default_cache
+from autocolor.data.photos import SPLITS, PhotoError, fetch, missing_photos, read_list
 
 
 def main(argv: Sequence[str] | None = None) -> int:

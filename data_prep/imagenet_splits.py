@@ -12,16 +12,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from autocolor.constants import CTEST_IMAGES, CVAL_IMAGES
-from autocolor.dataset_splits import (
+from autocolor.core.constants import CTEST_IMAGES, CVAL_IMAGES
+from autocolor.data.imagenet import PUBLISHED_SHA256, validation_photos
+from autocolor.data.photo_lists import ListedPhoto, ListError
+from autocolor.data.splits import (
     SplitError,
     UsablePhotos,
     balanced_splits,
     find_listed,
     write_splits,
 )
-from autocolor.imagenet import PUBLISHED_SHA256, validation_photos
-from autocolor.photo_lists import ListedPhoto, ListError
 
 _EPILOG = """\
 examples:

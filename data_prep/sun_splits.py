@@ -11,17 +11,17 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from autocolor.constants import (
+from autocolor.core.constants import (
     SUN_6_CATEGORIES,
     SUN_6_TEST_IMAGES,
     SUN_A_SUBSETS,
     SUN_A_TEST_IMAGES,
     SUN_A_TRAINING_IMAGES,
 )
-from autocolor.dataset_splits import SplitError, UsablePhotos, find_listed, write_splits
-from autocolor.images import find_photos
-from autocolor.photo_lists import ListError
-from autocolor.sun import category_photos, find_categories, random_subsets
+from autocolor.data.photo_lists import ListError
+from autocolor.data.splits import SplitError, UsablePhotos, find_listed, write_splits
+from autocolor.data.sun import category_photos, find_categories, random_subsets
+from autocolor.imaging.images import find_photos
 
 _EPILOG = """\
 examples:

@@ -35,7 +35,10 @@ exclude_patterns = ["gallery/**", "generated/gallery/*.py", "generated/gallery/*
 default_role = "code"  # `name` in a docstring is code, with or without double backquotes
 nitpicky = True
 # Types in signatures are those of other projects, or aliases; nothing is looked up in the network.
-nitpick_ignore_regex = [(r"py:.*", r"(?!autocolor\.).*"), (r"py:.*", r"autocolor\.\w+\.[A-Z]\w*")]
+nitpick_ignore_regex = [
+    (r"py:.*", r"(?!autocolor\.).*"),
+    (r"py:.*", r"autocolor\.[\w.]+\.[A-Z]\w*"),
+]
 
 html_theme = "furo"
 html_title = f"autocolor {release}"

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import skimage.data
 
-from autocolor.caffe_runtime import import_caffe
-from autocolor.images import resize, write_image
-from autocolor.model_folder import Manifest
+from autocolor.imaging.images import resize, write_image
+from autocolor.runtime.caffe_runtime import import_caffe
+from autocolor.runtime.model_folder import Manifest
 
 TINY_STRIDE = 4
 

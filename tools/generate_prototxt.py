@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
-from autocolor.models import (
+from autocolor.nets.catalogue import (
     DEMO_MODEL,
     Model,
     all_models,
@@ -16,8 +16,8 @@ from autocolor.models import (
     shipped_files,
     write_files,
 )
-from autocolor.networks import VARIANTS
-from autocolor.shipped import FOLDER
+from autocolor.nets.colorization import VARIANTS
+from autocolor.runtime.shipped import FOLDER
 
 _NETWORK_OPTIONS = ("variant", "levels", "bins", "width")
 _TRAINING_OPTIONS = ("source", "batch", "crop", "locations", "frozen")

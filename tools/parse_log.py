@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from autocolor.training import plot_records, read_log, write_records
+from autocolor.training.caffe_train import plot_records, read_log, write_records
 
 
 def main(argv: Sequence[str] | None = None) -> int:

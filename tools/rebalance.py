@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from autocolor.color import lightness
-from autocolor.files import atomic_path
-from autocolor.lmdb_io import decode_datum, sample_datums
-from autocolor.rebalance import SecondMoment, cross_validate, measure, rebalance
-from autocolor.surgery import net_shapes, read_net, transplant
-from autocolor.vgg16 import vgg16_gray_features
-from autocolor.weights_io import WeightsError, check_name, read_weights, write_weights
+from autocolor.core.files import atomic_path
+from autocolor.data.lmdb_io import decode_datum, sample_datums
+from autocolor.imaging.color import lightness
+from autocolor.nets.rebalance import SecondMoment, cross_validate, measure, rebalance
+from autocolor.nets.surgery import net_shapes, read_net, transplant
+from autocolor.nets.vgg16 import vgg16_gray_features
+from autocolor.nets.weights_io import WeightsError, check_name, read_weights, write_weights
 
 
 def write_report(folder: Path, before: Mapping[str, SecondMoment],

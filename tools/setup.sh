@@ -127,6 +127,6 @@ export OMP_WAIT_POLICY="\${OMP_WAIT_POLICY:-passive}"
 ENV
 
 say "assembling the model that comes with autocolor"
-GLOG_minloglevel=2 "$python" -m autocolor.shipped >/dev/null \
+GLOG_minloglevel=2 "$python" -m autocolor.runtime.shipped >/dev/null \
   || say "warning: that failed; the first colorization will try again"
 say "done; next: source build/env.sh"

@@ -11,11 +11,11 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from autocolor.caffe_runtime import CaffeError, import_caffe
-from autocolor.data_parallel import Group, MpiGroup, ParallelError, launched_ranks
-from autocolor.images import find_photos
-from autocolor.preview import Previews
-from autocolor.stopping import StopRequest, keep, supervise
+from autocolor.imaging.images import find_photos
+from autocolor.runtime.caffe_runtime import CaffeError, import_caffe
+from autocolor.training.data_parallel import Group, MpiGroup, ParallelError, launched_ranks
+from autocolor.training.preview import Previews
+from autocolor.training.stopping import StopRequest, keep, supervise
 
 _PROGRAM = "train"
 _SECONDS_TO_SAVE = 60.0  # when mpirun kills a rank
@@ -114,8 +114,8 @@ def _train(arguments: argparse.Namespace, group: Group, stop: StopRequest) -> in
     except CaffeError as error:
         print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
         return 1
-    from autocolor.solver_files import SolverError
-    from autocolor.solver_runner import SolverRunner, TrainingJob, say
+    from autocolor.training.solver_files import SolverError
+    from autocolor.training.solver_runner import SolverRunner, TrainingJob, say
 
     try:
         job = TrainingJob(
@@ -146,7 +146,7 @@ def _explain_crash(solver: Path, number: signal.Signals) -> None:
     )
     try:
         import_caffe()
-        from autocolor.solver_files import check_records
+        from autocolor.training.solver_files import check_records
 
         check_records(solver)
     except (CaffeError, RuntimeError, ValueError, OSError) as error:

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import skimage.data
 
 import autocolor
-from autocolor.color import lightness
+from autocolor.imaging.color import lightness
 
 model = autocolor.load_model()
 photos = [skimage.data.chelsea(), skimage.data.coffee(), skimage.data.rocket()]

@@ -13,8 +13,8 @@ import skimage.data
 from matplotlib.colors import hsv_to_rgb
 
 import autocolor
-from autocolor.color import lightness
-from autocolor.histogram import uniform_centers
+from autocolor.histograms.bins import uniform_centers
+from autocolor.imaging.color import lightness
 
 model = autocolor.load_model()
 grey = lightness(skimage.data.coffee() / 255)
@@ -39,4 +39,4 @@ axes[1].legend()
 
 # %%
 # The expectation of hue is an angle, and its length says how sure the network is; chroma is faded where
-# it is not (Eq. 5). See :func:`autocolor.inference.infer_hue_chroma`.
+# it is not (Eq. 5). See :func:`autocolor.histograms.decode.infer_hue_chroma`.

@@ -12,8 +12,8 @@ import numpy as np
 import skimage.data
 
 import autocolor
-from autocolor.color import lightness
-from autocolor.edits import Edits, colorize_edited
+from autocolor.control.edits import Edits, colorize_edited
+from autocolor.imaging.color import lightness
 
 model = autocolor.load_model()
 prediction = model.predict(lightness(skimage.data.chelsea() / 255))

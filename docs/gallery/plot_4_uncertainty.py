@@ -10,8 +10,8 @@ import matplotlib.pyplot as plt
 import skimage.data
 
 import autocolor
-from autocolor.color import lightness
-from autocolor.control import uncertainty
+from autocolor.control.biases import uncertainty
+from autocolor.imaging.color import lightness
 
 model = autocolor.load_model()
 photos = [skimage.data.coffee(), skimage.data.chelsea()]

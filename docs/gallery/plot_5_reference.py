@@ -12,9 +12,9 @@ import numpy as np
 import skimage.data
 
 import autocolor
-from autocolor.color import lightness
-from autocolor.edits import Edits, Reference, colorize_edited
-from autocolor.targets import image_targets
+from autocolor.control.edits import Edits, Reference, colorize_edited
+from autocolor.control.targets import image_targets
+from autocolor.imaging.color import lightness
 
 model = autocolor.load_model()
 reference = skimage.data.chelsea() / 255

@@ -13,9 +13,9 @@ import skimage.data
 from matplotlib.colors import to_hex
 
 import autocolor
-from autocolor.color import lightness
-from autocolor.edits import Edits, colorize_edited
-from autocolor.hints import Hint
+from autocolor.control.edits import Edits, colorize_edited
+from autocolor.control.hints import Hint
+from autocolor.imaging.color import lightness
 
 model = autocolor.load_model()
 prediction = model.predict(lightness(skimage.data.coffee() / 255))

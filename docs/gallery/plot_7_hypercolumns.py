@@ -15,13 +15,13 @@ import numpy as np
 import skimage.data
 from google.protobuf import text_format
 
-from autocolor.caffe_net import load_weights
-from autocolor.caffe_runtime import import_caffe
-from autocolor.color import lightness
-from autocolor.images import resize
-from autocolor.model_folder import Manifest
-from autocolor.networks import hypercolumn_net
-from autocolor.shipped import shipped_model_folder
+from autocolor.imaging.color import lightness
+from autocolor.imaging.images import resize
+from autocolor.nets.colorization import hypercolumn_net
+from autocolor.runtime.caffe_net import load_weights
+from autocolor.runtime.caffe_runtime import import_caffe
+from autocolor.runtime.model_folder import Manifest
+from autocolor.runtime.shipped import shipped_model_folder
 
 SIZE = (192, 288)  # multiples of 32, the stride of the coarsest level
 grey = resize(lightness(skimage.data.chelsea() / 255), SIZE).astype(np.float32)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from autocolor.predictor import Predictor
+    from autocolor.runtime.colorizer import Predictor
 
 __version__ = "0.1.0"
 
@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 def load_model(
     folder: Path | str | None = None, device: str = "cpu", *, backend: str = "auto"
 ) -> Predictor:
-    """Load a trained model, see :class:`autocolor.predictor.Predictor`.
+    """Load a trained model, see :class:`autocolor.runtime.colorizer.Predictor`.
 
     What runs it, Caffe or onnxruntime, is imported here and not with the package.
 
@@ -22,13 +22,13 @@ def load_model(
     ----------
     folder : path, optional
         Model folder; without one, the model that comes with this package, see
-        :func:`autocolor.shipped.shipped_model_folder`.
+        :func:`autocolor.runtime.shipped.shipped_model_folder`.
     device : str
         ``cpu``, ``gpu``, or ``gpu:1`` for the second GPU.
     backend : {"auto", "caffe", "onnx"}
         What runs the network; "auto" takes Caffe where it is built.
     """
-    from autocolor.predictor import Predictor
-    from autocolor.shipped import shipped_model_folder
+    from autocolor.runtime.colorizer import Predictor
+    from autocolor.runtime.shipped import shipped_model_folder
 
     return Predictor(shipped_model_folder() if folder is None else folder, device, backend=backend)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from autocolor.color import lightness
-from autocolor.edits import Edits, colorize_edited, save_histograms, uncertainty_image
-from autocolor.images import (
+from autocolor.control.edits import Edits, colorize_edited, save_histograms, uncertainty_image
+from autocolor.imaging.color import lightness
+from autocolor.imaging.images import (
     ImageError,
     Photo,
     check_output_suffix,
@@ -19,8 +19,8 @@ from autocolor.images import (
     read_image,
     write_image,
 )
-from autocolor.model_folder import ModelError
-from autocolor.predictor import Predictor
+from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.model_folder import ModelError
 from autocolor.video import SMOOTHING, VIDEO_SUFFIXES, colorize_video
 
 _NO_EDITS = Edits()
@@ -59,7 +59,7 @@ def colorize_files(
     Raises
     ------
     ValueError
-        On options that :meth:`autocolor.predictor.Predictor.colorize` refuses.
+        On options that :meth:`autocolor.runtime.colorizer.Predictor.colorize` refuses.
     """
     for photo, output in jobs:
         error: Exception | None = None
@@ -103,19 +103,19 @@ def colorize_file(
     uncertainty : bool
         Write the map of it as well, to OUTPUT_uncertainty.png.
     histograms : Path, optional
-        Write what the network predicts there as well, see :func:`autocolor.edits.save_histograms`.
+        Write what the network predicts there as well, see :func:`autocolor.control.edits.save_histograms`.
     smoothing : float
         Of a video, see :class:`autocolor.video.HistogramSmoother`. Neither the seed nor what
         follows it is for videos.
     **options
-        Other than `rng` of :meth:`autocolor.predictor.Predictor.colorize`.
+        Other than `rng` of :meth:`autocolor.runtime.colorizer.Predictor.colorize`.
 
     Raises
     ------
     ImageError, OSError
         If the photo cannot be read or the output cannot be written.
     ValueError, ModelError
-        As :meth:`autocolor.predictor.Predictor.colorize`.
+        As :meth:`autocolor.runtime.colorizer.Predictor.colorize`.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     if is_video(photo):

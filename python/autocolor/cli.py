@@ -14,16 +14,17 @@ import shtab
 from tqdm import tqdm
 
 from autocolor import __version__
-from autocolor.backends import BACKENDS, BackendError
 from autocolor.batch import colorize_files, find_files, is_video
-from autocolor.edits import TRANSFERS, Edits, load_reference
-from autocolor.hints import parse_hint
-from autocolor.images import OUTPUT_SUFFIXES, PHOTO_SUFFIXES, ImageError
-from autocolor.inference import HUE_METHODS, METHODS, check_strength, resolve_methods
-from autocolor.model_folder import Manifest, ModelError
-from autocolor.predictor import Predictor
-from autocolor.shipped import shipped_model_folder
-from autocolor.targets import check_variant
+from autocolor.control.edits import TRANSFERS, Edits, load_reference
+from autocolor.control.hints import parse_hint
+from autocolor.control.targets import check_variant
+from autocolor.histograms.decode import HUE_METHODS, METHODS, check_strength, resolve_methods
+from autocolor.imaging.images import OUTPUT_SUFFIXES, PHOTO_SUFFIXES, ImageError
+from autocolor.runtime.backends import BACKENDS
+from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.device import BackendError
+from autocolor.runtime.model_folder import Manifest, ModelError
+from autocolor.runtime.shipped import shipped_model_folder
 from autocolor.video import SMOOTHING, VIDEO_SUFFIXES, HistogramSmoother
 
 MODEL_VARIABLE = "AUTOCOLOR_MODEL"
@@ -246,7 +247,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _serve(argv: Sequence[str]) -> int:
     try:
-        from autocolor import web_serve
+        from autocolor.web import serve
     except ModuleNotFoundError as error:
         if error.name not in ("starlette", "uvicorn"):
             raise
@@ -256,7 +257,7 @@ def _serve(argv: Sequence[str]) -> int:
             file=sys.stderr,
         )
         return 1
-    return web_serve.main(argv)
+    return serve.main(argv)
 
 
 def _edits(arguments: argparse.Namespace, manifest: Manifest) -> Edits:

@@ -14,12 +14,12 @@ import numpy.typing as npt
 from av.error import FFmpegError
 from tqdm import tqdm
 
-from autocolor.checks import FloatArray
-from autocolor.color import lightness
-from autocolor.files import atomic_path
-from autocolor.images import ImageError, resize, to_uint8
-from autocolor.prediction import Prediction
-from autocolor.predictor import Predictor
+from autocolor.core.arrays import FloatArray
+from autocolor.core.files import atomic_path
+from autocolor.histograms.prediction import Prediction
+from autocolor.imaging.color import lightness
+from autocolor.imaging.images import ImageError, resize, to_uint8
+from autocolor.runtime.colorizer import Predictor
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 
@@ -90,7 +90,7 @@ def colorize_video(
     progress : bool
         Show a progress bar on stderr.
     **options
-        Of :meth:`autocolor.prediction.Prediction.colorize`.
+        Of :meth:`autocolor.histograms.prediction.Prediction.colorize`.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def colorize_video(
 
     Raises
     ------
-    autocolor.images.ImageError
+    autocolor.imaging.images.ImageError
         If the file is no video that can be read, or the output cannot be written.
     ValueError
         If an option is out of range.

@@ -16,9 +16,9 @@ from PIL import Image
 
 import autocolor
 from autocolor.cli import UsageError, main, plan_outputs
-from autocolor.color import lightness, rgb_to_hue_chroma
-from autocolor.images import find_photos, read_image, write_image
-from autocolor.predictor import Predictor
+from autocolor.imaging.color import lightness, rgb_to_hue_chroma
+from autocolor.imaging.images import find_photos, read_image, write_image
+from autocolor.runtime.colorizer import Predictor
 
 
 @pytest.fixture(autouse=True)

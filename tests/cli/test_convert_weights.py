@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
-from autocolor.networks import Colorizer
-from autocolor.vgg16 import vgg16_gray_features
-from autocolor.weights_io import read_weights, write_weights
+from autocolor.nets.colorization import Colorizer
+from autocolor.nets.vgg16 import vgg16_gray_features
+from autocolor.nets.weights_io import read_weights, write_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 main = runpy.run_path(str(ROOT / "tools/convert_weights.py"), run_name="convert_weights")["main"]

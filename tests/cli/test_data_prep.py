@@ -18,9 +18,9 @@ import caffe
 import numpy as np
 import pytest
 
-from autocolor.lmdb_io import decode_datum, read_datums
-from autocolor.photo_lists import read_photo_list
-from photo_tree import SYNSETS, small_photo, write_odd_files, write_tree
+from autocolor.data.lmdb_io import decode_datum, read_datums
+from autocolor.data.photo_lists import read_photo_list
+from helpers.photo_tree import SYNSETS, small_photo, write_odd_files, write_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--side", 48, "--minimum-side", 32)

@@ -62,8 +62,8 @@ def test_the_tutorial_ran_and_its_model_learnt(site):
 
 def test_every_module_has_a_page_in_one_group(site):
     modules = {
-        f"autocolor.{path.stem}".removesuffix(".__init__")
-        for path in (ROOT / "python" / "autocolor").glob("*.py")
+        ".".join(path.relative_to(ROOT / "python").with_suffix("").parts).removesuffix(".__init__")
+        for path in (ROOT / "python" / "autocolor").rglob("*.py")
     }
     listed = [
         name
@@ -112,7 +112,7 @@ def test_a_wrong_reference_in_a_docstring_or_a_page_ends_the_build(tmp_path):
     shutil.copytree(DOCS / "gallery", copy / "docs" / "gallery")
     (copy / "python").mkdir()
     module, page = copy / "python" / "a_module.py", copy / "docs" / "index.md"
-    module.write_text('"""Refers to :func:`autocolor.color.nothing`."""\n')
+    module.write_text('"""Refers to :func:`autocolor.imaging.color.nothing`."""\n')
     page.write_text("""# Title
 
 [Nowhere](#nowhere)
@@ -129,7 +129,7 @@ generated/gallery/index
         ["bash", "tools/docs.sh", "--no-run"], cwd=copy, capture_output=True, text=True, check=False
     )
     assert process.returncode == 1
-    assert "reference target not found: autocolor.color.nothing" in process.stderr
+    assert "reference target not found: autocolor.imaging.color.nothing" in process.stderr
     assert "'nowhere'" in process.stderr
     assert process.stderr.strip().endswith("docs.sh: error: Sphinx reported what stands above")
 

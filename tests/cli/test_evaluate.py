@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from autocolor.caffe_runtime import import_caffe
-from autocolor.vgg16 import vgg16_gray_features
+from autocolor.nets.vgg16 import vgg16_gray_features
+from autocolor.runtime.caffe_runtime import import_caffe
 
 TOOL = Path(__file__).parents[2] / "tools" / "evaluate.py"
 

@@ -12,9 +12,9 @@ import onnx
 import onnxruntime
 import pytest
 
-from autocolor.deploy_nets import read_net_weights
-from autocolor.mapped_weights import write_mappable
-from autocolor.onnx_graph import load_onnx_model
+from autocolor.runtime.caffemodel import write_mappable
+from autocolor.runtime.deploy_nets import read_net_weights
+from autocolor.runtime.onnx_graph import load_onnx_model
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = runpy.run_path(str(ROOT / "tools/export_onnx.py"), run_name="export_onnx")

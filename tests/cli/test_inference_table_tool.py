@@ -1,4 +1,4 @@
-"""tools/inference_table.py, end to end with real Caffe and a tiny model."""
+"""tools/paper/inference_table.py, end to end with real Caffe and a tiny model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-TOOL = Path(__file__).parents[2] / "tools" / "inference_table.py"
+TOOL = Path(__file__).parents[2] / "tools" / "paper" / "inference_table.py"
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

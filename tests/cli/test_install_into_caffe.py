@@ -69,7 +69,7 @@ def run(*command, **options):
 
 
 def install(*arguments):
-    return run(sys.executable, ROOT / "tools/install_into_caffe.py", *arguments)
+    return run(sys.executable, ROOT / "tools/caffe_tree/install_into_caffe.py", *arguments)
 
 
 def contents(root):
@@ -209,6 +209,6 @@ def test_help_teaches():
 def test_it_needs_python_alone():
     """No set-up: the standard library and this repository's python folder."""
     environment = {"PATH": os.defpath, "PYTHONPATH": str(ROOT / "python")}
-    explained = run(sys.executable, "-S", ROOT / "tools/install_into_caffe.py", "--help",
+    explained = run(sys.executable, "-S", ROOT / "tools/caffe_tree/install_into_caffe.py", "--help",
                     env=environment)  # fmt: skip
     assert explained.returncode == 0, explained.stderr

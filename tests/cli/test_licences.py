@@ -6,15 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from autocolor.licences import LicenceError, locked_packages, of_distribution, photo_packages
+from licences import LicenceError, locked_packages, of_distribution, photo_packages
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_page_names_every_package(tmp_path):
     subprocess.run(
-        [sys.executable, "tools/licences.py", "--page", tmp_path / "licences.md"],
+        [sys.executable, "tools/release/licences.py", "--page", tmp_path / "licences.md"],
         cwd=ROOT, check=True,
     )  # fmt: skip
     page = (tmp_path / "licences.md").read_text(encoding="utf-8")

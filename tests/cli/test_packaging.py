@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import autocolor
-from autocolor.photos import default_cache
+from autocolor.core.downloads import default_cache
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "python/autocolor"
@@ -128,7 +128,7 @@ def test_base_dependencies_are_what_the_package_imports():
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     imported = {
         name.partition(".")[0]
-        for path in PACKAGE.glob("*.py")
+        for path in PACKAGE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         for name in (
             [alias.name for alias in node.names] if isinstance(node, ast.Import)

@@ -16,9 +16,9 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from autocolor.lmdb_io import decode_datum, read_datums
-from autocolor.photos import PhotoEntry
-from autocolor.weights_io import read_caffemodel
+from autocolor.data.lmdb_io import decode_datum, read_datums
+from autocolor.data.photos import PhotoEntry
+from autocolor.nets.weights_io import read_caffemodel
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -252,13 +252,13 @@ def test_demo_writes_everything(data, tmp_path):
 
 def test_reproduce_makes_every_table_and_figure(data, tmp_path):
     """All models and baselines, trained for an instant; the README's and the results' commands."""
-    assert "\npython tools/reproduce.py all\n" in README
+    assert "\npython tools/paper/reproduce.py all\n" in README
     out = tmp_path / "reproduction"
     common = ("--data", data, "--out", out, "--minutes", 0.02, "--passes", 1, "--locations", 64)
-    process = run("tools/reproduce.py", "all", *common, "--page", tmp_path / "results.md")
+    process = run("tools/paper/reproduce.py", "all", *common, "--page", tmp_path / "results.md")
     assert f"written to {out / 'results.md'}" in process.stdout
     content = json.loads((out / "results.json").read_text())
-    assert content["provenance"]["command"].startswith("python tools/reproduce.py all --data")
+    assert content["provenance"]["command"].startswith("python tools/paper/reproduce.py all --data")
     expected = {"grey", "lab_l2@1", "lab_joint@chosen", "hue_chroma/sample@1", "hue_chroma_conv5_3@1",
                 "mean", "welsh", "cheng", "nearest_neighbour", "C", "Q", "E"}  # fmt: skip
     assert expected <= set(content["methods"])
@@ -275,7 +275,7 @@ def test_reproduce_makes_every_table_and_figure(data, tmp_path):
     # One row again: nothing is trained or scored anew, and the numbers are the same.
     models = {path: path.stat().st_mtime_ns for path in out.glob("models/*/weights.caffemodel")}
     assert len(models) == 7
-    again = run("tools/reproduce.py", "table1", *common, "--rows", "lab_l2@1")
+    again = run("tools/paper/reproduce.py", "table1", *common, "--rows", "lab_l2@1")
     assert {path: path.stat().st_mtime_ns for path in models} == models
     row = next(line for line in page.splitlines() if line.endswith("`lab_l2@1` |"))
     assert row in again.stdout
@@ -287,7 +287,7 @@ def test_reproduce_refuses_photos_that_are_trained_on(data, tmp_path):
     (tmp_path / "photos").mkdir()
     with Image.open(photo) as image:
         image.save(tmp_path / "photos" / "copy.jpg", quality=70)
-    command = ("tools/reproduce.py", "table1", "--data", data, "--out", tmp_path / "out")
+    command = ("tools/paper/reproduce.py", "table1", "--data", data, "--out", tmp_path / "out")
     refused = run(*command, "--photos", tmp_path / "photos", status=1)
     assert f"copy.jpg is {photo.resolve()} (nearly: " in refused.stderr
     unknown = run(*command, "--rows", "nothing", status=1)
@@ -297,7 +297,7 @@ def test_reproduce_refuses_photos_that_are_trained_on(data, tmp_path):
 @pytest.mark.parametrize(
     ("tool", "arguments"),
     [
-        ("tools/reproduce.py", ("all", "--data", "nowhere")),
+        ("tools/paper/reproduce.py", ("all", "--data", "nowhere")),
         ("tools/convert_vgg16.py", ("--source", "nowhere.onnx", "--out", "x.caffemodel")),
         ("tools/convert_weights.py", ("inspect", "nowhere")),
         ("tools/rebalance.py", ("--weights", "nowhere", "--lmdb", "nowhere", "--out", "x")),

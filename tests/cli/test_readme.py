@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from autocolor.metrics import ColorMetrics
+from autocolor.evaluation.metrics import ColorMetrics
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from autocolor.photos import PhotoEntry
+from autocolor.data.photos import PhotoEntry
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = [
@@ -23,26 +23,28 @@ TOOLS = [
     "data_prep/fetch_photos.py",
     "data_prep/imagenet_splits.py",
     "data_prep/sun_splits.py",
+    "tools/bench/lmdb_building.py",
     "tools/bench/run.py",
+    "tools/caffe_tree/caffe_source.py",
+    "tools/caffe_tree/install_into_caffe.py",
+    "tools/checks/fuzz.py",
+    "tools/checks/reliability.py",
     "tools/convert_vgg16.py",
     "tools/convert_weights.py",
     "tools/demo.py",
     "tools/evaluate.py",
     "tools/export_onnx.py",
-    "tools/fuzz.py",
     "tools/generate_prototxt.py",
-    "tools/inference_table.py",
-    "tools/install_into_caffe.py",
-    "tools/licences.py",
-    "tools/model_card.py",
+    "tools/paper/inference_table.py",
+    "tools/paper/reproduce.py",
+    "tools/paper/transfer_benchmark.py",
     "tools/parse_log.py",
     "tools/rebalance.py",
-    "tools/reliability.py",
-    "tools/reproduce.py",
+    "tools/release/licences.py",
+    "tools/release/model_card.py",
+    "tools/release/train_shipped.py",
     "tools/train.py",
     "tools/train_edges.py",
-    "tools/train_shipped.py",
-    "tools/transfer_benchmark.py",
 ]
 
 
@@ -75,7 +77,12 @@ def test_tools_explain_themselves(tool):
 
 
 def test_every_tool_is_tested():
-    found = [*ROOT.glob("tools/*.py"), ROOT / "tools/bench/run.py", *ROOT.glob("data_prep/*.py")]
+    found = [
+        path
+        for pattern in ("tools/**/*.py", "data_prep/*.py")
+        for path in ROOT.glob(pattern)
+        if "ArgumentParser(" in path.read_text(encoding="utf-8")
+    ]
     assert sorted(str(path.relative_to(ROOT)) for path in found) == TOOLS
 
 

@@ -23,8 +23,8 @@ import skimage.data
 from PIL import Image
 
 from autocolor.cli import main
-from autocolor.color import lightness, rgb_to_hue_chroma
-from web_server import Server, file_of, pixels_of, serving
+from autocolor.imaging.color import lightness, rgb_to_hue_chroma
+from helpers.web_server import Server, file_of, pixels_of, serving
 
 ASTRONAUT = Image.fromarray(skimage.data.astronaut())  # 512 x 512
 COFFEE = Image.fromarray(skimage.data.coffee())
@@ -273,7 +273,7 @@ def test_what_is_not_there(server: Server, photo: str) -> None:
     wrong = server.request("POST", f"/api/photos/{photo}/download", {"suffix": ".exe"})
     assert "suffix: expected one of" in error_of(wrong, 400)
     assert server.request("GET", "/../pyproject.toml")[0] == 404
-    assert server.request("GET", "/%2e%2e/web_app.py")[0] == 404
+    assert server.request("GET", "/%2e%2e/app.py")[0] == 404
 
 
 # ---- other web sites

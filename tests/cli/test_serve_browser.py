@@ -18,8 +18,8 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from autocolor.color import lightness, rgb_to_hue_chroma
-from web_server import Server, file_of, pixels_of, serving
+from autocolor.imaging.color import lightness, rgb_to_hue_chroma
+from helpers.web_server import Server, file_of, pixels_of, serving
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SHOTS = Path(__file__).resolve().parents[2] / "build" / "test-output" / "web"

@@ -13,7 +13,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from autocolor.photos import PhotoEntry
+from autocolor.data.photos import PhotoEntry
 
 ROOT = Path(__file__).resolve().parents[2]
 COLUMNS = ("split", "source", "package", "file", "member", "group", "sha256")
@@ -21,7 +21,7 @@ COLUMNS = ("split", "source", "package", "file", "member", "group", "sha256")
 
 def run(tool, *arguments, status=0):
     done = subprocess.run(
-        [sys.executable, ROOT / "tools" / tool, *map(str, arguments)],
+        [sys.executable, ROOT / "tools" / "release" / tool, *map(str, arguments)],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == status, done.stderr[-2000:]
@@ -105,7 +105,7 @@ def test_model_card_without_photos(tmp_path):
 
 def test_the_card_is_of_the_shipped_model():
     card = (ROOT / "docs" / "model_card.md").read_text(encoding="utf-8")
-    folder = ROOT / "python" / "autocolor" / "shipped_model"
+    folder = ROOT / "python" / "autocolor" / "runtime" / "shipped_model"
     manifest = json.loads((folder / "model.json").read_text())
     assert f"`{manifest['variant']}`;\nstrength" in card.replace("  ", "")
     assert f"strength {manifest['strength']:.2f}" in card

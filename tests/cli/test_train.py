@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 
-from autocolor.snapshots import newest_usable
-from autocolor.solver_files import probe
-from autocolor.training import parse_log
-from autocolor.training_log import read_json_lines
-from autocolor.weights_io import read_caffemodel
-from tiny_training import (
+from autocolor.nets.weights_io import read_caffemodel
+from autocolor.training.caffe_train import parse_log
+from autocolor.training.log import read_json_lines
+from autocolor.training.snapshots import newest_usable
+from autocolor.training.solver_files import probe
+from helpers.tiny_training import (
     ENVIRONMENT,
     ROOT,
     caffe_train,

@@ -9,7 +9,7 @@ from pathlib import Path
 import lmdb
 import pytest
 
-from tiny_training import ENVIRONMENT, train, train_command, write_lmdb, write_training
+from helpers.tiny_training import ENVIRONMENT, train, train_command, write_lmdb, write_training
 
 STEADY = {"base_lr": 1e-5, "lr_policy": '"fixed"', "max_iter": 10**6}
 

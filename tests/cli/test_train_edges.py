@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
-
-from autocolor.edges import read_squares
+from train_edges import read_squares
 
 ROOT = Path(__file__).resolve().parents[2]
 ITERATIONS = 40

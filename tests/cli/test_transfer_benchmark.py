@@ -1,4 +1,4 @@
-"""tools/transfer_benchmark.py, end to end with real Caffe and a tiny model."""
+"""tools/paper/transfer_benchmark.py, end to end with real Caffe and a tiny model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-TOOL = Path(__file__).parents[2] / "tools" / "transfer_benchmark.py"
+TOOL = Path(__file__).parents[2] / "tools" / "paper" / "transfer_benchmark.py"
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

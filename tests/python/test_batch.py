@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from autocolor.batch import colorize_file, colorize_files
-from autocolor.color import lightness
-from autocolor.images import find_photos, read_image
-from autocolor.predictor import Predictor
+from autocolor.imaging.color import lightness
+from autocolor.imaging.images import find_photos, read_image
+from autocolor.runtime.colorizer import Predictor
 
 
 def test_bad_files_do_not_stop_the_rest(

@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from autocolor.images import ImageError
-from autocolor.prediction import Prediction
-from autocolor.predictor import Predictor
+from autocolor.histograms.prediction import Prediction
+from autocolor.imaging.images import ImageError
+from autocolor.runtime.colorizer import Predictor
 from autocolor.video import HistogramSmoother, colorize_video
 
 FRAMES = 12

@@ -23,10 +23,10 @@ import skimage.data
 from PIL import Image
 from tqdm import tqdm
 
-from autocolor.executors import available_processors
-from autocolor.images import ImageError, find_photos
-from autocolor.labels import label_by_folder
-from autocolor.lmdb_io import LmdbOptions, make_datum
+from autocolor.core.processes import available_processors
+from autocolor.data.labels import label_by_folder
+from autocolor.data.lmdb_io import LmdbOptions, make_datum
+from autocolor.imaging.images import ImageError, find_photos
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = (500, 375)  # what most photos of ImageNet have

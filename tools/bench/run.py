@@ -30,14 +30,15 @@ from results import (
 )
 from tqdm import tqdm
 
-from autocolor.files import atomic_path
+from autocolor.core.files import atomic_path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+_OTHERS = ("lmdb_building", "measure", "results", "run")
 
 
 def find_benchmarks() -> list[Benchmark]:
-    """Return the benchmarks of all modules ``bench_*.py`` beside this file, by module name.
+    """Return the benchmarks of all other modules beside this file, by module name.
 
     Raises
     ------
@@ -45,7 +46,9 @@ def find_benchmarks() -> list[Benchmark]:
         If two have one name.
     """
     found: dict[str, Benchmark] = {}
-    for path in sorted(HERE.glob("bench_*.py")):
+    for path in sorted(HERE.glob("*.py")):
+        if path.stem in _OTHERS:
+            continue
         for benchmark in importlib.import_module(path.stem).benchmarks():
             if benchmark.name in found:
                 raise ValueError(f"{path.name}: a benchmark {benchmark.name!r} is there already")

@@ -1,0 +1,367 @@
+"""Regression of colour on fixed features of three scales, trained by Caffe.
+
+What is taken from Cheng et al.: at each pixel the 7 x 7 patch of lightness, a DAISY descriptor of 32
+values and a semantic feature of 47 that is smoothed along the photo's edges; a fully connected net with
+three hidden layers of half the input's width, trained for the squared error of U and V; a joint
+bilateral filter of the result, guided by the photo. Their semantic feature is the posterior of a
+scene parser's 47 categories. No such parser can be had here: its place is taken by the 47 principal
+components of VGG-16's conv5_3.
+
+References
+----------
+Cheng, Yang, Sheng: Deep colorization. ICCV 2015.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
+from skimage.color import rgb2yuv, yuv2rgb
+from skimage.feature import daisy
+from tqdm import tqdm
+
+from autocolor.baselines.descriptors import FeatureExtractor, Projection, principal_components
+from autocolor.baselines.references import References, working_image
+from autocolor.core.arrays import FloatArray
+from autocolor.core.files import atomic_path
+from autocolor.imaging.color import correct_lightness, lightness
+from autocolor.imaging.joint_bilateral import joint_bilateral_upsample
+from autocolor.runtime.caffe_runtime import import_caffe
+from autocolor.training.caffe_train import Record, best_snapshot, run_caffe_train
+
+SEMANTIC_LEVEL = "conv5_3"
+SEMANTIC_SIZE = 47
+PATCH = 7
+DAISY_SIZE = 32
+FEATURES = PATCH**2 + DAISY_SIZE + SEMANTIC_SIZE
+"""Inputs of the net, 128."""
+
+HIDDEN_LAYERS = 3
+HIDDEN_UNITS = FEATURES // 2
+
+_DAISY_RADIUS = 15
+_FIT_PHOTOS = 64
+_VALIDATION_SHARE = 0.1  # of the photos
+# Of the filter of U and V, in pixels at the working size and in units of lightness.
+_FILTER_SPACE = 4.0
+_FILTER_RANGE = 0.1
+_FILTER_RADIUS = 8
+
+
+@dataclass(frozen=True)
+class ChengOptions:
+    """How the net is trained.
+
+    Attributes
+    ----------
+    pixels : int
+        Drawn from each photo.
+    iterations, batch : int
+    learning_rate, weight_decay : float
+    tests : int
+        Validations during the training; the snapshot that validates best is kept.
+    """
+
+    pixels: int = 512
+    iterations: int = 6000
+    batch: int = 256
+    learning_rate: float = 0.01
+    weight_decay: float = 5e-4
+    tests: int = 12
+
+
+@dataclass(frozen=True)
+class ChengScaling:
+    """What turns features and colours into the net's units.
+
+    Attributes
+    ----------
+    projection : Projection
+        Of conv5_3.
+    feature_mean, feature_scale : (128,) float32 arrays
+        The net reads (feature - mean) / scale.
+    chroma_mean, chroma_scale : (2,) float32 arrays
+        The net gives (U or V - mean) / scale.
+    """
+
+    projection: Projection
+    feature_mean: npt.NDArray[np.float32]
+    feature_scale: npt.NDArray[np.float32]
+    chroma_mean: npt.NDArray[np.float32]
+    chroma_scale: npt.NDArray[np.float32]
+
+    def save(self, path: Path) -> None:
+        """Write to a .npz file, atomically."""
+        with atomic_path(path) as partial:
+            np.savez(
+                partial, allow_pickle=False, mean=self.projection.mean,
+                components=self.projection.components, feature_mean=self.feature_mean,
+                feature_scale=self.feature_scale, chroma_mean=self.chroma_mean,
+                chroma_scale=self.chroma_scale,
+            )  # fmt: skip
+
+    @classmethod
+    def load(cls, path: Path) -> ChengScaling:
+        """Read what :meth:`save` wrote."""
+        with np.load(path, allow_pickle=False) as archive:
+            content = {name: archive[name] for name in archive.files}
+        projection = Projection(content.pop("mean"), content.pop("components"))
+        return cls(projection, **content)
+
+
+def patches(light: FloatArray) -> npt.NDArray[np.float32]:
+    """Return the 7 x 7 patch around each pixel of (H, W), row by row, mirrored at the border."""
+    padded = np.pad(light, PATCH // 2, mode="symmetric")
+    windows = sliding_window_view(padded, (PATCH, PATCH))
+    return windows.reshape(*light.shape, PATCH**2).astype(np.float32, copy=False)
+
+
+def daisy_descriptors(light: FloatArray) -> npt.NDArray[np.float32]:
+    """Return the DAISY descriptor (32) of each pixel of (H, W): centre and 3 places around it."""
+    padded = np.pad(light.astype(np.float64), _DAISY_RADIUS, mode="symmetric")
+    described = daisy(padded, step=1, radius=_DAISY_RADIUS, rings=1, histograms=3, orientations=8)
+    return np.asarray(described, dtype=np.float32)
+
+
+def pixel_features(light: FloatArray, semantic: FloatArray) -> npt.NDArray[np.float32]:
+    """Return the features (H, W, 128) of each pixel: patch, DAISY, semantic.
+
+    Parameters
+    ----------
+    light : (H, W) float array in [0, 1]
+    semantic : (h, w, 47) float array
+        On the grid of conv5_3; enlarged along the edges of `light`.
+    """
+    grid_guide = light.reshape(
+        semantic.shape[0], light.shape[0] // semantic.shape[0],
+        semantic.shape[1], light.shape[1] // semantic.shape[1],
+    ).mean(axis=(1, 3))  # fmt: skip
+    smooth = joint_bilateral_upsample(semantic, grid_guide, light, radius=1)
+    return np.concatenate([patches(light), daisy_descriptors(light), smooth], axis=-1)
+
+
+def chroma(rgb: FloatArray) -> npt.NDArray[np.float32]:
+    """Return U and V (..., 2) of RGB in [0, 1]."""
+    return np.asarray(rgb2yuv(rgb)[..., 1:], dtype=np.float32)
+
+
+def compose_chroma(uv: FloatArray, light: FloatArray) -> npt.NDArray[np.float32]:
+    """Return the RGB image of U and V that has exactly the given lightness.
+
+    Y adds the same to R, G and B, so the lightness fixes it.
+    """
+    yuv = np.concatenate([np.zeros_like(uv[..., :1]), uv], axis=-1)
+    return correct_lightness(yuv2rgb(yuv).astype(np.float32), light)
+
+
+def train_cheng(
+    references: References,
+    backbone: FeatureExtractor,
+    folder: Path,
+    rng: np.random.Generator,
+    options: ChengOptions | None = None,
+    *,
+    progress: bool = False,
+) -> list[Record]:
+    """Train the net with ``caffe train``; leaves net, weights and scaling in `folder`.
+
+    A tenth of the photos, at least one, validates: they give no pixel to the training.
+
+    Parameters
+    ----------
+    references : References
+    backbone : FeatureExtractor
+        With conv5_3.
+    folder : Path
+        Made if need be.
+    rng : numpy.random.Generator
+        Draws pixels, photos and Caffe's seed.
+    options : ChengOptions, optional
+    progress : bool
+        Show progress bars on stderr.
+
+    Returns
+    -------
+    list of Record
+        What Caffe reported.
+
+    Raises
+    ------
+    ValueError
+        If fewer than two references can be read.
+    autocolor.training.caffe_train.TrainingError
+        If Caffe fails.
+    """
+    options = options or ChengOptions()
+    folder.mkdir(parents=True, exist_ok=True)
+    projection = principal_components(_semantic(references, backbone, progress), SEMANTIC_SIZE)
+    inputs, targets = [], []
+    for _, rgb in references.images(progress, "features of references"):
+        light = lightness(rgb)
+        features = pixel_features(light, _project(backbone, light, projection))
+        chosen = rng.integers(0, light.size, options.pixels)
+        inputs.append(features.reshape(-1, FEATURES)[chosen])
+        targets.append(chroma(rgb).reshape(-1, 2)[chosen])
+    if len(inputs) < 2:
+        raise ValueError("references: expected at least two colour photos, received one")
+    order = rng.permutation(len(inputs))
+    count = max(1, round(_VALIDATION_SHARE * len(inputs)))
+    validation, training = np.sort(order[:count]), np.sort(order[count:])
+    x = np.concatenate([inputs[index] for index in training])
+    y = np.concatenate([targets[index] for index in training])
+    scaling = ChengScaling(projection, x.mean(axis=0), _scale(x), y.mean(axis=0), _scale(y))
+
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        work = Path(name)
+        shuffled = rng.permutation(len(x))
+        _write_data(work / "train", x[shuffled], y[shuffled], scaling)
+        rows = _write_data(
+            work / "validation", np.concatenate([inputs[index] for index in validation]),
+            np.concatenate([targets[index] for index in validation]), scaling,
+        )  # fmt: skip
+        solver = _write_solver(work, rows, int(rng.integers(1, 2**31)), options)
+        with tqdm(
+            total=options.iterations, unit="iteration", desc="caffe train", disable=not progress
+        ) as bar:
+
+            def show(record: Record) -> None:
+                bar.update(record.iteration - bar.n)
+
+            records = run_caffe_train(solver, work / "caffe.log", show)
+        snapshot = best_snapshot(work, records)
+        scaling.save(folder / "scaling.npz")
+        (folder / "deploy.prototxt").write_text(str(_net(None, 1)), encoding="utf-8")
+        snapshot.replace(folder / "cheng.caffemodel")
+    return records
+
+
+def _scale(values: FloatArray) -> npt.NDArray[np.float32]:
+    deviation = values.std(axis=0)
+    return np.where(deviation > 0, deviation, 1).astype(np.float32)
+
+
+def _project(
+    backbone: FeatureExtractor, light: FloatArray, projection: Projection
+) -> npt.NDArray[np.float32]:
+    return projection(np.moveaxis(backbone.features(light)[SEMANTIC_LEVEL], 0, -1))
+
+
+def _semantic(
+    references: References, backbone: FeatureExtractor, progress: bool
+) -> Iterator[npt.NDArray[np.float32]]:
+    spread = np.linspace(0, len(references.paths) - 1, min(_FIT_PHOTOS, len(references.paths)))
+    chosen = References([references.paths[index] for index in spread.round().astype(int)])
+    for _, rgb in chosen.images(progress, "fitting semantic features"):
+        level = backbone.features(lightness(rgb))[SEMANTIC_LEVEL]
+        yield level.reshape(len(level), -1).T
+
+
+def _write_data(path: Path, x: FloatArray, y: FloatArray, scaling: ChengScaling) -> int:
+    """Write rows for HDF5Data, and the list that names the file; returns their number."""
+    data = path.with_suffix(".h5")
+    with h5py.File(data, "w") as file:
+        file["features"] = (x - scaling.feature_mean) / scaling.feature_scale
+        file["target"] = (y - scaling.chroma_mean) / scaling.chroma_scale
+    path.with_suffix(".txt").write_text(f"{data}\n", encoding="utf-8")
+    return len(x)
+
+
+def _net(source: Path | None, batch: int) -> Any:
+    """Return the net that reads `source` and has a loss, or without one the deploy net."""
+    import_caffe()
+    from caffe import NetSpec
+    from caffe import layers as L
+
+    from autocolor.nets.vgg16 import fillers, learned
+
+    net = NetSpec()
+    if source is None:
+        net.features = L.Input(shape={"dim": [batch, FEATURES]})
+    else:
+        net.features, net.target = L.HDF5Data(source=str(source), batch_size=batch, ntop=2)
+    top = net.features
+    for index in range(1, HIDDEN_LAYERS + 1):
+        top = L.InnerProduct(top, num_output=HIDDEN_UNITS, param=learned(), **fillers())
+        net[f"hidden{index}"] = top
+        net[f"relu{index}"] = top = L.ReLU(top, in_place=True)
+    net.chroma = L.InnerProduct(top, num_output=2, param=learned(), **fillers())
+    if source is not None:
+        net.loss = L.EuclideanLoss(net.chroma, net.target)
+    return net.to_proto()
+
+
+def _write_solver(work: Path, rows: int, seed: int, options: ChengOptions) -> Path:
+    import_caffe()
+    from autocolor.nets.solver import SolverOptions, solver
+
+    batch = min(options.batch, rows)
+    (work / "train.prototxt").write_text(str(_net(work / "train.txt", batch)), encoding="utf-8")
+    (work / "test.prototxt").write_text(str(_net(work / "validation.txt", batch)), encoding="utf-8")
+    interval = max(1, options.iterations // options.tests)
+    path = work / "solver.prototxt"
+    path.write_text(
+        str(
+            solver(
+                SolverOptions(
+                    train_net=str(work / "train.prototxt"), test_net=str(work / "test.prototxt"),
+                    snapshot_prefix=str(work / "snapshot"), iterations=options.iterations,
+                    base_learning_rate=options.learning_rate, weight_decay=options.weight_decay,
+                    test_iterations=max(1, rows // batch), test_interval=interval,
+                    snapshot_interval=interval, display_interval=max(1, min(100, interval)),
+                    seed=seed,
+                )
+            )
+        ),
+        encoding="utf-8",
+    )  # fmt: skip
+    return path
+
+
+class Cheng:
+    """Colorizes photos with a net that :func:`train_cheng` has left in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+    backbone : FeatureExtractor
+        That the net was trained with.
+    """
+
+    def __init__(self, folder: Path, backbone: FeatureExtractor) -> None:
+        caffe = import_caffe()
+        self._scaling = ChengScaling.load(folder / "scaling.npz")
+        self._net = caffe.Net(str(folder / "deploy.prototxt"), caffe.TEST)
+        self._net.copy_from(str(folder / "cheng.caffemodel"))
+        self._backbone = backbone
+
+    def __call__(self, lightness: FloatArray) -> npt.NDArray[np.float32]:
+        """Return (H, W, 3) RGB of the given (H, W) lightness in [0, 1]."""
+        light = lightness.astype(np.float32, copy=False)
+        small = working_image(light)
+        filtered = joint_bilateral_upsample(
+            self.predict(small), small, small,
+            sigma_space=_FILTER_SPACE, sigma_range=_FILTER_RANGE, radius=_FILTER_RADIUS,
+        )  # fmt: skip
+        if light.shape != small.shape:
+            filtered = joint_bilateral_upsample(filtered, small, light, radius=1)
+        return compose_chroma(filtered, light)
+
+    def predict(self, small: FloatArray) -> npt.NDArray[np.float32]:
+        """Return U and V (h, w, 2) of a photo at its working size, before the filter."""
+        scaling = self._scaling
+        features = pixel_features(small, _project(self._backbone, small, scaling.projection))
+        rows = (features.reshape(-1, FEATURES) - scaling.feature_mean) / scaling.feature_scale
+        blob = self._net.blobs["features"]
+        blob.reshape(*rows.shape)
+        blob.data[...] = rows
+        self._net.forward()
+        predicted = self._net.blobs["chroma"].data * scaling.chroma_scale + scaling.chroma_mean
+        return np.asarray(predicted.reshape(*small.shape, 2), dtype=np.float32)

@@ -1,0 +1,133 @@
+"""Descriptors of places and photos out of a convolutional network's levels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from autocolor.baselines.references import enlarge
+from autocolor.core.arrays import FloatArray
+
+Float32Array = npt.NDArray[np.float32]
+
+
+class FeatureExtractor(Protocol):
+    """A network that describes photos, as :class:`autocolor.nets.backbone.Backbone` does."""
+
+    def features(self, lightness: FloatArray) -> Mapping[str, Float32Array]:
+        """Return the levels (C, h, w) of an (H, W) image in [0, 1], both sides multiples of 32."""
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A linear map to fewer dimensions.
+
+    Attributes
+    ----------
+    mean : (D,) float32 array
+    components : (D, d) float32 array
+        Orthonormal columns, by falling variance.
+    """
+
+    mean: Float32Array
+    components: Float32Array
+
+    def __call__(self, values: FloatArray) -> Float32Array:
+        """Project (..., D) values to (..., d)."""
+        return ((values - self.mean) @ self.components).astype(np.float32, copy=False)
+
+
+def principal_components(samples: Iterable[FloatArray], dimensions: int) -> Projection:
+    """Fit a projection to the directions of most variance (PCA).
+
+    Parameters
+    ----------
+    samples : iterable of (n, D) float arrays
+        Read once, one at a time.
+    dimensions : int
+        At most D.
+
+    Raises
+    ------
+    ValueError
+        If there is no sample, or `dimensions` is out of range.
+    """
+    count = 0
+    # About the first array's mean, so that little is lost where the mean is large.
+    for index, batch in enumerate(samples):
+        values = batch.astype(np.float64)
+        if index == 0:
+            origin = values.mean(axis=0)
+            total = np.zeros_like(origin)
+            products = np.zeros((len(origin), len(origin)))
+        values -= origin
+        count += len(values)
+        total += values.sum(axis=0)
+        products += values.T @ values
+    if not count:
+        raise ValueError("samples: expected at least one, received none")
+    if not 1 <= dimensions <= len(origin):
+        raise ValueError(f"dimensions: expected 1 to {len(origin)}, received {dimensions}")
+    mean = total / count
+    _, vectors = np.linalg.eigh(products / count - np.outer(mean, mean))
+    chosen = vectors[:, ::-1][:, :dimensions]
+    # An eigenvector's sign is arbitrary: make its largest entry positive.
+    signs = np.sign(chosen[np.abs(chosen).argmax(axis=0), np.arange(dimensions)])
+    return Projection((mean + origin).astype(np.float32), (chosen * signs).astype(np.float32))
+
+
+def normalize(values: FloatArray) -> Float32Array:
+    """Divide (..., D) vectors by their length; those of length 0 stay."""
+    length = np.linalg.norm(values, axis=-1, keepdims=True)
+    return (values / np.where(length > 0, length, 1)).astype(np.float32, copy=False)
+
+
+def place_descriptors(
+    features: Mapping[str, FloatArray], levels: Sequence[str], size: tuple[int, int]
+) -> Float32Array:
+    """Describe the cells of a grid by several levels.
+
+    Each level is brought to the grid, by means over cells or bilinearly, and each place's vector of a
+    level to length 1, so that every level counts the same.
+
+    Parameters
+    ----------
+    features : mapping of (C, h, w) float arrays
+    levels : sequence of str
+    size : (height, width) of the grid
+        A level's sides are multiples or divisors of it.
+
+    Returns
+    -------
+    (height, width, sum of C) float32 array.
+    """
+    return np.concatenate(
+        [normalize(_to_grid(np.moveaxis(features[name], 0, -1), size)) for name in levels], axis=-1
+    )
+
+
+def _to_grid(level: FloatArray, size: tuple[int, int]) -> FloatArray:
+    if level.shape[0] <= size[0]:
+        return enlarge(level, size)
+    return cell_means(level, size)
+
+
+def cell_means(image: FloatArray, size: tuple[int, int]) -> FloatArray:
+    """Return the means (height, width, C) of an (H, W, C) image over the cells of a grid.
+
+    The image's sides are multiples of the grid's.
+    """
+    height, width = size
+    rows, columns = image.shape[0] // height, image.shape[1] // width
+    blocks = image.reshape(height, rows, width, columns, image.shape[2])
+    means: FloatArray = blocks.mean(axis=(1, 3))
+    return means
+
+
+def photo_descriptor(features: Mapping[str, FloatArray], level: str) -> Float32Array:
+    """Describe a whole photo by the mean of a level over its places, (C,), of length 1."""
+    return normalize(features[level].mean(axis=(1, 2)))

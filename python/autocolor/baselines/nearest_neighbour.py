@@ -1,0 +1,314 @@
+"""Colours of the most similar places of reference photos, and a coherent choice among them.
+
+Like Charpiat et al., each place gets a distribution with several modes, estimated from references,
+and the colour is chosen with its neighbourhood in mind; unlike theirs, places are described by a
+convolutional network, the references are chosen automatically, and the choice is the mode of a
+density that neighbours share, where theirs is a graph cut.
+
+References
+----------
+Charpiat, Hofmann, Schölkopf: Automatic image colorization via multimodal predictions. ECCV 2008.
+Comaniciu, Meer: Mean shift: a robust approach toward feature space analysis. PAMI 24(5), 2002.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from autocolor.baselines.descriptors import (
+    FeatureExtractor,
+    Projection,
+    cell_means,
+    photo_descriptor,
+    place_descriptors,
+    principal_components,
+)
+from autocolor.baselines.references import References, working_image
+from autocolor.core.arrays import FloatArray
+from autocolor.core.files import atomic_path
+from autocolor.imaging.color import compose_lab, lightness, rgb_to_lab
+from autocolor.imaging.joint_bilateral import joint_bilateral_upsample
+
+LEVELS = ("conv3_3", "conv4_3", "conv5_3")
+"""That describe a place, on the grid of the second one: every 8 pixels."""
+
+_GRID_LEVEL = "conv4_3"
+_PHOTO_LEVEL = "conv5_3"
+_DIMENSIONS = 64
+_FIT_PHOTOS = 64
+_FIT_PLACES = 256  # of each photo
+
+_PHOTOS = 32
+_NEIGHBOURS = 32
+# Votes fall with the squared distance beyond the nearest's, in units of this share of the mean.
+_VOTE_SHARE = 0.5
+COLOR_BANDWIDTH = 25.0
+"""Deviation of the Gaussians of the density of a and b; chosen on validation photos."""
+
+_NEIGHBOURHOOD = 2  # radius, in cells, within which votes are shared
+_SIGMA_SPACE = 1.0  # cells
+_SIGMA_RANGE = 0.1  # lightness
+_MODE_STEPS = 20
+_BIN_WIDTH = 8.0
+_AXIS = np.arange(-104.0, 104.1, _BIN_WIDTH)
+
+COLOR_CENTERS = (
+    np.stack(np.meshgrid(_AXIS, _AXIS, indexing="ij"), axis=-1).reshape(-1, 2).astype(np.float32)
+)
+"""Centres (K, 2) of the bins of a and b; index bin of a * 27 + bin of b."""
+
+
+@dataclass(frozen=True)
+class ReferenceBank:
+    """What is known of the references.
+
+    Attributes
+    ----------
+    projection : Projection
+        Of place descriptors.
+    photos : (n, C) float32 array
+        Descriptors of photos.
+    starts : (n + 1,) int array
+        Photo i has places starts[i] to starts[i + 1] - 1.
+    places : (m, d) float32 array
+        Projected descriptors.
+    colors : (m, 2) float32 array
+        Mean a and b of each place.
+    """
+
+    projection: Projection
+    photos: npt.NDArray[np.float32]
+    starts: npt.NDArray[np.int64]
+    places: npt.NDArray[np.float32]
+    colors: npt.NDArray[np.float32]
+
+    def save(self, path: Path) -> None:
+        """Write to a .npz file, atomically."""
+        with atomic_path(path) as partial:
+            np.savez(
+                partial, allow_pickle=False, mean=self.projection.mean,
+                components=self.projection.components, photos=self.photos, starts=self.starts,
+                places=self.places, colors=self.colors,
+            )  # fmt: skip
+
+    @classmethod
+    def load(cls, path: Path) -> ReferenceBank:
+        """Read what :meth:`save` wrote."""
+        with np.load(path, allow_pickle=False) as archive:
+            content = {name: archive[name] for name in archive.files}
+        projection = Projection(content.pop("mean"), content.pop("components"))
+        return cls(projection, **content)
+
+
+def build_bank(
+    references: References,
+    backbone: FeatureExtractor,
+    rng: np.random.Generator,
+    *,
+    progress: bool = False,
+) -> ReferenceBank:
+    """Describe all references, of which some also fit the projection.
+
+    Parameters
+    ----------
+    references : References
+    backbone : FeatureExtractor
+        With `LEVELS`.
+    rng : numpy.random.Generator
+        Draws the places that the projection is fitted to.
+    progress : bool
+        Show progress bars on stderr.
+
+    Raises
+    ------
+    ValueError
+        If no reference can be read.
+    """
+    projection = principal_components(_samples(references, backbone, rng, progress), _DIMENSIONS)
+    photos, places, colors = [], [], []
+    for _, rgb in references.images(progress, "describing references"):
+        described = _describe(backbone, lightness(rgb))
+        photos.append(described.photo)
+        places.append(projection(described.places).reshape(-1, _DIMENSIONS))
+        means = cell_means(rgb_to_lab(rgb)[..., 1:], described.places.shape[:2])
+        colors.append(means.reshape(-1, 2).astype(np.float32))
+    starts = np.cumsum([0, *(len(part) for part in places)])
+    return ReferenceBank(
+        projection, np.stack(photos), starts, np.concatenate(places), np.concatenate(colors)
+    )
+
+
+@dataclass(frozen=True)
+class _Description:
+    photo: npt.NDArray[np.float32]
+    places: npt.NDArray[np.float32]
+
+
+def _describe(backbone: FeatureExtractor, light: FloatArray) -> _Description:
+    features = backbone.features(light)
+    _, height, width = features[_GRID_LEVEL].shape
+    return _Description(
+        photo_descriptor(features, _PHOTO_LEVEL),
+        place_descriptors(features, LEVELS, (height, width)),
+    )
+
+
+def _samples(
+    references: References, backbone: FeatureExtractor, rng: np.random.Generator, progress: bool
+) -> Iterator[npt.NDArray[np.float32]]:
+    spread = np.linspace(0, len(references.paths) - 1, min(_FIT_PHOTOS, len(references.paths)))
+    chosen = References([references.paths[index] for index in spread.round().astype(int)])
+    for _, rgb in chosen.images(progress, "fitting descriptors"):
+        places = _describe(backbone, lightness(rgb)).places
+        flat = places.reshape(-1, places.shape[-1])
+        yield flat[rng.permutation(len(flat))[:_FIT_PLACES]]
+
+
+class NearestNeighbour:
+    """Colorizes photos with the colours of similar places.
+
+    Parameters
+    ----------
+    bank : ReferenceBank
+    backbone : FeatureExtractor
+        That the bank was built with.
+    bandwidth : float
+        Of the density of a and b. The larger, the nearer the mode is to the mean.
+    """
+
+    def __init__(
+        self,
+        bank: ReferenceBank,
+        backbone: FeatureExtractor,
+        *,
+        bandwidth: float = COLOR_BANDWIDTH,
+    ) -> None:
+        self._bank = bank
+        self._backbone = backbone
+        self._bandwidth = bandwidth
+
+    def __call__(self, lightness: FloatArray) -> npt.NDArray[np.float32]:
+        """Return (H, W, 3) RGB of the given (H, W) lightness in [0, 1]."""
+        light = lightness.astype(np.float32, copy=False)
+        small = working_image(light)
+        described = _describe(self._backbone, small)
+        size = described.places.shape[:2]
+        places = self._bank.projection(described.places).reshape(-1, _DIMENSIONS)
+        colors, weights = self.votes(described.photo, places)
+        guide = cell_means(small[..., None], size)[..., 0]
+        histograms = vote_histograms(colors, weights).reshape(*size, -1)
+        chosen = choose_colors(histograms, guide, self._bandwidth)
+        return compose_lab(joint_bilateral_upsample(chosen, guide, light), light)
+
+    def votes(
+        self, photo: FloatArray, places: FloatArray
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return the colours (n, k, 2) of the most similar places and their weights (n, k), of sum 1.
+
+        Neighbours are exact, among the places of the references most similar as a whole.
+        """
+        bank = self._bank
+        similar = np.argsort(-(bank.photos @ photo), kind="stable")[:_PHOTOS]
+        index = np.concatenate([np.arange(bank.starts[i], bank.starts[i + 1]) for i in similar])
+        squares, nearest = nearest_places(places, bank.places[index], _NEIGHBOURS)
+        scale = _VOTE_SHARE * squares.mean(axis=1, keepdims=True)
+        excess = squares - squares.min(axis=1, keepdims=True)
+        weights = np.exp(-excess / np.where(scale > 0, scale, 1))
+        weights /= weights.sum(axis=1, keepdims=True)
+        return bank.colors[index][nearest], weights
+
+
+def nearest_places(
+    asked: FloatArray, known: FloatArray, neighbours: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.intp]]:
+    """Find the nearest of `known` (m, d) to each of `asked` (n, d), exactly, in no order.
+
+    Returns
+    -------
+    squares : (n, k) float32 array
+        Squared distances; k is `neighbours`, or m if that is less.
+    index : (n, k) int array
+    """
+    squares: FloatArray = asked @ known.T
+    squares *= -2
+    squares += np.square(known).sum(axis=1)
+    squares += np.square(asked).sum(axis=1)[:, None]
+    np.maximum(squares, 0, out=squares)
+    count = min(neighbours, len(known))
+    index = np.argpartition(squares, count - 1, axis=1)[:, :count]
+    return np.asarray(np.take_along_axis(squares, index, axis=1), dtype=np.float32), index
+
+
+def vote_histograms(colors: FloatArray, weights: FloatArray) -> npt.NDArray[np.float32]:
+    """Return the histograms (n, K) of votes in a and b, K = `COLOR_CENTERS`'s length.
+
+    A vote is split among the four bins around it, bilinearly, so a histogram has the mean of its
+    votes. What lies outside the bins goes to the outermost ones.
+
+    Parameters
+    ----------
+    colors : (n, k, 2) float array
+    weights : (n, k) float array
+    """
+    bins = len(_AXIS)
+    place = np.clip((colors.astype(np.float64) - _AXIS[0]) / _BIN_WIDTH, 0, bins - 1)
+    lower = np.minimum(place.astype(np.intp), bins - 2)
+    upper_share = place - lower
+    shares = (1 - upper_share, upper_share)
+    row = np.arange(len(colors))[:, None] * bins**2
+    histograms = np.zeros(len(colors) * bins**2)
+    for step_a, share_a in enumerate(shares):
+        for step_b, share_b in enumerate(shares):
+            index = row + (lower[..., 0] + step_a) * bins + lower[..., 1] + step_b
+            mass = weights * share_a[..., 0] * share_b[..., 1]
+            histograms += np.bincount(index.ravel(), mass.ravel(), len(histograms))
+    return histograms.reshape(len(colors), bins**2).astype(np.float32)
+
+
+def choose_colors(
+    histograms: FloatArray, guide: FloatArray, bandwidth: float
+) -> npt.NDArray[np.float32]:
+    """Choose one colour for each cell by its own histogram and those of its neighbours.
+
+    Neighbours share their histograms by the joint bilateral filter: the less, the farther they are
+    and the more their lightness differs. A Gaussian of `bandwidth` at each bin makes a density of
+    it. From the bin of highest density a mean shift goes to the mode, which is the colour.
+
+    Parameters
+    ----------
+    histograms : (h, w, K) float array
+        See :func:`vote_histograms`.
+    guide : (h, w) float array
+        Lightness.
+    bandwidth : float
+        In units of a and b.
+
+    Returns
+    -------
+    (h, w, 2) float32 array.
+    """
+    shared = joint_bilateral_upsample(
+        histograms, guide, guide,
+        sigma_space=_SIGMA_SPACE, sigma_range=_SIGMA_RANGE, radius=_NEIGHBOURHOOD,
+    ).reshape(-1, len(COLOR_CENTERS))  # fmt: skip
+    density = shared @ _kernel(COLOR_CENTERS, bandwidth)
+    mode = COLOR_CENTERS[density.argmax(axis=1)]
+    for _ in range(_MODE_STEPS):
+        pull = shared * _kernel(mode, bandwidth)
+        mode = pull @ COLOR_CENTERS / pull.sum(axis=1, keepdims=True)
+    return np.asarray(mode.reshape(*histograms.shape[:2], 2), dtype=np.float32)
+
+
+def _kernel(places: FloatArray, bandwidth: float) -> FloatArray:
+    """Return the Gaussians (n, K) of places (n, 2) at the bins."""
+    squares = (
+        np.square(places).sum(axis=1)[:, None]
+        + np.square(COLOR_CENTERS).sum(axis=1)
+        - 2 * (places @ COLOR_CENTERS.T)
+    )
+    return np.asarray(np.exp(squares * np.float32(-0.5 / bandwidth**2)))

@@ -1,0 +1,129 @@
+"""Photos at the reduced size on which the methods of :mod:`autocolor.baselines.registry` work."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from autocolor.core.arrays import FloatArray, check_unit
+from autocolor.evaluation.evaluate import read_color
+from autocolor.histograms.upsampling import GridSampler
+from autocolor.imaging.images import ImageError, resize
+
+WORKING_SIDE = 256
+"""Smaller side of a photo as the methods see it, in pixels."""
+
+MAXIMUM_SIDE = 1024
+"""Larger side that no photo exceeds there, in pixels."""
+
+_MULTIPLE = 32  # what the backbone asks for
+
+
+def working_size(height: int, width: int) -> tuple[int, int]:
+    """Return the (height, width) at which a photo is worked on.
+
+    The smaller side becomes `WORKING_SIDE`, unless the photo is smaller or the larger side would
+    exceed `MAXIMUM_SIDE`; then both sides are rounded to multiples of 32, which changes the aspect
+    ratio a little.
+    """
+    factor = min(1.0, WORKING_SIDE / min(height, width), MAXIMUM_SIDE / max(height, width))
+    return _round(height * factor), _round(width * factor)
+
+
+def _round(side: float) -> int:
+    return _MULTIPLE * max(1, round(side / _MULTIPLE))
+
+
+def working_image(image: FloatArray) -> npt.NDArray[np.float32]:
+    """Return an (H, W) or (H, W, C) image in [0, 1] at its working size.
+
+    Raises
+    ------
+    ValueError
+        If it is no such array.
+    """
+    check_unit("image", image)
+    if image.ndim not in (2, 3) or image.size == 0:
+        raise ValueError(f"image: expected shape (H, W) or (H, W, C), received {image.shape}")
+    return resize(image, working_size(*image.shape[:2]))
+
+
+def enlarge(grid: FloatArray, size: tuple[int, int]) -> FloatArray:
+    """Return an (h, w, C) grid that covers an image bilinearly enlarged (or not) to (height, width).
+
+    See :class:`autocolor.histograms.upsampling.GridSampler`.
+    """
+    cells_per_pixel = (grid.shape[0] / size[0], grid.shape[1] / size[1])
+    return GridSampler(grid, size, cells_per_pixel).rows(0, size[0])
+
+
+class References:
+    """Colour photos to learn from, read one at a time: there may be more than memory holds.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+
+    Attributes
+    ----------
+    paths : tuple of Path
+    skipped : list of (path, reason)
+        Photos that a pass over all of them could not read, or that have no colour.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = tuple(paths)
+        self.skipped: list[tuple[Path, str]] = []
+
+    def read(self, path: Path) -> npt.NDArray[np.float32]:
+        """Return a photo, RGB (h, w, 3) in [0, 1], at its working size.
+
+        Raises
+        ------
+        ImageError
+            If it cannot be read or has no colour.
+        """
+        return working_image(read_color(path))
+
+    def images(
+        self, progress: bool = False, description: str | None = None
+    ) -> Iterator[tuple[Path, npt.NDArray[np.float32]]]:
+        """Yield each readable photo; the others go to `skipped`.
+
+        Raises
+        ------
+        ValueError
+            At the end, if there was none.
+        """
+        self.skipped = []
+        for path in tqdm(self.paths, desc=description, unit="photo", disable=not progress):
+            try:
+                rgb = self.read(path)
+            except ImageError as error:
+                self.skipped.append((path, str(error)))
+                continue
+            yield path, rgb
+        if len(self.skipped) == len(self.paths):
+            reason = f"; the first was skipped: {self.skipped[0][1]}" if self.skipped else ""
+            raise ValueError(
+                f"references: expected at least one colour photo, received none{reason}"
+            )
+
+    def fingerprint(self, *options: object) -> str:
+        """Return a hash of the files' bytes, in order, and of `options`, to name a cache file by."""
+        digest = hashlib.sha256(repr(options).encode())
+        for path in self.paths:
+            try:
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+            except OSError:
+                digest.update(b"unreadable")
+        return digest.hexdigest()[:16]
+
+
+Colorizer = Callable[[FloatArray], npt.NDArray[np.float32]]
+"""(H, W) lightness in [0, 1] -> (H, W, 3) RGB in [0, 1] of that lightness."""

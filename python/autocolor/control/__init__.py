@@ -1,0 +1,1 @@
+"""Changes to what a model predicts: target statistics, quantiles, biases and hints."""

@@ -1,0 +1,232 @@
+"""Diverse colorizations and the uncertainty of colour (section 4, Figure 10).
+
+Both work on predicted histograms alone. A bias goes into
+:func:`autocolor.control.energy.apply_bias`; it moves uncertain pixels more than certain ones.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import entr
+
+from autocolor.control.targets import check_variant
+from autocolor.core.arrays import FloatArray, check_array, check_same_shape
+from autocolor.core.constants import BINS, JOINT_BINS
+from autocolor.histograms.bins import quantile_centers, uniform_centers
+from autocolor.imaging.color import hue_chroma_to_rgb, rgb_to_lab
+
+Biases = npt.NDArray[np.float64]
+
+
+def hue_biases(count: int, strength: float, bins: int = BINS) -> Biases:
+    """Return biases that prefer `count` hues, evenly spaced around the circle (section 4).
+
+    Bias j of bin k is strength * cos(theta_k - phi_j), with theta_k the angle of the bin's centre
+    (Eq. 4) and phi_j = 2 pi j / count: red first, then by way of yellow. A single one is 0, the
+    automatic colorization.
+
+    Parameters
+    ----------
+    count : int, >= 1
+    strength : float, >= 0
+        Largest bias in nats; 0 gives the automatic colorization throughout.
+    bins : int
+        K.
+
+    Returns
+    -------
+    (count, K) float64 array.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+    """
+    directions = _directions(count, strength)
+    angles = 2 * np.pi * uniform_centers(bins)
+    biases: npt.NDArray[np.float64] = directions @ np.stack([np.cos(angles), np.sin(angles)])
+    return biases
+
+
+def lab_biases(count: int, strength: float, bins: int = BINS) -> tuple[Biases, Biases]:
+    """Return biases of a and of b that prefer `count` directions, evenly spaced (section 4).
+
+    The bias is linear in units of the bins' Gaussian, strength * (cos phi_j a + sin phi_j b) / 25,
+    which would move a Gaussian without changing its width. Otherwise as :func:`hue_biases`; the
+    first direction is +a, towards magenta.
+
+    Returns
+    -------
+    a, b : (count, K) float64 arrays
+    """
+    directions = _directions(count, strength)
+    units = quantile_centers(bins, sigma=1)
+    return directions[:, :1] * units, directions[:, 1:] * units
+
+
+def lab_joint_biases(count: int, strength: float, bins: int = JOINT_BINS) -> Biases:
+    """Return the biases of :func:`lab_biases` for joint histograms of bins * bins.
+
+    Returns
+    -------
+    (count, bins * bins) float64 array
+        Index bin of a * bins + bin of b.
+    """
+    a, b = lab_biases(count, strength, bins)
+    return (a[:, :, None] + b[:, None, :]).reshape(count, -1)
+
+
+def lean_biases(variant: str, hue: float, strength: float, bins: int) -> tuple[Biases | None, ...]:
+    """Return biases that prefer one hue, whichever: a global bias that can be rotated (section 4).
+
+    Those of :func:`hue_biases`, :func:`lab_biases` and :func:`lab_joint_biases` for one direction.
+
+    Parameters
+    ----------
+    variant : {"hue_chroma", "lab_marginal", "lab_joint"}
+        What the histograms are of.
+    hue : float
+        Of HSV, in turns: red 0, green 1/3, blue 2/3. For Lab, the direction in the plane of a and b
+        in which the most saturated colour of that hue lies.
+    strength : float, >= 0
+        Largest bias in nats (of Lab: at one standard deviation, 25); 0 changes nothing.
+    bins : int
+        Of each channel, K.
+
+    Returns
+    -------
+    tuple of (K,) float64 arrays or None
+        For each predicted channel, in the order of `autocolor.control.targets.TARGET_NAMES`; None where it
+        stays as it is. Of "lab_joint" one array of (K * K,).
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+    """
+    check_variant(variant)
+    if not np.isfinite(hue):
+        raise ValueError(f"hue: expected a finite number of turns, received {hue}")
+    _check_strength(strength)
+    if variant == "hue_chroma":
+        return strength * np.cos(2 * np.pi * (uniform_centers(bins) - hue)), None
+    saturated = hue_chroma_to_rgb(np.array(float(hue) % 1), np.array(1.0), np.array(0.5))
+    direction = rgb_to_lab(saturated)[1:]
+    units = strength * quantile_centers(bins, sigma=1) / np.hypot(*direction)
+    a, b = direction[0] * units, direction[1] * units
+    if variant == "lab_marginal":
+        return a, b
+    return ((a[:, None] + b).ravel(),)
+
+
+def _directions(count: int, strength: float) -> Biases:
+    """Return strength * (cos phi_j, sin phi_j), (count, 2); zeros for a count of 1."""
+    if count < 1:
+        raise ValueError(f"count: expected at least 1, received {count}")
+    _check_strength(strength)
+    phi = 2 * np.pi * np.arange(count) / count
+    directions = strength * np.stack([np.cos(phi), np.sin(phi)], axis=-1)
+    return directions if count > 1 else np.zeros((1, 2))
+
+
+def _check_strength(strength: float) -> None:
+    if not 0 <= strength < np.inf:
+        raise ValueError(f"strength: expected a finite number >= 0, received {strength}")
+
+
+def uncertainty(*histograms: FloatArray) -> npt.NDArray[np.float32]:
+    """Return the entropy of the predicted colour (Figure 10).
+
+    Of independent marginal histograms, such as hue and chroma, the entropies add up: it is the
+    entropy of hue x chroma.
+
+    Parameters
+    ----------
+    *histograms : (..., K) float arrays, of one leading shape
+        Hue and chroma; a and b; or one joint histogram.
+
+    Returns
+    -------
+    (...) float32 array
+        In bits: 0 for one-hot histograms, the sum of log2 K for even ones.
+
+    Raises
+    ------
+    ValueError
+        If there is no histogram, one is not finite and non-negative, or the shapes differ.
+    """
+    if not histograms:
+        raise ValueError("histograms: expected at least one, received none")
+    bits = np.zeros(histograms[0].shape[:-1], np.float32)
+    for histogram in histograms:
+        check_array("histogram", histogram, low=0)
+        check_same_shape("histogram", histogram[..., 0], bits.shape)
+        bits += (entr(histogram).sum(axis=-1) / np.log(2)).astype(np.float32)
+    # Rows that sum to a little more than 1 have a negative entropy.
+    return np.maximum(bits, 0, out=bits)
+
+
+def weighted_hue_uncertainty(
+    hue_histogram: FloatArray, chroma: FloatArray
+) -> npt.NDArray[np.float32]:
+    """Return the entropy of hue, times the chroma: the other reading of Figure 10's text.
+
+    Section 4 says "the entropy of the predicted hue multiplied by the chroma". Here an uncertain
+    hue of a grey pixel, which nobody sees, does not count.
+
+    Parameters
+    ----------
+    hue_histogram : (..., K) float array
+    chroma : (...) float array, >= 0
+        As inferred from the chroma histograms.
+
+    Returns
+    -------
+    (...) float32 array in bits, at most log2 K for chroma in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        As :func:`uncertainty`.
+    """
+    check_array("chroma", chroma, low=0)
+    bits = uncertainty(hue_histogram)
+    check_same_shape("chroma", chroma, bits.shape)
+    return bits * chroma.astype(np.float32)
+
+
+def render_uncertainty(
+    bits: FloatArray, maximum_bits: float, color_map: str = "viridis"
+) -> npt.NDArray[np.float32]:
+    """Draw an uncertainty map in false colour, on a fixed scale so that images compare.
+
+    Parameters
+    ----------
+    bits : (H, W) float array
+        From :func:`uncertainty`.
+    maximum_bits : float, > 0
+        Drawn in the last colour: 2 log2 K for two marginals of K bins or for a joint K x K.
+    color_map : str
+        Name of a matplotlib colour map.
+
+    Returns
+    -------
+    (H, W, 3) float32 array, RGB in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If `bits` is not finite, `maximum_bits` not positive or the colour map unknown.
+    """
+    import matplotlib
+
+    check_array("bits", bits)
+    if not 0 < maximum_bits < np.inf:
+        raise ValueError(f"maximum_bits: expected a positive number, received {maximum_bits}")
+    if color_map not in matplotlib.colormaps:
+        raise ValueError(f"color_map: expected one of matplotlib's, received {color_map!r}")
+    # Through all 256 entries by rounding, not by the floor that matplotlib takes of floats.
+    levels = np.rint(np.clip(bits / maximum_bits, 0, 1) * 255).astype(np.uint8)
+    table = matplotlib.colormaps[color_map].resampled(256)(np.arange(256))
+    return table[levels, :3].astype(np.float32)

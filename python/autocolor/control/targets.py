@@ -1,0 +1,192 @@
+"""Target histograms for the transfer of colour (section 3.4), of an image or out of a file.
+
+A variant of the model (``tools/generate_prototxt.py --variant``) predicts these histograms, in this
+order; K is 32 for a marginal histogram and 16 * 16 for the joint one unless said otherwise:
+
+=============== ============================================================================
+hue_chroma      ``hue``, ``chroma``: even bins of [0, 1]
+lab_marginal    ``a``, ``b``: quantiles of a Gaussian of standard deviation 25
+lab_joint       ``ab``: the same quantiles on a grid, flattened; index bin of a * bins + bin of b
+=============== ============================================================================
+
+A file of targets is a NumPy archive (.npz, without pickle) of these 1-D float arrays, under these
+names and of one variant alone, each non-negative with some mass; it is normalised on reading.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from autocolor.core.arrays import FloatArray, check_array, check_same_shape
+from autocolor.core.files import atomic_path
+from autocolor.histograms.bins import bin_index, quantile_edges, uniform_edges
+from autocolor.imaging.color import rgb_to_hue_chroma, rgb_to_lab
+
+Targets = dict[str, npt.NDArray[np.float64]]
+"""Names and (K,) histograms, in the order of `TARGET_NAMES`."""
+
+TARGET_NAMES = {
+    "hue_chroma": ("hue", "chroma"),
+    "lab_marginal": ("a", "b"),
+    "lab_joint": ("ab",),
+}
+
+_LARGEST_ARRAY = 16 * 2**20  # bytes, of a histogram in a file
+
+
+class TargetError(ValueError):
+    """A file that holds no usable targets; one line that names it."""
+
+
+def image_targets(rgb: FloatArray, variant: str, bins: int) -> Targets:
+    """Return the histograms of an image: of a reference, or of the truth.
+
+    The hue histogram is weighted by chroma, as the hue's loss is (Eq. 3): the hue of grey pixels is
+    undefined. It is even if no pixel has chroma.
+
+    Parameters
+    ----------
+    rgb : (..., 3) float array in [0, 1]
+    variant : {"hue_chroma", "lab_marginal", "lab_joint"}
+    bins : int
+        For each channel; the joint histogram has bins * bins.
+
+    Returns
+    -------
+    dict of (K,) float64 arrays, each of sum 1.
+
+    Raises
+    ------
+    ValueError
+        On an unknown variant, and if `rgb` is empty or no such array.
+    """
+    check_variant(variant)
+    if rgb.size == 0:
+        raise ValueError("rgb: expected at least one pixel, received none")
+    if variant == "hue_chroma":
+        hue, chroma = rgb_to_hue_chroma(rgb)
+        edges = uniform_edges(bins)
+        hues = _count(bin_index(hue, edges), bins, chroma) if chroma.any() else np.ones(bins) / bins
+        return {"hue": hues, "chroma": _count(bin_index(chroma, edges), bins)}
+    lab = rgb_to_lab(rgb)
+    edges = quantile_edges(bins)
+    a, b = (bin_index(lab[..., channel], edges) for channel in (1, 2))
+    if variant == "lab_joint":
+        return {"ab": _count(a * bins + b, bins * bins)}
+    return {"a": _count(a, bins), "b": _count(b, bins)}
+
+
+def save_targets(path: Path | str, targets: Mapping[str, FloatArray]) -> None:
+    """Write targets to a .npz file, atomically; see the module's text for the format.
+
+    Raises
+    ------
+    ValueError
+        If the name does not end in .npz or the histograms are not those of one variant.
+    OSError
+        If the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix != ".npz":
+        raise ValueError(f"{path}: expected a file name ending in .npz, received {path.name!r}")
+    if set(targets) not in [set(names) for names in TARGET_NAMES.values()]:
+        raise ValueError(f"targets: expected {_choices()}, received {', '.join(targets) or 'none'}")
+    normalised = {name: _normalised(name, histogram) for name, histogram in targets.items()}
+    with atomic_path(path) as partial:
+        np.savez(partial, allow_pickle=False, **normalised)
+
+
+def load_targets(path: Path | str, variant: str, bins: int) -> Targets:
+    """Read targets from a .npz file; see the module's text for the format.
+
+    Parameters
+    ----------
+    path : path
+    variant : {"hue_chroma", "lab_marginal", "lab_joint"}
+        Of the model that will use them.
+    bins : int
+        For each channel.
+
+    Returns
+    -------
+    dict of (K,) float64 arrays, each of sum 1.
+
+    Raises
+    ------
+    TargetError
+        If the file is missing, no such archive, or of another variant or number of bins.
+    ValueError
+        On an unknown variant.
+    """
+    check_variant(variant)
+    path = Path(path)
+    try:
+        # Through a handle: NumPy then neither closes over a damaged file nor adds a suffix.
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise TargetError(f"{path}: expected a .npz file of histograms")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                largest = max((member.file_size for member in archive.zip.infolist()), default=0)
+                if largest > _LARGEST_ARRAY:
+                    raise TargetError(f"{path}: expected a histogram, received {largest:,} bytes")
+                content = {name: archive[name] for name in archive.files}
+                # NumPy returns what is no array as bytes.
+                if not all(isinstance(values, np.ndarray) for values in content.values()):
+                    raise TargetError(f"{path}: expected arrays, received something else")
+    except FileNotFoundError:
+        raise TargetError(f"{path}: no such file") from None
+    # What NumPy and zipfile raise on damaged files.
+    except (OSError, ValueError, RuntimeError, LookupError, EOFError, SyntaxError, MemoryError,
+            zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
+        if isinstance(error, TargetError):
+            raise
+        raise TargetError(f"{path}: cannot be read: {error}") from error
+    names = TARGET_NAMES[variant]
+    if set(content) != set(names):
+        received = ", ".join(sorted(content)) or "none"
+        raise TargetError(
+            f"{path}: expected the histograms {', '.join(names)} of {variant}, received {received}"
+        )
+    size = bins * bins if variant == "lab_joint" else bins
+    try:
+        for name in names:
+            check_same_shape(name, content[name], (size,))
+        return {name: _normalised(name, content[name]) for name in names}
+    except ValueError as error:
+        raise TargetError(f"{path}: {error}") from error
+
+
+def _count(
+    indices: npt.NDArray[np.intp], bins: int, weights: FloatArray | None = None
+) -> npt.NDArray[np.float64]:
+    flat = None if weights is None else weights.ravel()
+    counts = np.bincount(indices.ravel(), weights=flat, minlength=bins)
+    shares: npt.NDArray[np.float64] = counts / counts.sum()
+    return shares
+
+
+def _normalised(name: str, histogram: FloatArray) -> npt.NDArray[np.float64]:
+    check_array(name, histogram, low=0)
+    total = histogram.sum(dtype=np.float64)
+    if histogram.ndim != 1 or total <= 0:
+        raise ValueError(f"{name}: expected shape (K,) with some mass, received {histogram.shape}")
+    normalised: npt.NDArray[np.float64] = histogram / total
+    return normalised
+
+
+def check_variant(variant: str) -> None:
+    """Refuse a variant that predicts no histograms, with a `ValueError`."""
+    if variant not in TARGET_NAMES:
+        choices = ", ".join(TARGET_NAMES)
+        raise ValueError(f"variant: expected one of {choices}, received {variant!r}")
+
+
+def _choices() -> str:
+    return " or ".join(" and ".join(names) for names in TARGET_NAMES.values())

@@ -1,0 +1,1 @@
+"""What every other package stands on: arrays, files, downloads, processes. NumPy at most."""

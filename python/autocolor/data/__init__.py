@@ -1,0 +1,1 @@
+"""Lists, downloads and splits of photos, and LMDBs of them."""

@@ -1,0 +1,1 @@
+"""Errors of colours, their statistics, and the loop over photos with its report."""

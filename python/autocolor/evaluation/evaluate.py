@@ -1,0 +1,462 @@
+"""Score colorizations of photos against the photos themselves, several methods at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from autocolor.core.arrays import FloatArray
+from autocolor.evaluation.image_errors import Measurement, Truth, measure
+from autocolor.evaluation.metrics import (
+    ColorMetrics,
+    Difference,
+    Interval,
+    Scores,
+    image_scores,
+    paired_differences,
+)
+from autocolor.imaging.color import lightness
+from autocolor.imaging.images import ImageError, fit_side, read_image, resize, to_uint8
+
+Method = Callable[[FloatArray], FloatArray]
+"""Colorizes: (H, W) lightness in [0, 1] -> (H, W, 3) RGB in [0, 1], as `Predictor.colorize`."""
+
+GREY = "no colorization"
+"""The baseline that is always scored: the grey photo itself."""
+
+# (height, width) that the pictures of the gallery are reduced to fit in.
+GALLERY_CELL = (270, 360)
+
+
+@dataclass(frozen=True)
+class EvaluationProtocol:
+    """What is compared with what.
+
+    Attributes
+    ----------
+    side : int, optional
+        Photos are reduced to this side first, with Lanczos filtering, and never enlarged; unless
+        given, they are colorized and scored at full resolution.
+    side_of : {"larger", "smaller"}
+        Which side that is.
+    eight_bit : bool
+        Round the colorizations to 8 bit before they are scored, as if from a PNG file.
+    extras : bool
+        Also measure what later work reports; see :class:`autocolor.evaluation.metrics.ColorMetrics`.
+    """
+
+    side: int | None = None
+    side_of: Literal["larger", "smaller"] = "larger"
+    eight_bit: bool = False
+    extras: bool = True
+
+    def __post_init__(self) -> None:
+        if self.side is not None and self.side < 1:
+            raise ValueError(f"side: expected at least 1, received {self.side}")
+        if self.side_of not in ("larger", "smaller"):
+            raise ValueError(f"side_of: expected 'larger' or 'smaller', received {self.side_of!r}")
+
+    @property
+    def resolution(self) -> str:
+        """The resolution of the photos, for the reader."""
+        return "full" if self.side is None else f"{self.side_of} side reduced to {self.side} pixels"
+
+    def describe(self) -> dict[str, str]:
+        """Return the protocol in words, for reports."""
+        words = {
+            "resolution": self.resolution,
+            "prediction": "rounded to 8 bit"
+            if self.eight_bit
+            else "floating point, not rounded to 8 bit",
+            "lightness": "(R + G + B) / 3 of the photo",
+            "rmse": "mean over all pixels of the Euclidean alpha-beta error (Eq. 10)",
+            "psnr": "arithmetic mean over images of -10 log10(mean squared RGB error), in dB "
+            "(Eq. 11)",
+            "root_mean_square": "root of the mean over all pixels of the squared alpha-beta error",
+            "geometric_psnr": "geometric mean over images of the PSNR in dB",
+        }
+        if self.extras:
+            words |= {
+                "auc": "area under the share of pixels with ab error up to t = 0...150, over 150",
+                "balanced_auc": "the same, pixels weighted by the inverse frequency of the truth's "
+                "ab, on a grid of 10, among the pixels scored",
+                "colorfulness": "Hasler and Suesstrunk (2003), signed rg and yb, mean over images",
+                "ssim": "Wang et al. (2004), RGB, Gaussian window of 11 pixels, mean over images",
+            }
+        return words
+
+
+@dataclass(frozen=True)
+class PhotoResult:
+    """What a scored photo adds to an evaluation.
+
+    Attributes
+    ----------
+    path : Path
+    key : str
+        SHA-256 of the file.
+    height, width : int
+        As scored.
+    measurements : dict of Measurement
+        By method.
+    pictures : dict of (h, w, 3) float32 arrays
+        For the gallery, reduced to fit `GALLERY_CELL`: by method, and "original". Empty unless
+        asked for.
+    """
+
+    path: Path
+    key: str
+    height: int
+    width: int
+    measurements: dict[str, Measurement]
+    pictures: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PhotoScores:
+    """Scores of one photo by method; `index` is its place in the list."""
+
+    index: int
+    path: Path
+    label: int | None
+    height: int
+    width: int
+    scores: dict[str, Scores]
+
+
+@dataclass(frozen=True)
+class GalleryPhoto:
+    """One row of the gallery: the photo's scores and its pictures (see :class:`PhotoResult`)."""
+
+    scores: PhotoScores
+    pictures: dict[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class WorstCases:
+    """The photos that a method does worst on, the worst first."""
+
+    method: str
+    metric: str
+    photos: list[PhotoScores]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What :func:`evaluate` found.
+
+    Attributes
+    ----------
+    photos : list of PhotoScores
+        In the order of the list.
+    skipped : list of (path, reason)
+    metrics : dict of ColorMetrics
+        By method, "no colorization" first.
+    protocol : EvaluationProtocol
+    photos_sha256 : str
+        Of the names and bytes of the scored photos, in order.
+    worst : list of WorstCases
+        By largest RMSE and by lowest PSNR, of every method but "no colorization".
+    pictures : dict of GalleryPhoto
+        By index of the photo: of the gallery and the worst cases.
+    gallery : list of GalleryPhoto
+        Photos spread evenly over the list.
+    """
+
+    photos: list[PhotoScores]
+    skipped: list[tuple[Path, str]]
+    metrics: dict[str, ColorMetrics]
+    protocol: EvaluationProtocol
+    photos_sha256: str
+    worst: list[WorstCases]
+    pictures: dict[int, GalleryPhoto]
+    gallery: list[GalleryPhoto]
+
+    @property
+    def scores(self) -> dict[str, Scores]:
+        """Scores over all photos, by method."""
+        return {name: metrics.scores() for name, metrics in self.metrics.items()}
+
+    def intervals(self, level: float = 0.95) -> dict[str, dict[str, Interval]]:
+        """Return the confidence intervals of every method's metrics."""
+        return {name: metrics.intervals(level) for name, metrics in self.metrics.items()}
+
+    def differences(
+        self, baseline: str = GREY, level: float = 0.95
+    ) -> dict[str, dict[str, Difference]]:
+        """Return every other method's metrics minus the baseline's, with confidence intervals."""
+        return {
+            name: paired_differences(metrics, self.metrics[baseline], level)
+            for name, metrics in self.metrics.items()
+            if name != baseline
+        }
+
+
+class PhotoScorer:
+    """Colorizes photos by several methods and measures the results.
+
+    Parameters
+    ----------
+    methods : mapping of str to Method
+        "no colorization" is added.
+    protocol : EvaluationProtocol
+    """
+
+    def __init__(self, methods: Mapping[str, Method], protocol: EvaluationProtocol) -> None:
+        if GREY in methods:
+            raise ValueError(f"methods: {GREY!r} is always scored, choose another name")
+        self._methods = {GREY: grey_image, **methods}
+        self._protocol = protocol
+
+    def score(self, path: Path, *, draw: bool = False) -> PhotoResult:
+        """Score one photo.
+
+        Parameters
+        ----------
+        path : Path
+        draw : bool
+            Also return reduced pictures.
+
+        Raises
+        ------
+        ImageError
+            If the photo cannot be read, has no colour or is too large for the memory, or a method
+            refuses it: one line that names it.
+        """
+        try:
+            return self._score(path, draw)
+        except MemoryError as error:
+            raise ImageError(f"{path}: too large for the memory here: {error}") from error
+
+    def _score(self, path: Path, draw: bool) -> PhotoResult:
+        protocol = self._protocol
+        rgb = read_color(path)
+        if protocol.side is not None:
+            rgb = fit_side(rgb, protocol.side, protocol.side_of)
+        truth = Truth(rgb)
+        light = lightness(rgb)
+        measurements = {}
+        pictures = {}
+        for name, method in self._methods.items():
+            try:
+                colorized = method(light)
+                if protocol.eight_bit:
+                    colorized = to_uint8(colorized).astype(np.float32) / np.float32(255)
+                measurements[name] = measure(truth, colorized, extras=protocol.extras)
+            except ValueError as error:
+                raise ImageError(f"{path}: {name}: {error}") from error
+            if draw:
+                pictures[name] = _small(colorized)
+        if draw:
+            pictures["original"] = _small(rgb)
+        height, width = light.shape
+        return PhotoResult(path, file_sha256(path), height, width, measurements, pictures)
+
+
+class Tally:
+    """Puts an evaluation together from the results of photos, in any order.
+
+    Parameters
+    ----------
+    methods : sequence of str
+        Without "no colorization".
+    protocol : EvaluationProtocol
+    replicates, seed : int
+        Of the bootstrap, as of :class:`autocolor.evaluation.metrics.ColorMetrics`.
+    """
+
+    def __init__(
+        self,
+        methods: Sequence[str],
+        protocol: EvaluationProtocol,
+        *,
+        replicates: int = 1000,
+        seed: int = 0,
+    ) -> None:
+        self._protocol = protocol
+        self._metrics = {
+            name: ColorMetrics(replicates, seed, extras=protocol.extras)
+            for name in (GREY, *methods)
+        }
+        self._photos: dict[int, PhotoScores] = {}
+        self._keys: dict[int, str] = {}
+        self._skipped: dict[int, tuple[Path, str]] = {}
+        self._pictures: dict[int, dict[str, npt.NDArray[np.float32]]] = {}
+
+    def add(self, index: int, result: PhotoResult, label: int | None = None) -> None:
+        """Count the photo at a place of the list."""
+        for name, metrics in self._metrics.items():
+            metrics.add_measurement(result.measurements[name], result.key)
+        self._keys[index] = result.key
+        scores = {name: image_scores(result.measurements[name]) for name in self._metrics}
+        self._photos[index] = PhotoScores(
+            index, result.path, label, result.height, result.width, scores
+        )
+        self.add_pictures(index, result)
+
+    def skip(self, index: int, path: Path, reason: str) -> None:
+        """List the photo at a place of the list as skipped."""
+        self._skipped[index] = (path, reason)
+
+    def add_pictures(self, index: int, result: PhotoResult) -> None:
+        """Keep the pictures of a photo, if there are any."""
+        if result.pictures:
+            self._pictures[index] = result.pictures
+
+    def photos(self) -> list[PhotoScores]:
+        """Return the scored photos in the order of the list."""
+        return [self._photos[index] for index in sorted(self._photos)]
+
+    def worst(self, count: int) -> list[WorstCases]:
+        """Return the `count` photos with the largest RMSE and the lowest PSNR of each method."""
+        photos = self.photos()
+        cases = []
+        for method in self._metrics:
+            if method == GREY or not count:
+                continue
+            for metric, descending in (("rmse", True), ("psnr", False)):
+                values = [getattr(photo.scores[method], metric) for photo in photos]
+                order = sorted(range(len(photos)), key=values.__getitem__, reverse=descending)
+                worst = [photos[place] for place in order[:count]]
+                cases.append(WorstCases(method, metric, worst))
+        return cases
+
+    def missing_pictures(self, gallery_size: int, worst_size: int) -> list[PhotoScores]:
+        """Return the photos of the gallery and of the worst cases that have no pictures yet."""
+        wanted = {photo.index for photo in self.gallery_photos(gallery_size)}
+        wanted |= {photo.index for case in self.worst(worst_size) for photo in case.photos}
+        return [self._photos[index] for index in sorted(wanted - self._pictures.keys())]
+
+    def gallery_photos(self, count: int) -> list[PhotoScores]:
+        """Return `count` of the scored photos, spread evenly over the list."""
+        photos = self.photos()
+        return [photos[place] for place in spread(len(photos), count)]
+
+    def finish(self, gallery_size: int, worst_size: int) -> Evaluation:
+        """Return the evaluation; photos without pictures are left out of the gallery.
+
+        Raises
+        ------
+        ValueError
+            If no photo was scored.
+        """
+        photos = self.photos()
+        skipped = [self._skipped[index] for index in sorted(self._skipped)]
+        if not photos:
+            reason = f"; the first was skipped: {skipped[0][1]}" if skipped else ""
+            raise ValueError(f"paths: expected at least one colour photo, received none{reason}")
+        digest = hashlib.sha256()
+        for photo in photos:
+            add_photo(digest, photo.path.name, self._keys[photo.index])
+        pictures = {
+            index: GalleryPhoto(self._photos[index], images)
+            for index, images in self._pictures.items()
+        }
+        shown = [photo.index for photo in self.gallery_photos(gallery_size)]
+        return Evaluation(
+            photos,
+            skipped,
+            self._metrics,
+            self._protocol,
+            digest.hexdigest(),
+            self.worst(worst_size),
+            pictures,
+            [pictures[index] for index in shown if index in pictures],
+        )
+
+
+def evaluate(
+    methods: Mapping[str, Method],
+    paths: Sequence[Path],
+    *,
+    protocol: EvaluationProtocol | None = None,
+    replicates: int = 1000,
+    seed: int = 0,
+    gallery_size: int = 12,
+    worst_size: int = 0,
+    progress: bool = True,
+) -> Evaluation:
+    """Colorize the lightness of each photo by every method and score the results.
+
+    Unreadable photos, photos without any colour and photos that a method refuses are skipped, for
+    all methods, and listed. The paper leaves out photos encoded as greyscale; the PSNR of "no
+    colorization" would be infinite for any without colour. Photos are read one at a time.
+
+    Parameters
+    ----------
+    methods : mapping of str to Method
+        By the names that reports show; "no colorization" is always scored beside them.
+    paths : sequence of Path
+    protocol : EvaluationProtocol, optional
+        Full resolution and all metrics unless given.
+    replicates, seed : int
+        Of the bootstrap, as of :class:`autocolor.evaluation.metrics.ColorMetrics`.
+    gallery_size : int
+        Photos kept for the gallery, spread evenly over those scored.
+    worst_size : int
+        Photos kept as the worst of each method by each of RMSE and PSNR.
+    progress : bool
+        Show a progress bar on stderr.
+
+    Raises
+    ------
+    ValueError
+        If no photo could be scored.
+    """
+    protocol = protocol or EvaluationProtocol()
+    scorer = PhotoScorer(methods, protocol)
+    tally = Tally(tuple(methods), protocol, replicates=replicates, seed=seed)
+    shown = set(spread(len(paths), gallery_size))
+    for index, path in enumerate(tqdm(paths, unit="photo", disable=not progress)):
+        try:
+            tally.add(index, scorer.score(path, draw=index in shown))
+        except ImageError as error:
+            tally.skip(index, path, str(error))
+    # Photos that took the place of skipped ones, and the worst, are known only now.
+    for photo in tally.missing_pictures(gallery_size, worst_size):
+        tally.add_pictures(photo.index, scorer.score(photo.path, draw=True))
+    return tally.finish(gallery_size, worst_size)
+
+
+def spread(length: int, count: int) -> list[int]:
+    """Return `count` places, or all, spread evenly over [0, length)."""
+    places = np.linspace(0, length - 1, min(count, length)).round().astype(int)
+    return [int(place) for place in places]
+
+
+def grey_image(light: FloatArray) -> npt.NDArray[np.float32]:
+    """Return a lightness (H, W) as (H, W, 3) RGB without colour."""
+    return np.repeat(light.astype(np.float32, copy=False)[..., None], 3, axis=-1)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def add_photo(digest: hashlib._Hash, name: str, sha256: str) -> None:
+    """Add a photo's name and the hash of its bytes to the hash of a list of photos."""
+    digest.update(os.fsencode(f"{name}\0{sha256}\n"))
+
+
+def read_color(path: Path) -> npt.NDArray[np.float32]:
+    """Read a photo as RGB; an `ImageError` if it cannot be read or is grey throughout."""
+    rgb = read_image(path).rgb
+    if np.array_equal(rgb[..., 0], rgb[..., 1]) and np.array_equal(rgb[..., 1], rgb[..., 2]):
+        raise ImageError(f"{path}: has no colour to compare with")
+    return rgb
+
+
+def _small(image: FloatArray) -> npt.NDArray[np.float32]:
+    height, width = image.shape[:2]
+    factor = min(1.0, GALLERY_CELL[0] / height, GALLERY_CELL[1] / width)
+    return resize(image, (max(1, round(height * factor)), max(1, round(width * factor))))

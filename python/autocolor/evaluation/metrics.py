@@ -1,0 +1,415 @@
+"""The metrics of the paper (A.3) and of later work over any number of images.
+
+Memory is constant in the number of images, and parts that were scored by different processes merge
+to exactly what one pass gives, in any order: sums are exact fractions, histograms and bootstrap
+replicates integers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from autocolor.core.arrays import FloatArray
+from autocolor.evaluation.bootstrap import PoissonBootstrap, percentile_interval
+from autocolor.evaluation.image_errors import (
+    COLOR_CLASSES,
+    CREDIT_UNIT,
+    ERROR_BINS,
+    EXTRA_SUMS,
+    PAPER_SUMS,
+    Measurement,
+    Truth,
+    measure,
+)
+
+PSNR_BIN_WIDTH = 0.5
+"""Width in dB of the bins of the histogram of per-image PSNR (Fig. 8)."""
+
+PSNR_BINS = 200
+"""Their number; the last one also counts every PSNR above 100 dB."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Metrics of one image or of many; None where they were not measured.
+
+    Attributes
+    ----------
+    rmse : float
+        Eq. 10: mean over all pixels of the Euclidean alpha-beta error; lower is better.
+    psnr : float
+        Eq. 11: arithmetic mean over images, in dB; higher is better.
+    root_mean_square : float
+        The other reading of Eq. 10: root of the mean over all pixels of the squared error.
+    geometric_psnr : float
+        Geometric mean over images of the PSNR in dB, as Cheng et al. report it.
+    auc : float
+        Area under the curve of ab errors, in [0, 1]; higher is better. See
+        :func:`autocolor.evaluation.image_errors.ab_credit`.
+    balanced_auc : float
+        The same, with each pixel weighted by the inverse frequency of the truth's class of colour
+        among all pixels scored: the mean over the classes that occur. Zhang et al. take the
+        frequencies from ImageNet, so their numbers are not comparable.
+    colorfulness, truth_colorfulness : float
+        Mean over images of the predictions' and of the photos' colourfulness; see
+        :func:`autocolor.evaluation.image_errors.colorfulness`.
+    ssim : float
+        Mean over images of SSIM on RGB; higher is better. Images with a side below 11 pixels are
+        left out.
+    """
+
+    rmse: float
+    psnr: float
+    root_mean_square: float | None = None
+    geometric_psnr: float | None = None
+    auc: float | None = None
+    balanced_auc: float | None = None
+    colorfulness: float | None = None
+    truth_colorfulness: float | None = None
+    ssim: float | None = None
+
+    def to_dict(self) -> dict[str, float | str]:
+        """Return the metrics that were measured, for JSON, which has no infinity: "inf"."""
+        return {
+            name: value if math.isfinite(value) else str(value)
+            for name, value in asdict(self).items()
+            if value is not None
+        }
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Confidence interval of a metric."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A metric minus that of a baseline on the same images, with its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ColorMetrics:
+    """Metrics over images that are added one at a time.
+
+    Eq. 10 prints a norm inside the root of a square. It is the mean, over all pixels of all
+    images, of the Euclidean alpha-beta error; read as the root of a mean square, the paper's row
+    "no colorization" would come out larger. Eq. 11 is the arithmetic mean over images of
+    -10 log10(mean squared RGB error), its inner sum sign being a misprint.
+
+    An exact prediction has an infinite PSNR, and so has every mean that it takes part in:
+    `exact_images` counts them. A PSNR of 0 (black instead of white) makes the geometric mean 0;
+    with both, it is undefined, NaN. No PSNR is negative, as RGB lies in [0, 1].
+
+    Parameters
+    ----------
+    replicates : int
+        Of the bootstrap over images; 0 leaves it out, and with it intervals and differences.
+    seed : int
+        Of the bootstrap. Methods are compared on the same seed.
+    extras : bool
+        Also measure what later work reports: AuC, colourfulness and SSIM. LPIPS is left out: the
+        package that computes it downloads its backbone's weights when it runs.
+
+    Attributes
+    ----------
+    images, exact_images : int
+    error_histogram : (ERROR_BINS,) int64 array
+        Pixels by alpha-beta error, in bins of `autocolor.evaluation.image_errors.ERROR_BIN_WIDTH` (Fig. 7).
+    psnr_histogram : (PSNR_BINS,) int64 array
+        Images by PSNR, in bins of `PSNR_BIN_WIDTH` (Fig. 8).
+
+    Examples
+    --------
+    >>> metrics = ColorMetrics()
+    >>> scores_of_one = metrics.add(truth, prediction, "photo.jpg")
+    >>> metrics.scores().rmse
+    >>> metrics.intervals()["rmse"]
+    """
+
+    def __init__(self, replicates: int = 1000, seed: int = 0, *, extras: bool = False) -> None:
+        if replicates < 0:
+            raise ValueError(f"replicates: expected at least 0, received {replicates}")
+        self.extras = extras
+        self._sums = dict.fromkeys(PAPER_SUMS + (EXTRA_SUMS if extras else ()), Fraction(0))
+        self._bootstrap = (
+            PoissonBootstrap(len(self._sums), replicates, seed) if replicates else None
+        )
+        self.error_histogram = np.zeros(ERROR_BINS, np.int64)
+        self.psnr_histogram = np.zeros(PSNR_BINS, np.int64)
+        # Pixels and credit by the truth's class of colour.
+        self._classes = np.zeros((2, COLOR_CLASSES), np.int64)
+
+    @property
+    def images(self) -> int:
+        """Images so far."""
+        return int(self._sums["images"])
+
+    @property
+    def exact_images(self) -> int:
+        """Images so far whose prediction was exact, with infinite PSNR."""
+        return int(self._sums["infinite_psnr"])
+
+    def add(
+        self, truth: FloatArray | Truth, prediction: FloatArray, key: str | None = None
+    ) -> Scores:
+        """Count one image.
+
+        Parameters
+        ----------
+        truth : (H, W, 3) float array, RGB in [0, 1], or Truth
+            A :class:`autocolor.evaluation.image_errors.Truth` where several predictions share it.
+        prediction : (H, W, 3) float array, RGB in [0, 1]
+        key : str, optional
+            Name or hash of the image, the same for every method; the bootstrap needs it. Adding a
+            key twice counts the image twice, which nothing here can notice.
+
+        Returns
+        -------
+        Scores
+            Of this image alone. The PSNR of an exact prediction is infinite.
+
+        Raises
+        ------
+        ValueError
+            If the shapes differ, an image is not RGB in [0, 1], or the key is missing.
+        """
+        if not isinstance(truth, Truth):
+            truth = Truth(truth)
+        measurement = measure(truth, prediction, extras=self.extras)
+        self.add_measurement(measurement, key)
+        return image_scores(measurement)
+
+    def add_measurement(self, measurement: Measurement, key: str | None = None) -> None:
+        """Count one image that :func:`autocolor.evaluation.image_errors.measure` measured.
+
+        Raises
+        ------
+        ValueError
+            If the key is missing or the measurement lacks the extras.
+        """
+        if self.extras != (measurement.class_pixels is not None):
+            raise ValueError(f"measurement: expected extras={self.extras}, received the opposite")
+        if self._bootstrap is not None:
+            if key is None:
+                raise ValueError("key: expected the image's name or hash, received none")
+            self._bootstrap.add(key, [measurement.sums[name] for name in self._sums])
+        for name in self._sums:
+            self._sums[name] += Fraction(measurement.sums[name])
+        self.error_histogram += measurement.errors
+        self.psnr_histogram[_psnr_bin(measurement.psnr)] += 1
+        if measurement.class_pixels is not None and measurement.class_credit is not None:
+            self._classes += np.stack([measurement.class_pixels, measurement.class_credit])
+
+    def merge(self, other: ColorMetrics) -> None:
+        """Add the images of `other`, which must be other images.
+
+        The result is exactly what adding all of them one by one gives. Whether images overlap
+        cannot be seen from sums; `tools/evaluate.py --merge` finds out from the photos' names.
+
+        Raises
+        ------
+        ValueError
+            If `other` is this object, or was made with other arguments.
+        """
+        if other is self:
+            raise ValueError("other: expected the metrics of other images, received the same")
+        mine, theirs = (part._arguments() for part in (self, other))
+        if mine != theirs:
+            raise ValueError(f"other: expected {mine}, received {theirs}")
+        if self._bootstrap is not None and other._bootstrap is not None:
+            self._bootstrap.merge(other._bootstrap)
+        for name, value in other._sums.items():
+            self._sums[name] += value
+        self.error_histogram += other.error_histogram
+        self.psnr_histogram += other.psnr_histogram
+        self._classes += other._classes
+
+    def _arguments(self) -> dict[str, Any]:
+        bootstrap = self._bootstrap
+        return {
+            "replicates": 0 if bootstrap is None else bootstrap.replicates,
+            "seed": None if bootstrap is None else bootstrap.seed,
+            "extras": self.extras,
+        }
+
+    def scores(self) -> Scores:
+        """Return the metrics over all images so far.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        self._check_images()
+        values = _ratio_metrics(self._sums)
+        if self.extras:
+            values["balanced_auc"] = _balanced_auc(self._classes)
+        return Scores(**values)
+
+    def intervals(self, level: float = 0.95) -> dict[str, Interval]:
+        """Return confidence intervals over images, by the names of :class:`Scores`.
+
+        They are percentiles of the bootstrap's replicates: how far the scores of as many other
+        photos of the same kind may lie. Below some twenty images they are too narrow.
+        `balanced_auc` has none, as its replicates would take a histogram each.
+
+        Raises
+        ------
+        ValueError
+            If there is no image or no bootstrap, or `level` is not between 0 and 1.
+        """
+        return {
+            name: Interval(*percentile_interval(values, level))
+            for name, values in self._replicates().items()
+        }
+
+    def _replicates(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Return the (replicates,) values of each metric."""
+        rows = [
+            _ratio_metrics(dict(zip(self._sums, sums, strict=True)))
+            for sums in self._bootstrap_sums().T.tolist()
+        ]
+        return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+    def _drawn(self) -> npt.NDArray[np.float64]:
+        """Return the (2, replicates) images and pixels drawn."""
+        names = list(self._sums)
+        return self._bootstrap_sums()[[names.index("images"), names.index("pixels")]]
+
+    def _bootstrap_sums(self) -> npt.NDArray[np.float64]:
+        self._check_images()
+        if self._bootstrap is None:
+            raise ValueError("replicates: expected a bootstrap of at least 1, received 0")
+        return self._bootstrap.sums()
+
+    def _check_images(self) -> None:
+        if not self.images:
+            raise ValueError("metrics: expected at least one image, received none")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the whole state as numbers, strings and lists, for JSON."""
+        return {
+            **self._arguments(),
+            "sums": {name: str(value) for name, value in self._sums.items()},
+            "error_histogram": self.error_histogram.tolist(),
+            "psnr_histogram": self.psnr_histogram.tolist(),
+            "classes": self._classes.tolist() if self.extras else None,
+            "bootstrap": self._bootstrap.to_dict() if self._bootstrap is not None else None,
+        }
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> ColorMetrics:
+        """Return what :meth:`to_dict` wrote down.
+
+        Raises
+        ------
+        ValueError
+            If `state` is something else.
+        """
+        try:
+            metrics = cls(state["replicates"], state["seed"] or 0, extras=state["extras"])
+            metrics._sums = {name: Fraction(state["sums"][name]) for name in metrics._sums}
+            metrics.error_histogram[:] = state["error_histogram"]
+            metrics.psnr_histogram[:] = state["psnr_histogram"]
+            if metrics.extras:
+                metrics._classes[:] = state["classes"]
+            if metrics._bootstrap is not None:
+                metrics._bootstrap = PoissonBootstrap.from_dict(state["bootstrap"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"state: expected that of ColorMetrics, received {error!r}") from error
+        return metrics
+
+
+def paired_differences(
+    metrics: ColorMetrics, baseline: ColorMetrics, level: float = 0.95
+) -> dict[str, Difference]:
+    """Return the metrics minus the baseline's, with confidence intervals over images.
+
+    Both must have seen the same images. A replicate draws the same images for both, so what is hard
+    for both cancels out: the difference is known better than either metric.
+
+    Raises
+    ------
+    ValueError
+        If the images, by their keys, or the bootstraps differ, or as :meth:`ColorMetrics.intervals`
+        does.
+    """
+    mine, theirs = metrics._arguments(), baseline._arguments()
+    if mine != theirs:
+        raise ValueError(f"baseline: expected {mine}, received {theirs}")
+    values, references = metrics._replicates(), baseline._replicates()
+    # The numbers of images and pixels drawn into each replicate depend on every key.
+    if not np.array_equal(metrics._drawn(), baseline._drawn()):
+        raise ValueError(
+            f"baseline: expected the same images, {metrics.images}, received {baseline.images} "
+            "that are not all the same"
+        )
+    scores, reference = metrics.scores(), baseline.scores()
+    return {
+        name: Difference(
+            _difference(getattr(scores, name), getattr(reference, name)),
+            *percentile_interval(_difference(values[name], references[name]), level),
+        )
+        for name in values
+    }
+
+
+def _difference(left: Any, right: Any) -> Any:
+    with np.errstate(invalid="ignore"):  # Infinity minus infinity is NaN.
+        return left - right
+
+
+def image_scores(measurement: Measurement) -> Scores:
+    """Return the metrics of one image."""
+    values = _ratio_metrics({name: Fraction(value) for name, value in measurement.sums.items()})
+    if measurement.class_pixels is not None and measurement.class_credit is not None:
+        classes = np.stack([measurement.class_pixels, measurement.class_credit])
+        values["balanced_auc"] = _balanced_auc(classes)
+    return Scores(**values)
+
+
+def _ratio_metrics(sums: Mapping[str, Fraction] | Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics that are ratios of sums; NaN where there is nothing to divide by."""
+
+    def ratio(name: str, count: str) -> float:
+        return float(sums[name] / sums[count]) if sums[count] else math.nan
+
+    values = {
+        "rmse": ratio("error", "pixels"),
+        "psnr": math.inf if sums["infinite_psnr"] else ratio("psnr", "images"),
+        "root_mean_square": math.sqrt(ratio("square_error", "pixels")),
+        "geometric_psnr": math.exp(ratio("log_psnr", "images")),
+    }
+    if sums["zero_psnr"]:
+        values["geometric_psnr"] = math.nan if sums["infinite_psnr"] else 0.0
+    elif sums["infinite_psnr"]:
+        values["geometric_psnr"] = math.inf
+    if "auc" in sums:
+        values["auc"] = ratio("auc", "pixels")
+        values["colorfulness"] = ratio("colorfulness", "images")
+        values["truth_colorfulness"] = ratio("truth_colorfulness", "images")
+        values["ssim"] = ratio("ssim", "ssim_images")
+    return values
+
+
+def _balanced_auc(classes: npt.NDArray[np.int64]) -> float:
+    """Return the mean over the classes of colour that occur of their pixels' mean credit."""
+    pixels, credit = classes[:, classes[0] > 0]
+    return float(np.mean(credit * CREDIT_UNIT / pixels))
+
+
+def _psnr_bin(psnr: float) -> int:
+    return int(min(psnr / PSNR_BIN_WIDTH, PSNR_BINS - 1))

@@ -1,0 +1,406 @@
+"""Evaluations in parts: any number of processes and machines, resumable, merged exactly.
+
+A part is a text file of JSON lines. The first says what is evaluated; each further one is a photo's
+result, appended as soon as it is known. A run that was stopped goes on behind the last whole line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+from tqdm import tqdm
+
+from autocolor.core.processes import start_processes
+from autocolor.data.photo_lists import ListedPhoto
+from autocolor.evaluation.evaluate import (
+    Evaluation,
+    EvaluationProtocol,
+    Method,
+    PhotoResult,
+    PhotoScorer,
+    Tally,
+    file_sha256,
+)
+from autocolor.evaluation.image_errors import Measurement
+from autocolor.imaging.images import ImageError
+from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.model_folder import MANIFEST_NAME, Manifest
+
+_FORMAT = 1
+
+
+class PartError(ValueError):
+    """A part that cannot be used; one line that names the file."""
+
+
+class MethodSource(Protocol):
+    """Where a method comes from; hashable and picklable, so that every process can load its own."""
+
+    @property
+    def name(self) -> str:
+        """Shown in reports."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what tells the method apart from others, for JSON: hashes of weights, options."""
+
+    def load(self) -> Method:
+        """Return the method, ready to colorize."""
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model folder.
+
+    Attributes
+    ----------
+    name : str
+    folder : Path
+    device : str
+        ``cpu``, ``gpu`` or ``gpu:1``; no part of the identity.
+    """
+
+    name: str
+    folder: Path
+    device: str = "cpu"
+
+    def identity(self) -> dict[str, Any]:
+        """Return the manifest and the hashes of the files it names.
+
+        Raises
+        ------
+        autocolor.runtime.model_folder.ModelError, OSError
+            If the folder cannot be used.
+        """
+        manifest = Manifest.load(self.folder)
+        files = (MANIFEST_NAME, manifest.deploy, manifest.weights)
+        return {
+            "model": manifest.name,
+            "variant": manifest.variant,
+            "strength": manifest.strength,
+            "sha256": {name: file_sha256(self.folder / name) for name in files},
+        }
+
+    def load(self) -> Method:
+        """Return the model's `colorize`; errors are those of `Predictor`."""
+        return Predictor(self.folder, self.device).colorize
+
+
+@dataclass(frozen=True)
+class Part:
+    """Part `number` of `count`: the photos of the list at number - 1, number - 1 + count, ..."""
+
+    number: int = 1
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.count:
+            raise ValueError(
+                f"part: expected 1 <= number <= count, received {self.number}/{self.count}"
+            )
+
+
+def score_part(
+    sources: Sequence[MethodSource],
+    photos: Sequence[ListedPhoto],
+    file: Path,
+    *,
+    protocol: EvaluationProtocol,
+    part: Part = Part(),
+    processes: int = 1,
+    progress: bool = True,
+) -> None:
+    """Score a part of a list of photos, or what an earlier run left of it, into a file.
+
+    Parameters
+    ----------
+    sources : sequence of MethodSource
+    photos : sequence of ListedPhoto
+        The whole list.
+    file : Path
+        Is appended to; its folder is made if need be.
+    protocol : EvaluationProtocol
+    part : Part
+    processes : int
+        Each loads the methods for itself.
+    progress : bool
+        Show a progress bar on stderr.
+
+    Raises
+    ------
+    PartError
+        If the file holds results of something else.
+    autocolor.runtime.model_folder.ModelError, autocolor.runtime.caffe_runtime.CaffeError, OSError
+        If a method cannot be loaded, or the file not written.
+    """
+    header = _header(sources, photos, protocol, part)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    done = _resume(file, header)
+    indices = range(part.number - 1, len(photos), part.count)
+    remaining = [index for index in indices if index not in done]
+    with (
+        file.open("a", encoding="utf-8") as lines,
+        _workers(processes, len(remaining)) as apply,
+        tqdm(
+            total=len(indices),
+            initial=len(indices) - len(remaining),
+            unit="photo",
+            disable=not progress,
+        ) as bar,
+    ):
+        task = partial(_score, tuple(sources), protocol, False)
+        results = apply(task, [photos[index].path for index in remaining])
+        for index, result in zip(remaining, results, strict=True):
+            _append(lines, {"index": index, **_to_json(photos[index], result)})
+            bar.update()
+
+
+def merge_parts(
+    files: Sequence[Path],
+    *,
+    sources: Sequence[MethodSource] = (),
+    replicates: int = 1000,
+    seed: int = 0,
+    gallery_size: int = 12,
+    worst_size: int = 4,
+    processes: int = 1,
+) -> tuple[Evaluation, dict[str, dict[str, Any]]]:
+    """Put the parts of an evaluation together, in any order; the result is that of one pass.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        All parts.
+    sources : sequence of MethodSource
+        Draw the pictures of the gallery and the worst cases, of photos that are at their paths;
+        without any, there are no pictures.
+    replicates, seed : int
+        Of the bootstrap, as of :class:`autocolor.evaluation.metrics.ColorMetrics`.
+    gallery_size, worst_size : int
+        As of :func:`autocolor.evaluation.evaluate.evaluate`.
+    processes : int
+        That draw.
+
+    Returns
+    -------
+    evaluation : Evaluation
+    methods : dict
+        Identities of the methods, by name.
+
+    Raises
+    ------
+    PartError
+        If a file is no part, the parts are of different evaluations or methods, overlap, or miss
+        photos.
+    ValueError
+        If no photo could be scored.
+    """
+    headers = [_read_header(file) for file in files]
+    first = headers[0]
+    for file, header in zip(files, headers, strict=True):
+        _check_header(file, header, {**first, "part": header["part"]}, f"as in {files[0]}")
+    protocol = EvaluationProtocol(**first["protocol"])
+    tally = Tally(tuple(first["methods"]), protocol, replicates=replicates, seed=seed)
+    seen: dict[int, Path] = {}
+    for file in files:
+        for line in _result_lines(file):
+            index = line["index"]
+            if index in seen:
+                raise PartError(f"{file}: photo {line['photo']} is also in {seen[index]}")
+            seen[index] = file
+            _tally(tally, line)
+    if len(seen) != first["photos"]:
+        lost = min(set(range(first["photos"])) - seen.keys())
+        raise PartError(
+            f"parts: expected all {first['photos']} photos, received {len(seen)}; number "
+            f"{lost + 1} of the list is missing: run its part again, or merge all parts"
+        )
+    if sources:
+        _check_header(files[0], first, {"methods": _identities(sources)}, "in this run")
+        _draw(tally, sources, protocol, gallery_size, worst_size, processes)
+    return tally.finish(gallery_size, worst_size), first["methods"]
+
+
+def _draw(
+    tally: Tally,
+    sources: Sequence[MethodSource],
+    protocol: EvaluationProtocol,
+    gallery_size: int,
+    worst_size: int,
+    processes: int,
+) -> None:
+    wanted = tally.missing_pictures(gallery_size, worst_size)
+    with _workers(processes, len(wanted)) as apply:
+        task = partial(_score, tuple(sources), protocol, True)
+        for photo, result in zip(
+            wanted, apply(task, [photo.path for photo in wanted]), strict=True
+        ):
+            if isinstance(result, PhotoResult):
+                tally.add_pictures(photo.index, result)
+
+
+def _score(
+    sources: tuple[MethodSource, ...], protocol: EvaluationProtocol, draw: bool, path: Path
+) -> PhotoResult | str:
+    """Return a photo's result, or why it has none."""
+    try:
+        return _scorer(sources, protocol).score(path, draw=draw)
+    except ImageError as error:
+        return str(error)
+
+
+@lru_cache(maxsize=1)
+def _scorer(sources: tuple[MethodSource, ...], protocol: EvaluationProtocol) -> PhotoScorer:
+    """Return the process's own scorer: models are loaded once."""
+    return PhotoScorer({source.name: source.load() for source in sources}, protocol)
+
+
+_Apply = Callable[
+    [Callable[[Path], PhotoResult | str], Sequence[Path]], Iterator[PhotoResult | str]
+]
+
+
+@contextmanager
+def _workers(processes: int, tasks: int) -> Iterator[_Apply]:
+    """Yield a `map`, in order, over that many processes, or in this one."""
+    if processes < 1:
+        raise ValueError(f"processes: expected at least 1, received {processes}")
+    processes = min(processes, tasks)
+    if processes < 2:
+        yield map
+        return
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    # Spawned, not forked: a CUDA context or a thread pool does not survive a fork.
+    executor = ProcessPoolExecutor(
+        processes, multiprocessing.get_context("spawn"), _start_worker, (threads,)
+    )
+    try:
+        start_processes(executor)
+        yield executor.map
+    except BrokenProcessPool:
+        raise PartError(
+            f"one of {processes} processes died, perhaps for want of memory; run again to go on, "
+            "with fewer processes"
+        ) from None
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _start_worker(threads: int) -> None:
+    """Share the cores out."""
+    # Caffe's BLAS reads this when it is loaded.
+    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(variable, str(threads))
+
+
+def _header(
+    sources: Sequence[MethodSource],
+    photos: Sequence[ListedPhoto],
+    protocol: EvaluationProtocol,
+    part: Part,
+) -> dict[str, Any]:
+    # Of the names alone: the folder may be another on the next machine. The bytes of each photo
+    # are hashed when it is scored.
+    digest = hashlib.sha256(os.fsencode("".join(f"{photo.path.name}\n" for photo in photos)))
+    return {
+        "format": _FORMAT,
+        "photos": len(photos),
+        "list_sha256": digest.hexdigest(),
+        "part": [part.number, part.count],
+        "protocol": asdict(protocol),
+        "methods": _identities(sources),
+    }
+
+
+def _identities(sources: Sequence[MethodSource]) -> dict[str, dict[str, Any]]:
+    names = [source.name for source in sources]
+    if len(set(names)) != len(names):
+        raise ValueError(f"sources: expected different names, received {', '.join(names)}")
+    return {source.name: source.identity() for source in sources}
+
+
+def _resume(file: Path, header: Mapping[str, Any]) -> set[int]:
+    """Start a file, or cut off the line that a stopped run left half; return what is done."""
+    content = file.read_bytes() if file.exists() else b""
+    whole = content.rfind(b"\n") + 1
+    if not whole:
+        with file.open("w", encoding="utf-8") as lines:
+            _append(lines, header)
+        return set()
+    _check_header(file, _read_header(file), header, "in this run")
+    os.truncate(file, whole)
+    return {line["index"] for line in _result_lines(file)}
+
+
+def _append(lines: TextIO, content: Mapping[str, Any]) -> None:
+    lines.write(json.dumps(content, separators=(",", ":")) + "\n")
+    lines.flush()
+
+
+def _read_header(file: Path) -> dict[str, Any]:
+    try:
+        with file.open(encoding="utf-8") as lines:
+            header = json.loads(lines.readline())
+    except ValueError as error:
+        raise PartError(f"{file}: expected a part of an evaluation: {error}") from error
+    keys = ("format", "photos", "list_sha256", "part", "protocol", "methods")
+    if not isinstance(header, dict) or any(key not in header for key in keys):
+        raise PartError(f"{file}: expected a part of an evaluation, with {', '.join(keys)}")
+    if header["format"] != _FORMAT:
+        raise PartError(f"{file}: expected format {_FORMAT}, received {header['format']}")
+    return header
+
+
+def _check_header(
+    file: Path, header: Mapping[str, Any], expected: Mapping[str, Any], where: str
+) -> None:
+    for key, value in expected.items():
+        if header[key] != value:
+            raise PartError(
+                f"{file}: holds results of another evaluation: {key}: expected {value} {where}, "
+                f"received {header[key]}"
+            )
+
+
+def _result_lines(file: Path) -> Iterator[dict[str, Any]]:
+    with file.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if number == 1 or not line.endswith("\n"):
+                continue
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise PartError(f"{file}: line {number} is damaged: {error}") from error
+
+
+def _to_json(photo: ListedPhoto, result: PhotoResult | str) -> dict[str, Any]:
+    content: dict[str, Any] = {"photo": str(photo.path), "class": photo.label}
+    if isinstance(result, str):
+        return {**content, "skipped": result}
+    return {
+        **content,
+        "sha256": result.key,
+        "height": result.height,
+        "width": result.width,
+        "methods": {name: found.to_dict() for name, found in result.measurements.items()},
+    }
+
+
+def _tally(tally: Tally, line: Mapping[str, Any]) -> None:
+    path = Path(line["photo"])
+    if "skipped" in line:
+        tally.skip(line["index"], path, line["skipped"])
+        return
+    measurements = {name: Measurement.from_dict(found) for name, found in line["methods"].items()}
+    result = PhotoResult(path, line["sha256"], line["height"], line["width"], measurements)
+    tally.add(line["index"], result, line["class"])

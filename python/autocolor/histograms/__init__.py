@@ -1,0 +1,1 @@
+"""Histograms of colour: their bins, what they are read as, and how they are enlarged."""

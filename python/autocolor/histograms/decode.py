@@ -1,0 +1,375 @@
+"""From the outputs of a network to colour, for every variant (section 3.3, Eq. 4 and 5, A.4).
+
+A histogram array is (..., K), float32 or float64, non-negative, each row summing to 1; "..." is
+usually (H, W). The methods are those of the paper, in :mod:`autocolor.histograms.estimators`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from autocolor.core.arrays import FloatArray, check_array, check_same_shape
+from autocolor.histograms.bins import (
+    finite_quantile_edges,
+    quantile_centroids,
+    uniform_centers,
+    uniform_edges,
+)
+from autocolor.histograms.estimators import (
+    expectation,
+    expectation_hue,
+    fade_chroma,
+    interpolate_bins,
+    locate_quantile,
+    median,
+    mode,
+    sample,
+)
+from autocolor.imaging.color import compose_lab, compose_rgb, wrap_hue
+
+METHODS = ("sample", "mode", "median", "expectation")
+"""Of chroma, and of a and b (section 3.3)."""
+
+HUE_METHODS = ("expectation", "mode", "sample")
+CHROMA_METHODS = ("median", "expectation", "mode", "sample")
+
+DEFAULT_METHODS = {
+    "hue_chroma": "median",
+    "lab_marginal": "expectation",
+    "lab_joint": "expectation",
+}
+"""What the paper found best for the variants that predict histograms (section 3.3)."""
+
+
+def infer_hue_chroma(
+    hue_histogram: FloatArray,
+    chroma_histogram: FloatArray,
+    *,
+    hue: str = "expectation",
+    chroma: str = "median",
+    fading: bool = True,
+    uniforms: FloatArray | None = None,
+) -> tuple[FloatArray, FloatArray]:
+    """Return one hue and one chroma for each pair of histograms (section 3.3).
+
+    Parameters
+    ----------
+    hue_histogram, chroma_histogram : (..., K) float array
+        Even bins of [0, 1].
+    hue : {"expectation", "mode", "sample"}
+    chroma : {"median", "expectation", "mode", "sample"}
+    fading : bool
+        Chromatic fading (Eq. 5).
+    uniforms : (..., 2) or (2,) float array, optional
+        For samples, of hue and of chroma; from :func:`autocolor.histograms.estimators.draw_uniforms`. Those
+        of shape (2,) are shared by all pixels.
+
+    Returns
+    -------
+    hue : (...) array in [0, 1)
+    chroma : (...) array in [0, 1]
+
+    Raises
+    ------
+    ValueError
+        On an unknown method, on shapes that differ, on histograms that are not finite and
+        non-negative, and on samples without uniforms.
+    """
+    if hue == "median":
+        raise ValueError(
+            "hue: the median is undefined for circular histograms such as hue (section 3.3), "
+            f"expected one of {', '.join(HUE_METHODS)}, received 'median'"
+        )
+    _check_choice("hue", hue, HUE_METHODS)
+    _check_choice("chroma", chroma, CHROMA_METHODS)
+    check_array("hue_histogram", hue_histogram, low=0)
+    check_array("chroma_histogram", chroma_histogram, low=0)
+    check_same_shape("chroma_histogram", chroma_histogram[..., 0], hue_histogram.shape[:-1])
+    shape = hue_histogram.shape[:-1]
+    drawn = _uniforms("sample" in (hue, chroma), uniforms, shape)
+    bins = hue_histogram.shape[-1]
+    hue_value, magnitude = expectation_hue(hue_histogram)
+    if hue == "mode":
+        hue_value = mode(hue_histogram, uniform_centers(bins))
+    elif hue == "sample":
+        hue_value = wrap_hue(sample(hue_histogram, uniform_edges(bins), drawn[..., 0]))
+    chroma_bins = chroma_histogram.shape[-1]
+    chroma_value = _estimate(
+        chroma_histogram,
+        chroma,
+        uniform_edges(chroma_bins),
+        uniform_centers(chroma_bins),
+        drawn[..., 1],
+    )
+    if fading:
+        chroma_value = fade_chroma(chroma_value, magnitude, bins)
+    return hue_value, chroma_value
+
+
+def infer_ab_marginal(
+    a_histogram: FloatArray,
+    b_histogram: FloatArray,
+    *,
+    method: str = "expectation",
+    uniforms: FloatArray | None = None,
+) -> FloatArray:
+    """Return one a and b for each pair of histograms (section 3.3).
+
+    A bin's colour is its centroid under N(0, 25^2); medians and samples lie between the finite
+    edges of :func:`autocolor.histograms.bins.finite_quantile_edges`.
+
+    Parameters
+    ----------
+    a_histogram, b_histogram : (..., K) float array
+        Bins of Gaussian quantiles with sigma = 25 (section 3.2), K at least 2.
+    method : {"sample", "mode", "median", "expectation"}
+        Of either channel.
+    uniforms : (..., 2) or (2,) float array, optional
+        As for :func:`infer_hue_chroma`, of a and of b.
+
+    Returns
+    -------
+    (..., 2) array of the dtype of the histograms, in units of CIE L*a*b*.
+
+    Raises
+    ------
+    ValueError
+        As :func:`infer_hue_chroma`.
+    """
+    _check_choice("method", method, METHODS)
+    check_same_shape("b_histogram", b_histogram, a_histogram.shape)
+    shape, bins = a_histogram.shape[:-1], a_histogram.shape[-1]
+    drawn = _uniforms(method == "sample", uniforms, shape)
+    edges, centroids = finite_quantile_edges(bins), quantile_centroids(bins)
+    values = [
+        _estimate(histogram, method, edges, centroids, drawn[..., channel])
+        for channel, histogram in enumerate((a_histogram, b_histogram))
+    ]
+    return np.stack(values, axis=-1)
+
+
+def infer_ab_joint(
+    histogram: FloatArray,
+    *,
+    method: str = "expectation",
+    uniforms: FloatArray | None = None,
+) -> FloatArray:
+    """Return one a and b for each joint histogram of both (section 3.3).
+
+    The mode is that of the joint bins. A sample draws a from its marginal and then b from the row
+    of a's bin, which is a sample of the joint histogram. Expectation and median are taken of each
+    marginal, the latter because the plane has no order.
+
+    Parameters
+    ----------
+    histogram : (..., K * K) float array
+        Bin (bin of a) * K + (bin of b), Gaussian quantiles with sigma = 25, K at least 2.
+    method, uniforms
+        As for :func:`infer_ab_marginal`.
+
+    Returns
+    -------
+    (..., 2) array of the dtype of `histogram`, in units of CIE L*a*b*.
+
+    Raises
+    ------
+    ValueError
+        As :func:`infer_ab_marginal`, and if the number of bins is no square.
+    """
+    _check_choice("method", method, METHODS)
+    check_array("histogram", histogram, low=0)
+    bins = math.isqrt(histogram.shape[-1])
+    if bins * bins != histogram.shape[-1]:
+        raise ValueError(
+            f"histogram: expected a square number of joint bins, received {histogram.shape[-1]}"
+        )
+    shape = histogram.shape[:-1]
+    if method == "mode":
+        centroids = quantile_centroids(bins).astype(histogram.dtype)
+        a_bin, b_bin = np.divmod(np.argmax(histogram, axis=-1), bins)
+        return np.stack([centroids[a_bin], centroids[b_bin]], axis=-1)
+    joint = histogram.reshape(*shape, bins, bins)
+    if method == "sample":
+        drawn = _uniforms(True, uniforms, shape)
+        edges = finite_quantile_edges(bins)
+        a_bin, fraction = locate_quantile(joint.sum(axis=-1), drawn[..., 0])
+        row = np.take_along_axis(joint, a_bin[..., None, None], axis=-2)[..., 0, :]
+        a_value = interpolate_bins(edges, a_bin, fraction)
+        return np.stack([a_value, sample(row, edges, drawn[..., 1])], axis=-1)
+    return infer_ab_marginal(joint.sum(axis=-1), joint.sum(axis=-2), method=method)
+
+
+def decode_hue_chroma(
+    hue_histogram: FloatArray,
+    chroma_histogram: FloatArray,
+    lightness: FloatArray,
+    *,
+    hue: str = "expectation",
+    chroma: str = "median",
+    fading: bool = True,
+    strength: float | FloatArray = 1.0,
+    uniforms: FloatArray | None = None,
+) -> npt.NDArray[np.float32]:
+    """Return the colour image that the histograms predict (section 3.3, A.4).
+
+    Parameters
+    ----------
+    hue_histogram, chroma_histogram, hue, chroma, fading, uniforms
+        As for :func:`infer_hue_chroma`.
+    lightness : (...) float array in [0, 1]
+        Of the grey input.
+    strength : float or (...) array, >= 0
+        Factor on the chroma: 0 gives grey, 1 the prediction.
+
+    Returns
+    -------
+    (..., 3) float32 array, RGB in [0, 1], of exactly the given lightness.
+
+    Raises
+    ------
+    ValueError
+        As :func:`infer_hue_chroma`, and on lightness or strength out of range.
+    """
+    check_strength(strength)
+    check_same_shape("lightness", lightness, hue_histogram.shape[:-1])
+    hue_value, chroma_value = infer_hue_chroma(
+        hue_histogram, chroma_histogram, hue=hue, chroma=chroma, fading=fading, uniforms=uniforms
+    )
+    rgb = compose_rgb(hue_value, chroma_value * strength, lightness)
+    return rgb.astype(np.float32, copy=False)
+
+
+def decode(
+    variant: str,
+    outputs: Sequence[FloatArray],
+    lightness: FloatArray,
+    *,
+    method: str | None = None,
+    hue: str | None = None,
+    fading: bool = True,
+    strength: float | FloatArray = 1.0,
+    uniforms: FloatArray | None = None,
+) -> npt.NDArray[np.float32]:
+    """Return the colour image that the outputs of a network of any variant say.
+
+    Parameters
+    ----------
+    variant : {"hue_chroma", "lab_marginal", "lab_joint", "lab_l2"}
+    outputs : sequence of (..., C) float arrays
+        Histograms of hue and chroma, of a and b, of a x b, or (..., 2) a and b themselves.
+    lightness : (...) float array in [0, 1]
+        (R + G + B)/3 of the grey input.
+    method : {"sample", "mode", "median", "expectation"}, optional
+        Of chroma or of a and b; :data:`DEFAULT_METHODS` says what is taken otherwise. "lab_l2"
+        predicts colours, of which there is nothing to choose.
+    hue : {"expectation", "mode", "sample"}, optional
+        Unless given, hue is sampled with "sample", the mode with "mode" and else the expectation.
+    fading : bool
+        Chromatic fading (Eq. 5) of "hue_chroma"; Lab has no hue that could be uncertain.
+    strength : float or (...) array, >= 0
+        Factor on chroma, or on a and b: 0 gives grey, 1 the prediction.
+    uniforms : (..., 2) or (2,) float array, optional
+        As for :func:`infer_hue_chroma`, of the two channels.
+
+    Returns
+    -------
+    (..., 3) float32 array, RGB in [0, 1], of exactly the given lightness. For Lab see
+    :func:`autocolor.imaging.color.compose_lab`.
+
+    Raises
+    ------
+    ValueError
+        On an unknown variant or method, a method that the variant does not have, and as
+        :func:`decode_hue_chroma`.
+    """
+    method, hue = resolve_methods(variant, method, hue)
+    if variant == "hue_chroma":
+        return decode_hue_chroma(
+            outputs[0],
+            outputs[1],
+            lightness,
+            hue=hue,
+            chroma=method,
+            fading=fading,
+            strength=strength,
+            uniforms=uniforms,
+        )
+    check_strength(strength)
+    if variant == "lab_marginal":
+        ab = infer_ab_marginal(outputs[0], outputs[1], method=method, uniforms=uniforms)
+    elif variant == "lab_joint":
+        ab = infer_ab_joint(outputs[0], method=method, uniforms=uniforms)
+    else:
+        ab = outputs[0]
+    factor = np.asarray(strength, ab.dtype)
+    rgb = compose_lab(ab * factor[..., None], lightness)
+    return rgb.astype(np.float32, copy=False)
+
+
+def resolve_methods(variant: str, method: str | None, hue: str | None) -> tuple[str, str]:
+    """Return the method and the hue's method that :func:`decode` uses, "" where there is none.
+
+    Raises
+    ------
+    ValueError
+        As :func:`decode`.
+    """
+    _check_choice("variant", variant, (*DEFAULT_METHODS, "lab_l2"))
+    if variant == "lab_l2":
+        if method is not None:
+            raise ValueError(
+                f"method: a lab_l2 model predicts colours, not histograms; received {method!r}"
+            )
+        method = ""
+    else:
+        method = DEFAULT_METHODS[variant] if method is None else method
+        _check_choice("method", method, METHODS)
+    if variant != "hue_chroma":
+        if hue is not None:
+            raise ValueError(f"hue: a {variant} model predicts no hue; received {hue!r}")
+        return method, ""
+    if hue is None:
+        hue = method if method in ("sample", "mode") else "expectation"
+    return method, hue
+
+
+def check_strength(strength: float | FloatArray) -> None:
+    """Refuse chroma factors that are negative, infinite or NaN, with a `ValueError`."""
+    if not np.all((np.asarray(strength) >= 0) & (np.asarray(strength) < np.inf)):
+        raise ValueError(f"strength: expected a finite number >= 0, received {strength}")
+
+
+def _estimate(
+    histogram: FloatArray,
+    method: str,
+    edges: FloatArray,
+    centroids: FloatArray,
+    uniform: FloatArray,
+) -> FloatArray:
+    """Return one value of each histogram of a channel that is not circular."""
+    if method == "median":
+        return median(histogram, edges)
+    if method == "sample":
+        return sample(histogram, edges, uniform)
+    return (expectation if method == "expectation" else mode)(histogram, centroids)
+
+
+def _uniforms(needed: bool, uniforms: FloatArray | None, shape: tuple[int, ...]) -> FloatArray:
+    """Return the uniforms of both channels, checked; any two numbers where nothing is sampled."""
+    if not needed:
+        return np.ones(2)
+    if uniforms is None or uniforms.shape not in ((2,), (*shape, 2)):
+        received = None if uniforms is None else uniforms.shape
+        raise ValueError(
+            f"uniforms: expected shape (2,) or {(*shape, 2)} to sample with, received {received}"
+        )
+    return uniforms
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(choices)}, received {value!r}")

@@ -1,0 +1,233 @@
+"""One value out of each predicted histogram: sample, mode, median, expectation (section 3.3).
+
+A histogram array is (..., K), float32 or float64, non-negative, each row summing to 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from autocolor.core.arrays import FloatArray, check_array, check_unit
+from autocolor.core.constants import BINS, FADING_ETA
+from autocolor.histograms.bins import uniform_centers
+from autocolor.imaging.color import wrap_hue
+
+
+def expectation_hue(histogram: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the argument and the size of the complex expectation of hue (Eq. 4).
+
+    Parameters
+    ----------
+    histogram : (..., K) float array
+        Even bins of [0, 1).
+
+    Returns
+    -------
+    hue : (...) array in [0, 1)
+        arg(z), in turns.
+    magnitude : (...) array in [0, 1/K]
+        abs(z), with the 1/K of Eq. 4: 1/K for a one-hot and 0 for a uniform histogram.
+
+    Raises
+    ------
+    ValueError
+        If `histogram` is no finite, non-negative float array.
+    """
+    check_array("histogram", histogram, low=0)
+    bins = histogram.shape[-1]
+    angles = 2 * np.pi * uniform_centers(bins)
+    basis = np.stack([np.cos(angles), np.sin(angles)], axis=-1) / bins
+    z: FloatArray = histogram @ basis.astype(histogram.dtype)
+    real, imaginary = z[..., 0], z[..., 1]
+    turns = np.arctan2(imaginary, real) / (2 * np.pi)
+    magnitude: FloatArray = np.hypot(real, imaginary)
+    return wrap_hue(turns), magnitude
+
+
+def fade_chroma(chroma: FloatArray, magnitude: FloatArray, bins: int = BINS) -> FloatArray:
+    """Return min(abs(z) / eta, 1) * C, chromatic fading (Eq. 5).
+
+    Eq. 5 prints max, which would never fade. As abs(z) carries 1/K, so does eta: 0.03 at K = 32
+    and 0.96/K in general.
+
+    Parameters
+    ----------
+    chroma : (...) float array, >= 0
+    magnitude : (...) float array
+        From :func:`expectation_hue`.
+    bins : int
+        K of the hue histogram.
+
+    Returns
+    -------
+    (...) array of the dtype of `chroma`.
+    """
+    eta = FADING_ETA * BINS / bins
+    faded: FloatArray = chroma * np.minimum(magnitude / eta, 1)
+    return faded
+
+
+def locate_quantile(
+    histogram: FloatArray, level: FloatArray | float
+) -> tuple[npt.NDArray[np.intp], FloatArray]:
+    """Return where the cumulative sum of each histogram reaches a level.
+
+    Parameters
+    ----------
+    histogram : (..., K) float array
+    level : float or array that broadcasts to (...), in [0, 1]
+        Of the row's own sum, whether that is 1 or not; 1/2 is the median.
+
+    Returns
+    -------
+    index : (...) integer array
+        The first bin at whose upper edge the cumulative sum has reached the level.
+    fraction : (...) array in [0, 1]
+        Share of the bin's mass below the level: 0 at its lower edge, 1 at its upper edge. A row of
+        zeros gives bin 0 and 1/2.
+
+    Raises
+    ------
+    ValueError
+        If `histogram` is not finite and non-negative, or `level` is out of range.
+    """
+    check_array("histogram", histogram, low=0)
+    check_unit("level", np.asarray(level, dtype=np.float64))
+    cumulative = np.cumsum(histogram, axis=-1)
+    target = cumulative[..., -1] * np.clip(level, 0, 1).astype(histogram.dtype)
+    target = target[..., None]
+    index = np.argmax(cumulative >= target, axis=-1, keepdims=True)
+    mass = np.take_along_axis(histogram, index, axis=-1)
+    excess = np.take_along_axis(cumulative, index, axis=-1) - target
+    # An empty row has no mass to divide by.
+    fraction = 1 - np.divide(excess, mass, out=np.full_like(mass, 0.5), where=mass > 0)
+    return index[..., 0], np.clip(fraction, 0, 1)[..., 0]
+
+
+def interpolate_bins(
+    edges: FloatArray, index: npt.NDArray[np.intp], fraction: FloatArray
+) -> FloatArray:
+    """Return the value a fraction of the way from the lower to the upper edge of each bin.
+
+    Parameters
+    ----------
+    edges : (K + 1,) float array
+        Finite and ascending.
+    index, fraction : (...) arrays
+        From :func:`locate_quantile`.
+
+    Returns
+    -------
+    (...) array of the dtype of `fraction`.
+
+    Raises
+    ------
+    ValueError
+        If `edges` is not finite.
+    """
+    check_array("edges", edges)
+    edges = edges.astype(fraction.dtype)
+    lower = edges[index]
+    value: FloatArray = lower + fraction * (edges[index + 1] - lower)
+    return value
+
+
+def median(histogram: FloatArray, edges: FloatArray, *, interpolate: bool = True) -> FloatArray:
+    """Return the median of each histogram (section 3.3); not for hue, which is circular.
+
+    Half of a row's own sum is looked for, so rows that sum to less than 1, even to less than 1/2,
+    are no trouble.
+
+    Parameters
+    ----------
+    histogram : (..., K) float array
+    edges : (K + 1,) float array
+        Bin edges, finite and ascending.
+    interpolate : bool
+        True: linear inside the bin, as the paper says. False: the middle of the bin.
+
+    Returns
+    -------
+    (...) array of the dtype of `histogram`. A row of zeros gives the middle of bin 0.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not finite, `histogram` is negative or `edges` does not fit.
+    """
+    check_array("edges", edges, last_axis=histogram.shape[-1] + 1)
+    index, fraction = locate_quantile(histogram, 0.5)
+    return interpolate_bins(edges, index, fraction if interpolate else np.full_like(fraction, 0.5))
+
+
+def sample(histogram: FloatArray, edges: FloatArray, uniform: FloatArray) -> FloatArray:
+    """Draw a value from each histogram (section 3.3).
+
+    One uniform number is compared with the cumulative sum: a bin is drawn with the probability of
+    its mass, and the value is uniform inside it, as the number itself, given the bin, is. (With an
+    independent number for each bin it would be no sample of the histogram.) For hue the cumulative
+    sum starts at hue 0.
+
+    Parameters
+    ----------
+    histogram : (..., K) float array
+    edges : (K + 1,) float array
+        Bin edges, finite and ascending.
+    uniform : array that broadcasts to (...), in (0, 1]
+        From :func:`draw_uniforms`. One number for all pixels gives an image without noise.
+
+    Returns
+    -------
+    (...) array of the dtype of `histogram`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not finite or out of range, or `edges` does not fit.
+    """
+    check_array("edges", edges, last_axis=histogram.shape[-1] + 1)
+    return interpolate_bins(edges, *locate_quantile(histogram, uniform))
+
+
+def draw_uniforms(rng: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """Return uniform numbers for :func:`sample`.
+
+    They lie in (0, 1], not in [0, 1): at 0 the first bin would be drawn even if it is empty. They
+    are double whatever the histograms are, so that float32 and float64 draw the same.
+    """
+    return 1 - rng.random(shape)
+
+
+def expectation(histogram: FloatArray, centers: FloatArray) -> FloatArray:
+    """Return the sum of the bin centroids weighted by the histogram (section 3.3).
+
+    Parameters
+    ----------
+    histogram : (..., K) float array
+    centers : (K,) float array
+
+    Returns
+    -------
+    (...) array of the dtype of `histogram`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not finite, `histogram` is negative or `centers` does not fit.
+    """
+    check_array("histogram", histogram, low=0)
+    check_array("centers", centers, last_axis=histogram.shape[-1])
+    value: FloatArray = histogram @ centers.astype(histogram.dtype)
+    return value
+
+
+def mode(histogram: FloatArray, centers: FloatArray) -> FloatArray:
+    """Return the centroid of the fullest bin, the first one on ties (section 3.3).
+
+    Arguments, result and errors are those of :func:`expectation`.
+    """
+    check_array("histogram", histogram, low=0)
+    check_array("centers", centers, last_axis=histogram.shape[-1])
+    value: FloatArray = centers.astype(histogram.dtype)[np.argmax(histogram, axis=-1)]
+    return value

@@ -1,0 +1,208 @@
+"""What a network predicts for one photo, and its colours in tiles of bounded memory."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from autocolor.core.arrays import FloatArray
+from autocolor.histograms.decode import check_strength, decode, infer_hue_chroma, resolve_methods
+from autocolor.histograms.estimators import draw_uniforms
+from autocolor.histograms.grid_estimators import CHROMA_METHODS, HUE_METHODS, GridHueChroma
+from autocolor.histograms.tiles import Tiles, grid_tiles
+from autocolor.histograms.upsampling import GridSampler
+from autocolor.imaging.color import compose_rgb
+
+# Values of the outputs in one tile of an image: in float32 2 MB, which fits caches.
+_TILE_VALUES = 2**19
+# Pixels of a tile where whole histograms are not needed.
+_TILE_PIXELS = 2**16
+
+SAMPLINGS = ("pixel", "image")
+"""Uniform numbers drawn for each pixel, or once for each image (section 3.3)."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The outputs of a network for one photo.
+
+    They are kept on the network's grid and enlarged to the photo bilinearly, some rows at a time,
+    since those of a whole photo fill gigabytes. To change histograms before colours are taken from
+    them, replace `outputs`, or iterate over :meth:`tiles` for changes at full resolution.
+
+    Attributes
+    ----------
+    variant : str
+        See :class:`autocolor.runtime.model_folder.Manifest`.
+    lightness : (H, W) float array in [0, 1]
+        Of the photo.
+    outputs : tuple of (h, w, C) float arrays
+        See :meth:`autocolor.runtime.colorizer.Predictor.histograms`.
+    cells_per_pixel : (float, float)
+        Cells of the grid in one pixel of the photo, (y, x); both begin at the upper left border.
+    strength : float
+        The model's own factor on chroma, or on a and b.
+    """
+
+    variant: str
+    lightness: FloatArray
+    outputs: tuple[FloatArray, ...]
+    cells_per_pixel: tuple[float, float]
+    strength: float
+
+    def tiles(self) -> Iterator[tuple[slice, tuple[FloatArray, ...]]]:
+        """Yield rows of the photo, from the top, with their (rows, W, C) outputs."""
+        height, width = self.lightness.shape
+        size = (height, width)
+        samplers = [GridSampler(grid, size, self.cells_per_pixel) for grid in self.outputs]
+        channels = sum(grid.shape[-1] for grid in self.outputs)
+        tile_height = max(1, _TILE_VALUES // (channels * width))
+        for start in range(0, height, tile_height):
+            stop = min(start + tile_height, height)
+            yield slice(start, stop), tuple(sampler.rows(start, stop) for sampler in samplers)
+
+    def channel_tiles(self, index: int) -> Tiles:
+        """Return the tiles of one of the outputs, which may be read several times."""
+        height, width = self.lightness.shape
+        sampler = GridSampler(self.outputs[index], (height, width), self.cells_per_pixel)
+        return grid_tiles(sampler, (height, width))
+
+    def colorize(
+        self,
+        *,
+        method: str | None = None,
+        hue: str | None = None,
+        fading: bool = True,
+        strength: float | None = None,
+        rng: np.random.Generator | None = None,
+        sampling: str = "pixel",
+        tiles: Callable[[], Iterator[tuple[Any, ...]]] | None = None,
+        progress: Callable[[int], None] = lambda rows: None,
+    ) -> npt.NDArray[np.float32]:
+        """Return the colour image; see :meth:`autocolor.runtime.colorizer.Predictor.colorize`.
+
+        Parameters
+        ----------
+        tiles : callable, optional
+            Instead of :meth:`tiles`, to change histograms at full resolution. A third item, the
+            (rows, W) share of :class:`autocolor.control.hints.HintedTile`, says what part of them is not
+            the model's own and therefore exempt from the strength.
+        progress : callable, optional
+            Is told now and then how many rows are begun; what it raises stops the work.
+        """
+        method, hue = resolve_methods(self.variant, method, hue)
+        strength = self.strength if strength is None else strength
+        check_strength(strength)
+        draw = _uniform_source("sample" in (method, hue), rng, sampling)
+        rgb = np.empty((*self.lightness.shape, 3), np.float32)
+        if tiles is None and self._needs_no_histograms(method, hue):
+            estimate = self._grid_hue_chroma(hue, method, fading)
+
+            def colorize_rows(rows: slice, uniforms: FloatArray | None) -> None:
+                hue_rows, chroma_rows = estimate.rows(rows.start, rows.stop, uniforms)
+                light = self.lightness[rows]
+                rgb[rows] = compose_rgb(hue_rows, chroma_rows * np.float32(strength), light)
+
+            self._for_rows(colorize_rows, draw, progress)
+            return rgb
+        for rows, outputs, *share in (tiles or self.tiles)():
+            progress(rows.start)
+            rgb[rows] = decode(
+                self.variant,
+                outputs,
+                self.lightness[rows],
+                method=method or None,
+                hue=hue or None,
+                fading=fading,
+                strength=strength + (1 - strength) * share[0] if share else strength,
+                uniforms=draw(outputs[0].shape[:2]),
+            )
+        return rgb
+
+    def hue_chroma(
+        self, *, hue: str = "expectation", chroma: str = "median", fading: bool = True
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return hue and chroma; see :meth:`autocolor.runtime.colorizer.Predictor.hue_chroma`."""
+        if self.variant != "hue_chroma":
+            raise ValueError(f"variant: expected 'hue_chroma', received {self.variant!r}")
+        hue_image = np.empty(self.lightness.shape, np.float32)
+        chroma_image = np.empty(self.lightness.shape, np.float32)
+        if self._needs_no_histograms(chroma, hue):
+            estimate = self._grid_hue_chroma(hue, chroma, fading)
+
+            def estimate_rows(rows: slice, _: FloatArray | None) -> None:
+                hue_image[rows], chroma_image[rows] = estimate.rows(rows.start, rows.stop)
+
+            self._for_rows(estimate_rows, lambda size: None)
+            return hue_image, chroma_image
+        for rows, (hue_tile, chroma_tile) in self.tiles():
+            hue_image[rows], chroma_image[rows] = infer_hue_chroma(
+                hue_tile, chroma_tile, hue=hue, chroma=chroma, fading=fading
+            )
+        return hue_image, chroma_image
+
+    def _needs_no_histograms(self, method: str, hue: str) -> bool:
+        return self.variant == "hue_chroma" and method in CHROMA_METHODS and hue in HUE_METHODS
+
+    def _grid_hue_chroma(self, hue: str, chroma: str, fading: bool) -> GridHueChroma:
+        height, width = self.lightness.shape
+        hue_grid, chroma_grid = self.outputs
+        return GridHueChroma(
+            hue_grid,
+            chroma_grid,
+            (height, width),
+            self.cells_per_pixel,
+            hue=hue,
+            chroma=chroma,
+            fading=fading,
+        )
+
+    def _for_rows(
+        self,
+        work: Callable[[slice, FloatArray | None], None],
+        draw: Callable[[tuple[int, int]], FloatArray | None],
+        progress: Callable[[int], None] = lambda rows: None,
+    ) -> None:
+        """Do some rows after the other, from the top, in as many threads as there are cores."""
+        height, width = self.lightness.shape
+        step = max(1, _TILE_PIXELS // width)
+        threads = len(os.sched_getaffinity(0))
+        with ThreadPoolExecutor(threads) as pool:
+            pending: deque[Future[None]] = deque()
+            for start in range(0, height, step):
+                progress(start)
+                rows = slice(start, min(start + step, height))
+                # Numbers are drawn here, in the order of the rows, and not far ahead of their use.
+                pending.append(pool.submit(work, rows, draw((rows.stop - start, width))))
+                if len(pending) > 2 * threads:
+                    pending.popleft().result()
+            for future in pending:
+                future.result()
+
+
+def _uniform_source(
+    needed: bool, rng: np.random.Generator | None, sampling: str
+) -> Callable[[tuple[int, int]], npt.NDArray[np.float64] | None]:
+    """Return a function that draws the uniforms of a tile of a size.
+
+    Rows are drawn from the top, both channels of a pixel together, so the tiles' heights make no
+    difference.
+    """
+    if not needed:
+        return lambda size: None
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"rng: expected a numpy Generator to sample with, received {rng!r}")
+    generator = rng
+    if sampling not in SAMPLINGS:
+        raise ValueError(f"sampling: expected one of {', '.join(SAMPLINGS)}, received {sampling!r}")
+    if sampling == "image":
+        shared = draw_uniforms(generator, (2,))
+        return lambda size: shared
+    return lambda size: draw_uniforms(generator, (*size, 2))

@@ -1,0 +1,1 @@
+"""Images in files and in memory, colour spaces, and a joint bilateral filter."""

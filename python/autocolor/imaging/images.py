@@ -1,0 +1,335 @@
+"""Read, write and resize photos with Pillow."""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from autocolor.core.arrays import FloatArray, check_same_shape, check_unit
+from autocolor.core.files import atomic_path
+
+OUTPUT_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+PHOTO_SUFFIXES = (*OUTPUT_SUFFIXES, ".gif")
+
+# What the content of a file may be. Pillow would read more, some of it with programs of others: of
+# EPS it lets Ghostscript run what the file says.
+_FORMATS = ("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF",
+            "WEBP")  # fmt: skip
+
+_JPEG_SUFFIXES = (".jpeg", ".jpg")
+_JPEG_OPTIONS: dict[str, Any] = {"quality": 95, "subsampling": "4:4:4"}
+# Run lengths alone, after PNG's filters: a third of the time of zlib's default, files 2 % larger.
+_PNG_OPTIONS: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
+_WITHOUT_ALPHA = (*_JPEG_SUFFIXES, ".bmp")
+_MAXIMUM_16_BIT = 65535
+_BAND = 2**22  # pixels
+
+
+class ImageError(ValueError):
+    """A file that is no readable photo, or cannot be written; one line that names it."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo in memory, upright, in sRGB.
+
+    Attributes
+    ----------
+    rgb : (H, W, 3) float32 array in [0, 1]
+    alpha : (H, W) float32 array in [0, 1], or None
+        Opacity, where the file has it.
+    is_gray : bool
+        Whether the file stores one grey channel, so that its three channels here are equal.
+    """
+
+    rgb: npt.NDArray[np.float32]
+    alpha: npt.NDArray[np.float32] | None
+    is_gray: bool
+
+
+def find_photos(folder: Path, *, recursive: bool = False) -> list[Path]:
+    """Return the files of `folder` that have a suffix of `PHOTO_SUFFIXES`, sorted by path."""
+    entries: Iterator[Path] = folder.rglob("*") if recursive else folder.iterdir()
+    return sorted(
+        path
+        for path in entries
+        if path.suffix.lower() in PHOTO_SUFFIXES
+        and not path.name.startswith(".")
+        and path.is_file()
+    )
+
+
+def count_pages(path: Path | str) -> int:
+    """Return the number of pages of a TIFF file; 1 for every other file, readable or not."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=_FORMATS) as image:
+                return int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
+    # As in read_image, which then says what is wrong.
+    except Exception:
+        return 1
+
+
+def image_size(path: Path | str) -> tuple[int, int]:
+    """Return (height, width) as a file's header says them, before it is turned upright.
+
+    Nothing is decoded, so a limit can be checked before memory is taken.
+
+    Raises
+    ------
+    ImageError
+        If the file is missing, no image, or above Pillow's limit of pixels.
+    """
+    path = Path(path)
+    with _readable(path), Image.open(path, formats=_FORMATS) as image:
+        return image.height, image.width
+
+
+def read_image(path: Path | str, page: int = 0, *, least_side: int | None = None) -> Photo:
+    """Read a photo: a picture format of Pillow, 8 or 16 bit, grey, RGB, CMYK or palette.
+
+    EXIF orientation is applied and an embedded ICC profile is converted to sRGB (an unusable one
+    is ignored). 16-bit colour loses its lower byte, as Pillow reads it so; 16-bit grey is kept in
+    full.
+
+    Parameters
+    ----------
+    path : path
+    page : int
+        Which one of several, from 0.
+    least_side : int, optional
+        Allows a JPEG to be decoded at a half, a quarter or an eighth of its size, the smallest at
+        which neither side is below this: quick, and little memory for a large one.
+
+    Raises
+    ------
+    ImageError
+        If the file is missing, no image, cut short, has no such page, or is larger than Pillow's
+        limit of pixels.
+    """
+    path = Path(path)
+    with _readable(path), Image.open(path, formats=_FORMATS) as image:
+        image.seek(page)
+        if least_side is not None:
+            image.draft(None, (least_side, least_side))
+        image.load()
+        return _to_photo(image)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Raise an `ImageError` that names the file for whatever Pillow raises in the block."""
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns about odd metadata and large images; the limit that counts raises.
+            warnings.simplefilter("ignore")
+            yield
+    except FileNotFoundError:
+        raise ImageError(f"{path}: no such file") from None
+    except UnidentifiedImageError:
+        raise ImageError(f"{path}: not an image that Pillow can read") from None
+    # Pillow's decoders raise errors of many types on damaged files.
+    except Exception as error:
+        raise ImageError(f"{path}: cannot be read: {error}") from error
+
+
+def _to_photo(image: Image.Image) -> Photo:
+    profile = image.info.get("icc_profile")
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F" or image.mode.startswith("I"):
+        gray = _deep_gray(image)
+        return Photo(np.repeat(gray[..., None], 3, axis=-1), alpha=None, is_gray=True)
+    is_gray = image.mode in ("1", "L", "LA")
+    alpha = None
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        alpha = _to_unit_range(image.getchannel("A"))
+    return Photo(_to_unit_range(_to_srgb(image, profile, is_gray)), alpha, is_gray)
+
+
+def _to_unit_range(image: Image.Image) -> npt.NDArray[np.float32]:
+    # In bands, without a second copy of the whole: a photo at the limit of pixels takes 2 GB.
+    bands = () if len(image.getbands()) == 1 else (len(image.getbands()),)
+    values = np.empty((image.height, image.width, *bands), np.float32)
+    rows = max(1, _BAND // image.width)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        values[top:bottom] = image.crop((0, top, image.width, bottom))
+    values /= 255
+    return values
+
+
+def _deep_gray(image: Image.Image) -> npt.NDArray[np.float32]:
+    """Return a grey image of 16 bit or of floats in [0, 1] as an array."""
+    values = np.asarray(image).astype(np.float32)
+    maximum = 1 if image.mode == "F" else _MAXIMUM_16_BIT
+    if not (values.min() >= 0 and values.max() <= maximum):
+        raise ValueError(
+            f"expected grey values in [0, {maximum}], received [{values.min():g}, {values.max():g}]"
+        )
+    return values / np.float32(maximum)
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None, is_gray: bool) -> Image.Image:
+    if is_gray:
+        image = image.convert("L")
+    elif image.mode != "CMYK":
+        image = image.convert("RGB")
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            # Converting sRGB to sRGB would only add rounding.
+            if "sRGB" not in ImageCms.getProfileDescription(source):
+                target = ImageCms.createProfile("sRGB")
+                converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+                image = converted or image
+        except (ImageCms.PyCMSError, OSError):
+            pass  # A broken profile, or one of another colour space: the values stand as they are.
+    return image.convert("RGB")
+
+
+def write_image(path: Path | str, rgb: FloatArray, alpha: FloatArray | None = None) -> None:
+    """Write an 8-bit image, atomically; the suffix chooses the format.
+
+    Values are rounded to the nearest of 256 levels. JPEG is written at quality 95 without chroma
+    subsampling.
+
+    Parameters
+    ----------
+    path : path
+        With one of `OUTPUT_SUFFIXES`; its folder must exist.
+    rgb : (H, W, 3) float array in [0, 1]
+    alpha : (H, W) float array in [0, 1], optional
+
+    Raises
+    ------
+    ImageError
+        If the suffix is unknown, the format stores no alpha, or the file cannot be written.
+    ValueError
+        If an array has another shape, dtype or range.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    check_output_suffix(path, with_alpha=alpha is not None)
+    check_unit("rgb", rgb, last_axis=3)
+    channels = rgb
+    if alpha is not None:
+        check_unit("alpha", alpha)
+        check_same_shape("alpha", alpha, rgb.shape[:2])
+        channels = np.concatenate([rgb, alpha[..., None]], axis=-1)
+    image = Image.fromarray(to_uint8(channels))
+    options = _JPEG_OPTIONS if suffix in _JPEG_SUFFIXES else {}
+    if suffix == ".png":
+        options = _PNG_OPTIONS
+    try:
+        with atomic_path(path) as partial:
+            image.save(partial, **options)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def to_uint8(image: FloatArray) -> npt.NDArray[np.uint8]:
+    """Round an image of any shape from [0, 1] to the nearest of 256 levels.
+
+    The lightness of a pixel stays within half a level, 0.5/255.
+
+    Raises
+    ------
+    ValueError
+        If `image` is no float array in [0, 1].
+    """
+    check_unit("image", image)
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+
+def check_output_suffix(path: Path, *, with_alpha: bool = False) -> None:
+    """Refuse with an `ImageError` a file name that :func:`write_image` has no format for."""
+    suffix = path.suffix.lower()
+    if suffix not in OUTPUT_SUFFIXES:
+        raise ImageError(
+            f"{path}: expected a file name ending in {', '.join(OUTPUT_SUFFIXES)}, "
+            f"received {path.name!r}"
+        )
+    if with_alpha and suffix in _WITHOUT_ALPHA:
+        raise ImageError(
+            f"{path}: {suffix} stores no transparency, which the photo has; choose .png"
+        )
+
+
+def resize(image: FloatArray, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Resize an image with Lanczos filtering, without aliasing.
+
+    Image borders fall on image borders: pixel y of the result covers the part
+    [y, y + 1] * H / height of the original.
+
+    Parameters
+    ----------
+    image : (H, W) or (H, W, C) float array in [0, 1]
+    size : (height, width)
+
+    Returns
+    -------
+    (height, width) or (height, width, C) float32 array in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If `image` is no such array or `size` is not positive.
+    """
+    check_unit("image", image)
+    height, width = size
+    if image.ndim not in (2, 3):
+        raise ValueError(f"image: expected shape (H, W) or (H, W, C), received {image.shape}")
+    if height < 1 or width < 1:
+        raise ValueError(f"size: expected at least (1, 1), received ({height}, {width})")
+    planes = np.atleast_3d(image).astype(np.float32, copy=False)
+    resized = [
+        Image.fromarray(np.ascontiguousarray(planes[..., channel])).resize(
+            (width, height), Image.Resampling.LANCZOS
+        )
+        for channel in range(planes.shape[-1])
+    ]
+    result = np.stack([np.asarray(plane, dtype=np.float32) for plane in resized], axis=-1)
+    np.clip(result, 0, 1, out=result)
+    return result.reshape(height, width, *image.shape[2:])
+
+
+def fit_side(
+    image: FloatArray, side: int, side_of: Literal["larger", "smaller"]
+) -> npt.NDArray[np.float32]:
+    """Reduce an image until its larger or smaller side is `side`; never enlarge it.
+
+    Parameters
+    ----------
+    image : (H, W) or (H, W, C) float array in [0, 1]
+    side : int
+        In pixels.
+    side_of : {"larger", "smaller"}
+
+    Returns
+    -------
+    (h, w) or (h, w, C) float32 array.
+
+    Raises
+    ------
+    ValueError
+        If `image` is no such array or `side` is not positive.
+    """
+    if side < 1:
+        raise ValueError(f"side: expected at least 1, received {side}")
+    height, width = image.shape[:2]
+    factor = side / (max if side_of == "larger" else min)(height, width)
+    if factor >= 1:
+        return image.astype(np.float32, copy=False)
+    return resize(image, (max(1, round(height * factor)), max(1, round(width * factor))))

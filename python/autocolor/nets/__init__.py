@@ -1,0 +1,1 @@
+"""The networks as prototxt, their solvers, and the weights that they start from."""

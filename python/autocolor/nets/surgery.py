@@ -1,0 +1,319 @@
+"""Convert weights between nets: grey input, layouts, names, transplants.
+
+Reading and writing files is in `autocolor.nets.weights_io`. Needs pycaffe.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
+
+from autocolor.nets.weights_io import FloatArray, Weights, WeightsError
+
+# Side of the kernel of each of VGG-16's fully connected layers as a convolution: fc6 sees all of
+# pool5, which is 7x7 for an input of 224x224.
+FC_KERNELS = {"fc6": 7, "fc7": 1, "fc8": 1}
+
+# Names of the head's layers in our nets, in the authors' released deploy net and in their training
+# net, in the same order.
+HEADS = {
+    "ours": ("h_fc1", "prediction_h", "prediction_c"),
+    "release": ("h_fc1", "prediction_h", "prediction_c"),
+    "release-train": ("colorize_fc1", "prediction_h4", "prediction_c4"),
+}
+
+# Layers that read files when Caffe sets them up.
+_FILE_READERS = ("Data", "ImageData", "HDF5Data", "WindowData")
+
+_PRINT_SHAPES = """\
+import json, sys
+from autocolor.runtime.caffe_runtime import import_caffe
+net = import_caffe().Net(sys.argv[1], 1)
+print(json.dumps({name: [list(blob.shape) for blob in net.params[name]] for name in net.params}))
+"""
+
+
+def to_inner_product(weight: FloatArray) -> FloatArray:
+    """Weight of the InnerProduct that equals a Convolution over its whole input, exactly.
+
+    Parameters
+    ----------
+    weight : (O, C, kh, kw) float32
+
+    Returns
+    -------
+    (O, C·kh·kw) float32
+        A view: Caffe flattens an InnerProduct's input in this very order.
+    """
+    return weight.reshape(weight.shape[0], -1)
+
+
+def to_convolution(weight: FloatArray, kernel: tuple[int, int]) -> FloatArray:
+    """Weight of the Convolution that equals an InnerProduct, exactly.
+
+    Parameters
+    ----------
+    weight : (O, C·kh·kw) float32
+    kernel : (kh, kw)
+
+    Returns
+    -------
+    (O, C, kh, kw) float32
+        A view.
+
+    Raises
+    ------
+    WeightsError
+        If the inputs are no multiple of kh·kw.
+    """
+    outputs, inputs = weight.shape
+    height, width = kernel
+    if inputs % (height * width):
+        raise WeightsError(f"expected inputs a multiple of {height}x{width}, got {weight.shape}")
+    return weight.reshape(outputs, inputs // (height * width), height, width)
+
+
+def fully_connected_as(weights: Mapping[str, tuple[FloatArray, ...]], layout: str) -> Weights:
+    """Put fc6, fc7 and fc8, those that are there, into one layout.
+
+    Parameters
+    ----------
+    weights : dict
+    layout : {"conv", "inner-product"}
+        ``conv`` as our nets have them: fc6 (O, C, 7, 7), fc7 and fc8 (O, C, 1, 1).
+
+    Returns
+    -------
+    dict
+        A copy; the other layers are as they were.
+
+    Raises
+    ------
+    WeightsError
+        If a weight has neither layout.
+    """
+    converted = dict(weights)
+    for name, kernel in FC_KERNELS.items():
+        if name not in weights:
+            continue
+        weight, *rest = weights[name]
+        if weight.ndim not in (2, 4):
+            raise WeightsError(f"{name}: expected a weight of 2 or 4 axes, got {weight.shape}")
+        if layout == "inner-product":
+            weight = to_inner_product(weight)
+        elif weight.ndim == 2:
+            try:
+                weight = to_convolution(weight, (kernel, kernel))
+            except WeightsError as error:
+                raise WeightsError(f"{name}: {error}") from None
+        converted[name] = (weight, *rest)
+    return converted
+
+
+def convert_names(
+    weights: Mapping[str, tuple[FloatArray, ...]], names: str, head_axes: int
+) -> Weights:
+    """Give the head's layers the names of one of `HEADS`, whichever of these they have.
+
+    Parameters
+    ----------
+    weights : dict
+        Level order and values are the same in all, so only names and axes differ.
+    names : {"ours", "release", "release-train"}
+    head_axes : {2, 4}
+        Axes of the head's weights: (O, I) or (O, I, 1, 1).
+
+    Returns
+    -------
+    dict
+        In the order of `weights`; the other layers are as they were.
+
+    Raises
+    ------
+    WeightsError
+        If there is no head at all, a head layer has an unexpected shape or two layers would get the
+        same name.
+    """
+    targets = {
+        old: new for known in HEADS.values() for old, new in zip(known, HEADS[names], strict=True)
+    }
+    converted: Weights = {}
+    found = False
+    for name, blobs in weights.items():
+        new = targets.get(name, name)
+        if new in converted:
+            raise WeightsError(f"layer {name}: there is another that is to be {new}")
+        if name in targets:
+            found = True
+            weight, *rest = blobs
+            if weight.ndim not in (2, 4) or weight.shape[2:] not in ((), (1, 1)):
+                raise WeightsError(
+                    f"layer {name}: expected (O, I) or (O, I, 1, 1), got {weight.shape}"
+                )
+            axes = weight.shape[:2] + (1, 1) * (head_axes == 4)
+            blobs = (weight.reshape(axes), *rest)
+        converted[new] = blobs
+    if not found:
+        raise WeightsError(f"expected a head with layers such as {', '.join(HEADS['ours'])}")
+    return converted
+
+
+@dataclass(frozen=True)
+class Transplant:
+    """What came of putting the weights of one net into another.
+
+    Attributes
+    ----------
+    weights : dict
+        The layers that fit, with the target's names, shapes and order.
+    unknown : list of str
+        Layers of the source that the target has not.
+    missing : list of str
+        Layers of the target that the source has not.
+    misshapen : list of str
+        Layers that do not fit, each with both shapes.
+    """
+
+    weights: Weights
+    unknown: list[str]
+    missing: list[str]
+    misshapen: list[str]
+
+    def check(self, source: Path) -> None:
+        """Raise `WeightsError`, listing every layer that `source` has not or has misshapen."""
+        problems = [*(f"{name} is missing" for name in self.missing), *self.misshapen]
+        if problems:
+            raise WeightsError(f"{source}: {'; '.join(problems)}")
+
+
+def transplant(
+    weights: Mapping[str, tuple[FloatArray, ...]],
+    shapes: Mapping[str, tuple[tuple[int, ...], ...]],
+    rename: Mapping[str, str] | None = None,
+) -> Transplant:
+    """Put the weights of one net into another, by the names of layers.
+
+    An InnerProduct's weight (O, I) fits a Convolution's (O, C, kh, kw) of as many values, and the
+    other way round; every other difference in shape makes a layer misshapen.
+
+    Parameters
+    ----------
+    weights : dict
+    shapes : dict
+        Layer name to the shapes of its blobs in the target, as `net_shapes` gives.
+    rename : dict, optional
+        Name in the source to name in the target.
+
+    Returns
+    -------
+    Transplant
+
+    Raises
+    ------
+    WeightsError
+        If a layer to rename is absent, or two layers would get the same name.
+    """
+    rename = rename or {}
+    if absent := [name for name in rename if name not in weights]:
+        raise WeightsError(f"to rename, but not there: {', '.join(absent)}")
+    source: Weights = {}
+    for name, blobs in weights.items():
+        new = rename.get(name, name)
+        if new in source:
+            raise WeightsError(f"layer {name}: there is another that is to be {new}")
+        source[new] = blobs
+    fitting: Weights = {}
+    misshapen = []
+    for name, expected in shapes.items():
+        if name not in source:
+            continue
+        found = tuple(blob.shape for blob in source[name])
+        if len(found) == len(expected) and all(map(_fits, found, expected)):
+            fitting[name] = tuple(
+                blob.reshape(shape) for blob, shape in zip(source[name], expected, strict=True)
+            )
+        else:
+            misshapen.append(f"{name}: expected {_listed(expected)}, got {_listed(found)}")
+    return Transplant(
+        fitting,
+        unknown=[name for name in source if name not in shapes],
+        missing=[name for name in shapes if name not in source],
+        misshapen=misshapen,
+    )
+
+
+def _fits(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+    if found == expected:
+        return True
+    # An InnerProduct and a Convolution over all of its input.
+    return (
+        sorted((len(found), len(expected))) == [2, 4]
+        and found[0] == expected[0]
+        and np.prod(found) == np.prod(expected)
+    )
+
+
+def _listed(shapes: tuple[tuple[int, ...], ...]) -> str:
+    return ", ".join(str(shape) for shape in shapes)
+
+
+def read_net(path: Path) -> caffe_pb2.NetParameter:
+    """Read the prototxt of a net.
+
+    Raises
+    ------
+    WeightsError
+        If it is none.
+    OSError
+        If it cannot be read.
+    """
+    net = caffe_pb2.NetParameter()
+    try:
+        text_format.Parse(path.read_text(encoding="utf-8"), net)
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise WeightsError(
+            f"{path}: expected a net's prototxt: {' '.join(str(error).split())}"
+        ) from None
+    return net
+
+
+def net_shapes(net: caffe_pb2.NetParameter) -> dict[str, tuple[tuple[int, ...], ...]]:
+    """Shapes of the blobs of every layer that has some, in order, as Caffe itself makes them.
+
+    Raises
+    ------
+    WeightsError
+        If a layer reads files, or Caffe refuses the net.
+    """
+    for layer in net.layer:
+        if layer.type in _FILE_READERS:
+            raise WeightsError(
+                f"layer {layer.name}: type {layer.type} reads files; expected a net with Input "
+                "layers, such as deploy.prototxt"
+            )
+    with tempfile.TemporaryDirectory() as folder:
+        prototxt = Path(folder, "net.prototxt")
+        prototxt.write_text(text_format.MessageToString(net), encoding="utf-8")
+        # In a process of its own: Caffe aborts on a net that it does not like.
+        process = subprocess.run(
+            [sys.executable, "-c", _PRINT_SHAPES, prototxt],
+            capture_output=True, text=True, check=False,
+            env={**os.environ, "GLOG_minloglevel": "2", "GLOG_logtostderr": "1"},
+        )  # fmt: skip
+    if process.returncode:
+        # glog's fatal lines start with F and the date, and have the message after "] ".
+        fatal = [line for line in process.stderr.splitlines() if line.startswith("F")]
+        lines = [line.partition("] ")[2] for line in fatal] or process.stderr.splitlines()[-1:]
+        raise WeightsError(f"net {net.name!r}: Caffe refuses it: {' '.join(lines)}")
+    shapes = json.loads(process.stdout.splitlines()[-1])
+    return {name: tuple(map(tuple, blobs)) for name, blobs in shapes.items() if blobs}

@@ -1,0 +1,325 @@
+"""Read and write a net's weights: Caffe's binary protobuf and HDF5, NumPy archives, VGG-16 in ONNX.
+
+The kind of a file is decided by its content. Needs pycaffe, for the ``NetParameter`` message.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+from caffe.proto import caffe_pb2
+from google.protobuf.message import DecodeError
+
+from autocolor.core.files import atomic_path
+
+# What this module reads and writes is known without Caffe too.
+from autocolor.runtime.vgg16_gray import FloatArray as FloatArray
+from autocolor.runtime.vgg16_gray import Weights as Weights
+from autocolor.runtime.vgg16_gray import WeightsError as WeightsError
+from autocolor.runtime.vgg16_gray import one_line, read_vgg16_onnx
+
+_NPZ_BLOBS = ("weight", "bias")
+
+# Caffe counts the values of a blob, and protobuf the bytes of a message, with a signed 32-bit int.
+_LARGEST_INT32 = 2**31 - 1
+
+# A compressed array may declare a thousand times its size in the file, and no weights shrink so far.
+_LARGEST_RATIO = 20
+_ANY_RATIO = 2**30  # bytes of a file's arrays up to which it does not matter: VGG-16 has 0.6 GB
+
+# What h5py, zipfile and NumPy raise on damaged or hostile files. A shape that does not fit into
+# memory is a MemoryError.
+_DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError, NotImplementedError,
+            MemoryError, SyntaxError, zipfile.BadZipFile, zlib.error)  # fmt: skip
+
+_INNER_PRODUCT = ("InnerProduct", caffe_pb2.V1LayerParameter.INNER_PRODUCT, "innerproduct")
+
+
+def read_weights(path: Path) -> Weights:
+    """Read the weights of every layer that has some, from any supported kind of file.
+
+    Parameters
+    ----------
+    path : Path
+        - ``.caffemodel``, binary protobuf: of today (``layer``) or of 2014 (``layers``), whose
+          blobs have four axes: an inner product's (1, 1, O, I) and biases' (1, 1, 1, O) become
+          (O, I) and (O).
+        - ``.caffemodel.h5``, Caffe's HDF5: datasets ``/data/<layer>/0``, ``1``, …
+        - ``.npz``, a NumPy archive of arrays ``<layer>/weight`` and ``<layer>/bias``. Pickled
+          objects are refused.
+        - ``.onnx``, VGG-16 as `read_vgg16_onnx` says.
+
+        The name does not matter, only the content.
+
+    Returns
+    -------
+    dict
+        Layer name to float32 blobs.
+
+    Raises
+    ------
+    WeightsError
+        If the file is none of these, damaged, or without weights.
+    OSError
+        If it cannot be opened.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    if h5py.is_hdf5(path):
+        return _read_hdf5(path)
+    if start == b"PK\x03\x04":
+        return _read_npz(path)
+    # An ONNX model starts with its first field, a number; a Caffe model's first field is a string.
+    if start[:1] == b"\x08":
+        try:
+            return read_vgg16_onnx(path.read_bytes())
+        except WeightsError as error:
+            raise WeightsError(f"{path}: {error}") from None
+    return read_caffemodel(path)
+
+
+def write_weights(path: Path, weights: Mapping[str, tuple[FloatArray, ...]], name: str) -> None:
+    """Write weights as Caffe reads them, atomically: HDF5 if `path` ends in ``.h5``, else protobuf.
+
+    Parameters
+    ----------
+    path : Path
+        Ends in ``.caffemodel`` or ``.h5``.
+    weights : dict
+    name : str
+        Of the net; HDF5 has no place for it.
+
+    Raises
+    ------
+    WeightsError
+        If the name of the file has another ending, or the weights do not fit the format.
+    """
+    check_name(path)
+    if path.suffix == ".h5":
+        _write_hdf5(path, weights)
+    else:
+        write_caffemodel(path, weights, name)
+
+
+def check_name(path: Path) -> None:
+    """Raise `WeightsError` if `write_weights` does not take the name of the file."""
+    if path.suffix not in (".caffemodel", ".h5"):
+        raise WeightsError(f"{path}: expected a name ending in .caffemodel or .h5")
+
+
+def read_caffemodel(path: Path) -> Weights:
+    """Read every layer with blobs from a binary ``NetParameter``, as `read_weights` says.
+
+    Raises
+    ------
+    WeightsError
+        If the file is none, or holds no weights.
+    """
+    net = caffe_pb2.NetParameter()
+    try:
+        net.ParseFromString(path.read_bytes())
+    except DecodeError:
+        raise WeightsError(
+            f"{path}: expected a binary Caffe model (damaged, or none of .caffemodel, .h5, .npz "
+            "and .onnx)"
+        ) from None
+    # The oldest form has the layer inside its connection.
+    old = (layer.layer if layer.HasField("layer") else layer for layer in net.layers)
+    weights: Weights = {}
+    for layer in (*net.layer, *old):
+        if not layer.blobs:
+            continue
+        if layer.name in weights:
+            raise WeightsError(f"{path}: layer {layer.name}: appears twice")
+        blobs = []
+        for index, blob in enumerate(layer.blobs):
+            shape = _blob_shape(blob, index, layer.type in _INNER_PRODUCT)
+            values = blob.double_data or blob.data
+            if min(shape, default=1) < 0 or len(values) != math.prod(shape):
+                raise WeightsError(
+                    f"{path}: layer {layer.name}: {len(values)} values for the shape {shape}"
+                )
+            blobs.append(np.asarray(values, dtype=np.float32).reshape(shape))
+        weights[layer.name] = tuple(blobs)
+    return _not_empty(path, weights)
+
+
+def _blob_shape(blob: caffe_pb2.BlobProto, index: int, is_inner_product: bool) -> tuple[int, ...]:
+    """Shape of a blob; of one with the four axes of 2014, the shape it has today."""
+    axes = ("num", "channels", "height", "width")
+    if not any(blob.HasField(axis) for axis in axes):
+        return tuple(blob.shape.dim)
+    shape = tuple(getattr(blob, axis) for axis in axes)
+    if index > 0 and shape[:3] == (1, 1, 1):
+        return shape[3:]
+    if index == 0 and is_inner_product and shape[:2] == (1, 1):
+        return shape[2:]
+    return shape
+
+
+def _read_hdf5(path: Path) -> Weights:
+    weights: Weights = {}
+    declared = stored = 0  # bytes of the arrays so far, and what the file holds of them
+    place = "the file"
+    try:
+        with h5py.File(path, "r") as file:
+            data = file.get("data")
+            if not isinstance(data, h5py.Group):
+                raise WeightsError(f"{path}: expected the group /data of Caffe's HDF5 weights")
+            for name in data:
+                place = f"layer {name}"
+                _check_link(path, place, data, name)
+                layer = data[name]
+                if not isinstance(layer, h5py.Group):
+                    raise WeightsError(f"{path}: {place}: expected a group, got a dataset")
+                expected = [str(index) for index in range(len(layer))]
+                if sorted(layer, key=lambda key: (len(key), key)) != expected:
+                    raise WeightsError(
+                        f"{path}: {place}: expected the datasets {', '.join(expected)}, got "
+                        f"{', '.join(layer)}"
+                    )
+                blobs = []
+                for index in expected:
+                    _check_link(path, place, layer, index)
+                    dataset = layer[index]
+                    if not isinstance(dataset, h5py.Dataset):
+                        raise WeightsError(f"{path}: {place}: {index}: expected a dataset")
+                    if dataset.external or dataset.is_virtual:
+                        raise WeightsError(f"{path}: {place}: has its values in another file")
+                    _check_array(path, place, dataset)
+                    declared += dataset.nbytes
+                    stored += dataset.id.get_storage_size()
+                    _check_ratio(path, declared, stored)
+                    blobs.append(dataset[()].astype(np.float32, copy=False))
+                # Caffe writes an empty group for a layer without weights.
+                if blobs:
+                    weights[name] = tuple(blobs)
+    except WeightsError:
+        raise
+    except _DAMAGED as error:
+        raise _damaged(path, place, error) from None
+    return _not_empty(path, weights)
+
+
+def _read_npz(path: Path) -> Weights:
+    found: dict[str, dict[str, FloatArray]] = {}
+    place = "the file"
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            members = archive.zip.infolist()
+            _check_ratio(
+                path, sum(m.file_size for m in members), sum(m.compress_size for m in members)
+            )
+            for key in archive.files:
+                place = key
+                layer, _, blob = key.rpartition("/")
+                if not layer or blob not in _NPZ_BLOBS:
+                    raise WeightsError(
+                        f"{path}: {key}: expected arrays <layer>/weight and <layer>/bias"
+                    )
+                array = archive[key]
+                if not isinstance(array, np.ndarray):
+                    raise WeightsError(f"{path}: {key}: expected an array")
+                _check_array(path, key, array)
+                found.setdefault(layer, {})[blob] = array.astype(np.float32, copy=False)
+    except WeightsError:
+        raise
+    except _DAMAGED as error:
+        raise _damaged(path, place, error) from None
+    for layer, blobs in found.items():
+        if "weight" not in blobs:
+            raise WeightsError(f"{path}: {layer}/weight is missing")
+    return _not_empty(path, {
+        layer: tuple(blobs[blob] for blob in _NPZ_BLOBS if blob in blobs)
+        for layer, blobs in found.items()
+    })  # fmt: skip
+
+
+def write_caffemodel(path: Path, weights: Mapping[str, tuple[FloatArray, ...]], name: str) -> None:
+    """Write weights as a binary ``NetParameter``, atomically; 4-D weights become Convolutions.
+
+    Raises
+    ------
+    WeightsError
+        If they are more than the 2 GiB that protobuf can hold.
+    """
+    if 4 * sum(array.size for array in _arrays(weights)) > _LARGEST_INT32:
+        raise WeightsError(f"{path}: over 2 GiB of weights; give a name ending in .h5, for HDF5")
+    net = caffe_pb2.NetParameter(name=name)
+    for layer_name, blobs in weights.items():
+        kind = "Convolution" if blobs[0].ndim == 4 else "InnerProduct"
+        layer = net.layer.add(name=layer_name, type=kind)
+        for array in blobs:
+            blob = layer.blobs.add()
+            blob.shape.dim.extend(array.shape)
+            # The field `data` as it is on the wire: its number 5 and type 2 in one byte, the
+            # length, the floats. `extend` takes 0.4 microseconds a float, a minute for VGG-16.
+            values = array.astype("<f4").tobytes()
+            blob.MergeFromString(b"\x2a" + _varint(len(values)) + values)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as partial:
+        partial.write_bytes(net.SerializeToString())
+
+
+def _write_hdf5(path: Path, weights: Mapping[str, tuple[FloatArray, ...]]) -> None:
+    for name in weights:
+        if "/" in name:
+            raise WeightsError(f"{path}: layer {name}: Caffe's HDF5 has no names with a slash")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as partial, h5py.File(partial, "w") as file:
+        data = file.create_group("data")
+        for name, blobs in weights.items():
+            layer = data.create_group(name)
+            for index, array in enumerate(blobs):
+                layer.create_dataset(str(index), data=array, dtype="<f4")
+
+
+def _arrays(weights: Mapping[str, tuple[FloatArray, ...]]) -> Iterable[FloatArray]:
+    return (array for blobs in weights.values() for array in blobs)
+
+
+def _varint(number: int) -> bytes:
+    """Protobuf's variable-length integer: seven bits a byte, the lowest first."""
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+def _check_array(path: Path, place: str, array: h5py.Dataset | npt.NDArray[np.generic]) -> None:
+    """Refuse, before they are read, values that are no blob of Caffe's."""
+    if array.dtype.kind not in "fiu" or array.shape is None:
+        raise WeightsError(f"{path}: {place}: expected numbers, got {array.dtype}")
+    if math.prod(array.shape) > _LARGEST_INT32:
+        raise WeightsError(f"{path}: {place}: shape {array.shape} is larger than a blob can be")
+
+
+def _check_link(path: Path, place: str, group: h5py.Group, name: str) -> None:
+    """Refuse a link into another file, and one that may lead round in a circle."""
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise WeightsError(f"{path}: {place}: {name!r} is a link to another place")
+
+
+def _check_ratio(path: Path, declared: int, stored: int) -> None:
+    """Refuse, before memory is taken for them, arrays too large for the bytes stored of them."""
+    if declared > _ANY_RATIO and declared > _LARGEST_RATIO * stored:
+        raise WeightsError(f"{path}: {declared:,} bytes of weights are stored in {stored:,}")
+
+
+def _not_empty(path: Path, weights: Weights) -> Weights:
+    if not weights:
+        raise WeightsError(f"{path}: expected a model with weights, found none")
+    return weights
+
+
+def _damaged(path: Path, place: str, error: Exception) -> WeightsError:
+    return WeightsError(f"{path}: {place} cannot be read: {one_line(error)}")

@@ -1,0 +1,60 @@
+"""Diverse colorizations of photos and the model's uncertainty, in one picture (Fig. 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from autocolor.control.edits import Edits, colorize_edited, uncertainty_image
+from autocolor.core.arrays import FloatArray
+from autocolor.evaluation.evaluate import grey_image, read_color
+from autocolor.imaging.color import lightness
+from autocolor.imaging.images import ImageError, resize, to_uint8
+from autocolor.runtime.colorizer import Predictor
+
+_SAMPLES = 4
+_WIDTH = 220  # of a cell, in pixels
+_MARGIN = 6
+
+
+def draw_samples(predictor: Predictor, paths: Sequence[Path], rows: int = 6) -> Image.Image:
+    """Draw a row for some photos: grey, diverse colorizations, uncertainty map, original.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Of histograms.
+    paths : sequence of Path
+        Of which photos are taken evenly; those that cannot be used are left out.
+    rows : int
+
+    Raises
+    ------
+    ValueError
+        If no photo can be used.
+    """
+    strips = []
+    for index in np.unique(np.linspace(0, len(paths) - 1, rows).round().astype(int)):
+        try:
+            truth = read_color(paths[index])
+        except ImageError:
+            continue
+        light = lightness(truth)
+        prediction = predictor.predict(light)
+        diverse = colorize_edited(
+            prediction, Edits(samples=_SAMPLES), np.random.default_rng(0), strength=1.0
+        )
+        cells = [grey_image(light), *diverse, uncertainty_image(prediction), truth]
+        strips.append(np.hstack([_cell(cell) for cell in cells]))
+    if not strips:
+        raise ValueError("paths: expected at least one colour photo, received none")
+    return Image.fromarray(to_uint8(np.vstack(strips)))
+
+
+def _cell(image: FloatArray) -> FloatArray:
+    height, width = image.shape[:2]
+    small = resize(image, (max(1, round(height * _WIDTH / width)), _WIDTH))
+    return np.pad(small, ((0, _MARGIN), (0, _MARGIN), (0, 0)), constant_values=1)

@@ -1,0 +1,1 @@
+"""Model folders, and what runs a trained network: Caffe, or onnxruntime."""

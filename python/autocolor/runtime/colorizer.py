@@ -1,0 +1,251 @@
+"""Colorize images of any size with a trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from autocolor.core.arrays import FloatArray, check_unit
+from autocolor.histograms.prediction import Prediction
+from autocolor.imaging.images import resize
+from autocolor.runtime.backends import load_net
+from autocolor.runtime.device import HistogramNet
+from autocolor.runtime.model_folder import INPUT_MULTIPLE, Manifest, ModelError
+
+
+class Predictor:
+    """A trained model of any variant, ready to colorize.
+
+    Parameters
+    ----------
+    model_folder : path
+        With ``model.json`` (see :class:`autocolor.runtime.model_folder.Manifest`) and the files it names.
+    device : str
+        ``cpu``, ``gpu``, or ``gpu:1`` for the second GPU.
+    working_side : int, optional
+        Instead of the manifest's: smaller side of the image that the network sees.
+    net : HistogramNet, optional
+        Runs instead of the folder's deploy prototxt and weights.
+    backend : {"auto", "caffe", "onnx"}
+        What runs the network: Caffe, or onnxruntime; "auto" takes Caffe where it is built.
+
+    Attributes
+    ----------
+    manifest : Manifest
+
+    Raises
+    ------
+    ModelError
+        If the folder cannot be used.
+    autocolor.runtime.device.BackendError
+        If the backend is not there, or cannot use the device.
+    ValueError
+        If `working_side` is not in [1, maximum_side], or the backend or the device is unknown.
+
+    Notes
+    -----
+    Memory depends on the size that the network sees, hardly on the photo's: colours are taken from
+    the histograms in tiles. With 4,225 hypercolumn channels, a photo of 4 megapixels took at most
+    0.8 GiB at 256 x 256, the default for a square, 2.3 GiB at 256 x 1024 or 512 x 512, and 8.3 GiB
+    at 1024 x 1024, the largest (peak of the process, on the CPU).
+
+    Examples
+    --------
+    >>> predictor = Predictor("build/demo/model")
+    >>> rgb = predictor.colorize(lightness(read_image("photo.jpg").rgb))
+    """
+
+    def __init__(
+        self,
+        model_folder: Path | str,
+        device: str = "cpu",
+        *,
+        working_side: int | None = None,
+        net: HistogramNet | None = None,
+        backend: str = "auto",
+    ) -> None:
+        folder = Path(model_folder)
+        self.manifest = Manifest.load(folder)
+        self._working_side = self.manifest.working_side if working_side is None else working_side
+        if not 1 <= self._working_side <= self.manifest.maximum_side:
+            raise ValueError(
+                f"working_side: expected 1 to {self.manifest.maximum_side}, "
+                f"received {self._working_side}"
+            )
+        if net is None:
+            net = load_net(
+                folder / self.manifest.deploy,
+                folder / self.manifest.weights,
+                device,
+                outputs=tuple(self.manifest.outputs),
+                backend=backend,
+            )
+        self._net = net
+
+    def working_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return (height, width) of the image that the network sees, before padding.
+
+        The smaller side becomes the working side, never enlarging, unless the larger side would
+        then exceed the model's maximum.
+        """
+        factor = min(
+            1.0,
+            self._working_side / min(height, width),
+            self.manifest.maximum_side / max(height, width),
+        )
+        return max(1, round(height * factor)), max(1, round(width * factor))
+
+    def predict(self, lightness: FloatArray) -> Prediction:
+        """Run the network on a photo; colours can be taken from the result in several ways.
+
+        Arguments and errors are those of :meth:`histograms`.
+        """
+        outputs = self.histograms(lightness)
+        height, width = lightness.shape
+        working_height, working_width = self.working_size(height, width)
+        stride = self.manifest.stride
+        return Prediction(
+            self.manifest.variant,
+            lightness,
+            outputs,
+            (working_height / height / stride, working_width / width / stride),
+            self.manifest.strength,
+        )
+
+    def histograms(self, lightness: FloatArray) -> tuple[FloatArray, ...]:
+        """Predict histograms on the network's grid, or colours if the variant is "lab_l2".
+
+        The image is shrunk to its working size and padded at the right and at the bottom, by
+        mirroring, to multiples of 32; cells that lie in the padding are cut off. So every pixel of
+        the photo, whatever its shape, is seen and gets a colour.
+
+        Parameters
+        ----------
+        lightness : (H, W) float array in [0, 1]
+            (R + G + B)/3 of the photo; any size.
+
+        Returns
+        -------
+        tuple of (h, w, C) float arrays
+            Hue and chroma, or a and b, each with C = K; of "lab_joint" one with C = K * K and
+            index (bin of a) * K + (bin of b); of "lab_l2" a and b themselves, C = 2.
+            Cell (j, i) belongs to pixel (j * stride + (stride - 1)/2, i * stride + (stride - 1)/2)
+            of the image of size :meth:`working_size`.
+
+        Raises
+        ------
+        ValueError
+            If `lightness` is no such array.
+        ModelError
+            If the network's output is not of the size and the number of bins that the manifest
+            says.
+        """
+        check_unit("lightness", lightness)
+        if lightness.ndim != 2 or lightness.size == 0:
+            raise ValueError(f"lightness: expected shape (H, W), received {lightness.shape}")
+        height, width = self.working_size(*lightness.shape)
+        small = resize(lightness, (height, width))
+        padding = ((0, -height % INPUT_MULTIPLE), (0, -width % INPUT_MULTIPLE))
+        padded = np.pad(small, padding, mode="symmetric")
+        grids = self._net(padded)
+        return tuple(
+            self._crop_grid(name, channels, grid, small.shape, padded.shape)
+            for (name, channels), grid in zip(self.manifest.outputs.items(), grids, strict=True)
+        )
+
+    def _crop_grid(
+        self,
+        name: str,
+        channels: int,
+        grid: FloatArray,
+        size: tuple[int, ...],
+        padded: tuple[int, ...],
+    ) -> FloatArray:
+        """Check a network output (C, h, w) and return its cells on the image as (h, w, C)."""
+        stride = self.manifest.stride
+        expected = (channels, padded[0] // stride, padded[1] // stride)
+        if grid.shape != expected:
+            raise ModelError(
+                f"blob {name!r}: expected shape {expected} by the manifest's bins and stride, "
+                f"received {grid.shape}"
+            )
+        height, width = (-(-side // stride) for side in size)
+        return np.ascontiguousarray(np.moveaxis(grid[:, :height, :width], 0, -1))
+
+    def hue_chroma(
+        self,
+        lightness: FloatArray,
+        *,
+        hue: str = "expectation",
+        chroma: str = "median",
+        fading: bool = True,
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Predict one hue and one chroma for each pixel, before the strength is applied.
+
+        Parameters
+        ----------
+        lightness : (H, W) float array in [0, 1]
+        hue : {"expectation", "mode"}
+        chroma : {"median", "expectation", "mode"}
+        fading : bool
+            See :func:`autocolor.histograms.decode.infer_hue_chroma`.
+
+        Returns
+        -------
+        hue, chroma : (H, W) float32 arrays
+
+        Raises
+        ------
+        ValueError, ModelError
+            As :meth:`histograms`, on an unknown method, and if the variant is another.
+        """
+        return self.predict(lightness).hue_chroma(hue=hue, chroma=chroma, fading=fading)
+
+    def colorize(
+        self,
+        lightness: FloatArray,
+        *,
+        method: str | None = None,
+        hue: str | None = None,
+        fading: bool = True,
+        strength: float | None = None,
+        rng: np.random.Generator | None = None,
+        sampling: str = "pixel",
+    ) -> npt.NDArray[np.float32]:
+        """Colorize a grey image (section 3.3).
+
+        Parameters
+        ----------
+        lightness : (H, W) float array in [0, 1]
+            (R + G + B)/3 of the photo; any size.
+        method : {"sample", "mode", "median", "expectation"}, optional
+            How a chroma, or a and b, are taken from their histograms. Unless given: the median of
+            chroma, the expectation of a and b. A "lab_l2" model has no choice.
+        hue : {"expectation", "mode", "sample"}, optional
+            How a hue is; unless given, it is sampled with "sample", the mode with "mode" and else
+            the expectation.
+        fading : bool
+            Chromatic fading (Eq. 5), where the model predicts hue.
+        strength : float, optional
+            Factor on chroma, or on a and b; the manifest's unless given.
+        rng : numpy.random.Generator, optional
+            Draws the samples; needed for them.
+        sampling : {"pixel", "image"}
+            Whether each pixel is sampled with numbers of its own, or all with the same two.
+
+        Returns
+        -------
+        (H, W, 3) float32 array, RGB in [0, 1], of the same lightness as the input.
+        :func:`autocolor.imaging.images.to_uint8` rounds it to 8 bit.
+
+        Raises
+        ------
+        ValueError, ModelError
+            As :meth:`histograms`, on a method that is unknown or that the variant does not have, on
+            samples without `rng`, and on a strength out of range.
+        """
+        return self.predict(lightness).colorize(
+            method=method, hue=hue, fading=fading, strength=strength, rng=rng, sampling=sampling
+        )

@@ -1,0 +1,158 @@
+"""A trained model on disk: ``model.json`` beside a deploy prototxt and a caffemodel."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from autocolor.core.constants import BINS
+from autocolor.core.files import atomic_path
+
+MANIFEST_NAME = "model.json"
+_FORMAT = 1
+
+# Blobs of the deploy net of each variant.
+_OUTPUTS = {
+    "hue_chroma": ("hue", "chroma"),
+    "lab_marginal": ("a", "b"),
+    "lab_joint": ("ab",),
+    "lab_l2": ("ab",),
+}
+
+# The sides of the network's input are multiples of this, the stride of VGG-16's pool5.
+INPUT_MULTIPLE = 32
+
+
+class ModelError(RuntimeError):
+    """A model folder that cannot be used; one line that names the file."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What ``model.json`` says.
+
+    Attributes
+    ----------
+    name : str
+        Shown in reports.
+    variant : {"hue_chroma", "lab_marginal", "lab_joint", "lab_l2"}
+        What the network predicts; see :class:`autocolor.nets.colorization.Colorizer`.
+    levels : str
+        Levels of the hypercolumn such as ``data..conv5_3``, for the reader; may be empty.
+    bins : int
+        Of each channel's histogram, K (of "lab_joint" K along each axis); "lab_l2" has none.
+    deploy, weights : str
+        File names inside the folder: prototxt and caffemodel.
+    stride : int
+        Pixels between the histograms that the network gives; divides 32.
+    working_side : int
+        The photo is shrunk until its smaller side has this many pixels; never enlarged.
+    maximum_side : int
+        The larger side has at most this many.
+    strength : float
+        Factor on chroma, or on a and b, chosen on validation photos.
+    """
+
+    name: str
+    variant: str = "hue_chroma"
+    levels: str = ""
+    bins: int = BINS
+    deploy: str = "deploy.prototxt"
+    weights: str = "weights.caffemodel"
+    stride: int = 4
+    working_side: int = 256
+    maximum_side: int = 1024
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.variant not in tuple(_OUTPUTS):
+            raise ValueError(
+                f"variant: expected one of {', '.join(_OUTPUTS)}, received {self.variant!r}"
+            )
+        if not isinstance(self.levels, str):
+            raise ValueError(f"levels: expected a string, received {self.levels!r}")
+        for name in ("bins", "stride", "working_side", "maximum_side"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name}: expected a positive integer, received {value!r}")
+        if INPUT_MULTIPLE % self.stride:
+            raise ValueError(
+                f"stride: expected a divisor of {INPUT_MULTIPLE}, received {self.stride}"
+            )
+        if self.variant in ("lab_marginal", "lab_joint") and self.bins < 2:
+            raise ValueError(f"bins: expected at least 2 of a and b, received {self.bins}")
+        for name in ("name", "deploy", "weights"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value:
+                raise ValueError(f"{name}: expected a string, received {value!r}")
+        for name in ("deploy", "weights"):
+            value = getattr(self, name)
+            if Path(value).name != value or not value.isprintable():
+                raise ValueError(
+                    f"{name}: expected the name of a file in this folder, received {value!r}"
+                )
+        if type(self.strength) not in (int, float) or not 0 <= self.strength < math.inf:
+            raise ValueError(f"strength: expected a finite number >= 0, received {self.strength!r}")
+
+    @property
+    def outputs(self) -> dict[str, int]:
+        """Output blobs of the deploy net, in order, and their numbers of channels.
+
+        The blob ``ab`` of "lab_joint" has index (bin of a) * bins + (bin of b), that of "lab_l2"
+        holds a and b themselves.
+        """
+        channels = {"lab_joint": self.bins**2, "lab_l2": 2}.get(self.variant, self.bins)
+        return dict.fromkeys(_OUTPUTS[self.variant], channels)
+
+    def save(self, folder: Path) -> None:
+        """Write ``model.json`` into `folder`, atomically."""
+        content = {"format": _FORMAT, **asdict(self)}
+        with atomic_path(folder / MANIFEST_NAME) as partial:
+            partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Manifest:
+        """Read ``model.json`` of `folder`.
+
+        Raises
+        ------
+        ModelError
+            If the folder or the file is missing, or the file says something else than above.
+        """
+        path = folder / MANIFEST_NAME
+        if not folder.is_dir():
+            raise ModelError(f"{folder}: no such model folder")
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ModelError(f"{path}: no such file; is {folder} a model folder?") from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise ModelError(f"{path}: not a JSON file: {error}") from error
+        try:
+            return cls(**_checked_keys(content))
+        except ValueError as error:
+            raise ModelError(f"{path}: {error}") from error
+
+
+def _checked_keys(content: Any) -> dict[str, Any]:
+    """Return the fields of a manifest out of the content of ``model.json``."""
+    if not isinstance(content, dict):
+        raise ValueError(f"expected an object, received {type(content).__name__}")
+    # Manifests once had a colour space, "hue_chroma", instead of variant and levels.
+    expected: dict[str, Any] = {"format": _FORMAT}
+    if "variant" not in content:
+        expected["color_space"] = "hue_chroma"
+        content = {"variant": "hue_chroma", "levels": "", **content}
+    for key, value in expected.items():
+        if content.get(key) != value:
+            raise ValueError(f"{key}: expected {value!r}, received {content.get(key)!r}")
+    values = {key: content[key] for key in content if key not in expected}
+    expected_keys = {field.name for field in fields(Manifest)}
+    if values.keys() != expected_keys:
+        missing = ", ".join(sorted(expected_keys - values.keys())) or "none"
+        unknown = ", ".join(sorted(values.keys() - expected_keys)) or "none"
+        raise ValueError(f"keys missing: {missing}; keys unknown: {unknown}")
+    return values

@@ -1,0 +1,1 @@
+"""Training with Caffe's own tool or with pycaffe, and of heads on features that are kept."""

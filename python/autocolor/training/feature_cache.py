@@ -1,0 +1,272 @@
+"""Hypercolumns of a frozen network, computed once and kept for any number of heads.
+
+A head learns from sparse samples, so what a training on a frozen VGG-16 needs of a photo are a few
+hundred hypercolumns and the colours at their pixels. They are written to HDF5 files which Caffe's
+``HDF5Data`` layer reads: see :meth:`autocolor.nets.colorization.Colorizer.head_training_net`. Needs pycaffe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import h5py
+import lmdb
+import numpy as np
+import numpy.typing as npt
+from google.protobuf import text_format
+from tqdm import tqdm
+
+from autocolor.core.files import atomic_path
+from autocolor.data.lmdb_check import check_lmdb
+from autocolor.data.lmdb_io import decode_datum, parse_datum
+from autocolor.imaging.color import lightness
+from autocolor.imaging.images import ImageError
+from autocolor.nets.colorization import hypercolumn_net
+from autocolor.runtime.caffe_runtime import import_caffe
+
+_MANIFEST = "features.json"
+_LIST = "files.txt"  # what HDF5Data's `source` names
+
+
+class FeatureError(RuntimeError):
+    """Features that cannot be computed or kept; one line that names the folder."""
+
+
+@dataclass(frozen=True)
+class FeatureOptions:
+    """Which hypercolumns are kept.
+
+    Attributes
+    ----------
+    levels : str
+        Levels of the hypercolumn, ``first..last``.
+    crop : int
+        Side of the square crop, in pixels.
+    locations : int
+        Pixels drawn from each crop, without a preference.
+    passes : int
+        Crops of each image.
+    augment : bool
+        Random crops, mirrored half of the time; otherwise the centre crop.
+    images : int
+        Of the LMDB, from its beginning; 0 takes all.
+    width : float
+        Factor on the channels of the network.
+    seed : int
+    images_per_file : int
+        Caffe holds one file in memory and shuffles within it.
+    """
+
+    levels: str = "data..conv5_3"
+    crop: int = 224
+    locations: int = 256
+    passes: int = 1
+    augment: bool = True
+    images: int = 0
+    width: float = 1.0
+    seed: int = 0
+    images_per_file: int = 32
+
+
+def cache_features(
+    images: Path,
+    weights: Path,
+    folder: Path,
+    options: FeatureOptions,
+    *,
+    device: str = "cpu",
+    progress: bool = True,
+) -> Path:
+    """Compute the hypercolumns of an LMDB's images; a run that was cut off is gone on with.
+
+    Parameters
+    ----------
+    images : Path
+        LMDB of colour images with sides of at least `options.crop`.
+    weights : Path
+        caffemodel of VGG-16-gray, re-balanced: hypercolumns are kept in half precision.
+    folder : Path
+        Gets the HDF5 files, with the datasets ``cached_hypercolumn`` (M, C), float16, and ``image``
+        (M, 3, 1, 1), float32, the BGR colours in [0, 1] of the M pixels.
+    options : FeatureOptions
+    device : str
+        Where Caffe runs.
+    progress : bool
+        Show a progress bar on stderr.
+
+    Returns
+    -------
+    Path
+        The list of the files, for HDF5Data.
+
+    Raises
+    ------
+    FeatureError
+        If the folder holds features of something else, an image is smaller than the crop, or a
+        hypercolumn does not fit half precision.
+    """
+    try:
+        check_lmdb(images)
+    except ImageError as error:
+        raise FeatureError(str(error)) from None
+    folder.mkdir(parents=True, exist_ok=True)
+    fingerprint = _fingerprint(images, weights, options)
+    manifest = folder / _MANIFEST
+    if manifest.exists():
+        if json.loads(manifest.read_text(encoding="utf-8")).get("fingerprint") != fingerprint:
+            raise FeatureError(f"{folder}: holds features of other images, weights or options")
+    else:
+        with atomic_path(manifest) as partial:
+            content = {"fingerprint": fingerprint, **asdict(options)}
+            partial.write_text(json.dumps(content, indent=2), encoding="utf-8")
+    with lmdb.open(str(images), readonly=True, lock=False) as environment:
+        with environment.begin() as transaction:
+            keys = list(transaction.cursor().iternext(values=False))
+            keys = keys[: options.images or len(keys)]
+            crops = _deal(len(keys), options)
+            runner = None
+            files = []
+            for number, chunk in enumerate(tqdm(crops, unit="file", disable=not progress)):
+                path = folder / f"features_{number:05d}.h5"
+                files.append(path)
+                if path.exists():
+                    continue
+                started = time.monotonic()
+                runner = runner or FeatureNet(weights, options, device)
+                _write(path, [
+                    _crop(transaction, keys[image], number_of_pass, image, options)
+                    for image, number_of_pass in chunk
+                ], runner, started)  # fmt: skip
+    with atomic_path(folder / _LIST) as partial:
+        partial.write_text("".join(f"{path.resolve()}\n" for path in files), encoding="utf-8")
+    return folder / _LIST
+
+
+def count_rows(files: Path) -> int:
+    """Return the number of hypercolumns in the files of a list."""
+    total = 0
+    for line in files.read_text(encoding="utf-8").splitlines():
+        with h5py.File(line) as file:
+            total += len(file["cached_hypercolumn"])
+    return total
+
+
+def seconds_taken(files: Path) -> float:
+    """Return how long the files of a list took to compute."""
+    total = 0.0
+    for line in files.read_text(encoding="utf-8").splitlines():
+        with h5py.File(line) as file:
+            total += float(file.attrs["seconds"])
+    return total
+
+
+def _fingerprint(images: Path, weights: Path, options: FeatureOptions) -> str:
+    digest = hashlib.sha256(json.dumps(asdict(options)).encode())
+    with weights.open("rb") as stream:
+        digest.update(hashlib.file_digest(stream, "sha256").digest())
+    with lmdb.open(str(images), readonly=True, lock=False) as environment:
+        with environment.begin() as transaction:
+            for key in transaction.cursor().iternext(values=False):
+                digest.update(key)
+    return digest.hexdigest()
+
+
+def _deal(count: int, options: FeatureOptions) -> list[list[tuple[int, int]]]:
+    """(image, pass) of every crop, in random order, by file."""
+    crops = [(image, pass_) for pass_ in range(options.passes) for image in range(count)]
+    order = np.random.default_rng(options.seed).permutation(len(crops))
+    size = options.images_per_file
+    return [
+        [crops[index] for index in order[start : start + size]]
+        for start in range(0, len(crops), size)
+    ]
+
+
+@dataclass(frozen=True)
+class _Crop:
+    rgb: npt.NDArray[np.float32]  # (side, side, 3) in [0, 1]
+    locations: npt.NDArray[np.intp]  # (P, 2), (y, x)
+
+
+def _crop(
+    transaction: lmdb.Transaction, key: bytes, pass_: int, image: int, options: FeatureOptions
+) -> _Crop:
+    name = f"image {key.decode(errors='replace')}"
+    try:
+        pixels = decode_datum(parse_datum(bytes(transaction.get(key) or b""), name))
+    except ImageError as error:
+        raise FeatureError(f"{name}: {error}") from None
+    height, width = pixels.shape[:2]
+    side = options.crop
+    if min(height, width) < side:
+        raise FeatureError(f"{name}: expected sides of at least {side}, got {height} x {width}")
+    rng = np.random.default_rng([options.seed, image, pass_])
+    if options.augment:
+        top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
+        mirror = rng.random() < 0.5
+    else:
+        top, left, mirror = (height - side) // 2, (width - side) // 2, False
+    pixels = pixels[top : top + side, left : left + side]
+    rgb = (pixels[:, ::-1] if mirror else pixels).astype(np.float32) / np.float32(255)
+    return _Crop(rgb, rng.integers(side, size=(options.locations, 2)))
+
+
+class FeatureNet:
+    """The frozen network, on one crop after the other.
+
+    Parameters
+    ----------
+    weights : Path
+    options : FeatureOptions
+        Of which levels, locations and width count.
+    device : str
+        Where Caffe runs.
+    """
+
+    def __init__(self, weights: Path, options: FeatureOptions, device: str = "cpu") -> None:
+        net = hypercolumn_net(options.levels, options.locations, options.width)
+        caffe = import_caffe(device)
+        with tempfile.TemporaryDirectory() as temporary:
+            prototxt = Path(temporary, "hypercolumns.prototxt")
+            prototxt.write_text(text_format.MessageToString(net), encoding="utf-8")
+            self._net = caffe.Net(str(prototxt), str(weights), caffe.TEST)
+
+    def __call__(
+        self, grey: npt.NDArray[np.float32], locations: npt.NDArray[np.intp]
+    ) -> npt.NDArray[np.float32]:
+        """Return the hypercolumns (P, C) at `locations` (P, 2) of an image (H, W) in [0, 1].
+
+        They are Caffe's own memory: copy what is to be kept beyond the next call.
+        """
+        blobs = self._net.blobs
+        blobs["data"].reshape(1, 1, *grey.shape)
+        blobs["data"].data[0, 0] = grey
+        blobs["locations"].reshape(1, *locations.shape)
+        blobs["locations"].data[0] = locations
+        self._net.forward()
+        hypercolumns: npt.NDArray[np.float32] = blobs["hypercolumn"].data
+        return hypercolumns
+
+
+def _write(path: Path, crops: list[_Crop], runner: FeatureNet, started: float) -> None:
+    hypercolumns, colours = [], []
+    for crop in crops:
+        with np.errstate(over="ignore"):  # checked below
+            found = runner(lightness(crop.rgb), crop.locations).astype(np.float16)
+        if not np.isfinite(found).all():
+            raise FeatureError(
+                f"{path}: a hypercolumn does not fit half precision; expected re-balanced weights "
+                "(tools/rebalance.py)"
+            )
+        hypercolumns.append(found)
+        y, x = crop.locations.T
+        colours.append(crop.rgb[y, x, ::-1])
+    with atomic_path(path) as partial, h5py.File(partial, "w") as file:
+        file["cached_hypercolumn"] = np.concatenate(hypercolumns)
+        file["image"] = np.concatenate(colours)[..., None, None]
+        file.attrs["seconds"] = time.monotonic() - started

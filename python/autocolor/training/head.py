@@ -1,0 +1,276 @@
+"""Model folders with heads trained by ``caffe train`` on hypercolumns that are computed once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from google.protobuf import text_format
+
+from autocolor.core.files import atomic_path
+from autocolor.nets.catalogue import Model
+from autocolor.nets.colorization import Colorizer, TrainingOptions
+from autocolor.nets.solver import SolverOptions
+from autocolor.nets.surgery import net_shapes, transplant
+from autocolor.nets.weights_io import Weights, read_weights, write_weights
+from autocolor.runtime.model_folder import Manifest
+from autocolor.training.budget import train_for
+from autocolor.training.caffe_train import Record
+from autocolor.training.feature_cache import (
+    FeatureOptions,
+    cache_features,
+    count_rows,
+    seconds_taken,
+)
+
+_STAMP = "trained.json"
+
+
+@dataclass(frozen=True)
+class HeadOptions:
+    """How a head is trained.
+
+    With few photos it overfits in minutes without dropout on the hypercolumn itself and a strong
+    decay; the values were chosen on the validation photos of ``data_prep/photos.tsv``.
+
+    Attributes
+    ----------
+    minutes : float
+    learning_rate, weight_decay : float
+    hypercolumn_dropout, dropout : float
+        Ratios, on the hypercolumn and on ``h_fc1``.
+    batch : int
+        Hypercolumns an iteration: the paper's 8 images of 128 locations.
+    """
+
+    minutes: float = 4.0
+    learning_rate: float = 2e-2
+    weight_decay: float = 5e-2
+    hypercolumn_dropout: float = 0.5
+    dropout: float = 0.5
+    batch: int = 1024
+
+
+@dataclass(frozen=True)
+class Features:
+    """Hypercolumns of training and validation images on disk.
+
+    Attributes
+    ----------
+    weights : Path
+        Of the frozen network.
+    levels : str
+        ``first..last``.
+    width : float
+        Factor on the channels of the network.
+    training, validation : Path
+        Lists of files: see :mod:`autocolor.training.feature_cache`.
+    seconds : float
+        That they took to compute, now or when it was done.
+    """
+
+    weights: Path
+    levels: str
+    width: float
+    training: Path
+    validation: Path
+    seconds: float
+
+
+def prepare_features(
+    data: Path,
+    weights: Path,
+    folder: Path,
+    options: FeatureOptions,
+    *,
+    device: str = "cpu",
+) -> Features:
+    """Compute the hypercolumns of ``train_lmdb`` and ``validation_lmdb``, or find them computed.
+
+    Parameters
+    ----------
+    data : Path
+        Folder of the two LMDBs.
+    weights : Path
+        Re-balanced caffemodel of the frozen network.
+    folder : Path
+        Gets a folder for each.
+    options : FeatureOptions
+        Of the training; for the validation, one centre crop of each image.
+    device : str
+        Where Caffe runs.
+
+    Raises
+    ------
+    autocolor.training.feature_cache.FeatureError
+        If they cannot be computed, or `folder` holds those of something else.
+    """
+    validating = replace(options, augment=False, passes=1)
+    training = cache_features(
+        data / "train_lmdb", weights, folder / "train", options, device=device
+    )
+    validation = cache_features(
+        data / "validation_lmdb", weights, folder / "validation", validating, device=device
+    )
+    seconds = sum(seconds_taken(files) for files in (training, validation))
+    return Features(weights, options.levels, options.width, training, validation, seconds)
+
+
+def train_head(
+    folder: Path, name: str, colorizer: Colorizer, features: Features, options: HeadOptions
+) -> float:
+    """Train a head and make a model folder of it and the frozen network, unless it is there.
+
+    Parameters
+    ----------
+    folder : Path
+        Model folder; the training is kept in its folder ``training``.
+    name : str
+        For reports.
+    colorizer : Colorizer
+        As wide as the features, with levels among theirs.
+    features : Features
+    options : HeadOptions
+
+    Returns
+    -------
+    float
+        Seconds that the training took, this time or when it was done.
+
+    Raises
+    ------
+    autocolor.training.caffe_train.TrainingError
+        If Caffe fails.
+    """
+    training = folder / "training"
+    model = Model(
+        name,
+        colorizer,
+        TrainingOptions(
+            str(features.training), options.batch, dropout=options.dropout,
+            hypercolumn_dropout=options.hypercolumn_dropout,
+        ),
+        str(features.validation),
+        SolverOptions(
+            "", "", "", iterations=0,
+            base_learning_rate=options.learning_rate,
+            weight_decay=options.weight_decay,
+            test_iterations=max(1, count_rows(features.validation) // options.batch),
+        ),
+    ).in_folder(training)  # fmt: skip
+    return _train(
+        folder, name, colorizer, _fingerprint(model, features, options),
+        lambda: train_for(
+            60 * options.minutes, training, model.solver,
+            lambda planned: replace(model, solver=planned).head_files(features.levels),
+        ),
+        features.weights,
+    )  # fmt: skip
+
+
+def train_whole(
+    folder: Path,
+    name: str,
+    colorizer: Colorizer,
+    data: Path,
+    weights: Path,
+    minutes: float,
+    device: str = "cpu",
+) -> float:
+    """Train a colorizer end to end, as the paper does, unless its model folder is there.
+
+    Parameters
+    ----------
+    folder, name
+        As of :func:`train_head`.
+    colorizer : Colorizer
+    data : Path
+        Folder of ``train_lmdb`` and ``validation_lmdb``.
+    weights : Path
+        To start from.
+    minutes : float
+    device : str
+        ``cpu``, ``gpu``, ``gpu:1`` or ``gpu:all``.
+
+    Returns
+    -------
+    float
+        As :func:`train_head`.
+
+    Raises
+    ------
+    autocolor.training.caffe_train.TrainingError
+        If Caffe fails.
+    """
+    training = folder / "training"
+    options = TrainingOptions(str(data / "train_lmdb"))
+    validation_images = len((data / "validation_lmdb.txt").read_text().splitlines())
+    model = Model(
+        name, colorizer, options, str(data / "validation_lmdb"),
+        SolverOptions(
+            "", "", "", iterations=0, test_iterations=max(1, validation_images // options.batch)
+        ),
+    ).in_folder(training)  # fmt: skip
+    digest = hashlib.sha256(f"{minutes} {''.join(model.files().values())}".encode())
+    digest.update(weights.read_bytes())
+    return _train(folder, name, colorizer, digest.hexdigest(), lambda: train_for(
+        60 * minutes, training, model.solver,
+        lambda planned: replace(model, solver=planned).files(), weights=weights, device=device,
+    ))  # fmt: skip
+
+
+def _fingerprint(model: Model, features: Features, options: HeadOptions) -> str:
+    digest = hashlib.sha256(json.dumps(asdict(options)).encode())
+    for text in model.head_files(features.levels).values():
+        digest.update(text.encode())
+    for files in (features.training, features.validation):
+        digest.update((files.parent / "features.json").read_bytes())
+    return digest.hexdigest()
+
+
+def _train(
+    folder: Path,
+    name: str,
+    colorizer: Colorizer,
+    fingerprint: str,
+    train: Callable[[], tuple[Path, list[Record]]],
+    backbone: Path | None = None,
+) -> float:
+    """Make a model folder of what `train` gives, unless it is there; returns the seconds it took."""
+    stamp = folder / _STAMP
+    if stamp.exists():
+        found = json.loads(stamp.read_text(encoding="utf-8"))
+        if found["fingerprint"] == fingerprint:
+            return float(found["seconds"])
+    started = time.monotonic()
+    caffemodel, records = train()
+    weights = read_weights(backbone) if backbone else {}
+    _assemble(folder, name, colorizer, {**weights, **read_weights(caffemodel)}, caffemodel)
+    seconds = time.monotonic() - started
+    with atomic_path(stamp) as partial:
+        content = {
+            "fingerprint": fingerprint,
+            "seconds": seconds,
+            "iterations": max(record.iteration for record in records),
+            "snapshot": caffemodel.name,
+        }
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return seconds
+
+
+def _assemble(
+    folder: Path, name: str, colorizer: Colorizer, weights: Weights, source: Path
+) -> None:
+    """Write deploy net, weights and manifest."""
+    deploy = colorizer.deploy_net()
+    fitting = transplant(weights, net_shapes(deploy))
+    fitting.check(source)
+    manifest = Manifest(name, colorizer.variant, colorizer.levels, colorizer.heads[0].bins or 1)
+    with atomic_path(folder / manifest.deploy) as partial:
+        partial.write_text(text_format.MessageToString(deploy), encoding="utf-8")
+    write_weights(folder / manifest.weights, fitting.weights, name)
+    manifest.save(folder)

@@ -1,0 +1,538 @@
+"""Train with Caffe's solver through pycaffe, as ``caffe train`` does, and watch it. Needs pycaffe."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
+from google.protobuf import text_format
+from tqdm import tqdm
+
+from autocolor.runtime.caffe_runtime import import_caffe
+from autocolor.training.caffe_train import Record
+from autocolor.training.data_parallel import DivergenceError, GradientMean, Group, ParallelError
+from autocolor.training.log import TrainingLog, log_paths
+from autocolor.training.preview import Previews
+from autocolor.training.replay import replay
+from autocolor.training.snapshots import (
+    SnapshotError,
+    find_states,
+    newest_usable,
+    read_state,
+    save_once,
+    snapshot_files,
+)
+from autocolor.training.solver_files import (
+    SolverError,
+    check_files,
+    effective_solver,
+    layers_of,
+    probe,
+    read_solver,
+    read_train_net,
+)
+from autocolor.training.stopping import StopRequest
+
+T = TypeVar("T")
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_CHECK_INTERVAL = 100  # iterations between two comparisons of the ranks' parameters
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What to train.
+
+    Attributes
+    ----------
+    solver : Path
+        Solver prototxt; paths in it are relative to the working folder.
+    weights : sequence of str
+        Caffemodels to start from, instead of those that the solver names.
+    resume : bool
+        Go on from the newest complete snapshot; from the beginning where there is none.
+    force : bool
+        Remove the snapshots and the log of an earlier training.
+    previews : Previews or None
+    replay : bool
+        When resuming with a fixed seed, go through the data and the random numbers of the
+        iterations that are done, so that the result is that of a training that was never
+        interrupted, to the bit.
+    """
+
+    solver: Path
+    weights: Sequence[str] = ()
+    resume: bool = False
+    force: bool = False
+    previews: Previews | None = None
+    replay: bool = True
+
+
+def say(text: str) -> None:
+    """Print a line on stderr, above the progress bar if there is one."""
+    tqdm.write(f"train: {text}", file=sys.stderr)
+
+
+class SolverRunner:
+    """One training, in one process or in each rank of a group.
+
+    Parameters
+    ----------
+    job : TrainingJob
+    group : Group
+    stop : StopRequest
+
+    Raises
+    ------
+    SolverError
+        If Caffe could not use what `job` names, or an earlier training would be overwritten.
+    autocolor.runtime.caffe_runtime.CaffeError
+        If the solver asks for a GPU and Caffe was built without.
+    """
+
+    def __init__(self, job: TrainingJob, group: Group, stop: StopRequest) -> None:
+        self._job, self._group, self._stop = job, group, stop
+        solver = _same_on_all(group, lambda: _read(job))
+        self.solver = solver
+        device = "cpu"
+        if solver.HasField("solver_mode") and solver.solver_mode == solver.GPU:
+            device = f"gpu:{solver.device_id}"
+        self._caffe = import_caffe(device)
+        with tempfile.TemporaryDirectory(prefix="autocolor_train_") as folder:
+            file = Path(folder) / "solver.prototxt"
+            state = _same_on_all(group, lambda: _prepare(job, solver, file) if self._root else None)
+            state = group.share(state)
+            effective = effective_solver(solver, job.weights, root=self._root)
+            if state is not None:
+                effective.ClearField("weights")
+            _write(effective, file)
+            # Caffe's data layers deal the records out by these, and the rank is added to the seed.
+            self._caffe.set_solver_count(group.size)
+            self._caffe.set_solver_rank(group.rank)
+            self._caffe.set_multiprocess(group.size > 1)
+            self._caffe_solver = self._caffe.get_solver(str(file))
+        if state is not None:
+            if solver.random_seed >= 0 and job.replay:
+                layers = layers_of(read_train_net(solver), "TRAIN")
+                replay(
+                    self._caffe_solver, solver, layers, read_state(state).iteration, show=self._root
+                )
+            self._caffe_solver.restore(str(state))
+        self._net = self._caffe_solver.net
+        self._start = self._caffe_solver.iter
+        self._reporter = _Reporter(
+            self._net, group, layers_of(read_train_net(solver), "TRAIN"), stop, self._diverged
+        )
+        self._caffe_solver.add_callback(lambda: None, self._reporter.on_gradients)
+        self._smoothed = _SmoothedLoss(solver.average_loss)
+        self._preview_problem: str | None = None
+
+    @property
+    def iteration(self) -> int:
+        """Iterations that the parameters have behind them."""
+        return int(self._caffe_solver.iter)
+
+    @property
+    def _root(self) -> bool:
+        return self._group.rank == 0
+
+    def run(self) -> int | None:
+        """Train to the solver's ``max_iter``.
+
+        Returns
+        -------
+        int or None
+            The signal that stopped it before the end.
+
+        Raises
+        ------
+        autocolor.training.data_parallel.ParallelError
+            If another rank is lost; there is a snapshot of the last iteration then.
+        """
+        nets = (self._net, *self._caffe_solver.test_nets)
+        names = dict.fromkeys(name for net in nets for name, _ in _outputs(net))
+        prefix = self.solver.snapshot_prefix
+        self._began = time.monotonic()
+        self._log = TrainingLog(prefix, list(names), self._start) if self._root else None
+        self._bar = tqdm(
+            total=self.solver.max_iter, initial=self._start, unit="iteration", desc="training",
+            disable=not self._root, mininterval=0.5 if sys.stderr.isatty() else 30,
+        )  # fmt: skip
+        try:
+            return self._loop()
+        except DivergenceError:
+            raise
+        except ParallelError as error:
+            # Any rank may write it: all have the same parameters, and rank 0 may be the lost one.
+            self._caffe.set_solver_rank(0)
+            iteration = self._caffe_solver.iter
+            save_once(prefix, iteration, self._caffe_solver.snapshot)
+            raise ParallelError(f"{error}; snapshot at iteration {iteration}") from None
+        finally:
+            self._bar.close()
+            if self._log is not None:
+                self._log.plot()
+
+    def _loop(self) -> int | None:
+        solver, caffe_solver = self.solver, self._caffe_solver
+        snapshotted = self._start
+        stopped = 0
+        while caffe_solver.iter < solver.max_iter and not stopped:
+            iteration = caffe_solver.iter
+            wanted = iteration > 0 or solver.test_initialization
+            if wanted and solver.test_interval and iteration % solver.test_interval == 0:
+                stopped = self._test(iteration)
+            if self._job.previews and iteration % self._job.previews.interval == 0:
+                self._preview(iteration)
+            if stopped:
+                break
+            stopped = self._iterate(iteration)
+            iteration = caffe_solver.iter
+            if self._group.size > 1 and iteration % _CHECK_INTERVAL == 0:
+                self._reporter.gradients.check()
+            if iteration % _CHECK_INTERVAL == 0:
+                self._check_finite()
+            if solver.snapshot and iteration % solver.snapshot == 0:
+                self._snapshot()
+                snapshotted = iteration
+        iteration = caffe_solver.iter
+        if iteration != snapshotted and (stopped or solver.snapshot_after_train):
+            self._snapshot()
+        if stopped:
+            return stopped
+        # As in caffe train: one more forward pass, for the loss of the final parameters.
+        if solver.display and iteration % solver.display == 0:
+            self._reporter.forward_only()
+            self._report(iteration, None)
+        if solver.test_interval and iteration % solver.test_interval == 0:
+            self._test(iteration)
+        if self._job.previews:
+            self._preview(iteration)
+        return None
+
+    def _iterate(self, iteration: int) -> int:
+        """Do one iteration; returns the signal that asked some rank to stop, or 0."""
+        rate = getattr(self._caffe_solver, "lr", None)
+        self._reporter.losses.clear()
+        self._caffe_solver.step(1)
+        self._report(iteration, rate)
+        if not np.isfinite(self._reporter.loss):
+            self._check_finite()
+        self._bar.update()
+        speed = self._bar.format_dict["rate"]
+        images = f"{speed * self._images_per_iteration():.3g}" if speed else "?"
+        self._bar.set_postfix_str(
+            f"loss {self._smoothed.value:.4g}, {images} images/s", refresh=False
+        )
+        return self._reporter.signal
+
+    def _images_per_iteration(self) -> int:
+        first = next(iter(self._net.blobs.values()))
+        return int(first.shape[0]) * int(self.solver.iter_size) * self._group.size
+
+    def _report(self, iteration: int, rate: float | None) -> None:
+        loss = self._reporter.loss
+        self._smoothed.add(loss)
+        if self._log is not None and iteration % (self.solver.display or 1) == 0:
+            self._log.add(Record(
+                iteration, "train", dict(self._reporter.outputs), _decimal(loss),
+                smoothed_loss=_decimal(self._smoothed.value),
+                learning_rate=None if rate is None else _decimal(rate),
+                seconds=round(time.monotonic() - self._began, 3),
+            ))  # fmt: skip
+
+    def _test(self, iteration: int) -> int:
+        """Run the test nets, on rank 0; returns the signal that asked some rank to stop, or 0."""
+        for index, batches in enumerate(self.solver.test_iter):
+            net = self._caffe_solver.test_nets[index] if self._root else None
+            sums: dict[str, np.float32] = {}
+            weights: dict[str, float] = {}
+            if net is not None:
+                net.share_with(self._net)
+            for _ in range(batches):
+                # The other ranks wait batch by batch, so that no test outlasts their patience.
+                if signal_number := self._group.maximum([self._stop.signal or 0])[0]:
+                    return signal_number
+                if net is not None:
+                    net.forward()
+                    for name, (value, weight) in _read_outputs(net).items():
+                        sums[name] = sums.get(name, np.float32(0)) + np.float32(value)
+                        weights[name] = weight
+            if self._log is not None:
+                means = {
+                    name: _decimal(total / np.float32(batches)) for name, total in sums.items()
+                }
+                loss = _decimal(sum(means[name] * weights[name] for name in means))
+                phase = f"test {index}" if index else "test"
+                seconds = round(time.monotonic() - self._began, 3)
+                self._log.add(Record(iteration, phase, means, loss, seconds=seconds))
+        return 0
+
+    def _snapshot(self) -> None:
+        if self._group.size > 1:
+            self._reporter.gradients.check()
+        self._check_finite()
+        if self._root:
+            self._check_space()
+            self._caffe_solver.snapshot()
+            _check_written(self.solver.snapshot_prefix, self._caffe_solver.iter)
+
+    def _check_space(self) -> None:
+        """Refuse to begin a snapshot that the disk has no room for: weights, and as much history."""
+        values = {b.data.ctypes.data: b.count for v in self._net.params.values() for b in v}
+        needed = 2 * 4 * sum(values.values())
+        folder = Path(self.solver.snapshot_prefix).parent
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            raise SolverError(
+                f"{folder}: a snapshot takes {needed / 2**20:,.1f} MiB, {free / 2**20:,.1f} are "
+                "free; --resume goes on from the one before"
+            )
+
+    def _check_finite(self) -> None:
+        """Stop a training whose loss or parameters are no numbers any more, for it learns nothing."""
+        place = None if np.isfinite(self._reporter.loss) else _first_not_finite(self._net)
+        if place is None:
+            place = next(
+                (f"the weights of layer {name!r}"
+                 for name, blobs in self._net.params.items()
+                 for blob in blobs if not _is_finite(blob)),
+                None if np.isfinite(self._reporter.loss) else "the loss",
+            )  # fmt: skip
+        if place is not None:
+            self._diverged(place)
+
+    def _diverged(self, place: str) -> NoReturn:
+        states = find_states(self.solver.snapshot_prefix)
+        last = f"the newest snapshot is {states[0]}" if states else "there is no snapshot"
+        raise SolverError(
+            f"diverged in iteration {self._caffe_solver.iter}: {place} is the first that is not "
+            f"finite; a lower base_lr or clip_gradients may help; {last}"
+        )
+
+    def _preview(self, iteration: int) -> None:
+        if self._root and self._job.previews and self._preview_problem is None:
+            out = Path(f"{self.solver.snapshot_prefix}_preview_iter_{iteration}.png")
+            self._preview_problem = self._job.previews.draw(self._net, out)
+            if self._preview_problem is not None:
+                say(f"no previews: {self._preview_problem}")
+        self._group.maximum([0])  # the others wait
+
+
+class _SmoothedLoss:
+    """Mean of the last losses, with the arithmetic of Caffe's ``Solver::UpdateSmoothedLoss``."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._losses: list[np.float32] = []
+        self._index = 0
+        self.value = np.float32(0)
+
+    def add(self, loss: np.float32) -> None:
+        if len(self._losses) < self._count:
+            self._losses.append(loss)
+            size = np.float32(len(self._losses))
+            self.value = (self.value * (size - 1) + loss) / size
+        else:
+            position = self._index % self._count
+            self.value += (loss - self._losses[position]) / np.float32(self._count)
+            self._losses[position] = loss
+        self._index += 1
+
+
+class _Reporter:
+    """Reads losses and outputs in the net's callbacks, and takes their means over the ranks.
+
+    Attributes
+    ----------
+    losses : list
+        Of the forward passes of this iteration.
+    loss : float32
+    outputs : dict
+        Of the last forward pass, as Caffe reports them.
+    signal : int
+        What asked any rank to stop, or 0.
+    """
+
+    def __init__(
+        self,
+        net: Any,
+        group: Group,
+        layers: Sequence[Any],
+        stop: StopRequest,
+        on_divergence: Callable[[str], NoReturn],
+    ) -> None:
+        self._net, self._group, self._stop = net, group, stop
+        self._on_divergence = on_divergence
+        # Losses end the process when their input is not finite: that is looked at before.
+        names = list(net._layer_names)
+        self._inputs_of_losses = {
+            names.index(layer.name): list(layer.bottom) for layer in layers if "Loss" in layer.type
+        }
+        self.gradients = GradientMean(net, layers, group)
+        self.gradients.start()
+        self.losses: list[np.float32] = []
+        self.loss = np.float32(0)
+        self.outputs: dict[str, float] = {}
+        self.signal = 0
+        self._loss_weights = [(n, np.float32(w)) for n, w in net.blob_loss_weights.items() if w]
+        self._last = len(net.layers) - 1
+        net.before_forward(self._before_layer)
+        net.after_forward(self._after_layer)
+
+    def forward_only(self) -> None:
+        """Run the net forward once and report that."""
+        self.losses.clear()
+        self._net.forward()
+        self._reduce()
+
+    def _before_layer(self, index: int) -> None:
+        if index == 0:
+            self.gradients.restore_losses()
+        for name in self._inputs_of_losses.get(index, ()):
+            # Blobs that are read twice have a copy for each reader, made by Caffe.
+            if name in self._net.blobs and not _is_finite(self._net.blobs[name]):
+                self._on_divergence(_first_not_finite(self._net) or f"blob {name!r}")
+
+    def _after_layer(self, index: int) -> None:
+        if index != self._last:
+            return
+        factors = self.gradients.weigh_losses()
+        blobs = self._net.blobs
+        loss = np.float32(0)
+        for name, weight in self._loss_weights:
+            loss += weight * blobs[name].data.sum() * np.float32(factors.get(name, 1))
+        self.losses.append(loss)
+        self.outputs = {
+            name: _decimal(value * factors.get(_INDEX.sub("", name), 1))
+            for name, (value, _) in _read_outputs(self._net).items()
+        }
+
+    def on_gradients(self) -> None:
+        """Between backward and update."""
+        self._reduce()
+
+    def _reduce(self) -> None:
+        self.loss = np.float32(sum(self.losses, np.float32(0)) / np.float32(len(self.losses)))
+        self.signal = self._stop.signal or 0
+        if self._group.size > 1:
+            asked = [self.signal == number for number in _STOP_SIGNALS]
+            numbers = np.array([self.loss, *self.outputs.values(), *asked], np.float64)
+            self.gradients.take(numbers)
+            counts = numbers[-len(asked) :]
+            self.signal = next(
+                (n for n, count in zip(_STOP_SIGNALS, counts, strict=True) if count), 0
+            )
+            means = numbers[: -len(asked)] / self._group.size
+            self.loss = np.float32(means[0])
+            self.outputs = dict(zip(self.outputs, map(_decimal, means[1:]), strict=True))
+
+
+def _first_not_finite(net: Any) -> str | None:
+    """Return the first blob of the last forward pass that has an infinity or NaN."""
+    for name, blob in net.blobs.items():
+        # A gradient that shares the memory has taken the values' place: see HypercolumnTap.
+        if not _is_finite(blob) and blob.data.ctypes.data != blob.diff.ctypes.data:
+            return f"blob {name!r}"
+    return None
+
+
+def _is_finite(blob: Any) -> bool:
+    # The sum may overflow in single precision, not in double.
+    return bool(np.isfinite(blob.data.sum(dtype=np.float64)))
+
+
+def _check_written(prefix: str, iteration: int) -> None:
+    """Raise `SolverError` if the snapshot of an iteration cannot be read: on a full disk, say."""
+    state = next((path for path in find_states(prefix) if f"_iter_{iteration}." in path.name), None)
+    try:
+        if state is None:
+            raise SnapshotError(f"{prefix}_iter_{iteration}: no snapshot was written")
+        read_state(state)
+    except SnapshotError as error:
+        free = shutil.disk_usage(Path(prefix).parent).free
+        raise SolverError(
+            f"snapshot failed: {error} ({free / 2**20:,.0f} MiB are free); --resume goes on from "
+            "the one before"
+        ) from None
+
+
+def _decimal(value: Any) -> float:
+    """Return a number with no more digits than single precision, which is Caffe's, can tell apart."""
+    return float(str(np.float32(value)))
+
+
+_INDEX = re.compile(r"\[\d+\]$")
+
+
+def _outputs(net: Any) -> list[tuple[str, float]]:
+    """Names of the numbers that a net puts out, and their loss weights."""
+    return [(name, weight) for name, (_, weight) in _read_outputs(net).items()]
+
+
+def _read_outputs(net: Any) -> dict[str, tuple[float, float]]:
+    """Name to value and loss weight of every number that a net puts out."""
+    weights = net.blob_loss_weights
+    result = {}
+    for name in net.outputs:
+        values = net.blobs[name].data.ravel()
+        for index, value in enumerate(values):
+            key = name if values.size == 1 else f"{name}[{index}]"
+            result[key] = (float(value), float(weights[name]))
+    return result
+
+
+def _same_on_all(group: Group, function: Callable[[], T]) -> T:
+    """Call a function on every rank; where one raises `SolverError`, all do, with its text."""
+    value, problem = None, None
+    try:
+        value = function()
+    except SolverError as error:
+        problem = str(error)
+    problems = [text for text in group.gather(problem) if text is not None]
+    if problems:
+        raise SolverError(problems[0])
+    return value  # type: ignore[return-value]
+
+
+def _read(job: TrainingJob) -> Any:
+    solver = read_solver(job.solver)
+    check_files(solver, job.weights)
+    return solver
+
+
+def _write(solver: Any, path: Path) -> None:
+    path.write_text(text_format.MessageToString(solver), encoding="utf-8")
+
+
+def _prepare(job: TrainingJob, solver: Any, file: Path) -> Path | None:
+    """Make sure that Caffe builds the solver and overwrites nothing; returns the state to resume."""
+    prefix = solver.snapshot_prefix
+    log = [path for path in log_paths(prefix) if path.exists()]
+    existing = [*snapshot_files(prefix), *log]
+    _write(effective_solver(solver, job.weights), file)
+    if job.resume and find_states(prefix):
+        state = newest_usable(prefix, lambda path: probe(file, path), say)
+        say(f"resuming from {state}" if state else "no snapshot is complete: starting anew")
+        return state
+    probe(file)
+    if job.resume:
+        say(f"{prefix}: no snapshot to resume, starting anew")
+    elif existing and not job.force:
+        raise SolverError(
+            f"{existing[0]}: is of an earlier training; --resume goes on with that, "
+            f"--force removes it ({len(existing)} files)"
+        )
+    elif job.force:
+        for path in existing:
+            path.unlink()
+    return None

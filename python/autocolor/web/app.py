@@ -1,0 +1,362 @@
+"""Routes of the web page: uploads, previews that answer at once, jobs that take longer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import zipfile
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+import autocolor
+from autocolor.control.targets import TARGET_NAMES
+from autocolor.runtime.model_folder import Manifest
+from autocolor.web.controls import (
+    LARGEST_LEAN,
+    LARGEST_STRENGTH,
+    MOST_HINTS,
+    MOST_VARIATIONS,
+    ControlError,
+    Controls,
+    number,
+    parse_controls,
+)
+from autocolor.web.jobs import BusyError, Job, JobError, WorkerDiedError, Workers
+from autocolor.web.messages import Request as WorkerRequest
+from autocolor.web.render import FINE_PIXELS, QUICK_PIXELS
+from autocolor.web.security import LocalOnly
+from autocolor.web.storage import TooLargeError, Upload, Uploads, safe_name
+
+STATIC = Path(__file__).with_name("static")
+
+DOWNLOAD_SUFFIXES = (".png", ".jpg", ".tif", ".webp")
+
+_LARGEST_BODY = 64 * 1024  # of JSON
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What may be uploaded."""
+
+    megabytes: float = 200.0
+    megapixels: float = 64.0
+
+    @property
+    def bytes(self) -> int:
+        """Largest file."""
+        return int(self.megabytes * 1e6)
+
+    @property
+    def pixels(self) -> int:
+        """Largest photo."""
+        return int(self.megapixels * 1e6)
+
+
+class Service:
+    """The answers to requests.
+
+    Parameters
+    ----------
+    workers : Workers
+    uploads : Uploads
+    manifest : Manifest
+        Of the model.
+    limits : Limits
+    """
+
+    def __init__(
+        self, workers: Workers, uploads: Uploads, manifest: Manifest, limits: Limits
+    ) -> None:
+        self._workers = workers
+        self._uploads = uploads
+        self._manifest = manifest
+        self._limits = limits
+
+    def routes(self) -> list[Route]:
+        """Return the routes under ``/api``."""
+        table: list[tuple[str, str, Callable[[Request], Any]]] = [
+            ("GET", "/info", self.info),
+            ("POST", "/photos", self.upload),
+            ("DELETE", "/photos/{photo}", self.forget),
+            ("POST", "/photos/{photo}/open", self.open),
+            ("GET", "/photos/{photo}/{picture}", self.picture),
+            ("POST", "/photos/{photo}/preview", self.preview),
+            ("POST", "/photos/{photo}/variations", self.variations),
+            ("POST", "/photos/{photo}/download", self.download),
+            ("GET", "/jobs/{job}", self.job),
+            ("DELETE", "/jobs/{job}", self.cancel),
+            ("GET", "/jobs/{job}/file", self.file),
+            ("GET", "/zip", self.zip),
+        ]
+        return [Route(path, answer, methods=[method]) for method, path, answer in table]
+
+    async def info(self, request: Request) -> Response:
+        """Say what this server can do."""
+        return JSONResponse({
+            "version": autocolor.__version__,
+            "model": self._manifest.name,
+            "histograms": self._manifest.variant in TARGET_NAMES,
+            "strength": self._manifest.strength,
+            "megabytes": self._limits.megabytes,
+            "megapixels": self._limits.megapixels,
+            "largest_strength": LARGEST_STRENGTH,
+            "largest_lean": LARGEST_LEAN,
+            "most_hints": MOST_HINTS,
+            "quick_pixels": QUICK_PIXELS,
+            "crashes": self._workers.crashes,
+        })  # fmt: skip
+
+    async def upload(self, request: Request) -> Response:
+        """Take a photo, the body of the request; cut off where it is too large."""
+        name = safe_name(request.query_params.get("name", "photo"))
+        try:
+            upload = await self._uploads.add(name, request.stream())
+        except TooLargeError as error:
+            # Browsers show no answer to what they could not send; so some more is read, not kept.
+            await _discard(request, self._limits.bytes)
+            raise HTTPException(413, str(error), headers={"Connection": "close"}) from None
+        except ClientDisconnect:
+            return Response(status_code=400)
+        for old in self._uploads.superfluous():
+            self._remove(old)
+        return JSONResponse({"photo": upload.stored.id, "name": upload.stored.name}, 201)
+
+    async def forget(self, request: Request) -> Response:
+        """Delete a photo, its jobs and results."""
+        upload = self._upload(request.path_params["photo"])
+        for job in upload.jobs.values():
+            self._workers.cancel(job)
+        self._remove(upload)
+        return Response(status_code=204)
+
+    async def open(self, request: Request) -> Response:
+        """Queue the network's run over a photo."""
+        upload = self._upload(request.path_params["photo"])
+        return self._queued(upload, WorkerRequest("", "open", upload.stored))
+
+    async def picture(self, request: Request) -> Response:
+        """Return the photo without colour, as it was, or the map of its uncertainty."""
+        kind = request.path_params["picture"]
+        upload = self._upload(request.path_params["photo"])
+        if kind not in ("gray", "original", "uncertainty"):
+            raise HTTPException(404, f"there is no {kind[:40]!r} of a photo")
+        if kind == "uncertainty" and self._manifest.variant not in TARGET_NAMES:
+            raise HTTPException(400, "this model predicts colours and no uncertainty")
+        return _jpeg(*await self._quick(WorkerRequest("", kind, upload.stored)))
+
+    async def preview(self, request: Request) -> Response:
+        """Return the colorization at the size of a screen, at once."""
+        content = await _json(request)
+        pixels = int(number(content, "pixels", 1, FINE_PIXELS))
+        asked = self._controlled(request, "preview", content, {"pixels": pixels})
+        return _jpeg(*await self._quick(asked))
+
+    async def variations(self, request: Request) -> Response:
+        """Return small diverse colorizations."""
+        content = await _json(request)
+        options = {
+            "count": int(number(content, "count", 2, MOST_VARIATIONS)),
+            "rotation": number(content, "rotation", 0, 1),
+        }
+        result, seconds = await self._quick(
+            self._controlled(request, "variations", content, options)
+        )
+        return JSONResponse({"variations": result}, headers=_timing(seconds))
+
+    async def download(self, request: Request) -> Response:
+        """Queue a rendering at full resolution."""
+        content = await _json(request)
+        suffix = content.get("suffix", ".png")
+        if suffix not in DOWNLOAD_SUFFIXES:
+            raise HTTPException(400, f"suffix: expected one of {', '.join(DOWNLOAD_SUFFIXES)}")
+        upload = self._upload(request.path_params["photo"])
+        output = self._uploads.output(upload, suffix)
+        asked = self._controlled(request, "download", content, {"output": str(output)})
+        return self._queued(upload, asked)
+
+    async def job(self, request: Request) -> Response:
+        """Say how far a job is."""
+        _, job = self._job(request.path_params["job"])
+        return JSONResponse({
+            "state": job.state,
+            "progress": round(job.progress, 3),
+            "error": job.error,
+            "result": job.result if job.request.kind == "open" else None,
+        })  # fmt: skip
+
+    async def cancel(self, request: Request) -> Response:
+        """Stop a job."""
+        _, job = self._job(request.path_params["job"])
+        self._workers.cancel(job)
+        return Response(status_code=204)
+
+    async def file(self, request: Request) -> Response:
+        """Return the result of a download."""
+        upload, job = self._job(request.path_params["job"])
+        path = _result(job)
+        return FileResponse(path, filename=_result_name(upload, path), headers=_PRIVATE)
+
+    async def zip(self, request: Request) -> Response:
+        """Return the results of several downloads in one archive."""
+        found = [self._job(identity) for identity in request.query_params.getlist("job")]
+        if not found:
+            raise HTTPException(400, "job: expected at least one, received none")
+        names: dict[str, Path] = {}
+        for upload, job in found:
+            path = _result(job)
+            name = _result_name(upload, path)
+            stem, suffix = Path(name).stem, Path(name).suffix
+            copy = 2
+            while name in names:
+                name = f"{stem}_{copy}{suffix}"
+                copy += 1
+            names[name] = path
+        archive = self._uploads.output(found[0][0], ".zip")
+        await asyncio.to_thread(_write_zip, archive, names)
+        return FileResponse(
+            archive,
+            filename="colorized.zip",
+            headers=_PRIVATE,
+            background=BackgroundTask(archive.unlink, missing_ok=True),
+        )
+
+    def _upload(self, identity: str) -> Upload:
+        try:
+            return self._uploads[identity]
+        except KeyError:
+            raise HTTPException(
+                404, "this photo is no longer on the server; open it again"
+            ) from None
+
+    def _job(self, identity: str) -> tuple[Upload, Job]:
+        try:
+            return self._uploads.job(identity)
+        except KeyError:
+            raise HTTPException(404, "this job is no longer on the server") from None
+
+    def _remove(self, upload: Upload) -> None:
+        self._workers.forget(WorkerRequest("", "forget", upload.stored))
+        self._uploads.remove(upload)
+
+    def _controlled(
+        self, request: Request, kind: str, content: dict[str, Any], options: dict[str, Any]
+    ) -> WorkerRequest:
+        """Return a request with controls, whose reference is a photo that is there."""
+        controls: Controls = parse_controls(content.get("controls", {}))
+        reference = None
+        if controls.reference is not None:
+            reference = self._upload(controls.reference).stored
+        stored = self._upload(request.path_params["photo"]).stored
+        return WorkerRequest("", kind, stored, controls, reference, options)
+
+    def _queued(self, upload: Upload, asked: WorkerRequest) -> Response:
+        job = self._workers.submit(asked)
+        upload.jobs[job.id] = job
+        return JSONResponse({"job": job.id}, 202)
+
+    async def _quick(self, asked: WorkerRequest) -> tuple[Any, float]:
+        """Return the result of a quick job and the seconds that it took here."""
+        started = time.perf_counter()
+        job = self._workers.submit(asked)
+        return await job.wait(), time.perf_counter() - started
+
+
+_PRIVATE = {"Cache-Control": "no-store"}
+
+
+def make_app(service: Service, names: Collection[str] = ()) -> Starlette:
+    """Return the application: the page, and the service under ``/api``.
+
+    Parameters
+    ----------
+    service : Service
+    names : collection of str
+        Host names that it answers to, other than ``localhost`` and addresses.
+    """
+    return Starlette(
+        routes=[
+            Mount("/api", routes=service.routes()),
+            Mount("/", StaticFiles(directory=STATIC, html=True)),
+        ],
+        middleware=[Middleware(LocalOnly, names=names)],
+        exception_handlers={
+            HTTPException: _http_error,
+            ControlError: _status(400),
+            BusyError: _status(503),
+            WorkerDiedError: _status(503),
+            JobError: _status(422),
+        },
+    )
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
+
+
+def _status(code: int) -> Any:
+    async def answer(request: Request, error: Exception) -> Response:
+        return JSONResponse({"error": str(error)}, code)
+
+    return answer
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    """Return the object that the body is, of a limited size."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _LARGEST_BODY:
+            raise HTTPException(413, f"expected at most {_LARGEST_BODY:,} bytes of JSON")
+    try:
+        content = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        raise HTTPException(400, "expected JSON") from None
+    if not isinstance(content, dict):
+        raise HTTPException(400, "expected a JSON object")
+    return content
+
+
+async def _discard(request: Request, most_bytes: int) -> None:
+    async for chunk in request.stream():
+        most_bytes -= len(chunk)
+        if most_bytes < 0:
+            return
+
+
+def _timing(seconds: float) -> dict[str, str]:
+    """Return headers that browsers' tools show as the time on the server."""
+    return {"Server-Timing": f"render;dur={seconds * 1e3:.1f}", **_PRIVATE}
+
+
+def _jpeg(content: bytes, seconds: float) -> Response:
+    return Response(content, media_type="image/jpeg", headers=_timing(seconds))
+
+
+def _result(job: Job) -> Path:
+    if job.request.kind != "download" or job.state != "done":
+        raise HTTPException(409, f"this job has no file: it is {job.state}")
+    return Path(job.result)
+
+
+def _result_name(upload: Upload, path: Path) -> str:
+    return f"{Path(upload.stored.name).stem}_color{path.suffix}"
+
+
+def _write_zip(archive: Path, names: dict[str, Path]) -> None:
+    # Stored: the pictures are compressed already.
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as out:
+        for name, path in names.items():
+            out.write(path, name)

@@ -1,0 +1,132 @@
+"""What the web page may ask for, read from JSON and checked."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from autocolor.control.edits import TRANSFERS
+
+LARGEST_STRENGTH = 3.0
+LARGEST_LEAN = 4.0
+"""In nats; see :func:`autocolor.control.biases.lean_biases`."""
+
+MOST_HINTS = 32
+MOST_VARIATIONS = 12
+
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
+
+
+class ControlError(ValueError):
+    """A request that is not understood; one line."""
+
+
+@dataclass(frozen=True)
+class PlacedHint:
+    """A colour at a place of the photo, whatever size it is rendered at.
+
+    Attributes
+    ----------
+    x, y : float in [0, 1]
+        From the photo's left and upper border to its right and lower one.
+    rgb : (R, G, B) in [0, 1]
+    """
+
+    x: float
+    y: float
+    rgb: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Controls:
+    """The edits of one photo.
+
+    Attributes
+    ----------
+    strength : float, optional
+        Factor on the chroma; the model's, or 1 with the colours of a reference, unless given.
+    hue, lean : float
+        Hue in turns that the colours lean towards, and how much, in nats.
+    hints : tuple of PlacedHint
+    reference : str, optional
+        Id of the photo whose colours to take.
+    transfer : {"energy", "quantile"}
+    """
+
+    strength: float | None = None
+    hue: float = 0.0
+    lean: float = 0.0
+    hints: tuple[PlacedHint, ...] = ()
+    reference: str | None = None
+    transfer: str = TRANSFERS[0]
+
+
+def parse_controls(content: Any) -> Controls:
+    """Return the controls that a JSON value says; nothing unknown is passed over.
+
+    Raises
+    ------
+    ControlError
+        Naming the key, what was expected and what was received.
+    """
+    if not isinstance(content, dict):
+        raise ControlError(f"controls: expected an object, received {_short(content)}")
+    known = {"strength", "hue", "lean", "hints", "reference", "transfer"}
+    if not content.keys() <= known:
+        unknown = ", ".join(sorted(str(key) for key in content.keys() - known))
+        raise ControlError(f"controls: expected {', '.join(sorted(known))}, received {unknown}")
+    strength = content.get("strength")
+    reference = content.get("reference")
+    if reference is not None and not isinstance(reference, str):
+        raise ControlError(f"reference: expected the id of a photo, received {_short(reference)}")
+    transfer = content.get("transfer", TRANSFERS[0])
+    if transfer not in TRANSFERS:
+        expected = ", ".join(TRANSFERS)
+        raise ControlError(f"transfer: expected one of {expected}, received {_short(transfer)}")
+    hints = content.get("hints", [])
+    if not isinstance(hints, list) or len(hints) > MOST_HINTS:
+        raise ControlError(f"hints: expected a list of at most {MOST_HINTS}")
+    return Controls(
+        None if strength is None else number(content, "strength", 0, LARGEST_STRENGTH),
+        number({"hue": 0, **content}, "hue", 0, 1),
+        number({"lean": 0, **content}, "lean", 0, LARGEST_LEAN),
+        tuple(_hint(hint) for hint in hints),
+        reference,
+        transfer,
+    )
+
+
+def number(content: Mapping[str, Any], key: str, low: float, high: float) -> float:
+    """Return a number of `content` within [low, high].
+
+    Raises
+    ------
+    ControlError
+        If it is missing, no number or out of range.
+    """
+    value = content.get(key)
+    # A bool is an int to Python.
+    valid = type(value) in (int, float) and math.isfinite(value) and low <= value <= high  # type: ignore[arg-type, operator]
+    if not valid:
+        raise ControlError(
+            f"{key}: expected a number in [{low:g}, {high:g}], received {_short(value)}"
+        )
+    return float(value)  # type: ignore[arg-type]
+
+
+def _hint(content: Any) -> PlacedHint:
+    if not isinstance(content, dict) or content.keys() != {"x", "y", "color"}:
+        raise ControlError(f"hint: expected x, y and color, received {_short(content)}")
+    color = content["color"]
+    if not isinstance(color, str) or not _COLOR.fullmatch(color):
+        raise ControlError(f"hint: expected a color #RRGGBB, received {_short(color)}")
+    red, green, blue = (level / 255 for level in bytes.fromhex(color[1:]))
+    return PlacedHint(number(content, "x", 0, 1), number(content, "y", 0, 1), (red, green, blue))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

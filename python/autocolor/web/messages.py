@@ -1,0 +1,81 @@
+"""What the server of the web page and its workers say to each other."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from autocolor.web.controls import Controls
+
+
+class StoredPhoto(NamedTuple):
+    """Where an upload lies, and its name for messages."""
+
+    id: str
+    path: str
+    name: str
+
+
+class Request(NamedTuple):
+    """A job for the worker.
+
+    Attributes
+    ----------
+    job : str
+    kind : str
+        ``open`` or ``download``, which take long, or ``preview``, ``variations``, ``uncertainty``,
+        ``gray`` or ``original``; or ``cancel`` of the job, or ``forget`` the photo.
+    photo : StoredPhoto
+    controls : Controls
+    reference : StoredPhoto, optional
+    options : dict
+        Of the kind: ``pixels``; ``count`` and ``rotation``; ``output``.
+    """
+
+    job: str
+    kind: str
+    photo: StoredPhoto
+    controls: Controls = Controls()
+    reference: StoredPhoto | None = None
+    options: dict[str, Any] = {}  # noqa: RUF012 (never changed)
+
+
+class Reply(NamedTuple):
+    """What the worker says: ``ready``, ``progress``, ``done``, ``failed`` or ``cancelled``."""
+
+    kind: str
+    job: str = ""
+    value: Any = None
+
+
+LONG_KINDS = ("open", "download")
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """How a worker runs.
+
+    Attributes
+    ----------
+    model : str
+        Model folder.
+    device, backend : str
+        As of :class:`autocolor.runtime.colorizer.Predictor`.
+    folder : str
+        Of the uploads, which is removed if the server dies.
+    cores : tuple of int
+        That the worker may use; empty for all.
+    largest_pixels : int
+    """
+
+    model: str
+    device: str
+    backend: str
+    folder: str
+    cores: tuple[int, ...]
+    largest_pixels: int
+
+    def to_json(self) -> str:
+        """Return a text for the command line."""
+        return json.dumps(asdict(self))

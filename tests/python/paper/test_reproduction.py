@@ -1,0 +1,112 @@
+"""The experiments with fc6 and fc7 and with end-to-end training, on a slim network."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import skimage.data
+from google.protobuf import text_format
+from PIL import Image
+
+from autocolor.data.lmdb_io import LmdbOptions
+from autocolor.data.lmdb_writer import LmdbContent, write_lmdb
+from autocolor.nets.vgg16 import vgg16_gray_features
+from autocolor.paper.published import TABLE_2
+from autocolor.paper.reproduction import Run, Setting
+from autocolor.runtime.caffe_runtime import import_caffe
+from autocolor.training.feature_cache import FeatureOptions
+from autocolor.training.head import HeadOptions
+
+WIDTH = 1 / 32
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory):
+    """Eight photos to train on, four to validate and two others, and weights up to fc7."""
+    folder = tmp_path_factory.mktemp("data")
+    paths = []
+    for number, pixels in enumerate(
+        [skimage.data.astronaut(), skimage.data.coffee(), skimage.data.chelsea()] * 5
+    ):
+        top, left = 5 * number, 9 * number
+        paths.append(folder / f"photo{number}.png")
+        Image.fromarray(pixels[top : top + 228, left : left + 240]).save(paths[-1])
+    for name, part in (("train_lmdb", paths[:8]), ("validation_lmdb", paths[8:12])):
+        make_lmdb(folder / name, part)
+        (folder / f"{name}.txt").write_text("".join(f"{path}\n" for path in part))
+    caffe = import_caffe()
+    caffe.set_random_seed(1)
+    (folder / "net.prototxt").write_text(
+        text_format.MessageToString(vgg16_gray_features("fc7", WIDTH))
+    )
+    net = caffe.Net(str(folder / "net.prototxt"), caffe.TEST)
+    net.save(str(folder / "vgg16.caffemodel"))
+    return Setting(
+        folder, paths[12:14], folder / "vgg16.caffemodel", folder / "out",
+        HeadOptions(minutes=0.01, batch=32),
+        FeatureOptions(width=WIDTH, locations=16),
+    )  # fmt: skip
+
+
+def make_lmdb(folder, photos):
+    content = LmdbContent(photos, LmdbOptions())
+    write_lmdb(content, folder)
+
+
+def test_with_fc7_all_rows_of_table_2_are_there(setting):
+    run = Run(setting)
+    results = run.results(["table2"])
+    (table,) = results.tables
+    assert [row.name for row in table.rows[1:7]] == list(TABLE_2)
+    assert [row.published for row in table.rows[1:7]] == list(TABLE_2.values())
+    assert table.missing == ""
+    assert len(results.scores) == 13 and results.images == 2
+    for scored in results.scores.values():
+        assert np.isfinite(scored.metrics.scores().rmse)
+    assert run.seconds["features"] > 0 and "training hue_chroma_fc7" in run.seconds
+
+
+def test_end_to_end(setting):
+    setting = replace(setting, end_to_end=True, out=setting.out / "end_to_end")
+    run = Run(setting)
+    results = run.results(["table1"], ["lab_l2@1"])
+    assert list(results.scores) == ["grey", "lab_l2@1"]
+    stamp = setting.out / "models" / "lab_l2" / "trained.json"
+    assert json.loads(stamp.read_text())["iterations"] >= 8
+    # VGG-16 has learnt, and nothing was computed once.
+    from autocolor.nets.weights_io import read_weights
+
+    trained = read_weights(setting.out / "models" / "lab_l2" / "weights.caffemodel")
+    before = read_weights(setting.weights)
+    assert not np.array_equal(trained["conv5_3"][0], before["conv5_3"][0])
+    assert not (setting.out / "features").exists()
+    # Again: trained and scored already.
+    modified = stamp.stat().st_mtime_ns
+    Run(setting).results(["table1"], ["lab_l2@1"])
+    assert stamp.stat().st_mtime_ns == modified
+
+
+def test_stages_within_stages_count_once(setting, monkeypatch):
+    now = iter([0.0, 1.0, 4.0, 10.0])
+    monkeypatch.setattr("autocolor.paper.reproduction.time.monotonic", lambda: next(now))
+    run = Run(setting)
+    with run.timed("outer"), run.timed("inner"):
+        pass
+    assert run.seconds == {"inner": 3.0, "outer": 7.0}
+
+
+def test_the_longest_time_of_a_stage_is_kept(setting, tmp_path):
+    setting = replace(setting, out=tmp_path)
+    for seconds, longest in (
+        ({"a": 5.0}, {"a": 5.0}),
+        ({"a": 0.1, "b": 2.0}, {"a": 5.0, "b": 2.0}),
+    ):
+        run = Run(setting)
+        run.seconds.update(seconds)
+        assert run.longest() == longest
+
+
+def test_unknown_rows_are_refused(setting):
+    with pytest.raises(ValueError, match="rows: expected some of grey, .*received nothing"):
+        Run(setting).results(["table1"], ["nothing"])

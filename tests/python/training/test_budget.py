@@ -1,0 +1,30 @@
+"""Plans of trainings that are given a time."""
+
+import pytest
+
+from autocolor.training.budget import Plan, plan_training
+from autocolor.training.caffe_train import Record, TrainingError, best_snapshot
+
+
+def test_a_plan_fills_the_time_with_training_and_eight_validations():
+    """100 s at 0.5 s are 200 iterations, of which 8 validations of 5 take 40; 8 parts of 20."""
+    assert plan_training(100, 0.5, 5) == Plan(160, 20)
+
+
+@pytest.mark.parametrize("seconds", [0.1, 3])
+def test_a_short_time_is_still_a_training(seconds):
+    assert plan_training(seconds, 1.0, 2) == Plan(8, 1)
+
+
+def test_the_snapshot_that_validates_best_is_taken(tmp_path):
+    for iteration in (10, 20, 30):
+        (tmp_path / f"snapshot_iter_{iteration}.caffemodel").touch()
+    records = [
+        Record(10, "test", loss=2.0), Record(20, "test", loss=1.0), Record(30, "test", loss=1.5),
+        Record(15, "test", loss=0.1),  # left no snapshot
+        Record(30, "train", loss=0.0),
+    ]  # fmt: skip
+    assert best_snapshot(tmp_path, records).name == "snapshot_iter_20.caffemodel"
+    assert best_snapshot(tmp_path, []).name == "snapshot_iter_30.caffemodel"
+    with pytest.raises(TrainingError, match="nowhere: caffe train left no snapshot"):
+        best_snapshot(tmp_path / "nowhere", records)

@@ -1,0 +1,218 @@
+"""Colorizing photos end to end, against the bare backbone and the authors' way."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from convolution import backbone
+from measure import Timing, in_child, interleaved, speedup
+from results import Benchmark, Report, Result, Settings
+
+_MEGAPIXELS_12 = (3000, 4000)
+
+
+def _dense_deploy(width: float, side: int) -> Any:
+    """Return the explicit deploy net of the authors' shape, on the stock engine.
+
+    All levels are brought to stride 4, by average pooling or bilinear Deconvolution, concatenated to
+    hypercolumns, and the histograms enlarged to every pixel.
+    """
+    from caffe import NetSpec
+    from caffe import layers as L
+    from caffe import params as P
+
+    from autocolor.nets.colorization import Colorizer
+    from autocolor.nets.vgg16 import add_vgg16, image_input, scaled_width, vgg16_levels
+
+    def enlarged(bottom: Any, channels: int, factor: int) -> Any:
+        return L.Deconvolution(
+            bottom,
+            convolution_param=dict(
+                num_output=channels, group=channels, kernel_size=2 * factor, stride=factor,
+                pad=factor // 2, bias_term=False, weight_filler=dict(type="bilinear"),
+            ),
+        )  # fmt: skip
+
+    net = NetSpec()
+    net.data = image_input(side)
+    add_vgg16(net, net.data, "fc7", width=width)
+    parts = []
+    for level in vgg16_levels(width=width):
+        part = net[level.name]
+        if level.scale < 4:
+            size = 4 // level.scale
+            part = L.Pooling(part, pool=P.Pooling.AVE, kernel_size=size, stride=size)
+        elif level.scale > 4:
+            part = enlarged(part, level.channels, level.scale // 4)
+        parts.append(part)
+    net.hypercolumn = L.Concat(*parts)
+    net.h_fc1 = L.Convolution(net.hypercolumn, num_output=scaled_width(1024, width), kernel_size=1)
+    net.h_relu1 = L.ReLU(net.h_fc1, in_place=True)
+    for head in Colorizer().heads:
+        prediction = L.Convolution(net.h_fc1, num_output=head.channels, kernel_size=1)
+        net[head.output] = enlarged(L.Softmax(prediction), head.channels, 4)
+    parameter = net.to_proto()
+    for layer in parameter.layer:
+        if layer.type == "Convolution":
+            layer.convolution_param.engine = layer.convolution_param.CAFFE
+            layer.convolution_param.ClearField("weight_filler")
+        elif layer.type == "Pooling":
+            layer.pooling_param.engine = layer.pooling_param.CAFFE
+        elif layer.type == "ReLU":
+            layer.relu_param.engine = layer.relu_param.CAFFE
+    return parameter
+
+
+@contextmanager
+def random_model(width: float, working_side: int, levels: str = "data..fc7") -> Iterator[Path]:
+    """Yield a folder with a model of the paper's network and random weights."""
+    import caffe
+
+    from autocolor.nets.colorization import Colorizer
+    from autocolor.runtime.model_folder import Manifest
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        manifest = Manifest("benchmark", working_side=working_side)
+        manifest.save(folder)
+        (folder / manifest.deploy).write_text(
+            str(Colorizer(levels=levels, width=width).deploy_net()), encoding="utf-8"
+        )
+        net = caffe.Net(str(folder / manifest.deploy), caffe.TEST)
+        rng = np.random.default_rng(0)
+        for layer, blobs in net.params.items():
+            if not blobs[0].data.any():  # layers of ours, which have no fillers in a deploy net
+                scale = blobs[0].data.shape[1] ** -0.5
+                net.params[layer][0].data[...] = rng.normal(scale=scale, size=blobs[0].data.shape)
+        net.save(str(folder / manifest.weights))
+        del net
+        yield folder
+
+
+def make_photo(folder: Path, size: tuple[int, int]) -> Path:
+    """Write a photo-like image: smooth noise."""
+    from autocolor.imaging.images import resize, write_image
+
+    small = np.random.default_rng(0).random((24, 32, 3), dtype=np.float32)
+    path = folder / "photo.png"
+    write_image(path, resize(small, size))
+    return path
+
+
+def _colorize(predictor: Any, photo: Path) -> tuple[float, float]:
+    """Colorize as the command does; return the seconds of the network and of all the rest."""
+    from autocolor.imaging.color import lightness
+    from autocolor.imaging.images import read_image, write_image
+
+    start = time.perf_counter()
+    grey = lightness(read_image(photo).rgb)
+    before = time.perf_counter()
+    prediction = predictor.predict(grey)
+    after = time.perf_counter()
+    write_image(photo.with_name("colour.png"), prediction.colorize())
+    return after - before, time.perf_counter() - start - (after - before)
+
+
+def _colorize_into(parts: list[tuple[float, float]], predictor: Any, photo: Path) -> None:
+    parts.append(_colorize(predictor, photo))
+
+
+def _colorize_once(folder: Path, photo: Path) -> None:
+    from autocolor.runtime.colorizer import Predictor
+
+    _colorize(Predictor(folder), photo)
+
+
+def _run_dense(width: float, side: int) -> Any:
+    import caffe
+
+    with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
+        file.write(str(_dense_deploy(width, side)))
+        file.flush()
+        net = caffe.Net(file.name, caffe.TEST)
+    net.blobs["data"].data[...] = 0.5
+    net.forward()
+    return net
+
+
+def _run_dense_once(width: float, side: int) -> None:
+    _run_dense(width, side)
+
+
+def _end_to_end(settings: Settings) -> Report:
+    from autocolor.runtime.colorizer import Predictor
+
+    width, side = (0.125, 128) if settings.quick else (1.0, 512)
+    results = []
+    with random_model(width, side) as folder:
+        photo = make_photo(folder, (side, side))
+        loads = []
+        for _ in range(settings.repetitions + 1):
+            start = time.perf_counter()
+            predictor = Predictor(folder)
+            loads.append(time.perf_counter() - start)
+        load = Timing(tuple(loads[1:]))
+        results.append(
+            Result("loading the model", load.median, 1.0, "s", False, 1e3 * load.median,
+                   1e3 * load.minimum, "ms", "the least time")
+        )  # fmt: skip
+        vgg16 = backbone("ONEDNN", "fc7", side, fused=True, backward=False, width=width)
+        dense = _run_dense(width, side)
+        parts: list[tuple[float, float]] = []
+        times = interleaved(
+            {
+                "ours": partial(_colorize_into, parts, predictor, photo),
+                "backbone": vgg16.forward,
+                "dense": dense.forward,
+            },
+            settings.repetitions,
+        )
+        name = f"colorizing {side}×{side}"
+        ours = 1e3 * times["ours"].median
+        results += [
+            Result(f"{name}, file to file", 1 / speedup(times["backbone"], times["ours"]), 1.4,
+                   "of the backbone's forward pass", False, ours, 1e3 * times["backbone"].median,
+                   "ms", "the backbone alone, same engine"),
+            Result(f"{name} against the dense net", speedup(times["dense"], times["ours"]), 4,
+                   "times faster", True, ours, 1e3 * times["dense"].median, "ms",
+                   "explicit hypercolumns at stride 4, stock engine, forward alone"),
+        ]  # fmt: skip
+        rest = Timing(tuple(rest for _, rest in parts[1:]))
+        share = float(np.median([rest / (network + rest) for network, rest in parts[1:]]))
+        results.append(
+            Result(f"{name}, all but the network", share, 0.05, "of the whole", False,
+                   1e3 * rest.median, ours, "ms", "the whole")
+        )  # fmt: skip
+        del predictor, vgg16, dense
+        _, ours_peak = in_child(_colorize_once, folder, photo)
+        _, dense_peak = in_child(_run_dense_once, width, side)
+        results.append(
+            Result(f"{name}, peak memory", dense_peak / ours_peak, 4, "times less", True,
+                   ours_peak / 1e6, dense_peak / 1e6, "MB", "the dense net")
+        )  # fmt: skip
+    size = (300, 400) if settings.quick else _MEGAPIXELS_12
+    with random_model(width, 256) as folder:
+        _, peak = in_child(_colorize_once, folder, make_photo(folder, size))
+    results.append(
+        Result(f"a photo of {size[1]}×{size[0]}, peak memory", peak / 2**30, 3, "GiB", False,
+               peak / 1e6, 0, "MB", "nothing")
+    )  # fmt: skip
+    return Report(
+        results,
+        "The paper's network (data..fc7, 12,417 channels) with random weights, which the network "
+        f"sees at {side}×{side}; from a PNG file to a PNG file with `Predictor`, loaded before. All "
+        "but the network is reading, decoding the histograms, fading, lightness correction and "
+        "writing.",
+    )
+
+
+def benchmarks() -> list[Benchmark]:
+    """Return the benchmarks of this module."""
+    return [Benchmark("colorize", "Colorizing a photo", _end_to_end)]

@@ -1,0 +1,129 @@
+"""Reproduce the paper's tables and figures, beside its own numbers, on any photos.
+
+Trains what is missing with real Caffe, scores it on photos that were never trained on, and writes
+every table with 95 % confidence intervals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+from autocolor.data.photo_lists import list_photos
+from autocolor.nets.weights_io import WeightsError
+from autocolor.paper.page import Provenance, write_results
+from autocolor.paper.reproduction import EXPERIMENTS, Run, Setting, check_disjoint
+from autocolor.runtime.caffe_runtime import CaffeError
+from autocolor.runtime.model_folder import ModelError
+from autocolor.training.caffe_train import TrainingError
+from autocolor.training.feature_cache import FeatureError, FeatureOptions
+from autocolor.training.head import HeadOptions
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def git_commit() -> str:
+    """The repository's commit, with a note where files differ from it."""
+    git = ["git", "-C", str(ROOT)]
+    found = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True,
+                           check=False)  # fmt: skip
+    if found.returncode:
+        return "unknown"
+    changed = subprocess.run([*git, "status", "--porcelain", "--untracked-files=no"],
+                             capture_output=True, text=True, check=False)  # fmt: skip
+    return found.stdout.strip() + (" with changes" if changed.stdout.strip() else "")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line of the tool; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="""\
+examples:
+  python tools/paper/reproduce.py all
+  python tools/paper/reproduce.py table1 table5 --minutes 10
+  python tools/paper/reproduce.py table1 --rows hue_chroma@1
+  python tools/paper/reproduce.py all --end-to-end --minutes 1440 --device gpu:all \\
+      --data imagenet --photos imagenet/cval1k.txt --weights imagenet/vgg16_gray_balanced.caffemodel
+
+The data, which tools/demo.sh prepares: a folder with train_lmdb and validation_lmdb and their lists of
+photos, as data_prep/build_lmdb.py leaves them. Unless told otherwise VGG-16 stays as it is: the
+hypercolumns of sampled pixels are computed once, and all models are heads that train on them. With
+fc6 and fc7 among the weights all of Table 2 is made. Features, models and scores are kept in OUT; run
+again to go on, or to make another table of the same rows.""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    head, features = HeadOptions(), FeatureOptions(passes=3)
+    parser.add_argument("experiments", nargs="+", choices=[*EXPERIMENTS, "all"],
+                        metavar="EXPERIMENT", help=f"{', '.join(EXPERIMENTS)} or all")  # fmt: skip
+    parser.add_argument("--data", type=Path, default=Path("build/data"),
+                        help="prepared data (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--photos", type=Path,
+                        help="photos to score on: a folder, or a list (default: DATA/photos/test)")  # fmt: skip
+    parser.add_argument("--weights", type=Path,
+                        help="VGG-16-gray, re-balanced (default: DATA/vgg16_gray_balanced.caffemodel)")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=Path("build/reproduction"),
+                        help="folder for everything (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--minutes", type=float, default=head.minutes,
+                        help="of training for each model (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--passes", type=int, default=features.passes,
+                        help="random crops of each training photo (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--locations", type=int, default=features.locations,
+                        help="hypercolumns of each crop (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--crop", type=int, default=features.crop,
+                        help="side of the crops (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--end-to-end", action="store_true",
+                        help="train all layers on images, as the paper does")  # fmt: skip
+    parser.add_argument("--device", default="cpu",
+                        help="cpu, gpu, gpu:1, or gpu:all to train on all (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--rows", nargs="+", metavar="ROW",
+                        help="only these rows of the tables, by the last column")  # fmt: skip
+    parser.add_argument("--page", type=Path,
+                        help="also write the results as this Markdown page, with its plots beside it")  # fmt: skip
+    arguments = parser.parse_args(argv)
+    if not 0 < arguments.minutes < 10**6:
+        parser.error("--minutes: expected a positive number")
+    for name in ("passes", "locations", "crop"):
+        if getattr(arguments, name) < 1:
+            parser.error(f"--{name}: expected at least 1")
+    data: Path = arguments.data
+    try:
+        provenance = Provenance(
+            command="python tools/paper/reproduce.py "
+            + " ".join(sys.argv[1:] if argv is None else argv),
+            commit=git_commit(),
+            date=date.today().isoformat(),
+            machine=f"{os.cpu_count()} cores, {platform.machine()}, Python "
+            f"{platform.python_version()}, load {os.getloadavg()[0]:.1f} when started",
+        )
+        photos = list_photos(arguments.photos or data / "photos" / "test")
+        setting = Setting(
+            data, photos, arguments.weights or data / "vgg16_gray_balanced.caffemodel", arguments.out,
+            replace(head, minutes=arguments.minutes),
+            replace(features, passes=arguments.passes, locations=arguments.locations,
+                    crop=arguments.crop),
+            arguments.end_to_end, arguments.device,
+        )  # fmt: skip
+        check_disjoint(setting)
+        names = EXPERIMENTS if "all" in arguments.experiments else arguments.experiments
+        run = Run(setting)
+        results = run.results(tuple(dict.fromkeys(names)), arguments.rows)
+        written = write_results(results, setting, run.longest(), provenance, arguments.page)
+    except (CaffeError, FeatureError, ModelError, TrainingError, WeightsError,
+            ValueError, OSError) as error:  # fmt: skip
+        print(f"reproduce: error: {error}", file=sys.stderr)
+        return 1
+    print(written.read_text(encoding="utf-8"))
+    print(f"written to {written}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
