@@ -17,7 +17,9 @@ void CheckHasNoFusedReLU(const LayerParameter& param, const char* engine) {
 shared_ptr<Layer<float> > CreateConvolution(const LayerParameter& param) {
   const ConvolutionParameter::Engine engine = param.convolution_param().engine();
   if (engine == ConvolutionParameter::DEFAULT || engine == ConvolutionParameter::ONEDNN) {
-    return shared_ptr<Layer<float> >(new OneDnnConvolutionLayer(param));
+    const bool any = engine == ConvolutionParameter::DEFAULT;
+    return shared_ptr<Layer<float> >(new OneDnnConvolutionLayer(
+        param, any ? OneDnnConvolutionLayer::kFastest : OneDnnConvolutionLayer::kAllButWinograd));
   }
   CheckHasNoFusedReLU(param, ConvolutionParameter::Engine_Name(engine).c_str());
   return GetConvolutionLayer<float>(param);

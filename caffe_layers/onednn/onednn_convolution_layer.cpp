@@ -66,21 +66,6 @@ class Buffer {
   size_t size_ = 0;
 };
 
-// What a pass needs for its own time: one for all layers that run in a thread.
-struct Workspace {
-  Buffer bottom, top, weights, weights_diff, bias_diff;
-
-  static std::shared_ptr<Workspace> OfThisThread() {
-    static thread_local std::weak_ptr<Workspace> shared;
-    std::shared_ptr<Workspace> workspace = shared.lock();
-    if (!workspace) {
-      workspace = std::make_shared<Workspace>();
-      shared = workspace;
-    }
-    return workspace;
-  }
-};
-
 // An array of a blob in its plain layout, and the layout that a kernel wants it in.
 class Operand {
  public:
@@ -133,35 +118,6 @@ class Operand {
   memory::desc plain_, inner_;
 };
 
-// The convolution of one layer at one size.
-struct Problem {
-  memory::dims bottom, weights, bias, top, strides, dilations, padding;
-
-  /// Of one channel.
-  int64_t outputs() const { return top[0] * top[2] * top[3]; }
-
-  /// To try in this order.
-  std::vector<dnnl::algorithm> Algorithms() const {
-    std::vector<dnnl::algorithm> algorithms = {dnnl::algorithm::convolution_direct};
-    if (outputs() >= kWinogradOutputs && std::min(bottom[1], top[1]) >= kWinogradChannels) {
-      algorithms.insert(algorithms.begin(), dnnl::algorithm::convolution_winograd);
-    }
-    return algorithms;
-  }
-
-  memory::desc PlainBottom() const { return Floats(bottom, memory::format_tag::nchw); }
-  memory::desc PlainTop() const { return Floats(top, memory::format_tag::nchw); }
-  memory::desc PlainWeights() const {
-    const bool grouped = weights.size() == 5;
-    return Floats(weights, grouped ? memory::format_tag::goihw : memory::format_tag::oihw);
-  }
-  memory::desc AnyWeights() const { return Floats(weights, memory::format_tag::any); }
-  /// Of no size where the layer has no bias, which oneDNN takes as that.
-  memory::desc Bias() const {
-    return bias.empty() ? memory::desc() : Floats(bias, memory::format_tag::x);
-  }
-};
-
 // Layouts of the maps to try, best first. Maps in blocks of as many channels as a vector register
 // holds are copied twice as fast as channels-last ones, which oneDNN itself would choose.
 std::vector<memory::format_tag> MapLayouts() {
@@ -202,27 +158,6 @@ bool FindKernel(const Create& create, Descriptor* found) {
   return false;
 }
 
-bool FindForward(const Problem& p, dnnl::algorithm algorithm, bool rectify,
-                 dnnl::convolution_forward::primitive_desc* found) {
-  // For inference oneDNN's Winograd kernels want weights that were transformed beforehand, which
-  // takes as long as ten passes; those for training transform them on the way and are as fast.
-  const dnnl::prop_kind kind = dnnl::prop_kind::forward_training;
-  dnnl::primitive_attr attributes;
-  if (rectify) {
-    dnnl::post_ops relu;
-    relu.append_eltwise(1, dnnl::algorithm::eltwise_relu, 0, 0);
-    attributes.set_post_ops(relu);
-  }
-  return FindKernel(
-      [&](memory::format_tag layout) {
-        return dnnl::convolution_forward::primitive_desc(
-            {kind, algorithm, Maps(p.bottom, layout), p.AnyWeights(), p.Bias(), Maps(p.top, layout),
-             p.strides, p.dilations, p.padding, p.padding},
-            attributes, Cpu());
-      },
-      found);
-}
-
 memory::dims Dims(const Blob<int>& values, int minus) {
   memory::dims dims;
   for (int i = 0; i < values.count(); ++i) {
@@ -233,17 +168,82 @@ memory::dims Dims(const Blob<int>& values, int minus) {
 
 }  // namespace
 
+// What a pass needs for its own time: one for all layers that run in a thread.
+struct OneDnnConvolutionLayer::Workspace {
+  Buffer bottom, top, weights, weights_diff, bias_diff;
+  Winograd::Workspace winograd;
+  Winograd::Buffer winograd_weights;
+
+  static std::shared_ptr<Workspace> OfThisThread() {
+    static thread_local std::weak_ptr<Workspace> shared;
+    std::shared_ptr<Workspace> workspace = shared.lock();
+    if (!workspace) {
+      workspace = std::make_shared<Workspace>();
+      shared = workspace;
+    }
+    return workspace;
+  }
+};
+
+// The convolution of one layer at one size.
+struct OneDnnConvolutionLayer::Problem {
+  memory::dims bottom, weights, bias, top, strides, dilations, padding;
+
+  /// Of one channel.
+  int64_t outputs() const { return top[0] * top[2] * top[3]; }
+
+  /// To try in this order.
+  std::vector<dnnl::algorithm> Algorithms() const {
+    std::vector<dnnl::algorithm> algorithms = {dnnl::algorithm::convolution_direct};
+    if (outputs() >= kWinogradOutputs && std::min(bottom[1], top[1]) >= kWinogradChannels) {
+      algorithms.insert(algorithms.begin(), dnnl::algorithm::convolution_winograd);
+    }
+    return algorithms;
+  }
+
+  memory::desc PlainBottom() const { return Floats(bottom, memory::format_tag::nchw); }
+  memory::desc PlainTop() const { return Floats(top, memory::format_tag::nchw); }
+  memory::desc PlainWeights() const {
+    const bool grouped = weights.size() == 5;
+    return Floats(weights, grouped ? memory::format_tag::goihw : memory::format_tag::oihw);
+  }
+  memory::desc AnyWeights() const { return Floats(weights, memory::format_tag::any); }
+  /// Of no size where the layer has no bias, which oneDNN takes as that.
+  memory::desc Bias() const {
+    return bias.empty() ? memory::desc() : Floats(bias, memory::format_tag::x);
+  }
+};
+
 struct OneDnnConvolutionLayer::ForwardKernel {
-  Problem problem;
   dnnl::convolution_forward kernel;
   const char* name;
   Operand bottom, weights, top;
-  std::shared_ptr<Workspace> workspace;
+
+  static bool Find(const Problem& p, dnnl::algorithm algorithm, bool rectify,
+                   dnnl::convolution_forward::primitive_desc* found) {
+    // For inference oneDNN's Winograd kernels want weights that were transformed beforehand, which
+    // takes as long as ten passes; those for training transform them on the way and are as fast.
+    const dnnl::prop_kind kind = dnnl::prop_kind::forward_training;
+    dnnl::primitive_attr attributes;
+    if (rectify) {
+      dnnl::post_ops relu;
+      relu.append_eltwise(1, dnnl::algorithm::eltwise_relu, 0, 0);
+      attributes.set_post_ops(relu);
+    }
+    return FindKernel(
+        [&](memory::format_tag layout) {
+          return dnnl::convolution_forward::primitive_desc(
+              {kind, algorithm, Maps(p.bottom, layout), p.AnyWeights(), p.Bias(),
+               Maps(p.top, layout), p.strides, p.dilations, p.padding, p.padding},
+              attributes, Cpu());
+        },
+        found);
+  }
 
   // Whether oneDNN has a kernel.
-  bool Make(dnnl::algorithm algorithm, bool rectify) {
+  bool Make(const Problem& problem, dnnl::algorithm algorithm, bool rectify) {
     dnnl::convolution_forward::primitive_desc found;
-    if (!FindForward(problem, algorithm, rectify, &found)) {
+    if (!Find(problem, algorithm, rectify, &found)) {
       return false;
     }
     kernel = dnnl::convolution_forward(found);
@@ -260,13 +260,14 @@ struct OneDnnConvolutionLayer::BackwardKernels {
   Operand bottom_diff, weights, top_diff;
   dnnl::convolution_backward_weights to_weights;
   Operand bottom, weights_diff, top_diff_of_weights;
+  memory copied_top_diff;  // of the pass that runs, for both kernels
 
   // Whether oneDNN has both kernels.
   bool Make(const Problem& p, dnnl::algorithm algorithm) {
     dnnl::convolution_forward::primitive_desc hint;
     dnnl::convolution_backward_data::primitive_desc data;
     dnnl::convolution_backward_weights::primitive_desc weight;
-    if (!FindForward(p, algorithm, false, &hint) ||
+    if (!ForwardKernel::Find(p, algorithm, false, &hint) ||
         !FindKernel(
             [&](memory::format_tag layout) {
               return dnnl::convolution_backward_data::primitive_desc(
@@ -300,29 +301,94 @@ struct OneDnnConvolutionLayer::BackwardKernels {
 struct OneDnnConvolutionLayer::KeptWeights {
   Buffer buffer;
   memory weights;
+  Winograd::Buffer transformed;
   uint64_t hash = 0;
 
   const memory& Get(const Operand& layout, const Blob<float>& blob) {
-    const uint64_t now = ValueHash(blob.cpu_data(), blob.count());
-    if (!weights || now != hash || weights.get_desc() != layout.inner()) {
+    if (HasChanged(blob) || !weights || weights.get_desc() != layout.inner()) {
+      transformed.Release();
+      has_transformed = false;
       weights = layout.Read(blob.cpu_data(), &buffer);
-      hash = now;
     }
     return weights;
   }
+
+  const float* GetTransformed(const Winograd::Shape& shape, const Blob<float>& blob) {
+    if (HasChanged(blob) || !has_transformed) {
+      weights = memory();
+      buffer = Buffer();
+      float* values = transformed.Get(Winograd::TransformedWeights(shape));
+      Winograd::TransformWeights(shape, blob.cpu_data(), values);
+      has_transformed = true;
+    }
+    return transformed.Get(0);
+  }
+
+ private:
+  bool has_transformed = false;
+
+  bool HasChanged(const Blob<float>& blob) {
+    const uint64_t now = ValueHash(blob.cpu_data(), blob.count());
+    if (now == hash) return false;
+    hash = now;
+    weights = memory();
+    has_transformed = false;
+    return true;
+  }
 };
 
-OneDnnConvolutionLayer::OneDnnConvolutionLayer(const LayerParameter& param)
-    : ConvolutionLayer<float>(param), kept_weights_(new KeptWeights) {}
+OneDnnConvolutionLayer::OneDnnConvolutionLayer(const LayerParameter& param, Algorithms allowed)
+    : ConvolutionLayer<float>(param), allowed_(allowed), kept_weights_(new KeptWeights) {}
 
 OneDnnConvolutionLayer::~OneDnnConvolutionLayer() {}
 
 const char* OneDnnConvolutionLayer::kernel() const {
-  return by_product_ ? "product" : forward_ ? forward_->name : "stock";
+  switch (forward_engine_) {
+    case kWinogradEngine:
+      return Winograd::Name();
+    case kOneDnnEngine:
+      return forward_->name;
+    case kProductEngine:
+      return "product";
+    default:
+      return "stock";
+  }
 }
 
 bool OneDnnConvolutionLayer::LearnsWeights() const {
   return phase_ == TRAIN && param_propagate_down_[0];
+}
+
+Winograd::Shape OneDnnConvolutionLayer::WinogradShape() const {
+  return {shape_[0],   channels_,          shape_[2],         shape_[3],
+          num_output_, pad_.cpu_data()[0], pad_.cpu_data()[1]};
+}
+
+bool OneDnnConvolutionLayer::UsesWinograd(ConvolutionPass pass) const {
+  if (!problem_ || allowed_ == kAllButWinograd || group_ > 1 || !Winograd::IsSupported()) {
+    return false;
+  }
+  for (int axis = 0; axis < 2; ++axis) {
+    if (kernel_shape_.cpu_data()[axis] != 3 || stride_.cpu_data()[axis] != 1 ||
+        dilation_.cpu_data()[axis] != 1) {
+      return false;
+    }
+  }
+  return allowed_ == kWinograd || WinogradIsFaster(pass, WinogradShape());
+}
+
+OneDnnConvolutionLayer::Engine OneDnnConvolutionLayer::ChooseForward(const Blob<float>& top) const {
+  if (num_spatial_axes_ == 2 && group_ == 1 && !LearnsWeights() &&
+      num_output_ >= kProductRatio * int64_t(top.shape(0)) * top.count(2) &&
+      allowed_ != kWinograd) {
+    return kProductEngine;
+  }
+  if (UsesWinograd(LearnsWeights() ? ConvolutionPass::kForwardLearning
+                                   : ConvolutionPass::kForward)) {
+    return kWinogradEngine;
+  }
+  return problem_ && (!LearnsWeights() || problem_->outputs() >= kLearntOutputs) ? kOneDnnEngine
+                                                                                 : kStockEngine;
 }
 
 void OneDnnConvolutionLayer::Prepare(const Blob<float>& bottom, const Blob<float>& top) {
@@ -331,42 +397,72 @@ void OneDnnConvolutionLayer::Prepare(const Blob<float>& bottom, const Blob<float
   }
   const std::string last = shape_.empty() ? "" : kernel();
   shape_ = bottom.shape();
+  problem_.reset();
   forward_.reset();
   backward_.reset();
   has_backward_ = false;
-  by_product_ = num_spatial_axes_ == 2 && group_ == 1 && !LearnsWeights() &&
-                num_output_ >= kProductRatio * int64_t(top.shape(0)) * top.count(2);
-  if (!by_product_ && num_spatial_axes_ == 2 && bottom.num_axes() == 4 && bottom.count() > 0) {
-    forward_.reset(new ForwardKernel);
-    Problem& problem = forward_->problem;
-    problem.bottom.assign(bottom.shape().begin(), bottom.shape().end());
-    problem.top.assign(top.shape().begin(), top.shape().end());
-    problem.weights.assign(blobs_[0]->shape().begin(), blobs_[0]->shape().end());
+  if (num_spatial_axes_ == 2 && bottom.num_axes() == 4 && bottom.count() > 0) {
+    problem_.reset(new Problem);
+    problem_->bottom.assign(bottom.shape().begin(), bottom.shape().end());
+    problem_->top.assign(top.shape().begin(), top.shape().end());
+    problem_->weights.assign(blobs_[0]->shape().begin(), blobs_[0]->shape().end());
     if (group_ > 1) {
-      problem.weights[0] /= group_;
-      problem.weights.insert(problem.weights.begin(), group_);
+      problem_->weights[0] /= group_;
+      problem_->weights.insert(problem_->weights.begin(), group_);
     }
     if (bias_term_) {
-      problem.bias = {num_output_};
+      problem_->bias = {num_output_};
     }
-    problem.strides = Dims(stride_, 0);
-    problem.dilations = Dims(dilation_, 1);  // oneDNN counts the cells between the taps
-    problem.padding = Dims(pad_, 0);
-    const bool rectify = layer_param_.convolution_param().fuse_relu();
+    problem_->strides = Dims(stride_, 0);
+    problem_->dilations = Dims(dilation_, 1);  // oneDNN counts the cells between the taps
+    problem_->padding = Dims(pad_, 0);
+  }
+  forward_engine_ = ChooseForward(top);
+  if (forward_engine_ == kOneDnnEngine) {
+    forward_.reset(new ForwardKernel);
     bool made = false;
-    if (!LearnsWeights() || problem.outputs() >= kLearntOutputs) {
-      for (dnnl::algorithm algorithm : problem.Algorithms()) {
-        made = made || forward_->Make(algorithm, rectify);
-      }
+    for (dnnl::algorithm algorithm : problem_->Algorithms()) {
+      made = made || forward_->Make(*problem_, algorithm, Rectifies());
     }
     if (!made) {
       forward_.reset();
+      forward_engine_ = kStockEngine;
     }
   }
   if (kernel() != last) {
     LOG(INFO) << "layer " << layer_param_.name() << ": convolution by "
-              << (forward_ || by_product_ ? std::string("oneDNN, ") + kernel()
-                                          : "the stock engine");
+              << (forward_engine_ == kStockEngine    ? "the stock engine"
+                  : forward_engine_ == kOneDnnEngine ? std::string("oneDNN, ") + kernel()
+                                                     : kernel());
+  }
+}
+
+void OneDnnConvolutionLayer::PrepareBackward() {
+  if (has_backward_) {
+    return;
+  }
+  has_backward_ = true;
+  to_weights_ = to_bottom_ = kStockEngine;
+  if (UsesWinograd(ConvolutionPass::kBackwardWeights)) to_weights_ = kWinogradEngine;
+  if (UsesWinograd(ConvolutionPass::kBackwardBottom)) to_bottom_ = kWinogradEngine;
+  const bool is_complete = to_weights_ != kStockEngine && to_bottom_ != kStockEngine;
+  if (!is_complete && problem_ && forward_engine_ != kStockEngine &&
+      forward_engine_ != kProductEngine &&
+      (!LearnsWeights() || problem_->outputs() >= kLearntOutputs)) {
+    backward_.reset(new BackwardKernels);
+    bool made = false;
+    for (dnnl::algorithm algorithm : problem_->Algorithms()) {
+      made = made || backward_->Make(*problem_, algorithm);
+    }
+    if (made) {
+      if (to_weights_ == kStockEngine) to_weights_ = kOneDnnEngine;
+      if (to_bottom_ == kStockEngine) to_bottom_ = kOneDnnEngine;
+    } else {
+      backward_.reset();
+    }
+  }
+  if (to_weights_ == kStockEngine || to_bottom_ == kStockEngine) {
+    LOG(INFO) << "layer " << layer_param_.name() << ": backward pass by the stock engine";
   }
 }
 
@@ -374,15 +470,14 @@ void OneDnnConvolutionLayer::ForwardByProduct(const Blob<float>& bottom, Blob<fl
   const int outputs = top->count(2), plane = bottom.count(2), inputs = blobs_[0]->count(1);
   const int* kernel = kernel_shape_.cpu_data();
   const int taps = kernel[0] * kernel[1];
-  const bool rectify = layer_param_.convolution_param().fuse_relu();
-  const std::shared_ptr<Workspace> workspace = Workspace::OfThisThread();
+  const bool rectify = Rectifies();
   for (int n = 0; n < bottom.shape(0); ++n) {
     const float* maps = bottom.cpu_data() + static_cast<int64_t>(n) * bottom.count(1);
     float* out = top->mutable_cpu_data() + static_cast<int64_t>(n) * top->count(1);
     const float* columns = maps;
     memory copy;
     if (!is_1x1_) {
-      copy = workspace->bottom.Get(Floats({inputs, outputs}, memory::format_tag::ab));
+      copy = workspace_->bottom.Get(Floats({inputs, outputs}, memory::format_tag::ab));
       float* values = static_cast<float*>(copy.get_data_handle());
       ParallelFor(bottom.shape(1), [&](int64_t c) {
         im2col_cpu(maps + c * plane, 1, bottom.shape(2), bottom.shape(3), kernel[0], kernel[1],
@@ -394,60 +489,165 @@ void OneDnnConvolutionLayer::ForwardByProduct(const Blob<float>& bottom, Blob<fl
     }
     StridedGemm(CblasNoTrans, CblasNoTrans, num_output_, outputs, inputs, 1.f,
                 blobs_[0]->cpu_data(), inputs, columns, outputs, 0.f, out, outputs);
-    const float* bias = bias_term_ ? blobs_[1]->cpu_data() : nullptr;
+    const float* shift = bias();
     ParallelFor(num_output_, [&](int64_t o) {
       for (int i = 0; i < outputs; ++i) {
-        const float value = out[o * outputs + i] + (bias ? bias[o] : 0.f);
+        const float value = out[o * outputs + i] + (shift ? shift[o] : 0.f);
         out[o * outputs + i] = rectify ? std::max(value, 0.f) : value;
       }
     });
   }
 }
 
-void OneDnnConvolutionLayer::Forward_cpu(const vector<Blob<float>*>& bottom,
-                                         const vector<Blob<float>*>& top) {
-  Prepare(*bottom[0], *top[0]);
-  if (by_product_) {
-    for (size_t i = 0; i < bottom.size(); ++i) {
-      ForwardByProduct(*bottom[i], top[i]);
+void OneDnnConvolutionLayer::ForwardByStock(const vector<Blob<float>*>& bottom,
+                                            const vector<Blob<float>*>& top) {
+  ConvolutionLayer<float>::Forward_cpu(bottom, top);
+  if (Rectifies()) {
+    for (Blob<float>* blob : top) {
+      float* values = blob->mutable_cpu_data();
+      ParallelFor(blob->count(), [=](int64_t i) { values[i] = std::max(values[i], 0.f); });
     }
-    return;
   }
-  if (!forward_) {
-    ConvolutionLayer<float>::Forward_cpu(bottom, top);
-    if (layer_param_.convolution_param().fuse_relu()) {
-      for (Blob<float>* blob : top) {
-        float* values = blob->mutable_cpu_data();
-        ParallelFor(blob->count(), [=](int64_t i) { values[i] = std::max(values[i], 0.f); });
-      }
-    }
-    return;
-  }
-  const std::shared_ptr<Workspace> workspace = forward_->workspace = Workspace::OfThisThread();
+}
+
+void OneDnnConvolutionLayer::ForwardByOneDnn(const vector<Blob<float>*>& bottom,
+                                             const vector<Blob<float>*>& top) {
   const Operand& layout = forward_->weights;
   const memory weights = LearnsWeights() || layout.is_plain()
-                             ? layout.Read(blobs_[0]->cpu_data(), &workspace->weights)
+                             ? layout.Read(blobs_[0]->cpu_data(), &workspace_->weights)
                              : kept_weights_->Get(layout, *blobs_[0]);
   for (size_t i = 0; i < bottom.size(); ++i) {
     float* values = top[i]->mutable_cpu_data();
-    const memory target = forward_->top.Target(values, &workspace->top);
+    const memory target = forward_->top.Target(values, &workspace_->top);
     std::unordered_map<int, memory> arguments = {
-        {DNNL_ARG_SRC, forward_->bottom.Read(bottom[i]->cpu_data(), &workspace->bottom)},
+        {DNNL_ARG_SRC, forward_->bottom.Read(bottom[i]->cpu_data(), &workspace_->bottom)},
         {DNNL_ARG_WEIGHTS, weights},
         {DNNL_ARG_DST, target}};
     if (bias_term_) {
-      arguments[DNNL_ARG_BIAS] =
-          memory(forward_->problem.Bias(), Cpu(), const_cast<float*>(blobs_[1]->cpu_data()));
+      arguments[DNNL_ARG_BIAS] = memory(problem_->Bias(), Cpu(), const_cast<float*>(bias()));
     }
     Execute(forward_->kernel, arguments);
     forward_->top.Written(target, values);
   }
 }
 
+void OneDnnConvolutionLayer::ForwardByWinograd(const vector<Blob<float>*>& bottom,
+                                               const vector<Blob<float>*>& top) {
+  const Winograd::Shape shape = WinogradShape();
+  const float* weights;
+  if (LearnsWeights()) {
+    float* values = workspace_->winograd_weights.Get(Winograd::TransformedWeights(shape));
+    Winograd::TransformWeights(shape, blobs_[0]->cpu_data(), values);
+    weights = values;
+  } else {
+    weights = kept_weights_->GetTransformed(shape, *blobs_[0]);
+  }
+  for (size_t i = 0; i < bottom.size(); ++i) {
+    Winograd::Convolve(shape, bottom[i]->cpu_data(), weights, bias(), Rectifies(),
+                       &workspace_->winograd, top[i]->mutable_cpu_data());
+  }
+}
+
+void OneDnnConvolutionLayer::Forward_cpu(const vector<Blob<float>*>& bottom,
+                                         const vector<Blob<float>*>& top) {
+  Prepare(*bottom[0], *top[0]);
+  workspace_ = Workspace::OfThisThread();
+  switch (forward_engine_) {
+    case kWinogradEngine:
+      ForwardByWinograd(bottom, top);
+      break;
+    case kOneDnnEngine:
+      ForwardByOneDnn(bottom, top);
+      break;
+    case kProductEngine:
+      for (size_t i = 0; i < bottom.size(); ++i) {
+        ForwardByProduct(*bottom[i], top[i]);
+      }
+      break;
+    default:
+      ForwardByStock(bottom, top);
+  }
+}
+
+// The gradients to weights and bias add to what is there.
+void OneDnnConvolutionLayer::BackwardToWeights(const Blob<float>& top, const Blob<float>& bottom) {
+  float* weights_diff = blobs_[0]->mutable_cpu_diff();
+  if (to_weights_ == kWinogradEngine) {
+    Winograd::AddWeightsGradient(WinogradShape(), bottom.cpu_data(), top.cpu_diff(),
+                                 &workspace_->winograd, weights_diff);
+  } else if (to_weights_ == kOneDnnEngine) {
+    backward_->copied_top_diff =
+        backward_->top_diff_of_weights.Read(top.cpu_diff(), &workspace_->top);
+    const memory diff = workspace_->weights_diff.Get(backward_->weights_diff.inner());
+    std::unordered_map<int, memory> arguments = {
+        {DNNL_ARG_SRC, backward_->bottom.Read(bottom.cpu_data(), &workspace_->bottom)},
+        {DNNL_ARG_DIFF_DST, backward_->copied_top_diff},
+        {DNNL_ARG_DIFF_WEIGHTS, diff}};
+    if (bias_term_) {
+      arguments[DNNL_ARG_DIFF_BIAS] = workspace_->bias_diff.Get(problem_->Bias());
+    }
+    Execute(backward_->to_weights, arguments);
+    backward_->weights_diff.Add(diff, weights_diff);
+    if (bias_term_ && param_propagate_down_[1]) {
+      const Operand bias(problem_->Bias(), problem_->Bias());
+      bias.Add(arguments[DNNL_ARG_DIFF_BIAS], blobs_[1]->mutable_cpu_diff());
+    }
+  } else {
+    for (int n = 0; n < num_; ++n) {
+      weight_cpu_gemm(bottom.cpu_data() + n * bottom_dim_, top.cpu_diff() + n * top_dim_,
+                      weights_diff);
+    }
+  }
+}
+
+void OneDnnConvolutionLayer::BackwardToBias(const Blob<float>& top) {
+  const float* diff = top.cpu_diff();
+  float* sums = blobs_[1]->mutable_cpu_diff();
+  const int64_t plane = out_spatial_dim_;
+  ParallelFor(num_output_, [=](int64_t o) {
+    double sum = 0;
+    for (int n = 0; n < num_; ++n) {
+      const float* values = diff + (int64_t(n) * num_output_ + o) * plane;
+      float parts[16] = {};
+      int64_t i = 0;
+      for (; i + 16 <= plane; i += 16) {
+        for (int k = 0; k < 16; ++k) parts[k] += values[i + k];
+      }
+      for (; i < plane; ++i) parts[0] += values[i];
+      for (float part : parts) sum += part;
+    }
+    sums[o] += static_cast<float>(sum);
+  });
+}
+
+void OneDnnConvolutionLayer::BackwardToBottom(const Blob<float>& top, Blob<float>* bottom) {
+  float* bottom_diff = bottom->mutable_cpu_diff();
+  if (to_bottom_ == kWinogradEngine) {
+    const Winograd::Shape shape = WinogradShape().Transposed();
+    float* weights = workspace_->winograd_weights.Get(Winograd::TransformedWeights(shape));
+    Winograd::TransformTransposedWeights(shape, blobs_[0]->cpu_data(), weights);
+    Winograd::Convolve(shape, top.cpu_diff(), weights, nullptr, false, &workspace_->winograd,
+                       bottom_diff);
+  } else if (to_bottom_ == kOneDnnEngine) {
+    const memory target = backward_->bottom_diff.Target(bottom_diff, &workspace_->bottom);
+    Execute(
+        backward_->to_bottom,
+        {{DNNL_ARG_DIFF_DST, backward_->top_diff.Read(top.cpu_diff(), &workspace_->top)},
+         {DNNL_ARG_WEIGHTS, backward_->weights.Read(blobs_[0]->cpu_data(), &workspace_->weights)},
+         {DNNL_ARG_DIFF_SRC, target}});
+    backward_->bottom_diff.Written(target, bottom_diff);
+  } else {
+    for (int n = 0; n < num_; ++n) {
+      backward_cpu_gemm(top.cpu_diff() + n * top_dim_, blobs_[0]->cpu_data(),
+                        bottom_diff + n * bottom_dim_);
+    }
+  }
+}
+
 void OneDnnConvolutionLayer::Backward_cpu(const vector<Blob<float>*>& top,
                                           const vector<bool>& propagate_down,
                                           const vector<Blob<float>*>& bottom) {
-  if (layer_param_.convolution_param().fuse_relu()) {
+  if (Rectifies()) {
     for (Blob<float>* blob : top) {
       const float* values = blob->cpu_data();
       float* diff = blob->mutable_cpu_diff();
@@ -455,65 +655,23 @@ void OneDnnConvolutionLayer::Backward_cpu(const vector<Blob<float>*>& top,
     }
   }
   Prepare(*bottom[0], *top[0]);
-  if (forward_ && !has_backward_) {
-    has_backward_ = true;
-    backward_.reset(new BackwardKernels);
-    bool made = false;
-    for (dnnl::algorithm algorithm : forward_->problem.Algorithms()) {
-      made = made || backward_->Make(forward_->problem, algorithm);
-    }
-    if (!made) {
-      backward_.reset();
-      LOG(INFO) << "layer " << layer_param_.name() << ": backward pass by the stock engine";
-    }
-  }
-  const bool to_weights = param_propagate_down_[0];
-  const bool to_bias = bias_term_ && param_propagate_down_[1];
-  if (!backward_ || (to_bias && !to_weights)) {
-    ConvolutionLayer<float>::Backward_cpu(top, propagate_down, bottom);
-    return;
-  }
-  const std::shared_ptr<Workspace> workspace = forward_->workspace = Workspace::OfThisThread();
+  PrepareBackward();
+  workspace_ = Workspace::OfThisThread();
   for (size_t i = 0; i < top.size(); ++i) {
-    const float* top_diff = top[i]->cpu_diff();
-    memory copy;
-    if (to_weights) {
-      copy = backward_->top_diff_of_weights.Read(top_diff, &workspace->top);
-      const memory weights_diff = workspace->weights_diff.Get(backward_->weights_diff.inner());
-      std::unordered_map<int, memory> arguments = {
-          {DNNL_ARG_SRC, backward_->bottom.Read(bottom[i]->cpu_data(), &workspace->bottom)},
-          {DNNL_ARG_DIFF_DST, copy},
-          {DNNL_ARG_DIFF_WEIGHTS, weights_diff}};
-      const memory::desc bias = forward_->problem.Bias();
-      if (bias_term_) {
-        arguments[DNNL_ARG_DIFF_BIAS] = workspace->bias_diff.Get(bias);
-      }
-      Execute(backward_->to_weights, arguments);
-      backward_->weights_diff.Add(weights_diff, blobs_[0]->mutable_cpu_diff());
-      if (to_bias) {
-        Operand(bias, bias).Add(arguments[DNNL_ARG_DIFF_BIAS], blobs_[1]->mutable_cpu_diff());
-      }
+    if (backward_) backward_->copied_top_diff = memory();
+    const bool to_weights = param_propagate_down_[0];
+    if (to_weights) BackwardToWeights(*top[i], *bottom[i]);
+    // oneDNN's kernel has the bias's gradient on the way.
+    if (bias_term_ && param_propagate_down_[1] && !(to_weights && to_weights_ == kOneDnnEngine)) {
+      BackwardToBias(*top[i]);
     }
-    if (propagate_down[i]) {
-      if (!copy || copy.get_desc() != backward_->top_diff.inner()) {
-        copy = backward_->top_diff.Read(top_diff, &workspace->top);
-      }
-      float* values = bottom[i]->mutable_cpu_diff();
-      const memory target = backward_->bottom_diff.Target(values, &workspace->bottom);
-      Execute(
-          backward_->to_bottom,
-          {{DNNL_ARG_DIFF_DST, copy},
-           {DNNL_ARG_WEIGHTS, backward_->weights.Read(blobs_[0]->cpu_data(), &workspace->weights)},
-           {DNNL_ARG_DIFF_SRC, target}});
-      backward_->bottom_diff.Written(target, values);
-    }
+    if (propagate_down[i]) BackwardToBottom(*top[i], bottom[i]);
   }
 }
 
 void OneDnnConvolutionLayer::Forward_gpu(const vector<Blob<float>*>& bottom,
                                          const vector<Blob<float>*>& top) {
-  CHECK(!layer_param_.convolution_param().fuse_relu())
-      << "layer " << layer_param_.name() << ": fuse_relu works on the CPU only";
+  CHECK(!Rectifies()) << "layer " << layer_param_.name() << ": fuse_relu works on the CPU only";
   ConvolutionLayer<float>::Forward_gpu(bottom, top);
 }
 

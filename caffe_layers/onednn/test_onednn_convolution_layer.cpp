@@ -48,23 +48,30 @@ void FillDiff(Blob<float>* blob) {
   std::copy_n(values.cpu_data(), values.count(), blob->mutable_cpu_diff());
 }
 
-// Both sum the same products of order one in another order; Winograd's transforms lose another
-// digit.
+// Of the largest value. Both sum the same products in another order; Winograd's transforms lose
+// another digit.
 const float kTolerance = 1e-4;
 
+float Largest(int count, const float* values) {
+  float largest = 0;
+  for (int i = 0; i < count; ++i) largest = std::max(largest, std::abs(values[i]));
+  return largest;
+}
+
 void ExpectNear(int count, const float* expected, const float* received, const char* what) {
+  const float scale = std::max(1e-3f, Largest(count, expected));
   for (int i = 0; i < count; ++i) {
-    ASSERT_NEAR(expected[i], received[i], kTolerance * std::max(1.f, std::abs(expected[i])))
-        << what << " at " << i;
+    ASSERT_NEAR(expected[i], received[i], kTolerance * scale) << what << " at " << i;
   }
 }
 
 // A layer of each engine with the same weights.
 struct Pair {
-  Pair(const LayerParameter& param, const Shape& shape)
+  Pair(const LayerParameter& param, const Shape& shape,
+       OneDnnConvolutionLayer::Algorithms allowed = OneDnnConvolutionLayer::kFastest)
       : bottom(shape.images, shape.channels, shape.height, shape.width),
         stock_bottom(bottom.shape()),
-        layer(param),
+        layer(param, allowed),
         stock(WithoutReLU(param)) {
     FillGaussian(&bottom);
     stock_bottom.CopyFrom(bottom);
@@ -105,13 +112,8 @@ struct Pair {
     stock.Backward({&stock_top}, {propagate_down}, {&stock_bottom});
     ExpectNear(bottom.count(), stock_bottom.cpu_diff(), bottom.cpu_diff(), "bottom's gradient");
     for (size_t i = 0; i < layer.blobs().size(); ++i) {
-      // A weight's gradient sums over the outputs of a map: relative to their norm.
-      const float scale = std::sqrt(top.count() / static_cast<float>(top.shape(1)));
-      for (int j = 0; j < layer.blobs()[i]->count(); ++j) {
-        ASSERT_NEAR(stock.blobs()[i]->cpu_diff()[j], layer.blobs()[i]->cpu_diff()[j],
-                    kTolerance * scale)
-            << "gradient of blob " << i << " at " << j;
-      }
+      ExpectNear(layer.blobs()[i]->count(), stock.blobs()[i]->cpu_diff(),
+                 layer.blobs()[i]->cpu_diff(), i == 0 ? "weights' gradient" : "bias's gradient");
     }
   }
 
@@ -121,6 +123,14 @@ struct Pair {
 };
 
 bool IsStock(const OneDnnConvolutionLayer& layer) { return std::string(layer.kernel()) == "stock"; }
+bool IsWinograd(const OneDnnConvolutionLayer& layer) {
+  return std::string(layer.kernel()).rfind("winograd, ", 0) == 0;
+}
+
+// All ways to run a layer.
+const OneDnnConvolutionLayer::Algorithms kAllowed[] = {OneDnnConvolutionLayer::kFastest,
+                                                       OneDnnConvolutionLayer::kWinograd,
+                                                       OneDnnConvolutionLayer::kAllButWinograd};
 
 }  // namespace
 
@@ -150,7 +160,7 @@ TEST_F(OneDnnConvolutionLayerTest, TestLiteral) {
   }
 }
 
-TEST_F(OneDnnConvolutionLayerTest, TestVGGShapesRunOnOneDnn) {
+TEST_F(OneDnnConvolutionLayerTest, TestVGGShapesRunFast) {
   const Shape shapes[] = {
       {1, 1, 33, 40, 64, 3, 1, 1, 1, 1},   {2, 64, 17, 19, 64, 3, 1, 1, 1, 1},
       {1, 64, 48, 40, 128, 3, 1, 1, 1, 1}, {1, 256, 40, 33, 256, 3, 1, 1, 1, 1},
@@ -158,11 +168,16 @@ TEST_F(OneDnnConvolutionLayerTest, TestVGGShapesRunOnOneDnn) {
   };
   for (const Shape& shape : shapes) {
     for (Phase phase : {TRAIN, TEST}) {
-      Pair pair(Parameter(shape, phase), shape);
-      pair.CheckForward();
-      EXPECT_FALSE(IsStock(pair.layer));
-      pair.CheckForward();  // with weights kept from the first pass
-      pair.CheckBackward();
+      for (auto allowed : kAllowed) {
+        Pair pair(Parameter(shape, phase), shape, allowed);
+        pair.CheckForward();
+        EXPECT_FALSE(IsStock(pair.layer));
+        if (allowed == OneDnnConvolutionLayer::kWinograd && shape.kernel == 3) {
+          EXPECT_EQ(Winograd::IsSupported(), IsWinograd(pair.layer)) << pair.layer.kernel();
+        }
+        pair.CheckForward();  // with weights kept from the first pass
+        pair.CheckBackward();
+      }
     }
   }
 }
@@ -225,11 +240,11 @@ TEST_F(OneDnnConvolutionLayerTest, TestProductOfLargeWeights) {
 
 TEST_F(OneDnnConvolutionLayerTest, TestStockEngineLearnsFromFewOutputs) {
   const Shape shape = {1, 16, 8, 8, 16, 3, 1, 1, 1, 1};
-  Pair learning(Parameter(shape, TRAIN), shape);
+  Pair learning(Parameter(shape, TRAIN), shape, OneDnnConvolutionLayer::kAllButWinograd);
   learning.CheckForward();
   learning.CheckBackward();
   EXPECT_TRUE(IsStock(learning.layer));
-  Pair frozen(Parameter(shape, TRAIN), shape);
+  Pair frozen(Parameter(shape, TRAIN), shape, OneDnnConvolutionLayer::kAllButWinograd);
   frozen.layer.set_param_propagate_down(0, false);
   frozen.stock.set_param_propagate_down(0, false);
   frozen.CheckForward();
@@ -240,9 +255,10 @@ TEST_F(OneDnnConvolutionLayerTest, TestStockEngineLearnsFromFewOutputs) {
 TEST_F(OneDnnConvolutionLayerTest, TestChangedWeightsAreSeen) {
   // In place, by another array, and back: as a solver, a snapshot and surgery do it.
   const Shape shape = {1, 32, 36, 35, 32, 3, 1, 1, 1, 1};
-  for (Phase phase : {TEST, TRAIN}) {
+  for (int way = 0; way < 6; ++way) {
+    const Phase phase = way % 2 ? TRAIN : TEST;
     for (bool learns : {true, false}) {
-      Pair pair(Parameter(shape, phase), shape);
+      Pair pair(Parameter(shape, phase), shape, kAllowed[way / 2]);
       pair.layer.set_param_propagate_down(0, learns);
       pair.CheckForward();
       for (int position : {0, 4000, pair.layer.blobs()[0]->count() - 1}) {
@@ -267,14 +283,16 @@ TEST_F(OneDnnConvolutionLayerTest, TestChangedWeightsAreSeen) {
 
 TEST_F(OneDnnConvolutionLayerTest, TestSizesChange) {
   const Shape shape = {1, 16, 40, 40, 32, 3, 1, 1, 1, 1};
-  Pair pair(Parameter(shape, TEST), shape);
   const int sizes[][3] = {{1, 40, 40}, {2, 5, 64}, {1, 1, 1}, {1, 64, 64}, {1, 40, 40}};
-  for (const int* size : sizes) {
-    pair.bottom.Reshape(size[0], shape.channels, size[1], size[2]);
-    FillGaussian(&pair.bottom);
-    pair.stock_bottom.CopyFrom(pair.bottom, false, true);
-    pair.CheckForward();
-    pair.CheckBackward();
+  for (auto allowed : kAllowed) {
+    Pair pair(Parameter(shape, TEST), shape, allowed);
+    for (const int* size : sizes) {
+      pair.bottom.Reshape(size[0], shape.channels, size[1], size[2]);
+      FillGaussian(&pair.bottom);
+      pair.stock_bottom.CopyFrom(pair.bottom, false, true);
+      pair.CheckForward();
+      pair.CheckBackward();
+    }
   }
 }
 
@@ -282,11 +300,13 @@ TEST_F(OneDnnConvolutionLayerTest, TestFusedReLU) {
   // Kernels of oneDNN, with Winograd's algorithm and without, and the stock engine's.
   const Shape shapes[] = {{1, 32, 36, 35, 32, 3, 1, 1, 1, 1}, {2, 5, 9, 7, 6, 3, 1, 2, 1, 1}};
   for (const Shape& shape : shapes) {
-    for (Phase phase : {TRAIN, TEST}) {
+    for (int way = 0; way < 6; ++way) {
+      const Phase phase = way % 2 ? TRAIN : TEST;
+      const OneDnnConvolutionLayer::Algorithms allowed = kAllowed[way / 2];
       LayerParameter param = Parameter(shape, phase);
-      Pair plain(param, shape);
+      Pair plain(param, shape, allowed);
       param.mutable_convolution_param()->set_fuse_relu(true);
-      Pair pair(param, shape);
+      Pair pair(param, shape, allowed);
       for (size_t i = 0; i < 2; ++i) {
         plain.layer.blobs()[i]->CopyFrom(*pair.layer.blobs()[i]);
       }
@@ -326,18 +346,21 @@ TEST_F(OneDnnConvolutionLayerTest, TestGradient) {
   const Shape shapes[] = {{1, 2, 3, 4, 2, 3, 1, 1, 1, 1}, {1, 8, 2, 3, 8, 1, 0, 1, 1, 1}};
   for (const Shape& shape : shapes) {
     LayerParameter param = Parameter(shape, TEST);
-    OneDnnConvolutionLayer layer(param);
-    Blob<float> bottom(shape.images, shape.channels, shape.height, shape.width), top;
-    FillGaussian(&bottom);
-    GradientChecker<float> checker(1e-2, 1e-3);
-    checker.CheckGradientExhaustive(&layer, {&bottom}, {&top});
+    for (auto allowed : kAllowed) {
+      OneDnnConvolutionLayer layer(param, allowed);
+      Blob<float> bottom(shape.images, shape.channels, shape.height, shape.width), top;
+      FillGaussian(&bottom);
+      GradientChecker<float> checker(1e-2, 1e-3);
+      checker.CheckGradientExhaustive(&layer, {&bottom}, {&top});
+    }
   }
 }
 
 TEST_F(OneDnnConvolutionLayerTest, TestHonoursWhatLearns) {
   const Shape shape = {1, 16, 7, 6, 16, 3, 1, 1, 1, 1};
-  for (int mask = 0; mask < 8; ++mask) {
-    Pair pair(Parameter(shape, TEST), shape);
+  for (int way = 0; way < 24; ++way) {
+    const int mask = way % 8;
+    Pair pair(Parameter(shape, TEST), shape, kAllowed[way / 8]);
     for (int i = 0; i < 2; ++i) {
       pair.layer.set_param_propagate_down(i, mask >> i & 1);
       pair.stock.set_param_propagate_down(i, mask >> i & 1);

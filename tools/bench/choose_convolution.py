@@ -1,0 +1,108 @@
+"""Measure which algorithm is the faster one for which 3x3 convolution, and write the table of them.
+
+The library reads the table when it is compiled; run this on a quiet machine, on a processor with
+AVX-512 for both halves, then build again and look at what changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parents[2]
+BINARY = ROOT / "build" / "bin" / "convolution_bench"
+TABLE = ROOT / "caffe_layers" / "onednn" / "convolution_choice.inc"
+CHANNELS = (1, 4, 16, 64, 256)  # as in convolution_choice.cpp
+TILES = (1, 4, 16, 64, 256, 1024)
+PASSES = ("forward", "forward, learning", "backward to weights", "backward to bottom")
+MARGIN = 1.05  # a gain below that is noise
+Times = dict[tuple[str, int, int, int], tuple[float, float]]
+
+
+def measure(isa: str | None, threads: int) -> tuple[str, Times]:
+    """Return the name of the instructions and seconds by (pass, channels, outputs, tiles).
+
+    Parameters
+    ----------
+    isa : str, optional
+        Most instructions that may be used, as ``ONEDNN_MAX_CPU_ISA`` names them.
+    threads : int
+        Of OpenMP and OpenBLAS.
+    """
+    environment = dict(os.environ, OMP_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS=str(threads))
+    if isa:
+        environment["ONEDNN_MAX_CPU_ISA"] = isa
+    times: Times = {}
+    name = ""
+    shapes = list(itertools.product(CHANNELS, CHANNELS, TILES))
+    for channels, outputs, tiles in tqdm(shapes, unit="shape", desc=isa or "all instructions"):
+        command = [str(BINARY), str(channels), str(outputs), str(tiles)]
+        out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        for name, *_, kind, winograd, others in csv.reader(out.stdout.splitlines()):
+            times[kind, channels, outputs, tiles] = (float(winograd), float(others))
+    return name, times
+
+
+def table(name: str, times: Times) -> str:
+    """Return the entry of ``convolution_choice.inc`` for one set of instructions."""
+    lines = [f'    {{"{name}",\n     {{']
+    for kind in PASSES:
+        lines.append(f"         // {kind}\n         {{")
+        for channels in CHANNELS:
+            row = []
+            for outputs in CHANNELS:
+                letters = ""
+                for tiles in TILES:
+                    winograd, others = times[kind, channels, outputs, tiles]
+                    letters += "w" if MARGIN * winograd < others else "o"
+                row.append(f'"{letters}"')
+            lines.append(f"             {{{', '.join(row)}}},")
+        lines.append("         },")
+    lines.append("     }},")
+    return "\n".join(lines) + "\n"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line of the tool; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="example: nice -n -5 python tools/bench/choose_convolution.py --csv build/times.csv",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--threads", type=int, default=os.cpu_count(), help="default: all cores, here %(default)s"
+    )
+    parser.add_argument("--out", type=Path, default=TABLE, help="default: %(default)s")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write all times to FILE as well")
+    arguments = parser.parse_args(argv)
+    try:
+        halves = dict(measure(isa, arguments.threads) for isa in ("AVX2", None))
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"choose_convolution: error: {error}", file=sys.stderr)
+        return 1
+    head = "// Written by tools/bench/choose_convolution.py: see convolution_choice.cpp.\n"
+    arguments.out.write_text(
+        head + "".join(table(name, times) for name, times in halves.items()), encoding="utf-8"
+    )
+    if arguments.csv:
+        with arguments.csv.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(
+                ("instructions", "pass", "channels", "outputs", "tiles", "winograd", "others")
+            )
+            for name, times in halves.items():
+                writer.writerows((name, *key, *seconds) for key, seconds in times.items())
+    print(f"table in {arguments.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
