@@ -96,7 +96,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark; the other modules of this folder return theirs from ``benchmarks()``.
+    """A benchmark; modules of this folder return theirs from ``benchmarks()``.
 
     Attributes
     ----------
