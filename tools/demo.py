@@ -19,9 +19,9 @@ from autocolor.evaluation.report import metrics_table, write_report
 from autocolor.evaluation.strength import StrengthChoice, choose_strength
 from autocolor.imaging.images import find_photos
 from autocolor.nets.catalogue import DEMO_MODEL, all_models
-from autocolor.nets.colorization import Colorizer
+from autocolor.nets.colorization import ColorizationNet
 from autocolor.runtime.caffe_runtime import CaffeError
-from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.model_folder import Manifest, ModelError
 from autocolor.training.budget import train_for
 from autocolor.training.caffe_train import Record, TrainingError
@@ -115,20 +115,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         caffemodel, records = train(arguments.data, training, arguments.minutes)
         shutil.copyfile(training / "losses.png", out / "loss.png")
 
-        network = cast("Colorizer", all_models()[DEMO_MODEL].network)
+        network = cast("ColorizationNet", all_models()[DEMO_MODEL].network)
         manifest = Manifest(DEMO_MODEL, network.variant, network.levels, network.heads[0].bins)
         save_model(out / "model", caffemodel, training, manifest)
         print("choosing the strength of the colour on the validation photos")
         validation = [
             Path(line) for line in (arguments.data / "validation_lmdb.txt").read_text().splitlines()
         ]
-        choice = choose_strength(Predictor(out / "model"), validation, _STRENGTHS)
+        choice = choose_strength(Colorizer(out / "model"), validation, _STRENGTHS)
         manifest = replace(manifest, strength=choice.strength)
         manifest.save(out / "model")
 
         print("scoring on the held-out photos")
         photos = find_photos(arguments.data / "photos" / "test", recursive=True)
-        evaluation = evaluate({manifest.name: Predictor(out / "model").colorize}, photos,
+        evaluation = evaluate({manifest.name: Colorizer(out / "model").colorize}, photos,
                               worst_size=4)  # fmt: skip
         write_report(evaluation, out, methods={manifest.name: {"strength": manifest.strength}})
     except (TrainingError, ModelError, CaffeError, ValueError, OSError) as error:

@@ -16,7 +16,7 @@ from autocolor.core.files import atomic_path
 from autocolor.data.photo_lists import ListError, list_photos
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import ImageError, read_image, to_uint8
-from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.device import BackendError
 from autocolor.runtime.model_folder import MANIFEST_NAME, Manifest, ModelError
 from autocolor.runtime.onnx_graph import load_onnx_model
@@ -43,10 +43,10 @@ class Difference(NamedTuple):
     differing: int
 
 
-def compare(ours: Predictor, reference: Predictor, photo: Path) -> Difference:
-    """Colorize a photo with two predictors."""
+def compare(ours: Colorizer, reference: Colorizer, photo: Path) -> Difference:
+    """Colorize a photo with two colorizers."""
     grey = lightness(read_image(photo).rgb)
-    predictions = [predictor.predict(grey) for predictor in (ours, reference)]
+    predictions = [colorizer.predict(grey) for colorizer in (ours, reference)]
     histogram = max(
         float(np.abs(a - b).max())
         for a, b in zip(*(prediction.outputs for prediction in predictions), strict=True)
@@ -60,8 +60,8 @@ def compare(ours: Predictor, reference: Predictor, photo: Path) -> Difference:
 
 def check(folder: Path, model: bytes, photos: Sequence[Path], allowed: int) -> bool:
     """Compare an ONNX file's content with Caffe on photos; return whether they agree."""
-    ours = Predictor(folder, net=OnnxNet(model))
-    reference = Predictor(folder, backend="caffe")
+    ours = Colorizer(folder, net=OnnxNet(model))
+    reference = Colorizer(folder, backend="caffe")
     found: list[Difference] = []
     too_far = 0
     for photo in tqdm(photos, unit="photo"):

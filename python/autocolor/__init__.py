@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from autocolor.runtime.colorizer import Predictor
+    from autocolor.runtime.colorizer import Colorizer
 
 __version__ = "0.1.0"
 
 
 def load_model(
     folder: Path | str | None = None, device: str = "cpu", *, backend: str = "auto"
-) -> Predictor:
-    """Load a trained model, see :class:`autocolor.runtime.colorizer.Predictor`.
+) -> Colorizer:
+    """Load a trained model, see :class:`autocolor.runtime.colorizer.Colorizer`.
 
     What runs it, Caffe or onnxruntime, is imported here and not with the package.
 
@@ -28,7 +28,7 @@ def load_model(
     backend : {"auto", "caffe", "onnx"}
         What runs the network; "auto" takes Caffe where it is built.
     """
-    from autocolor.runtime.colorizer import Predictor
+    from autocolor.runtime.colorizer import Colorizer
     from autocolor.runtime.shipped import shipped_model_folder
 
-    return Predictor(shipped_model_folder() if folder is None else folder, device, backend=backend)
+    return Colorizer(shipped_model_folder() if folder is None else folder, device, backend=backend)

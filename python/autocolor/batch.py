@@ -19,7 +19,7 @@ from autocolor.imaging.images import (
     read_image,
     write_image,
 )
-from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.model_folder import ModelError
 from autocolor.video import SMOOTHING, VIDEO_SUFFIXES, colorize_video
 
@@ -38,13 +38,13 @@ def find_files(folder: Path) -> list[Path]:
 
 
 def colorize_files(
-    predictor: Predictor, jobs: Iterable[tuple[Path, Path]], **options: Any
+    colorizer: Colorizer, jobs: Iterable[tuple[Path, Path]], **options: Any
 ) -> Iterator[tuple[Path, Path, Exception | None]]:
     """Colorize photos of any sizes one at a time, so that memory does not grow with their number.
 
     Parameters
     ----------
-    predictor : Predictor
+    colorizer : Colorizer
     jobs : iterable of (photo, output)
     **options
         Of :func:`colorize_file`.
@@ -59,19 +59,19 @@ def colorize_files(
     Raises
     ------
     ValueError
-        On options that :meth:`autocolor.runtime.colorizer.Predictor.colorize` refuses.
+        On options that :meth:`autocolor.runtime.colorizer.Colorizer.colorize` refuses.
     """
     for photo, output in jobs:
         error: Exception | None = None
         try:
-            colorize_file(predictor, photo, output, **options)
+            colorize_file(colorizer, photo, output, **options)
         except (ImageError, ModelError, OSError) as reason:
             error = reason
         yield photo, output, error
 
 
 def colorize_file(
-    predictor: Predictor,
+    colorizer: Colorizer,
     photo: Path,
     output: Path,
     *,
@@ -90,7 +90,7 @@ def colorize_file(
 
     Parameters
     ----------
-    predictor : Predictor
+    colorizer : Colorizer
     photo, output : Path
         The output's suffix chooses its format; its folder is made if need be.
     compare : bool
@@ -108,18 +108,18 @@ def colorize_file(
         Of a video, see :class:`autocolor.video.HistogramSmoother`. Neither the seed nor what
         follows it is for videos.
     **options
-        Other than `rng` of :meth:`autocolor.runtime.colorizer.Predictor.colorize`.
+        Other than `rng` of :meth:`autocolor.runtime.colorizer.Colorizer.colorize`.
 
     Raises
     ------
     ImageError, OSError
         If the photo cannot be read or the output cannot be written.
     ValueError, ModelError
-        As :meth:`autocolor.runtime.colorizer.Predictor.colorize`.
+        As :meth:`autocolor.runtime.colorizer.Colorizer.colorize`.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     if is_video(photo):
-        colorize_video(predictor, photo, output, smoothing=smoothing, **options)
+        colorize_video(colorizer, photo, output, smoothing=smoothing, **options)
         return
     pages = count_pages(photo)
     for page in range(pages):
@@ -129,13 +129,13 @@ def colorize_file(
         if histograms is not None:
             saved = histograms.with_name(f"{histograms.stem}{ending}{histograms.suffix}")
         _colorize_page(
-            predictor, read_image(photo, page), target, compare, np.random.default_rng(seed), edits,
+            colorizer, read_image(photo, page), target, compare, np.random.default_rng(seed), edits,
             uncertainty, saved, options,
         )  # fmt: skip
 
 
 def _colorize_page(
-    predictor: Predictor,
+    colorizer: Colorizer,
     read: Photo,
     output: Path,
     compare: bool,
@@ -147,7 +147,7 @@ def _colorize_page(
 ) -> None:
     check_output_suffix(output, with_alpha=read.alpha is not None)
     light = lightness(read.rgb)
-    prediction = predictor.predict(light)
+    prediction = colorizer.predict(light)
     if histograms is not None:
         save_histograms(histograms, prediction)
     if uncertainty:

@@ -21,7 +21,7 @@ from autocolor.control.targets import check_variant
 from autocolor.histograms.decode import HUE_METHODS, METHODS, check_strength, resolve_methods
 from autocolor.imaging.images import OUTPUT_SUFFIXES, PHOTO_SUFFIXES, ImageError
 from autocolor.runtime.backends import BACKENDS
-from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.device import BackendError
 from autocolor.runtime.model_folder import Manifest, ModelError
 from autocolor.runtime.shipped import shipped_model_folder
@@ -199,9 +199,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise UsageError(f"--{name}: expected photos, received {videos[0]}")
         if videos and (arguments.samples > 1 or arguments.method == "sample"):
             raise UsageError(f"samples: expected photos, received {videos[0]}")
-        predictor = _load(_model_folder(arguments.model), arguments.size, arguments.device,
+        colorizer = _load(_model_folder(arguments.model), arguments.size, arguments.device,
                           arguments.backend)  # fmt: skip
-        manifest = predictor.manifest
+        manifest = colorizer.manifest
         resolve_methods(manifest.variant, arguments.method, arguments.hue)
         edits = _edits(arguments, manifest)
         if arguments.uncertainty or arguments.histograms:
@@ -215,7 +215,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     failures = 0
     results = colorize_files(
-        predictor,
+        colorizer,
         jobs,
         compare=arguments.compare,
         seed=arguments.seed,
@@ -273,9 +273,9 @@ def _edits(arguments: argparse.Namespace, manifest: Manifest) -> Edits:
     return edits
 
 
-def _load(model_folder: Path, size: int | None, device: str, backend: str) -> Predictor:
+def _load(model_folder: Path, size: int | None, device: str, backend: str) -> Colorizer:
     try:
-        return Predictor(model_folder, device, working_side=size, backend=backend)
+        return Colorizer(model_folder, device, working_side=size, backend=backend)
     except ValueError as error:
         option = "--device" if str(error).startswith("device") else "--size"
         raise UsageError(f"{option}: {error}") from error

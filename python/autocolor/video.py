@@ -19,7 +19,7 @@ from autocolor.core.files import atomic_path
 from autocolor.histograms.prediction import Prediction
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import ImageError, resize, to_uint8
-from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.colorizer import Colorizer
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 
@@ -70,7 +70,7 @@ class HistogramSmoother:
 
 
 def colorize_video(
-    predictor: Predictor,
+    colorizer: Colorizer,
     video: Path,
     output: Path,
     *,
@@ -82,7 +82,7 @@ def colorize_video(
 
     Parameters
     ----------
-    predictor : Predictor
+    colorizer : Colorizer
     video, output : Path
         The output is written atomically, as H.264 (VP9 for .webm); its folder must exist.
     smoothing : float
@@ -110,7 +110,7 @@ def colorize_video(
             if not source.streams.video:
                 raise ImageError(f"{video}: has no pictures")
             with av.open(str(partial), "w") as target:
-                frames = _transcode(source, target, output, predictor, smoother, progress, options)
+                frames = _transcode(source, target, output, colorizer, smoother, progress, options)
             if not frames:
                 raise ImageError(f"{video}: has no frames")
     except FileNotFoundError:
@@ -121,7 +121,7 @@ def colorize_video(
 
 
 def _transcode(
-    source: Any, target: Any, output: Path, predictor: Predictor, smoother: HistogramSmoother,
+    source: Any, target: Any, output: Path, colorizer: Colorizer, smoother: HistogramSmoother,
     progress: bool, options: dict[str, Any],
 ) -> int:  # fmt: skip
     pictures = source.streams.video[0]
@@ -147,7 +147,7 @@ def _transcode(
                     target.mux(packet)
                 continue
             for frame in packet.decode():
-                for encoded in _encode(frame, encoder, predictor, smoother, options):
+                for encoded in _encode(frame, encoder, colorizer, smoother, options):
                     target.mux(encoded)
                 frames += 1
                 bar.update()
@@ -156,11 +156,11 @@ def _transcode(
 
 
 def _encode(
-    frame: Any, encoder: Any, predictor: Predictor, smoother: HistogramSmoother,
+    frame: Any, encoder: Any, colorizer: Colorizer, smoother: HistogramSmoother,
     options: dict[str, Any],
 ) -> Iterator[Any]:  # fmt: skip
     rgb = frame.to_ndarray(format="rgb24").astype(np.float32) / np.float32(255)
-    prediction = smoother.smooth(predictor.predict(lightness(rgb)))
+    prediction = smoother.smooth(colorizer.predict(lightness(rgb)))
     colored = av.VideoFrame.from_ndarray(to_uint8(prediction.colorize(**options)), format="rgb24")
     colored.pts, colored.time_base = frame.pts, frame.time_base
     yield from encoder.encode(colored)

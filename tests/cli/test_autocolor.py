@@ -18,7 +18,7 @@ import autocolor
 from autocolor.cli import UsageError, main, plan_outputs
 from autocolor.imaging.color import lightness, rgb_to_hue_chroma
 from autocolor.imaging.images import find_photos, read_image, write_image
-from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.colorizer import Colorizer
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,7 @@ def test_output_file(photos: Path, tmp_path: Path, model_folder: Path) -> None:
     light = lightness(read_image(photos / "coffee.png").rgb)
     written = read_image(out).rgb
     # 8-bit rounding of three channels, half a level each.
-    np.testing.assert_allclose(written, Predictor(model_folder).colorize(light), atol=0.502 / 255)
+    np.testing.assert_allclose(written, Colorizer(model_folder).colorize(light), atol=0.502 / 255)
     np.testing.assert_allclose(lightness(written), light, atol=0.502 / 255)
     assert rgb_to_hue_chroma(written)[1].max() > 0.1
 
@@ -125,10 +125,10 @@ def test_transparency_is_kept(tmp_path: Path, photo_folder: Path) -> None:
 def test_options(photos: Path, tmp_path: Path, model_folder: Path) -> None:
     photo, out = photos / "coffee.png", tmp_path / "out.png"
     light = lightness(read_image(photo).rgb)
-    predictor = Predictor(model_folder, working_side=32)
+    colorizer = Colorizer(model_folder, working_side=32)
     arguments = ["--hue", "mode", "--method", "mode", "--no-fading", "--strength", "0.5"]
     assert main([str(photo), "-o", str(out), "--size", "32", *arguments]) == 0
-    expected = predictor.colorize(light, hue="mode", method="mode", fading=False, strength=0.5)
+    expected = colorizer.colorize(light, hue="mode", method="mode", fading=False, strength=0.5)
     np.testing.assert_allclose(read_image(out).rgb, expected, atol=0.502 / 255)
 
 

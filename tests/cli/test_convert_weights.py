@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from autocolor.nets.colorization import Colorizer
+from autocolor.nets.colorization import ColorizationNet
 from autocolor.nets.vgg16 import vgg16_gray_features
 from autocolor.nets.weights_io import read_weights, write_weights
 
@@ -118,7 +118,9 @@ def test_transplant_from_vgg_into_the_deploy_net(tmp_path, capsys):
     for name, (weight, bias) in weights.items():
         arrays |= {f"{name}/weight": weight, f"{name}/bias": bias}
     np.savez(tmp_path / "vgg.npz", **arrays)
-    (tmp_path / "deploy.prototxt").write_text(str(Colorizer(levels="data..conv5_3").deploy_net()))
+    (tmp_path / "deploy.prototxt").write_text(
+        str(ColorizationNet(levels="data..conv5_3").deploy_net())
+    )
     assert "conv1_1: expected a weight" in error(
         capsys, "grey", "--from", tmp_path / "vgg.npz", "--out", tmp_path / "grey.h5"
     )

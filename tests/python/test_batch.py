@@ -12,7 +12,7 @@ import pytest
 from autocolor.batch import colorize_file, colorize_files
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import find_photos, read_image
-from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.colorizer import Colorizer
 
 
 def test_bad_files_do_not_stop_the_rest(
@@ -22,27 +22,27 @@ def test_bad_files_do_not_stop_the_rest(
     (folder / "bad.jpg").write_text("no photo")
     out = tmp_path / "out"
     jobs = [(path, out / f"{path.stem}.png") for path in find_photos(folder)]
-    results = list(colorize_files(Predictor(model_folder), jobs))
+    results = list(colorize_files(Colorizer(model_folder), jobs))
     assert [(photo, output) for photo, output, _ in results] == jobs
     errors = {photo.name: error for photo, _, error in results if error}
     assert list(errors) == ["bad.jpg"] and "not an image" in str(errors["bad.jpg"])
     assert sorted(os.listdir(out)) == ["astronaut.png", "chelsea.png", "coffee.png"]
 
 
-def test_results_are_those_of_the_predictor(
+def test_results_are_those_of_the_colorizer(
     model_folder: Path, photo_folder: Path, tmp_path: Path
 ) -> None:
-    predictor = Predictor(model_folder)
+    colorizer = Colorizer(model_folder)
     paths = find_photos(photo_folder)
     jobs = [(path, tmp_path / f"{path.stem}.png") for path in paths]
-    for photo, output, error in colorize_files(predictor, jobs, method="sample", seed=5):
+    for photo, output, error in colorize_files(colorizer, jobs, method="sample", seed=5):
         assert error is None
-        expected = predictor.colorize(
+        expected = colorizer.colorize(
             lightness(read_image(photo).rgb), method="sample", rng=np.random.default_rng(5)
         )
         np.testing.assert_allclose(read_image(output).rgb, expected, atol=0.502 / 255)
     # The last one alone.
-    colorize_file(predictor, paths[-1], tmp_path / "alone.png", method="sample", seed=5)
+    colorize_file(colorizer, paths[-1], tmp_path / "alone.png", method="sample", seed=5)
     assert (tmp_path / "alone.png").read_bytes() == jobs[-1][1].read_bytes()
 
 
@@ -51,4 +51,4 @@ def test_wrong_option_is_no_bad_file(
 ) -> None:
     jobs = [(path, tmp_path / "x.png") for path in find_photos(photo_folder)]
     with pytest.raises(ValueError, match="method: expected one of"):
-        next(colorize_files(Predictor(model_folder), jobs, method="best"))
+        next(colorize_files(Colorizer(model_folder), jobs, method="best"))

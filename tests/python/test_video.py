@@ -11,7 +11,7 @@ import pytest
 
 from autocolor.histograms.prediction import Prediction
 from autocolor.imaging.images import ImageError
-from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.colorizer import Colorizer
 from autocolor.video import HistogramSmoother, colorize_video
 
 FRAMES = 12
@@ -56,7 +56,7 @@ def test_frames_sound_and_time_are_kept(
     write_video(tmp_path / "in.mp4", size, sound=not name.endswith("webm"))  # no AAC in WebM
     out = tmp_path / name
     assert (
-        colorize_video(Predictor(model_folder), tmp_path / "in.mp4", out, progress=False) == FRAMES
+        colorize_video(Colorizer(model_folder), tmp_path / "in.mp4", out, progress=False) == FRAMES
     )
     before, after = read_frames(tmp_path / "in.mp4"), read_frames(out)
     assert len(after) == FRAMES
@@ -92,12 +92,12 @@ def test_smoothing_is_a_moving_average_that_ends_at_a_cut() -> None:
 
 def test_bad_videos_are_refused(tmp_path: Path, model_folder: Path) -> None:
     (tmp_path / "text.mp4").write_text("not a video")
-    predictor = Predictor(model_folder)
+    colorizer = Colorizer(model_folder)
     for name, message in (
         ("text.mp4", "text.mp4: cannot be colorized"),
         ("none.mp4", "no such file"),
     ):
         with pytest.raises(ImageError, match=message):
-            colorize_video(predictor, tmp_path / name, tmp_path / "out.mp4", progress=False)
+            colorize_video(colorizer, tmp_path / name, tmp_path / "out.mp4", progress=False)
     assert not (tmp_path / "out.mp4").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["text.mp4"]

@@ -28,7 +28,7 @@ def _dense_deploy(width: float, side: int) -> Any:
     from caffe import layers as L
     from caffe import params as P
 
-    from autocolor.nets.colorization import Colorizer
+    from autocolor.nets.colorization import ColorizationNet
     from autocolor.nets.vgg16 import add_vgg16, image_input, scaled_width, vgg16_levels
 
     def enlarged(bottom: Any, channels: int, factor: int) -> Any:
@@ -55,7 +55,7 @@ def _dense_deploy(width: float, side: int) -> Any:
     net.hypercolumn = L.Concat(*parts)
     net.h_fc1 = L.Convolution(net.hypercolumn, num_output=scaled_width(1024, width), kernel_size=1)
     net.h_relu1 = L.ReLU(net.h_fc1, in_place=True)
-    for head in Colorizer().heads:
+    for head in ColorizationNet().heads:
         prediction = L.Convolution(net.h_fc1, num_output=head.channels, kernel_size=1)
         net[head.output] = enlarged(L.Softmax(prediction), head.channels, 4)
     parameter = net.to_proto()
@@ -80,14 +80,14 @@ def random_model(
     """
     import caffe
 
-    from autocolor.nets.colorization import Colorizer
+    from autocolor.nets.colorization import ColorizationNet
     from autocolor.runtime.model_folder import Manifest
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         manifest = Manifest("benchmark", working_side=working_side)
         manifest.save(folder)
-        deploy = Colorizer(levels=levels, width=width).deploy_net()
+        deploy = ColorizationNet(levels=levels, width=width).deploy_net()
         for layer in deploy.layer:
             if layer.type == "Convolution":
                 layer.convolution_param.engine = layer.convolution_param.Engine.Value(engine)
@@ -113,7 +113,7 @@ def make_photo(folder: Path, size: tuple[int, int]) -> Path:
     return path
 
 
-def _colorize(predictor: Any, photo: Path) -> tuple[float, float]:
+def _colorize(colorizer: Any, photo: Path) -> tuple[float, float]:
     """Colorize as the command does; return the seconds of the network and of all the rest."""
     from autocolor.imaging.color import lightness
     from autocolor.imaging.images import read_image, write_image
@@ -121,20 +121,20 @@ def _colorize(predictor: Any, photo: Path) -> tuple[float, float]:
     start = time.perf_counter()
     grey = lightness(read_image(photo).rgb)
     before = time.perf_counter()
-    prediction = predictor.predict(grey)
+    prediction = colorizer.predict(grey)
     after = time.perf_counter()
     write_image(photo.with_name("colour.png"), prediction.colorize())
     return after - before, time.perf_counter() - start - (after - before)
 
 
-def _colorize_into(parts: list[tuple[float, float]], predictor: Any, photo: Path) -> None:
-    parts.append(_colorize(predictor, photo))
+def _colorize_into(parts: list[tuple[float, float]], colorizer: Any, photo: Path) -> None:
+    parts.append(_colorize(colorizer, photo))
 
 
 def _colorize_once(folder: Path, photo: Path) -> None:
-    from autocolor.runtime.colorizer import Predictor
+    from autocolor.runtime.colorizer import Colorizer
 
-    _colorize(Predictor(folder), photo)
+    _colorize(Colorizer(folder), photo)
 
 
 def _run_dense(width: float, side: int) -> Any:
@@ -154,7 +154,7 @@ def _run_dense_once(width: float, side: int) -> None:
 
 
 def _end_to_end(settings: Settings) -> Report:
-    from autocolor.runtime.colorizer import Predictor
+    from autocolor.runtime.colorizer import Colorizer
 
     width, side = (0.125, 128) if settings.quick else (1.0, 512)
     results = []
@@ -163,7 +163,7 @@ def _end_to_end(settings: Settings) -> Report:
         loads = []
         for _ in range(settings.repetitions + 1):
             start = time.perf_counter()
-            predictor = Predictor(folder)
+            colorizer = Colorizer(folder)
             loads.append(time.perf_counter() - start)
         load = Timing(tuple(loads[1:]))
         results.append(
@@ -175,7 +175,7 @@ def _end_to_end(settings: Settings) -> Report:
         parts: list[tuple[float, float]] = []
         times = interleaved(
             {
-                "ours": partial(_colorize_into, parts, predictor, photo),
+                "ours": partial(_colorize_into, parts, colorizer, photo),
                 "backbone": vgg16.forward,
                 "dense": dense.forward,
             },
@@ -197,7 +197,7 @@ def _end_to_end(settings: Settings) -> Report:
             Result(f"{name}, all but the network", share, 0.05, "of the whole", False,
                    1e3 * rest.median, ours, "ms", "the whole")
         )  # fmt: skip
-        del predictor, vgg16, dense
+        del colorizer, vgg16, dense
         _, ours_peak = in_child(_colorize_once, folder, photo)
         _, dense_peak = in_child(_run_dense_once, width, side)
         results.append(
@@ -214,16 +214,16 @@ def _end_to_end(settings: Settings) -> Report:
     return Report(
         results,
         "The paper's network (data..fc7, 12,417 channels) with random weights, which the network "
-        f"sees at {side}×{side}; from a PNG file to a PNG file with `Predictor`, loaded before. All "
+        f"sees at {side}×{side}; from a PNG file to a PNG file with `Colorizer`, loaded before. All "
         "but the network is reading, decoding the histograms, fading, lightness correction and "
         "writing.",
     )
 
 
 def _colorize_many(folder: Path, photo: Path, repetitions: int) -> list[float]:
-    from autocolor.runtime.colorizer import Predictor
+    from autocolor.runtime.colorizer import Colorizer
 
-    predictor = Predictor(folder)
+    predictor = Colorizer(folder)
     return [sum(_colorize(predictor, photo)) for _ in range(repetitions + 1)][1:]
 
 

@@ -20,25 +20,25 @@ def _grey(side: int) -> np.ndarray:
 
 def _resident(folder: Path, backend: str, side: int) -> int:
     """Return what a process holds that has loaded a model and colorized once."""
-    from autocolor.runtime.colorizer import Predictor
+    from autocolor.runtime.colorizer import Colorizer
 
-    predictor = Predictor(folder, backend=backend)
-    predictor.histograms(_grey(side))
+    colorizer = Colorizer(folder, backend=backend)
+    colorizer.histograms(_grey(side))
     return resident_bytes()
 
 
 def _onnx(settings: Settings) -> Report:
-    from autocolor.runtime.colorizer import Predictor
+    from autocolor.runtime.colorizer import Colorizer
 
     width, sides = (0.125, (64,)) if settings.quick else (1.0, (256, 512))
     results = []
     with random_model(width, max(sides), _LEVELS) as folder:
-        predictors, loads = {}, {}
+        colorizers, loads = {}, {}
         for backend in ("caffe", "onnx"):
             seconds = []
             for _ in range(settings.repetitions + 1):
                 start = time.perf_counter()
-                predictors[backend] = Predictor(folder, backend=backend)
+                colorizers[backend] = Colorizer(folder, backend=backend)
                 seconds.append(time.perf_counter() - start)
             loads[backend] = Timing(tuple(seconds[1:]))
         results.append(
@@ -49,12 +49,12 @@ def _onnx(settings: Settings) -> Report:
             grey = _grey(side)
             times = interleaved(
                 {
-                    name: partial(predictor.histograms, grey)
-                    for name, predictor in predictors.items()
+                    name: partial(colorizer.histograms, grey)
+                    for name, colorizer in colorizers.items()
                 },
                 settings.repetitions,
             )
-            found, expected = (predictors[name].histograms(grey) for name in ("onnx", "caffe"))
+            found, expected = (colorizers[name].histograms(grey) for name in ("onnx", "caffe"))
             difference = max(
                 float(np.abs(a - b).max()) for a, b in zip(found, expected, strict=True)
             )

@@ -23,7 +23,7 @@ _LEAST_SHARE = 0.7  # per cent; functions below are summed
 _KERNEL_NAMES = ("[kernel", "[guest.kernel", "[vdso]")
 
 
-def _parts(predictor: Any, photo: Path, rounds: int) -> dict[str, float]:
+def _parts(colorizer: Any, photo: Path, rounds: int) -> dict[str, float]:
     """Median seconds of the parts of one colorization."""
     from autocolor.imaging.color import lightness
     from autocolor.imaging.images import read_image, write_image
@@ -33,7 +33,7 @@ def _parts(predictor: Any, photo: Path, rounds: int) -> dict[str, float]:
         start = time.perf_counter()
         grey = lightness(read_image(photo).rgb)
         read = time.perf_counter()
-        prediction = predictor.predict(grey)
+        prediction = colorizer.predict(grey)
         predicted = time.perf_counter()
         colour = prediction.colorize()
         decoded = time.perf_counter()
@@ -91,22 +91,22 @@ def _shares(perf: str, data: Path) -> dict[str, float]:
 
 def _measure(folder: Path, photo: Path, rounds: int, perf: str | None) -> dict[str, Any]:
     """Of this process: load, warm up, and measure; the profile is of repeated colorizing."""
-    from autocolor.runtime.colorizer import Predictor
+    from autocolor.runtime.colorizer import Colorizer
 
-    predictor = Predictor(folder)
-    found: dict[str, Any] = {"parts": _parts(predictor, photo, rounds)}
+    colorizer = Colorizer(folder)
+    found: dict[str, Any] = {"parts": _parts(colorizer, photo, rounds)}
     if perf is not None:
         data = folder / "perf.data"
         command = [perf, "record", "-q", "-F", "999", "-o", str(data), "-p", str(os.getpid())]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as recorder:
             time.sleep(0.5)
-            _parts(predictor, photo, 3 * rounds)
+            _parts(colorizer, photo, 3 * rounds)
             recorder.send_signal(signal.SIGINT)
             _, said = recorder.communicate()
         found["shares"] = _shares(perf, data)
         if not found.get("shares"):
             found["no_profile"] = f"perf recorded nothing: {' '.join(said.split())[:200]}"
-    net: Any = predictor._net
+    net: Any = colorizer._net
     found["layers"] = _layers(net._net, rounds)
     return found
 
@@ -166,7 +166,7 @@ def _profile(settings: Settings) -> Report:
     parts, layers = found["parts"], found["layers"]
     head = layers["h_fc1"]
     notes = [
-        f"Colorizing {side}×{side} with `Predictor`, medians:",
+        f"Colorizing {side}×{side} with `Colorizer`, medians:",
         _table("part", parts),
         "The network by layers, each timed on its own:",
         _table("layers", layers),

@@ -45,10 +45,10 @@ def _write_lmdb(folder: Path, side: int) -> None:
 
 
 def _training_net(source: str, batch: int, crop: int, levels: str, frozen: bool) -> Any:
-    from autocolor.nets.colorization import Colorizer, TrainingOptions
+    from autocolor.nets.colorization import ColorizationNet, TrainingOptions
 
     options = TrainingOptions(source, batch=batch, crop=crop, locations=_LOCATIONS, frozen=frozen)
-    return Colorizer("hue_chroma", levels=levels).training_net(options, "train")
+    return ColorizationNet("hue_chroma", levels=levels).training_net(options, "train")
 
 
 def _backbone_net(source: str, batch: int, crop: int, levels: str) -> Any:

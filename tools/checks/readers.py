@@ -27,7 +27,7 @@ from autocolor.data.photo_lists import ListError, read_photo_list
 from autocolor.data.photos import PhotoEntry, PhotoError, extract, read_list
 from autocolor.data.qt_resource import ResourceError, read_members
 from autocolor.imaging.images import ImageError, count_pages, read_image
-from autocolor.nets.colorization import Colorizer
+from autocolor.nets.colorization import ColorizationNet
 from autocolor.nets.weights_io import WeightsError, read_weights, write_weights
 from autocolor.runtime.caffe_net import CaffeNet
 from autocolor.runtime.caffe_runtime import import_caffe
@@ -288,7 +288,7 @@ def _text_readers(folder: Path) -> list[Reader]:
 
 def _onnx_readers(folder: Path) -> list[Reader]:
     deploy, model = folder / "small.prototxt", folder / "small.caffemodel"
-    deploy.write_text(str(Colorizer(levels="data..conv2_1", width=1 / 32).deploy_net()))
+    deploy.write_text(str(ColorizationNet(levels="data..conv2_1", width=1 / 32).deploy_net()))
     caffe = import_caffe()
     caffe.Net(str(deploy), caffe.TEST).save(str(model))
     return [

@@ -14,7 +14,7 @@ from autocolor.paper.inference_table import (
     write_inference_table,
 )
 from autocolor.runtime.caffe_runtime import CaffeError
-from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.model_folder import ModelError
 
 
@@ -52,7 +52,7 @@ OUT. Photos that cannot be read or have no colour are skipped and listed.""",
         if arguments.seed < 0:
             raise ValueError(f"--seed: expected at least 0, received {arguments.seed}")
         table = compare_methods(
-            Predictor(arguments.model, arguments.device),
+            Colorizer(arguments.model, arguments.device),
             find_photos(arguments.photos, recursive=True),
             strength=arguments.strength,
             seed=arguments.seed,

@@ -17,7 +17,7 @@ from autocolor.core.files import atomic_path
 from autocolor.data.photo_lists import list_photos
 from autocolor.paper.transfer_evaluation import TransferEvaluation, evaluate_transfer
 from autocolor.runtime.caffe_runtime import CaffeError
-from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.model_folder import ModelError
 
 
@@ -69,7 +69,7 @@ have no colour are skipped.""",
     try:
         paths = list_photos(arguments.photos, arguments.root)
         evaluation = evaluate_transfer(
-            Predictor(arguments.model), paths, arguments.weights, maximum_side=arguments.side
+            Colorizer(arguments.model), paths, arguments.weights, maximum_side=arguments.side
         )
         if arguments.out is not None:
             write_scores(evaluation, arguments.out)

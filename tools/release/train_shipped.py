@@ -24,7 +24,7 @@ from autocolor.nets.catalogue import shipped_files, write_files
 from autocolor.nets.colorization import VARIANTS
 from autocolor.nets.weights_io import write_weights
 from autocolor.runtime.caffe_runtime import CaffeError
-from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.model_folder import Manifest, ModelError
 from autocolor.runtime.shipped import FOLDER, load_head
 from autocolor.runtime.vgg16_gray import WeightsError, vgg16_gray_weights
@@ -49,11 +49,11 @@ def choose(
 ) -> dict[str, StrengthChoice]:
     """Score models on validation photos at every strength; VGG-16 runs once for all of them."""
     shared = Backbone(backbone)
-    predictors = {}
+    colorizers = {}
     for name, folder in folders.items():
         write_weights(folder / Manifest.load(folder).weights, load_head(folder / "head.npz"), name)
-        predictors[name] = Predictor(folder, net=HeadNet(folder, shared))
-    return choose_strengths(predictors, photos, _STRENGTHS, smaller_side=_STRENGTH_SIDE)
+        colorizers[name] = Colorizer(folder, net=HeadNet(folder, shared))
+    return choose_strengths(colorizers, photos, _STRENGTHS, smaller_side=_STRENGTH_SIDE)
 
 
 def objective(choice: StrengthChoice) -> float:

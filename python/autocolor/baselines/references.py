@@ -125,5 +125,5 @@ class References:
         return digest.hexdigest()[:16]
 
 
-Colorizer = Callable[[FloatArray], npt.NDArray[np.float32]]
+Method = Callable[[FloatArray], npt.NDArray[np.float32]]
 """(H, W) lightness in [0, 1] -> (H, W, 3) RGB in [0, 1] of that lightness."""

@@ -21,7 +21,7 @@ from autocolor.baselines.cluster_correspondence import transfer_clusters
 from autocolor.baselines.descriptors import FeatureExtractor
 from autocolor.baselines.mean_color import MeanColor, mean_ab
 from autocolor.baselines.nearest_neighbour import NearestNeighbour, ReferenceBank, build_bank
-from autocolor.baselines.references import Colorizer, References
+from autocolor.baselines.references import Method, References
 from autocolor.baselines.welsh import Welsh
 from autocolor.control.quantile import transfer_quantiles
 from autocolor.core.arrays import FloatArray, check_same_shape, check_unit
@@ -53,7 +53,7 @@ class Baseline:
     """
 
     name: str
-    method: Colorizer
+    method: Method
     skipped: list[tuple[Path, str]] = field(default_factory=list)
 
     def __call__(self, lightness: FloatArray) -> npt.NDArray[np.float32]:
@@ -127,7 +127,7 @@ def load_baseline(
         return Baseline(name, grey_image)
     sources = References(references)
     if name == "mean":
-        method: Colorizer = MeanColor(mean_ab(sources, progress=progress))
+        method: Method = MeanColor(mean_ab(sources, progress=progress))
         return Baseline(name, method, sources.skipped)
     if name == "welsh":
         method = Welsh(sources, seed=seed, progress=progress)
@@ -147,7 +147,7 @@ def load_baseline(
 
 
 def load_histogram_baseline(
-    name: str, automatic: Colorizer
+    name: str, automatic: Method
 ) -> Callable[[FloatArray, FloatArray], FloatArray]:
     """Return a method of Table 4: (lightness, true RGB) -> RGB.
 
@@ -157,7 +157,7 @@ def load_histogram_baseline(
         One of `HISTOGRAM_TRANSFERS`. Of the truth it knows "quantiles": the marginal histograms of
         R/L, G/L and B/L; "clusters": the joint histogram of alpha and beta.
     automatic : callable
-        Colorizes the lightness first; any baseline, or ``Predictor.colorize``.
+        Colorizes the lightness first; any baseline, or ``Colorizer.colorize``.
 
     Raises
     ------

@@ -27,7 +27,7 @@ from autocolor.imaging.color import lightness
 from autocolor.imaging.images import ImageError, fit_side, read_image, resize, to_uint8
 
 Method = Callable[[FloatArray], FloatArray]
-"""Colorizes: (H, W) lightness in [0, 1] -> (H, W, 3) RGB in [0, 1], as `Predictor.colorize`."""
+"""Colorizes: (H, W) lightness in [0, 1] -> (H, W, 3) RGB in [0, 1], as `Colorizer.colorize`."""
 
 GREY = "no colorization"
 """The baseline that is always scored: the grey photo itself."""

@@ -34,7 +34,7 @@ from autocolor.evaluation.evaluate import (
 )
 from autocolor.evaluation.image_errors import Measurement
 from autocolor.imaging.images import ImageError
-from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.model_folder import MANIFEST_NAME, Manifest
 
 _FORMAT = 1
@@ -92,8 +92,8 @@ class ModelSource:
         }
 
     def load(self) -> Method:
-        """Return the model's `colorize`; errors are those of `Predictor`."""
-        return Predictor(self.folder, self.device).colorize
+        """Return the model's `colorize`; errors are those of `Colorizer`."""
+        return Colorizer(self.folder, self.device).colorize
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from autocolor.imaging.color import compose_rgb, lightness
 from autocolor.imaging.images import ImageError, fit_side
 
 
-class PhotoPredictor(Protocol):
-    """The part of :class:`autocolor.runtime.colorizer.Predictor` that the choice of strength needs."""
+class PhotoColorizer(Protocol):
+    """The part of :class:`autocolor.runtime.colorizer.Colorizer` that the choice of strength needs."""
 
     def predict(self, lightness: FloatArray) -> Prediction:
         """Return what is predicted for a photo, before the strength is applied."""
@@ -70,14 +70,14 @@ class StrengthChoice:
 
 
 def choose_strength(
-    predictor: PhotoPredictor, paths: Sequence[Path], candidates: Sequence[float], **options: Any
+    colorizer: PhotoColorizer, paths: Sequence[Path], candidates: Sequence[float], **options: Any
 ) -> StrengthChoice:
     """Choose the strength of one model: see :func:`choose_strengths`."""
-    return choose_strengths({"": predictor}, paths, candidates, **options)[""]
+    return choose_strengths({"": colorizer}, paths, candidates, **options)[""]
 
 
 def choose_strengths(
-    predictors: Mapping[str, PhotoPredictor],
+    colorizers: Mapping[str, PhotoColorizer],
     paths: Sequence[Path],
     candidates: Sequence[float],
     *,
@@ -93,7 +93,7 @@ def choose_strengths(
 
     Parameters
     ----------
-    predictors : dict of Predictor
+    colorizers : dict of Colorizer
         By name; models that share a network see the same photo one after the other.
     paths : sequence of Path
         Validation photos, never the held-out ones.
@@ -117,7 +117,7 @@ def choose_strengths(
         raise ValueError("candidates: expected at least one strength, received none")
     for strength in candidates:
         check_strength(strength)
-    metrics = {name: [ColorMetrics(replicates=0) for _ in candidates] for name in predictors}
+    metrics = {name: [ColorMetrics(replicates=0) for _ in candidates] for name in colorizers}
     grey_metrics = ColorMetrics(replicates=0)
     for truth in tqdm(_color_photos(paths), total=len(paths), unit="photo", disable=not progress):
         if smaller_side is not None:
@@ -125,8 +125,8 @@ def choose_strengths(
         light = lightness(truth)
         shared = Truth(truth)
         grey_metrics.add(shared, grey_image(light))
-        for name, predictor in predictors.items():
-            colorize = _colorizer(predictor.predict(light))
+        for name, colorizer in colorizers.items():
+            colorize = _colorizer(colorizer.predict(light))
             for strength, metric in zip(candidates, metrics[name], strict=True):
                 metric.add(shared, colorize(strength))
     if not grey_metrics.images:

@@ -44,7 +44,7 @@ class Prediction:
     lightness : (H, W) float array in [0, 1]
         Of the photo.
     outputs : tuple of (h, w, C) float arrays
-        See :meth:`autocolor.runtime.colorizer.Predictor.histograms`.
+        See :meth:`autocolor.runtime.colorizer.Colorizer.histograms`.
     cells_per_pixel : (float, float)
         Cells of the grid in one pixel of the photo, (y, x); both begin at the upper left border.
     strength : float
@@ -86,7 +86,7 @@ class Prediction:
         tiles: Callable[[], Iterator[tuple[Any, ...]]] | None = None,
         progress: Callable[[int], None] = lambda rows: None,
     ) -> npt.NDArray[np.float32]:
-        """Return the colour image; see :meth:`autocolor.runtime.colorizer.Predictor.colorize`.
+        """Return the colour image; see :meth:`autocolor.runtime.colorizer.Colorizer.colorize`.
 
         Parameters
         ----------
@@ -129,7 +129,7 @@ class Prediction:
     def hue_chroma(
         self, *, hue: str = "expectation", chroma: str = "median", fading: bool = True
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return hue and chroma; see :meth:`autocolor.runtime.colorizer.Predictor.hue_chroma`."""
+        """Return hue and chroma; see :meth:`autocolor.runtime.colorizer.Colorizer.hue_chroma`."""
         if self.variant != "hue_chroma":
             raise ValueError(f"variant: expected 'hue_chroma', received {self.variant!r}")
         hue_image = np.empty(self.lightness.shape, np.float32)

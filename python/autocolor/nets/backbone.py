@@ -12,7 +12,7 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
 from autocolor.core.arrays import FloatArray
-from autocolor.nets.colorization import Colorizer
+from autocolor.nets.colorization import ColorizationNet
 from autocolor.nets.vgg16 import vgg16_gray_features, vgg16_levels
 from autocolor.runtime.caffe_net import load_weights
 from autocolor.runtime.caffe_runtime import import_caffe
@@ -77,7 +77,7 @@ class HeadNet:
     Parameters
     ----------
     folder : Path
-        Model folder; its manifest names variant, levels and bins of an :class:`Colorizer`.
+        Model folder; its manifest names variant, levels and bins of an :class:`ColorizationNet`.
     backbone : Backbone
         With the weights that the model was trained on, and at least its levels.
     device : str
@@ -95,8 +95,8 @@ class HeadNet:
         self, folder: Path, backbone: Backbone, device: str = "cpu", width: float = 1.0
     ) -> None:
         manifest = Manifest.load(folder)
-        colorizer = Colorizer(manifest.variant, manifest.levels, _bins(manifest), width)
-        net = colorizer.head_deploy_net(manifest.stride)
+        network = ColorizationNet(manifest.variant, manifest.levels, _bins(manifest), width)
+        net = network.head_deploy_net(manifest.stride)
         self._levels = [level.name for level in vgg16_levels(manifest.levels, width)]
         self._outputs = tuple(manifest.outputs)
         self._backbone = backbone

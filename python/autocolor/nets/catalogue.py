@@ -10,7 +10,7 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from autocolor.core.files import atomic_path
-from autocolor.nets.colorization import Classifier, Colorizer, TrainingOptions
+from autocolor.nets.colorization import Classifier, ColorizationNet, TrainingOptions
 from autocolor.nets.costs import deploy_costs
 from autocolor.nets.edges import EdgeDetector
 from autocolor.nets.solver import SolverOptions, solver
@@ -34,7 +34,7 @@ class Model:
     ----------
     description : str
         Where it stands in the paper.
-    network : Colorizer, Classifier or EdgeDetector
+    network : ColorizationNet, Classifier or EdgeDetector
     training : TrainingOptions
     validation_source : str
         LMDB of the test net.
@@ -42,7 +42,7 @@ class Model:
     """
 
     description: str
-    network: Colorizer | Classifier | EdgeDetector
+    network: ColorizationNet | Classifier | EdgeDetector
     training: TrainingOptions
     validation_source: str
     solver: SolverOptions
@@ -61,10 +61,10 @@ class Model:
     def head_files(self, cached_levels: str) -> dict[str, str]:
         """As :meth:`files` without ``deploy``, to train the head on cached hypercolumns.
 
-        Both sources are then lists of files: see :meth:`Colorizer.head_training_net`.
+        Both sources are then lists of files: see :meth:`ColorizationNet.head_training_net`.
         """
-        if not isinstance(self.network, Colorizer):
-            raise TypeError(f"network: expected a Colorizer, received {self.network}")
+        if not isinstance(self.network, ColorizationNet):
+            raise TypeError(f"network: expected a ColorizationNet, received {self.network}")
         validation = replace(self.training, source=self.validation_source)
         return _texts({
             "train.prototxt": self.network.head_training_net(self.training, cached_levels, "train"),
@@ -99,7 +99,7 @@ def _solver(name: str, iterations: int = _EPOCH) -> SolverOptions:
     )
 
 
-def _colorizer(name: str, description: str, network: Colorizer) -> Model:
+def _colorizer(name: str, description: str, network: ColorizationNet) -> Model:
     training = TrainingOptions("build/data/train_lmdb")
     return Model(description, network, training, "build/data/validation_lmdb", _solver(name))
 
@@ -109,17 +109,17 @@ def all_models() -> dict[str, Model]:
     models = {
         name: _colorizer(name, description, network)
         for name, description, network in [
-            ("hue_chroma_data-fc7", "Table 1, hue/chroma; Table 2, data..fc7", Colorizer()),
-            ("lab_l2_data-fc7", "Table 1, Lab L2 (Eq. 1)", Colorizer("lab_l2")),
-            ("lab_marginal_data-fc7", "Table 1, Lab K = 32", Colorizer("lab_marginal")),
-            ("lab_joint_data-fc7", "Table 1, Lab K = 16 x 16", Colorizer("lab_joint")),
+            ("hue_chroma_data-fc7", "Table 1, hue/chroma; Table 2, data..fc7", ColorizationNet()),
+            ("lab_l2_data-fc7", "Table 1, Lab L2 (Eq. 1)", ColorizationNet("lab_l2")),
+            ("lab_marginal_data-fc7", "Table 1, Lab K = 32", ColorizationNet("lab_marginal")),
+            ("lab_joint_data-fc7", "Table 1, Lab K = 16 x 16", ColorizationNet("lab_joint")),
             *(
                 (f"hue_chroma_{levels.replace('..', '-')}", f"Table 2, {levels}",
-                 Colorizer(levels=levels))
+                 ColorizationNet(levels=levels))
                 for levels in ("data..conv5_3", "conv4_1..fc7", "conv5_1..fc7", "fc6..fc7", "fc7")
             ),
             ("hue_chroma_data-fc7_slim", "an eighth as wide, for tests and laptops",
-             Colorizer(width=1 / 8)),
+             ColorizationNet(width=1 / 8)),
         ]
     }  # fmt: skip
     name = "vgg16_gray_classifier"
@@ -146,7 +146,7 @@ def shipped_files(manifest: Manifest | None = None) -> dict[str, str]:
     """Deploy net of the shipped model, or of `manifest`, for where no Caffe describes it."""
     manifest = manifest or shipped_manifest()
     bins = 0 if manifest.variant == "lab_l2" else manifest.bins
-    network = Colorizer(manifest.variant, manifest.levels, bins)
+    network = ColorizationNet(manifest.variant, manifest.levels, bins)
     return _texts({manifest.deploy: network.deploy_net(manifest.stride)})
 
 
@@ -166,7 +166,7 @@ def models_table(models: Mapping[str, Model]) -> str:
         costs = deploy_costs(network.deploy_net(), 256, 256)
         channels = "–"
         if not isinstance(network, Classifier):
-            width = network.width if isinstance(network, Colorizer) else 1
+            width = network.width if isinstance(network, ColorizationNet) else 1
             channels = f"{sum(level.channels for level in vgg16_levels(network.levels, width)):,}"
         rows.append(
             f"| [`{name}`]({name}) | {model.description} | {channels} | "

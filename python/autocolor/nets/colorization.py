@@ -131,7 +131,7 @@ class Head(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Colorizer:
+class ColorizationNet:
     """A colorizer on sparse hypercolumns of VGG-16-gray (section 3.5).
 
     Attributes

@@ -29,7 +29,7 @@ from autocolor.histograms.prediction import Prediction
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import ImageError
 from autocolor.paper.transfer_evaluation import colorize_by_energy
-from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.colorizer import Colorizer
 
 GREY = "grey"
 """Key of the method that leaves a photo as it is."""
@@ -41,7 +41,7 @@ class Scene:
     Parameters
     ----------
     path : Path
-    predictors : dict of Predictor
+    colorizers : dict of Colorizer
         By name of the model.
 
     Raises
@@ -50,17 +50,17 @@ class Scene:
         If the photo cannot be read or has no colour.
     """
 
-    def __init__(self, path: Path, predictors: Mapping[str, Predictor]) -> None:
+    def __init__(self, path: Path, colorizers: Mapping[str, Colorizer]) -> None:
         self.truth = read_color(path)
         self.key = hashlib.sha256(path.read_bytes()).hexdigest()
         self.lightness = lightness(self.truth)
-        self._predictors = predictors
+        self._colorizers = colorizers
         self._predictions: dict[str, Prediction] = {}
 
     def prediction(self, model: str) -> Prediction:
         """Return what a model predicts; computed when it is first asked for."""
         if model not in self._predictions:
-            self._predictions[model] = self._predictors[model].predict(self.lightness)
+            self._predictions[model] = self._colorizers[model].predict(self.lightness)
         return self._predictions[model]
 
     def rng(self) -> np.random.Generator:
@@ -140,7 +140,7 @@ class ScoredMethod:
 
 def score_methods(
     methods: Mapping[str, Method],
-    predictors: Mapping[str, Predictor],
+    colorizers: Mapping[str, Colorizer],
     paths: Sequence[Path],
     folder: Path,
     identity: Mapping[str, str],
@@ -154,7 +154,7 @@ def score_methods(
     ----------
     methods : dict of callable
         By key. Grey is scored too.
-    predictors : dict of Predictor
+    colorizers : dict of Colorizer
     paths : sequence of Path
     folder : Path
         Keeps a file of scores for each method.
@@ -196,7 +196,7 @@ def score_methods(
         skipped = []
         for path in tqdm(paths, unit="photo", desc="scoring", disable=not progress):
             try:
-                scene = Scene(path, predictors)
+                scene = Scene(path, colorizers)
             except ImageError as error:
                 skipped.append((path, str(error)))
                 continue

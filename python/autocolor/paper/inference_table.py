@@ -27,7 +27,7 @@ from autocolor.imaging.color import lightness
 from autocolor.imaging.images import ImageError
 from autocolor.paper.published import TABLE_1, Published
 from autocolor.paper.published import TABLE_5 as PUBLISHED_ROWS
-from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.colorizer import Colorizer
 
 _FADED = " + CF"  # in the names of rows with chromatic fading
 
@@ -95,7 +95,7 @@ class InferenceTable:
 
 
 def compare_methods(
-    predictor: Predictor,
+    colorizer: Colorizer,
     paths: Sequence[Path],
     *,
     strength: float = 1.0,
@@ -110,7 +110,7 @@ def compare_methods(
 
     Parameters
     ----------
-    predictor : Predictor
+    colorizer : Colorizer
     paths : sequence of Path
     strength : float
         Factor on chroma, or on a and b; the paper has none, that is 1.
@@ -125,7 +125,7 @@ def compare_methods(
         If the model predicts no histograms, no photo could be scored, or `strength` is out of
         range.
     """
-    variant = predictor.manifest.variant
+    variant = colorizer.manifest.variant
     if variant == "hue_chroma":
         methods: tuple[InferenceMethod, ...] = TABLE_5
     else:
@@ -142,7 +142,7 @@ def compare_methods(
             skipped.append((path, str(error)))
             continue
         light = lightness(truth)
-        prediction = predictor.predict(light)
+        prediction = colorizer.predict(light)
         shared = Truth(truth)
         for row, metric in zip(methods, metrics, strict=True):
             rng = np.random.default_rng([seed, number])
@@ -158,7 +158,7 @@ def compare_methods(
         reason = f"; the first was skipped: {skipped[0][1]}" if skipped else ""
         raise ValueError(f"paths: expected at least one colour photo, received none{reason}")
     return InferenceTable(
-        predictor.manifest.name,
+        colorizer.manifest.name,
         variant,
         strength,
         seed,

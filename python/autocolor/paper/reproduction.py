@@ -18,7 +18,7 @@ from autocolor.core.files import atomic_path
 from autocolor.data.duplicates import describe, find_duplicates
 from autocolor.evaluation.strength import choose_strengths
 from autocolor.nets.backbone import Backbone, HeadNet
-from autocolor.nets.colorization import Colorizer
+from autocolor.nets.colorization import ColorizationNet
 from autocolor.nets.weights_io import read_weights
 from autocolor.paper.experiments import (
     GREY,
@@ -31,7 +31,7 @@ from autocolor.paper.experiments import (
 from autocolor.paper.published import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5
 from autocolor.paper.sample_sheet import draw_samples
 from autocolor.paper.tables import Row, Table
-from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.model_folder import Manifest
 from autocolor.training.feature_cache import FeatureOptions
 from autocolor.training.head import Features, HeadOptions, prepare_features, train_head, train_whole
@@ -173,22 +173,22 @@ class Run:
         """Train the models that are missing, and choose their strengths on validation photos."""
         setting = self.setting
         for model in models:
-            colorizer = _colorizers(self.last, setting.features.width)[model]
+            network = _networks(self.last, setting.features.width)[model]
             if setting.end_to_end:
                 seconds = train_whole(
-                    self.folder(model), model, colorizer, setting.data, setting.weights,
+                    self.folder(model), model, network, setting.data, setting.weights,
                     setting.head.minutes, setting.device,
                 )  # fmt: skip
             else:
                 seconds = train_head(
-                    self.folder(model), model, colorizer, self._prepared(), setting.head
+                    self.folder(model), model, network, self._prepared(), setting.head
                 )
             self.seconds[f"training {model}"] = seconds
         unknown = [model for model in models if not self._strength_file(model).exists()]
         if unknown:
             with self.timed("choosing strengths"):
                 choices = choose_strengths(
-                    {model: self.predictor(model) for model in unknown},
+                    {model: self.colorizer(model) for model in unknown},
                     setting.listed("validation_lmdb"),
                     _STRENGTHS,
                     smaller_side=_STRENGTH_SIDE,
@@ -219,27 +219,27 @@ class Run:
             self.seconds["features"] = self._features.seconds
         return self._features
 
-    def predictor(self, model: str) -> Predictor:
+    def colorizer(self, model: str) -> Colorizer:
         """Return a model, on the shared frozen network unless it was trained end to end."""
         folder, device = self.folder(model), self.setting.device
         if self.setting.end_to_end:
-            return Predictor(folder, device)
+            return Colorizer(folder, device)
         width = self.setting.features.width
-        return Predictor(folder, device, net=HeadNet(folder, self.backbone, device, width))
+        return Colorizer(folder, device, net=HeadNet(folder, self.backbone, device, width))
 
     def score(self, keys: Sequence[str]) -> dict[str, ScoredMethod]:
         """Score methods by their keys, training and preparing what they need."""
         models = _models_of(keys)
         self.train(models)
-        predictors = {model: self.predictor(model) for model in models}
+        colorizers = {model: self.colorizer(model) for model in models}
         known: dict[str, Method] = {}
         identity: dict[str, str] = {}
-        for model, predictor in predictors.items():
-            found = model_methods(model, predictor.manifest.variant)
+        for model, colorizer in colorizers.items():
+            found = model_methods(model, colorizer.manifest.variant)
             if model == MAIN:
                 found |= histogram_methods(model, HISTOGRAM_TRANSFERS["clusters"])
             known |= found
-            mark = f"{self.identity(model)} {predictor.manifest.strength}"
+            mark = f"{self.identity(model)} {colorizer.manifest.strength}"
             identity |= dict.fromkeys(found, mark)
         known |= {key: self._baseline(key) for key in keys if key in BASELINES}
         learnt_from = hashlib.sha256(self.setting.weights.read_bytes())
@@ -249,7 +249,7 @@ class Run:
         methods = {key: known[key] for key in keys if key != GREY}
         with self.timed("scoring"):
             scores, _ = score_methods(
-                methods, predictors, self.setting.photos, self.setting.out / "scores", identity,
+                methods, colorizers, self.setting.photos, self.setting.out / "scores", identity,
                 prepare=self._prepare,
             )  # fmt: skip
         return scores
@@ -292,7 +292,7 @@ class Run:
         if "fig10" in figures:
             self.train([MAIN])
             with self.timed("figure 10"):
-                samples = draw_samples(self.predictor(MAIN), self.setting.photos)
+                samples = draw_samples(self.colorizer(MAIN), self.setting.photos)
         return Results(tables, figures, scores, scores[GREY].metrics.images, samples)
 
     def longest(self) -> dict[str, float]:
@@ -334,18 +334,18 @@ def _cheng_options(minutes: float) -> ChengOptions:
     return replace(options, iterations=max(options.tests, round(share * options.iterations)))
 
 
-def _colorizers(last: str, width: float) -> dict[str, Colorizer]:
+def _networks(last: str, width: float) -> dict[str, ColorizationNet]:
     """Return the models of Tables 1 and 2 by name, with levels up to `last`."""
     levels = f"data..{last}"
     models = {
-        MAIN: Colorizer("hue_chroma", levels, width=width),
-        "lab_l2": Colorizer("lab_l2", levels, width=width),
-        "lab_marginal": Colorizer("lab_marginal", levels, width=width),
-        "lab_joint": Colorizer("lab_joint", levels, width=width),
+        MAIN: ColorizationNet("hue_chroma", levels, width=width),
+        "lab_l2": ColorizationNet("lab_l2", levels, width=width),
+        "lab_marginal": ColorizationNet("lab_marginal", levels, width=width),
+        "lab_joint": ColorizationNet("lab_joint", levels, width=width),
     }
     for ablation in _ablations(last):
         if ablation != levels:
-            models[_ablation_model(ablation, last)] = Colorizer(levels=ablation, width=width)
+            models[_ablation_model(ablation, last)] = ColorizationNet(levels=ablation, width=width)
     return models
 
 

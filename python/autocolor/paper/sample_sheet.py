@@ -13,19 +13,19 @@ from autocolor.core.arrays import FloatArray
 from autocolor.evaluation.evaluate import grey_image, read_color
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import ImageError, resize, to_uint8
-from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.colorizer import Colorizer
 
 _SAMPLES = 4
 _WIDTH = 220  # of a cell, in pixels
 _MARGIN = 6
 
 
-def draw_samples(predictor: Predictor, paths: Sequence[Path], rows: int = 6) -> Image.Image:
+def draw_samples(colorizer: Colorizer, paths: Sequence[Path], rows: int = 6) -> Image.Image:
     """Draw a row for some photos: grey, diverse colorizations, uncertainty map, original.
 
     Parameters
     ----------
-    predictor : Predictor
+    colorizer : Colorizer
         Of histograms.
     paths : sequence of Path
         Of which photos are taken evenly; those that cannot be used are left out.
@@ -43,7 +43,7 @@ def draw_samples(predictor: Predictor, paths: Sequence[Path], rows: int = 6) -> 
         except ImageError:
             continue
         light = lightness(truth)
-        prediction = predictor.predict(light)
+        prediction = colorizer.predict(light)
         diverse = colorize_edited(
             prediction, Edits(samples=_SAMPLES), np.random.default_rng(0), strength=1.0
         )

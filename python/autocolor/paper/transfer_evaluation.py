@@ -21,7 +21,7 @@ from autocolor.histograms.decode import decode_hue_chroma
 from autocolor.histograms.prediction import Prediction
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import ImageError, fit_side
-from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.colorizer import Colorizer
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class TransferEvaluation:
 
 
 def evaluate_transfer(
-    predictor: Predictor,
+    colorizer: Colorizer,
     paths: Sequence[Path],
     weights: Sequence[float],
     *,
@@ -63,7 +63,7 @@ def evaluate_transfer(
 
     Parameters
     ----------
-    predictor : Predictor
+    colorizer : Colorizer
         Of hue and chroma.
     paths : sequence of Path
         Colour photos; unreadable and colourless ones are skipped and listed.
@@ -94,7 +94,7 @@ def evaluate_transfer(
         if maximum_side is not None:
             truth = fit_side(truth, maximum_side, "larger")
         light = lightness(truth)
-        prediction = predictor.predict(light)
+        prediction = colorizer.predict(light)
         automatic = prediction.colorize()
         results = {
             GREY: grey_image(light),

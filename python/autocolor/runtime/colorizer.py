@@ -15,7 +15,7 @@ from autocolor.runtime.device import HistogramNet
 from autocolor.runtime.model_folder import INPUT_MULTIPLE, Manifest, ModelError
 
 
-class Predictor:
+class Colorizer:
     """A trained model of any variant, ready to colorize.
 
     Parameters
@@ -53,8 +53,8 @@ class Predictor:
 
     Examples
     --------
-    >>> predictor = Predictor("build/demo/model")
-    >>> rgb = predictor.colorize(lightness(read_image("photo.jpg").rgb))
+    >>> colorizer = Colorizer("build/demo/model")
+    >>> rgb = colorizer.colorize(lightness(read_image("photo.jpg").rgb))
     """
 
     def __init__(

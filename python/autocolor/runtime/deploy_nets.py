@@ -112,7 +112,7 @@ def parse_deploy(text: str, source: str) -> Any:
     -------
     message
         With the fields, names and defaults of Caffe's ``NetParameter``, as far as deploy nets of
-        :class:`autocolor.nets.colorization.Colorizer` have them.
+        :class:`autocolor.nets.colorization.ColorizationNet` have them.
 
     Raises
     ------

@@ -39,7 +39,7 @@ class Manifest:
     name : str
         Shown in reports.
     variant : {"hue_chroma", "lab_marginal", "lab_joint", "lab_l2"}
-        What the network predicts; see :class:`autocolor.nets.colorization.Colorizer`.
+        What the network predicts; see :class:`autocolor.nets.colorization.ColorizationNet`.
     levels : str
         Levels of the hypercolumn such as ``data..conv5_3``, for the reader; may be empty.
     bins : int

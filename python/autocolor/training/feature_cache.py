@@ -2,7 +2,7 @@
 
 A head learns from sparse samples, so what a training on a frozen VGG-16 needs of a photo are a few
 hundred hypercolumns and the colours at their pixels. They are written to HDF5 files which Caffe's
-``HDF5Data`` layer reads: see :meth:`autocolor.nets.colorization.Colorizer.head_training_net`. Needs pycaffe.
+``HDF5Data`` layer reads: see :meth:`autocolor.nets.colorization.ColorizationNet.head_training_net`. Needs pycaffe.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from google.protobuf import text_format
 
 from autocolor.core.files import atomic_path
 from autocolor.nets.catalogue import Model
-from autocolor.nets.colorization import Colorizer, TrainingOptions
+from autocolor.nets.colorization import ColorizationNet, TrainingOptions
 from autocolor.nets.solver import SolverOptions
 from autocolor.nets.surgery import net_shapes, transplant
 from autocolor.nets.weights_io import Weights, read_weights, write_weights
@@ -121,7 +121,7 @@ def prepare_features(
 
 
 def train_head(
-    folder: Path, name: str, colorizer: Colorizer, features: Features, options: HeadOptions
+    folder: Path, name: str, network: ColorizationNet, features: Features, options: HeadOptions
 ) -> float:
     """Train a head and make a model folder of it and the frozen network, unless it is there.
 
@@ -131,7 +131,7 @@ def train_head(
         Model folder; the training is kept in its folder ``training``.
     name : str
         For reports.
-    colorizer : Colorizer
+    network : ColorizationNet
         As wide as the features, with levels among theirs.
     features : Features
     options : HeadOptions
@@ -149,7 +149,7 @@ def train_head(
     training = folder / "training"
     model = Model(
         name,
-        colorizer,
+        network,
         TrainingOptions(
             str(features.training), options.batch, dropout=options.dropout,
             hypercolumn_dropout=options.hypercolumn_dropout,
@@ -163,7 +163,7 @@ def train_head(
         ),
     ).in_folder(training)  # fmt: skip
     return _train(
-        folder, name, colorizer, _fingerprint(model, features, options),
+        folder, name, network, _fingerprint(model, features, options),
         lambda: train_for(
             60 * options.minutes, training, model.solver,
             lambda planned: replace(model, solver=planned).head_files(features.levels),
@@ -175,7 +175,7 @@ def train_head(
 def train_whole(
     folder: Path,
     name: str,
-    colorizer: Colorizer,
+    network: ColorizationNet,
     data: Path,
     weights: Path,
     minutes: float,
@@ -187,7 +187,7 @@ def train_whole(
     ----------
     folder, name
         As of :func:`train_head`.
-    colorizer : Colorizer
+    network : ColorizationNet
     data : Path
         Folder of ``train_lmdb`` and ``validation_lmdb``.
     weights : Path
@@ -210,14 +210,14 @@ def train_whole(
     options = TrainingOptions(str(data / "train_lmdb"))
     validation_images = len((data / "validation_lmdb.txt").read_text().splitlines())
     model = Model(
-        name, colorizer, options, str(data / "validation_lmdb"),
+        name, network, options, str(data / "validation_lmdb"),
         SolverOptions(
             "", "", "", iterations=0, test_iterations=max(1, validation_images // options.batch)
         ),
     ).in_folder(training)  # fmt: skip
     digest = hashlib.sha256(f"{minutes} {''.join(model.files().values())}".encode())
     digest.update(weights.read_bytes())
-    return _train(folder, name, colorizer, digest.hexdigest(), lambda: train_for(
+    return _train(folder, name, network, digest.hexdigest(), lambda: train_for(
         60 * minutes, training, model.solver,
         lambda planned: replace(model, solver=planned).files(), weights=weights, device=device,
     ))  # fmt: skip
@@ -235,7 +235,7 @@ def _fingerprint(model: Model, features: Features, options: HeadOptions) -> str:
 def _train(
     folder: Path,
     name: str,
-    colorizer: Colorizer,
+    network: ColorizationNet,
     fingerprint: str,
     train: Callable[[], tuple[Path, list[Record]]],
     backbone: Path | None = None,
@@ -249,7 +249,7 @@ def _train(
     started = time.monotonic()
     caffemodel, records = train()
     weights = read_weights(backbone) if backbone else {}
-    _assemble(folder, name, colorizer, {**weights, **read_weights(caffemodel)}, caffemodel)
+    _assemble(folder, name, network, {**weights, **read_weights(caffemodel)}, caffemodel)
     seconds = time.monotonic() - started
     with atomic_path(stamp) as partial:
         content = {
@@ -263,13 +263,13 @@ def _train(
 
 
 def _assemble(
-    folder: Path, name: str, colorizer: Colorizer, weights: Weights, source: Path
+    folder: Path, name: str, network: ColorizationNet, weights: Weights, source: Path
 ) -> None:
     """Write deploy net, weights and manifest."""
-    deploy = colorizer.deploy_net()
+    deploy = network.deploy_net()
     fitting = transplant(weights, net_shapes(deploy))
     fitting.check(source)
-    manifest = Manifest(name, colorizer.variant, colorizer.levels, colorizer.heads[0].bins or 1)
+    manifest = Manifest(name, network.variant, network.levels, network.heads[0].bins or 1)
     with atomic_path(folder / manifest.deploy) as partial:
         partial.write_text(text_format.MessageToString(deploy), encoding="utf-8")
     write_weights(folder / manifest.weights, fitting.weights, name)

@@ -66,11 +66,11 @@ def main(arguments: Sequence[str]) -> int:
     from autocolor.evaluation.evaluate import EvaluationProtocol, evaluate
     from autocolor.evaluation.gallery import draw_gallery
     from autocolor.runtime.caffe_runtime import CaffeError
-    from autocolor.runtime.colorizer import Predictor
+    from autocolor.runtime.colorizer import Colorizer
 
     photos = [Path(name) for name in arguments[2:]]
     try:
-        colorize = Predictor(arguments[0]).colorize
+        colorize = Colorizer(arguments[0]).colorize
         evaluation = evaluate(
             {"ours": colorize},
             photos,

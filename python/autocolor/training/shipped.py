@@ -21,7 +21,7 @@ from tqdm import tqdm
 from autocolor.core.files import atomic_path
 from autocolor.data.photos import PhotoEntry, split_validation
 from autocolor.nets.catalogue import Model, write_files
-from autocolor.nets.colorization import Colorizer, TrainingOptions
+from autocolor.nets.colorization import ColorizationNet, TrainingOptions
 from autocolor.nets.solver import SolverOptions
 from autocolor.nets.weights_io import read_weights
 from autocolor.runtime.model_folder import Manifest
@@ -91,7 +91,7 @@ def train(
     folder : Path
         Gets ``head.npz``, ``model.json`` and a folder ``training``.
     variant : str
-        Of :class:`autocolor.nets.colorization.Colorizer`.
+        Of :class:`autocolor.nets.colorization.ColorizationNet`.
     training, validation : Path
         Lists of files: see :mod:`autocolor.training.view_features`.
     scale : (C,) array
@@ -110,12 +110,12 @@ def train(
     TrainingError
         If Caffe fails or leaves no such snapshot.
     """
-    colorizer = Colorizer(variant, LEVELS)
+    network = ColorizationNet(variant, LEVELS)
     prototxts = folder / "training"
     interval = max(1, plan.iterations // _TESTS)
     model = Model(
         variant,
-        colorizer,
+        network,
         TrainingOptions(
             str(training), plan.batch, dropout=plan.dropout,
             hypercolumn_dropout=plan.hypercolumn_dropout,
@@ -159,7 +159,7 @@ def train(
             raise TrainingError(f"{prototxts}: expected a snapshot of iteration {iteration}")
     number = int(kept.stem.rpartition("_")[2])
     save_head(folder / "head.npz", read_weights(kept), scale)
-    bins = colorizer.heads[0].bins or 1
+    bins = network.heads[0].bins or 1
     Manifest("autocolor", variant, LEVELS, bins).save(folder)
     losses = {r.iteration: r.loss for r in records if r.phase == "test"}
     with atomic_path(stamp) as partial:

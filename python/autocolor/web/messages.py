@@ -61,7 +61,7 @@ class WorkerOptions:
     model : str
         Model folder.
     device, backend : str
-        As of :class:`autocolor.runtime.colorizer.Predictor`.
+        As of :class:`autocolor.runtime.colorizer.Colorizer`.
     folder : str
         Of the uploads, which is removed if the server dies.
     cores : tuple of int

@@ -39,7 +39,7 @@ from autocolor.imaging.images import (
     to_uint8,
     write_image,
 )
-from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.colorizer import Colorizer
 from autocolor.web.controls import ControlError, Controls
 
 QUICK_PIXELS = 512 * 512
@@ -114,7 +114,7 @@ def read_limited(path: Path, largest_pixels: int, **options: Any) -> Photo:
     return read_image(path, **options)
 
 
-def open_photo(predictor: Predictor, path: Path, largest_pixels: int) -> OpenPhoto:
+def open_photo(colorizer: Colorizer, path: Path, largest_pixels: int) -> OpenPhoto:
     """Read a photo and run the network.
 
     Raises
@@ -124,7 +124,7 @@ def open_photo(predictor: Predictor, path: Path, largest_pixels: int) -> OpenPho
     """
     photo = read_limited(path, largest_pixels)
     light = lightness(photo.rgb)
-    prediction = predictor.predict(light)
+    prediction = colorizer.predict(light)
     height, width = light.shape
     colored = b""
     if not photo.is_gray and np.ptp(photo.rgb, axis=-1).max() > 2 / 255:

@@ -21,7 +21,7 @@ from typing import Any
 
 from autocolor.core.arrays import FloatArray
 from autocolor.imaging.images import ImageError
-from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.device import BackendError
 from autocolor.runtime.model_folder import ModelError
 from autocolor.web.messages import LONG_KINDS, Reply, Request, StoredPhoto, WorkerOptions
@@ -60,7 +60,7 @@ class WorkerLoop:
     Parameters
     ----------
     connection : Connection
-    predictor : Predictor
+    colorizer : Colorizer
     largest_pixels : int
         Of a photo.
     cache_bytes : int
@@ -70,12 +70,12 @@ class WorkerLoop:
     def __init__(
         self,
         connection: Connection,
-        predictor: Predictor,
+        colorizer: Colorizer,
         largest_pixels: int,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self._connection = connection
-        self._predictor = predictor
+        self._colorizer = colorizer
         self._largest_pixels = largest_pixels
         self._cache_bytes = cache_bytes
         self._photos: OrderedDict[str, OpenPhoto] = OrderedDict()
@@ -181,7 +181,7 @@ class WorkerLoop:
         """Return a photo out of the cache, or open it anew."""
         if stored.id not in self._photos:
             path = Path(stored.path)
-            self._photos[stored.id] = open_photo(self._predictor, path, self._largest_pixels)
+            self._photos[stored.id] = open_photo(self._colorizer, path, self._largest_pixels)
         self._photos.move_to_end(stored.id)
         while len(self._photos) > 1 and self._used_bytes() > self._cache_bytes:
             self._photos.popitem(last=False)
@@ -222,12 +222,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.sched_setaffinity(0, options.cores)
     connection = Connection(int(descriptor))
     try:
-        predictor = Predictor(options.model, options.device, backend=options.backend)
+        colorizer = Colorizer(options.model, options.device, backend=options.backend)
     except (ModelError, BackendError, ValueError, OSError) as error:
         connection.send(Reply("failed", value=" ".join(str(error).split())))
         return 1
     try:
-        WorkerLoop(connection, predictor, options.largest_pixels).run()
+        WorkerLoop(connection, colorizer, options.largest_pixels).run()
     except HangUpError:
         # It was killed, then, and could not clean up.
         shutil.rmtree(options.folder, ignore_errors=True)

@@ -43,23 +43,23 @@ class ScaledTruth:
 def test_finds_the_strength_that_undoes_a_factor(
     photo_folder: Path, factor: float, expected: float
 ) -> None:
-    predictor = ScaledTruth(photo_folder, factor)
-    choice = choose_strength(predictor, find_photos(photo_folder), CANDIDATES, progress=False)
+    colorizer = ScaledTruth(photo_folder, factor)
+    choice = choose_strength(colorizer, find_photos(photo_folder), CANDIDATES, progress=False)
     assert choice.strength == expected
-    assert predictor.calls == 3  # once a photo, not once a candidate
+    assert colorizer.calls == 3  # once a photo, not once a candidate
     best = choice.candidates[CANDIDATES.index(expected)]
     assert best.beats_grey and best.objective < 0.1
 
 
 def test_table_is_that_of_the_metrics(photo_folder: Path) -> None:
     paths = find_photos(photo_folder)
-    predictor = ScaledTruth(photo_folder, 0.6)
-    choice = choose_strength(predictor, paths, CANDIDATES, progress=False)
+    colorizer = ScaledTruth(photo_folder, 0.6)
+    choice = choose_strength(colorizer, paths, CANDIDATES, progress=False)
     metrics, grey = ColorMetrics(0), ColorMetrics(0)
     for path in paths:
         truth = read_image(path).rgb
         light = lightness(truth)
-        hue, chroma = predictor.hue_chroma(light)
+        hue, chroma = colorizer.hue_chroma(light)
         metrics.add(truth, compose_rgb(hue, chroma * 1.5, light))
         grey.add(truth, np.repeat(light[..., None], 3, axis=-1))
     row = choice.candidates[3]
@@ -70,16 +70,16 @@ def test_table_is_that_of_the_metrics(photo_folder: Path) -> None:
 
 
 def test_strength_zero_is_grey(photo_folder: Path) -> None:
-    predictor = ScaledTruth(photo_folder, 1)
-    choice = choose_strength(predictor, find_photos(photo_folder), [0.0], progress=False)
+    colorizer = ScaledTruth(photo_folder, 1)
+    choice = choose_strength(colorizer, find_photos(photo_folder), [0.0], progress=False)
     # The way through hue and chroma rounds differently.
     assert choice.candidates[0].objective == pytest.approx(1, abs=1e-5)
 
 
 def test_wrong_hues_are_kept_faint(photo_folder: Path) -> None:
     # Opposite hues: any colour is worse than none.
-    predictor = ScaledTruth(photo_folder, 1, turn=0.5)
-    choice = choose_strength(predictor, find_photos(photo_folder), [1, 0.1, 0.5], progress=False)
+    colorizer = ScaledTruth(photo_folder, 1, turn=0.5)
+    choice = choose_strength(colorizer, find_photos(photo_folder), [1, 0.1, 0.5], progress=False)
     assert choice.strength == 0.1
     assert not any(row.beats_grey for row in choice.candidates)
 
@@ -91,10 +91,10 @@ def test_objective_literal() -> None:
 
 
 def test_wrong_arguments(photo_folder: Path, tmp_path: Path) -> None:
-    predictor = ScaledTruth(photo_folder, 1)
+    colorizer = ScaledTruth(photo_folder, 1)
     with pytest.raises(ValueError, match="candidates: expected at least one"):
-        choose_strength(predictor, find_photos(photo_folder), [], progress=False)
+        choose_strength(colorizer, find_photos(photo_folder), [], progress=False)
     with pytest.raises(ValueError, match="strength: .*received -1"):
-        choose_strength(predictor, find_photos(photo_folder), [1, -1], progress=False)
+        choose_strength(colorizer, find_photos(photo_folder), [1, -1], progress=False)
     with pytest.raises(ValueError, match="paths: expected at least one colour photo"):
-        choose_strength(predictor, [tmp_path / "none.png"], [1], progress=False)
+        choose_strength(colorizer, [tmp_path / "none.png"], [1], progress=False)

@@ -10,7 +10,7 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
 from autocolor.nets.catalogue import all_models, models_table
-from autocolor.nets.colorization import Classifier, Colorizer, TrainingOptions
+from autocolor.nets.colorization import Classifier, ColorizationNet, TrainingOptions
 from autocolor.nets.costs import deploy_costs
 from autocolor.nets.vgg16 import vgg16_levels
 
@@ -88,7 +88,7 @@ def test_names_are_unique_and_every_blob_is_used(name):
 
 
 def test_frozen_layers_do_not_learn():
-    net = Colorizer().training_net(
+    net = ColorizationNet().training_net(
         TrainingOptions("x", frozen=True, hypercolumn_dropout=0.5), "train"
     )
     kinds = {
@@ -108,7 +108,7 @@ def test_frozen_layers_do_not_learn():
 )
 def test_wrong_colorizers_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        Colorizer(**arguments)
+        ColorizationNet(**arguments)
 
 
 def make_net(path, net, weights=None):
@@ -129,10 +129,10 @@ def with_inputs(net, **shapes):
 
 
 @pytest.mark.parametrize("network", [
-    Colorizer(levels="data..conv5_3", width=1 / 2),
-    *(Colorizer(variant, width=SLIM) for variant in ("hue_chroma", "lab_marginal", "lab_joint", "lab_l2")),
-    Colorizer(levels="conv4_1..fc7", width=SLIM),
-    Colorizer(levels="fc7", width=SLIM),
+    ColorizationNet(levels="data..conv5_3", width=1 / 2),
+    *(ColorizationNet(variant, width=SLIM) for variant in ("hue_chroma", "lab_marginal", "lab_joint", "lab_l2")),
+    ColorizationNet(levels="conv4_1..fc7", width=SLIM),
+    ColorizationNet(levels="fc7", width=SLIM),
 ])  # fmt: skip
 def test_sparse_training_weights_serve_dense_inference(tmp_path, network):
     """One caffemodel, the same predictions at the same pixels, at the image's border too."""
@@ -246,7 +246,7 @@ def test_costs_are_those_of_the_net(tmp_path, name):
 
 
 def test_full_network_has_as_many_parameters_as_the_released_one():
-    assert deploy_costs(Colorizer().deploy_net(), 256, 256).parameters == 147_041_024
+    assert deploy_costs(ColorizationNet().deploy_net(), 256, 256).parameters == 147_041_024
 
 
 def test_multiply_adds_of_a_convolution_and_a_product():

@@ -22,10 +22,10 @@ def train_once(folder):
     from caffe.proto import caffe_pb2
     from google.protobuf import text_format
 
-    from autocolor.nets.colorization import Colorizer, TrainingOptions
+    from autocolor.nets.colorization import ColorizationNet, TrainingOptions
 
     side = 256
-    described = Colorizer().training_net(TrainingOptions("x", batch=1, crop=side), "train")
+    described = ColorizationNet().training_net(TrainingOptions("x", batch=1, crop=side), "train")
     net_parameter = caffe_pb2.NetParameter(name="full")
     layer = net_parameter.layer.add(name="image", type="Input")
     layer.top.append("image")
@@ -77,11 +77,11 @@ def test_forward_and_backward_of_the_full_network(tmp_path, capsys):
 
 def released_weights(rng):
     """Random weights with the names and shapes of the authors' released file."""
-    from autocolor.nets.colorization import Colorizer
+    from autocolor.nets.colorization import ColorizationNet
     from autocolor.nets.surgery import convert_names, net_shapes
 
     weights = {}
-    for name, (shape, bias) in net_shapes(Colorizer().deploy_net()).items():
+    for name, (shape, bias) in net_shapes(ColorizationNet().deploy_net()).items():
         # He's scale keeps activations of order one through 16 rectified layers.
         scale = np.float32(np.sqrt(2 / np.prod(shape[1:])))
         weights[name] = (
@@ -147,7 +147,7 @@ def compare_with_release(folder):
     import caffe
     from google.protobuf import text_format
 
-    from autocolor.nets.colorization import Colorizer
+    from autocolor.nets.colorization import ColorizationNet
     from autocolor.nets.weights_io import write_weights
 
     folder, side, border = Path(folder), 64, 4
@@ -166,7 +166,7 @@ def compare_with_release(folder):
     found = {}
     for name, average_pooling in (("pooled", True), ("sampled", False)):
         path = folder / f"{name}.prototxt"
-        deploy = Colorizer().deploy_net(4, average_pooling=average_pooling)
+        deploy = ColorizationNet().deploy_net(4, average_pooling=average_pooling)
         path.write_text(text_format.MessageToString(deploy))
         net = caffe.Net(str(path), caffe.TEST, weights=str(folder / "ours.caffemodel.h5"))
         net.blobs["data"].reshape(1, 1, side, side)

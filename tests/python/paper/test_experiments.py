@@ -25,7 +25,7 @@ from autocolor.paper.tables import (
     plot_table,
     table_markdown,
 )
-from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.colorizer import Colorizer
 
 
 class Counted:
@@ -88,8 +88,8 @@ def test_photos_that_cannot_be_scored_are_listed(photo_folder, tmp_path):
 
 
 def test_a_model_predicts_once_for_all_methods(model_folder, photo_folder):
-    predictor = Predictor(model_folder)
-    scene = Scene(find_photos(photo_folder)[0], {"tiny": predictor})
+    colorizer = Colorizer(model_folder)
+    scene = Scene(find_photos(photo_folder)[0], {"tiny": colorizer})
     assert scene.prediction("tiny") is scene.prediction("tiny")
     methods = {
         **model_methods("tiny", "hue_chroma"),
@@ -102,7 +102,7 @@ def test_a_model_predicts_once_for_all_methods(model_folder, photo_folder):
     for name, method in methods.items():
         rgb = method(scene)
         assert rgb.shape == scene.truth.shape, name
-    np.testing.assert_array_equal(methods["tiny@1"](scene), predictor.colorize(scene.lightness))
+    np.testing.assert_array_equal(methods["tiny@1"](scene), colorizer.colorize(scene.lightness))
     np.testing.assert_array_equal(methods["tiny/sample@1"](scene), methods["tiny/sample@1"](scene))
     np.testing.assert_array_equal(methods["C"](scene), scene.truth)
     assert set(model_methods("lab", "lab_joint")) == {"lab@1", "lab@chosen"}

@@ -21,7 +21,7 @@ from autocolor.paper.inference_table import (
     write_inference_table,
 )
 from autocolor.runtime.caffe_net import CaffeNet
-from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.model_folder import Manifest
 
 
@@ -46,9 +46,9 @@ def test_the_papers_rows() -> None:
 
 def test_rows_are_those_of_plain_evaluations(model_folder: Path, photo_folder: Path) -> None:
     net = CountingNet(model_folder)
-    predictor = Predictor(model_folder, net=net)
+    colorizer = Colorizer(model_folder, net=net)
     paths = find_photos(photo_folder)
-    table = compare_methods(predictor, paths, strength=0.6, progress=False)
+    table = compare_methods(colorizer, paths, strength=0.6, progress=False)
     assert net.runs == table.images == 3
     for row, scores in table.rows:
         numbers = iter(range(3))
@@ -57,7 +57,7 @@ def test_rows_are_those_of_plain_evaluations(model_folder: Path, photo_folder: P
             light: np.ndarray, row: InferenceMethod = row, numbers: Iterator[int] = numbers
         ) -> np.ndarray:
             rng = np.random.default_rng([0, next(numbers)])
-            return predictor.colorize(
+            return colorizer.colorize(
                 light, method=row.method, fading=row.fading, strength=0.6, rng=rng
             )
 
@@ -73,9 +73,9 @@ def test_rows_are_those_of_plain_evaluations(model_folder: Path, photo_folder: P
 
 
 def test_seed_matters_to_samples_only(model_folder: Path, photo_folder: Path) -> None:
-    predictor, paths = Predictor(model_folder), find_photos(photo_folder)
+    colorizer, paths = Colorizer(model_folder), find_photos(photo_folder)
     first, again, other = (
-        compare_methods(predictor, paths, seed=seed, progress=False).rows for seed in (0, 0, 1)
+        compare_methods(colorizer, paths, seed=seed, progress=False).rows for seed in (0, 0, 1)
     )
     assert first == again
     assert first[0] != other[0] and first[1:] == other[1:]
@@ -89,17 +89,17 @@ def test_bad_photos_are_skipped_and_listed(
     write_image(photos / "good.png", read_image(find_photos(photo_folder)[0]).rgb)
     (photos / "bad.png").write_text("no photo")
     Image.new("RGB", (9, 9), (100, 100, 100)).save(photos / "grey.png")
-    predictor = Predictor(model_folder)
-    table = compare_methods(predictor, find_photos(photos), progress=False)
+    colorizer = Colorizer(model_folder)
+    table = compare_methods(colorizer, find_photos(photos), progress=False)
     assert table.images == 1
     assert [path.name for path, _ in table.skipped] == ["bad.png", "grey.png"]
     assert "Skipped 2:" in inference_markdown(table)
     with pytest.raises(ValueError, match=r"received none; the first was skipped: .*bad\.png"):
-        compare_methods(predictor, [photos / "bad.png"], progress=False)
+        compare_methods(colorizer, [photos / "bad.png"], progress=False)
 
 
 def test_report(model_folder: Path, photo_folder: Path, tmp_path: Path) -> None:
-    table = compare_methods(Predictor(model_folder), find_photos(photo_folder), progress=False)
+    table = compare_methods(Colorizer(model_folder), find_photos(photo_folder), progress=False)
     write_inference_table(table, tmp_path / "new" / "folder")
     folder = tmp_path / "new" / "folder"
     content = json.loads((folder / "inference.json").read_text())
@@ -130,13 +130,13 @@ def test_lab(tmp_path: Path, photo_folder: Path, variant: str) -> None:
         return a, b
 
     Manifest("lab", variant, bins=8).save(tmp_path)
-    predictor = Predictor(tmp_path, net=net)
+    colorizer = Colorizer(tmp_path, net=net)
     paths = find_photos(photo_folder)
     if variant == "lab_l2":
         with pytest.raises(ValueError, match="a lab_l2 model predicts colours"):
-            compare_methods(predictor, paths, progress=False)
+            compare_methods(colorizer, paths, progress=False)
         return
-    table = compare_methods(predictor, paths, progress=False)
+    table = compare_methods(colorizer, paths, progress=False)
     assert [row.name for row, _ in table.rows] == list(METHODS)
     assert "paper" not in inference_markdown(table)
     write_inference_table(table, tmp_path)

@@ -1,4 +1,4 @@
-"""Padding, cropping, tiling and enlargement of the predictor, with a stand-in for the network."""
+"""Padding, cropping, tiling and enlargement of the colorizer, with a stand-in for the network."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from autocolor.histograms.estimators import draw_uniforms
 from autocolor.histograms.prediction import SAMPLINGS
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import resize
-from autocolor.nets.colorization import VARIANTS, Colorizer
+from autocolor.nets.colorization import VARIANTS, ColorizationNet
 from autocolor.runtime.caffe_runtime import import_caffe
-from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.model_folder import Manifest, ModelError
 
 BINS, STRIDE, WORKING_SIDE, MAXIMUM_SIDE = 8, 4, 64, 160
@@ -54,13 +54,13 @@ class StubNet:
         return tuple((grid / grid.sum(axis=0)).astype(np.float32) for grid in grids)
 
 
-def make_predictor(
+def make_colorizer(
     folder: Path, variant: str = "hue_chroma", **manifest: int | float
-) -> tuple[Predictor, StubNet]:
+) -> tuple[Colorizer, StubNet]:
     values = {"working_side": WORKING_SIDE, "maximum_side": MAXIMUM_SIDE, **manifest}
     Manifest("stub", variant, bins=BINS, stride=STRIDE, **values).save(folder)  # type: ignore[arg-type]
     net = StubNet(variant)
-    return Predictor(folder, net=net), net
+    return Colorizer(folder, net=net), net
 
 
 def grey_image(size: tuple[int, int]) -> np.ndarray:
@@ -79,17 +79,17 @@ def grey_image(size: tuple[int, int]) -> np.ndarray:
     ],
 )
 def test_working_size(tmp_path: Path, size: tuple[int, int], expected: tuple[int, int]) -> None:
-    predictor, _ = make_predictor(tmp_path)
-    assert predictor.working_size(*size) == expected
+    colorizer, _ = make_colorizer(tmp_path)
+    assert colorizer.working_size(*size) == expected
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_network_input_is_resized_and_mirrored(tmp_path: Path, size: tuple[int, int]) -> None:
-    predictor, net = make_predictor(tmp_path)
+    colorizer, net = make_colorizer(tmp_path)
     light = grey_image(size)
-    hue, chroma = predictor.histograms(light)
+    hue, chroma = colorizer.histograms(light)
     (padded,) = net.seen
-    height, width = predictor.working_size(*size)
+    height, width = colorizer.working_size(*size)
     assert padded.dtype == np.float32
     assert padded.shape[0] % 32 == padded.shape[1] % 32 == 0
     assert padded.shape[0] - height < 32 and padded.shape[1] - width < 32
@@ -105,10 +105,10 @@ def test_network_input_is_resized_and_mirrored(tmp_path: Path, size: tuple[int, 
     )
 
 
-def oracle_histograms(predictor: Predictor, light: np.ndarray) -> list[np.ndarray]:
+def oracle_histograms(colorizer: Colorizer, light: np.ndarray) -> list[np.ndarray]:
     """Enlarge the histograms by the stated positions of their cells, with scipy."""
     height, width = light.shape
-    working_height, working_width = predictor.working_size(height, width)
+    working_height, working_width = colorizer.working_size(height, width)
     # Pixel centres of the photo, in pixels of the working image, then in cells, whose centres lie
     # at j * stride + (stride - 1)/2.
     y = (np.arange(height) + 0.5) * working_height / height - 0.5
@@ -124,7 +124,7 @@ def oracle_histograms(predictor: Predictor, light: np.ndarray) -> list[np.ndarra
             ],
             axis=-1,
         )
-        for grid in predictor.histograms(light)
+        for grid in colorizer.histograms(light)
     ]
 
 
@@ -134,11 +134,11 @@ def test_colorize_against_whole_image_oracle(
     tmp_path: Path, size: tuple[int, int], tile_pixels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prediction_module, "_TILE_VALUES", tile_pixels * 2 * BINS)
-    predictor, _ = make_predictor(tmp_path)
+    colorizer, _ = make_colorizer(tmp_path)
     light = grey_image(size)
-    hue, chroma = oracle_histograms(predictor, light)
+    hue, chroma = oracle_histograms(colorizer, light)
 
-    rgb = predictor.colorize(light)
+    rgb = colorizer.colorize(light)
     assert rgb.dtype == np.float32 and rgb.shape == (*size, 3)
     expected = decode_hue_chroma(hue, chroma, light.astype(np.float64))
     # float32 against float64; where z nearly vanishes, or where the median's bin is nearly empty,
@@ -147,7 +147,7 @@ def test_colorize_against_whole_image_oracle(
     assert np.quantile(difference, 0.99) < 1e-4 and difference.mean() < 1e-5
     np.testing.assert_allclose(lightness(rgb), light, atol=1e-6)
 
-    hue_image, chroma_image = predictor.hue_chroma(light)
+    hue_image, chroma_image = colorizer.hue_chroma(light)
     expected_hue, expected_chroma = infer_hue_chroma(hue, chroma)
     turn = np.abs(hue_image - expected_hue)
     assert np.quantile(np.minimum(turn, 1 - turn), 0.99) < 1e-4
@@ -165,7 +165,7 @@ def test_tiles_equal_the_whole(
     sampling: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    prediction = make_predictor(tmp_path, variant)[0].predict(grey_image((37, 53)))
+    prediction = make_colorizer(tmp_path, variant)[0].predict(grey_image((37, 53)))
 
     def colorize(tile_values: int, seed: int = 3) -> np.ndarray:
         monkeypatch.setattr(prediction_module, "_TILE_VALUES", tile_values)
@@ -182,22 +182,22 @@ def test_tiles_equal_the_whole(
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_variants_against_whole_image_oracle(tmp_path: Path, variant: str) -> None:
-    predictor, _ = make_predictor(tmp_path, variant)
+    colorizer, _ = make_colorizer(tmp_path, variant)
     light = grey_image((65, 200))
-    rgb = predictor.colorize(light, strength=0.8)
+    rgb = colorizer.colorize(light, strength=0.8)
     expected = decode(
-        variant, oracle_histograms(predictor, light), light.astype(np.float64), strength=0.8
+        variant, oracle_histograms(colorizer, light), light.astype(np.float64), strength=0.8
     )
     assert np.quantile(np.abs(rgb - expected), 0.99) < 1e-4
 
 
 def test_samples_are_drawn_row_by_row(tmp_path: Path) -> None:
-    predictor, _ = make_predictor(tmp_path)
+    colorizer, _ = make_colorizer(tmp_path)
     light = grey_image((20, 30))
-    hue, chroma = oracle_histograms(predictor, light)
+    hue, chroma = oracle_histograms(colorizer, light)
     for sampling, shape in (("pixel", (20, 30, 2)), ("image", (2,))):
         rng = np.random.default_rng(5)
-        rgb = predictor.colorize(light, method="sample", rng=rng, sampling=sampling)
+        rgb = colorizer.colorize(light, method="sample", rng=rng, sampling=sampling)
         uniforms = draw_uniforms(np.random.default_rng(5), shape)
         expected = decode_hue_chroma(
             hue,
@@ -226,24 +226,24 @@ def test_samples_are_drawn_row_by_row(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_options(tmp_path: Path, variant: str, options: dict, message: str) -> None:
-    predictor, _ = make_predictor(tmp_path, variant)
+    colorizer, _ = make_colorizer(tmp_path, variant)
     with pytest.raises(ValueError, match=message):
-        predictor.colorize(grey_image((8, 9)), **options)
+        colorizer.colorize(grey_image((8, 9)), **options)
 
 
 def test_only_hue_chroma_models_give_hue_and_chroma(tmp_path: Path) -> None:
-    predictor, _ = make_predictor(tmp_path, "lab_l2")
+    colorizer, _ = make_colorizer(tmp_path, "lab_l2")
     with pytest.raises(ValueError, match="variant: expected 'hue_chroma', received 'lab_l2'"):
-        predictor.hue_chroma(grey_image((8, 9)))
+        colorizer.hue_chroma(grey_image((8, 9)))
 
 
 def test_options_reach_the_decoder(tmp_path: Path) -> None:
-    predictor, _ = make_predictor(tmp_path, strength=0.5)
+    colorizer, _ = make_colorizer(tmp_path, strength=0.5)
     light = grey_image((40, 30))
-    hue, chroma = oracle_histograms(predictor, light)
+    hue, chroma = oracle_histograms(colorizer, light)
     options = {"hue": "mode", "fading": False}
     for strength in (None, 0.0, 1.5):
-        rgb = predictor.colorize(light, method="expectation", strength=strength, **options)  # type: ignore[arg-type]
+        rgb = colorizer.colorize(light, method="expectation", strength=strength, **options)  # type: ignore[arg-type]
         expected = decode_hue_chroma(
             hue,
             chroma,
@@ -253,26 +253,26 @@ def test_options_reach_the_decoder(tmp_path: Path) -> None:
             **options,  # type: ignore[arg-type]
         )
         assert np.quantile(np.abs(rgb - expected), 0.99) < 1e-4
-    np.testing.assert_allclose(predictor.colorize(light, strength=0), light[..., None] + [0] * 3)
+    np.testing.assert_allclose(colorizer.colorize(light, strength=0), light[..., None] + [0] * 3)
 
 
 def test_working_side_instead_of_the_manifests(tmp_path: Path) -> None:
-    make_predictor(tmp_path)
+    make_colorizer(tmp_path)
     net = StubNet()
-    predictor = Predictor(tmp_path, working_side=20, net=net)
-    assert predictor.working_size(40, 60) == (20, 30)
+    colorizer = Colorizer(tmp_path, working_side=20, net=net)
+    assert colorizer.working_size(40, 60) == (20, 30)
     with pytest.raises(ValueError, match="working_side: expected 1 to 160, received 161"):
-        Predictor(tmp_path, working_side=161, net=net)
+        Colorizer(tmp_path, working_side=161, net=net)
 
 
 @pytest.mark.parametrize(
     ("variant", "size"), [("hue_chroma", (3000, 4000)), ("lab_joint", (1000, 1500))]
 )
 def test_megapixels_in_bounded_memory(tmp_path: Path, variant: str, size: tuple[int, int]) -> None:
-    predictor, _ = make_predictor(tmp_path, variant)
+    colorizer, _ = make_colorizer(tmp_path, variant)
     light = np.full(size, 0.5, np.float32)
     tracemalloc.start()
-    rgb = predictor.colorize(light)
+    rgb = colorizer.colorize(light)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     # Beyond the result (144 or 18 MB) only the resized input and tiles; all histograms would be
@@ -291,23 +291,23 @@ def test_megapixels_in_bounded_memory(tmp_path: Path, variant: str, size: tuple[
     ],
 )
 def test_wrong_lightness(tmp_path: Path, light: np.ndarray, message: str) -> None:
-    predictor, _ = make_predictor(tmp_path)
+    colorizer, _ = make_colorizer(tmp_path)
     with pytest.raises(ValueError, match=message):
-        predictor.histograms(light)
+        colorizer.histograms(light)
 
 
 def test_network_that_does_not_fit_the_manifest(tmp_path: Path) -> None:
-    make_predictor(tmp_path)
-    predictor = Predictor(tmp_path, net=StubNet(bins=16))
+    make_colorizer(tmp_path)
+    colorizer = Colorizer(tmp_path, net=StubNet(bins=16))
     with pytest.raises(ModelError, match=r"blob 'hue': expected shape \(8, 8, 8\).*\(16, 8, 8\)"):
-        predictor.colorize(grey_image((32, 32)))
+        colorizer.colorize(grey_image((32, 32)))
 
 
 def test_with_real_caffe(model_folder: Path) -> None:
-    predictor = Predictor(model_folder)
+    colorizer = Colorizer(model_folder)
     for size in ((1, 1), (7, 300), (90, 61)):
         light = grey_image(size)
-        rgb = predictor.colorize(light)
+        rgb = colorizer.colorize(light)
         assert rgb.shape == (*size, 3)
         np.testing.assert_allclose(lightness(rgb), light, atol=1e-6)
 
@@ -315,7 +315,7 @@ def test_with_real_caffe(model_folder: Path) -> None:
 # ---- the deploy nets of the variants in real Caffe
 
 
-def save_random_model(folder: Path, network: Colorizer, manifest: Manifest) -> None:
+def save_random_model(folder: Path, network: ColorizationNet, manifest: Manifest) -> None:
     """Write a model folder with random weights that keep the size of the activations."""
     deploy = folder / manifest.deploy
     deploy.write_text(str(network.deploy_net(manifest.stride)), encoding="utf-8")
@@ -335,7 +335,7 @@ def slim_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return folders of models of all variants, a thirty-second as wide as the paper's."""
     folders = {}
     for variant in VARIANTS:
-        network = Colorizer(variant, width=1 / 32)
+        network = ColorizationNet(variant, width=1 / 32)
         manifest = Manifest("slim", variant, network.levels, network.heads[0].bins or 1)
         folders[variant] = tmp_path_factory.mktemp(variant)
         save_random_model(folders[variant], network, manifest)
@@ -347,10 +347,10 @@ def slim_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_variants_in_caffe(
     slim_models: dict[str, Path], variant: str, size: tuple[int, int]
 ) -> None:
-    predictor = Predictor(slim_models[variant])
+    colorizer = Colorizer(slim_models[variant])
     light = grey_image(size)
-    outputs = predictor.histograms(light)
-    height, width = (-(-side // 4) for side in predictor.working_size(*size))
+    outputs = colorizer.histograms(light)
+    height, width = (-(-side // 4) for side in colorizer.working_size(*size))
     channels = {"lab_joint": (256,), "lab_l2": (2,)}.get(variant, (32, 32))
     assert [grid.shape for grid in outputs] == [(height, width, count) for count in channels]
     if variant != "lab_l2":
@@ -358,7 +358,7 @@ def test_variants_in_caffe(
             assert grid.min() >= 0
             np.testing.assert_allclose(grid.sum(axis=-1), 1, atol=1e-5)
     for method in (None,) if variant == "lab_l2" else METHODS:
-        rgb = predictor.colorize(light, method=method, rng=np.random.default_rng(0))
+        rgb = colorizer.colorize(light, method=method, rng=np.random.default_rng(0))
         assert rgb.shape == (*size, 3) and rgb.dtype == np.float32
         np.testing.assert_allclose(lightness(rgb), light, atol=1e-6)
     # Untrained histograms are nearly even, so their expectations are nearly grey.
@@ -375,8 +375,8 @@ def test_outputs_are_those_of_the_net(slim_models: dict[str, Path], variant: str
     net.blobs["data"].data[...] = light
     blobs = net.forward()
     for name, grid in zip(
-        [head.output for head in Colorizer(variant, width=1 / 32).heads],
-        Predictor(folder).histograms(light),
+        [head.output for head in ColorizationNet(variant, width=1 / 32).heads],
+        Colorizer(folder).histograms(light),
         strict=True,
     ):
         expected = np.moveaxis(blobs[name][0], 0, -1)
@@ -389,17 +389,17 @@ def test_net_of_another_variant(slim_models: dict[str, Path], tmp_path: Path) ->
         (tmp_path / name).symlink_to(slim_models["lab_marginal"] / name)
     Manifest("wrong", "lab_joint", bins=16).save(tmp_path)
     with pytest.raises(ModelError, match="expected a blob named 'ab', received none"):
-        Predictor(tmp_path)
+        Colorizer(tmp_path)
 
 
 def colorize_four_megapixels(folder: Path, working_side: int) -> None:
     """Colorize images of two shapes and print what it took; run in a process of its own."""
-    network = Colorizer(levels="data..conv5_3")
+    network = ColorizationNet(levels="data..conv5_3")
     save_random_model(folder, network, Manifest("wide", levels=network.levels))
-    predictor = Predictor(folder, working_side=working_side)
+    colorizer = Colorizer(folder, working_side=working_side)
     for size in ((2000, 2000), (1000, 4000)):
         start = time.perf_counter()
-        rgb = predictor.colorize(grey_image(size))
+        rgb = colorizer.colorize(grey_image(size))
         seconds = time.perf_counter() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         finite = bool(np.isfinite(rgb).all())
@@ -423,7 +423,7 @@ def test_four_megapixels_in_under_six_gib(tmp_path: Path) -> None:
 def test_missing_weights(model_folder: Path, tmp_path: Path) -> None:
     Manifest("tiny").save(tmp_path)
     with pytest.raises(ModelError, match=r"deploy\.prototxt: no such file"):
-        Predictor(tmp_path)
+        Colorizer(tmp_path)
 
 
 if __name__ == "__main__":

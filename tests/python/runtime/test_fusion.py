@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 
-from autocolor.nets.colorization import VARIANTS, Colorizer
+from autocolor.nets.colorization import VARIANTS, ColorizationNet
 from autocolor.runtime.caffe_runtime import import_caffe
 from autocolor.runtime.fusion import fuse_heads
 
@@ -25,7 +25,7 @@ def _load(folder: Path, net: Any) -> Any:
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("stride", [1, 4])
 def test_outputs_stay(variant: str, stride: int, tmp_path: Path) -> None:
-    network = Colorizer(variant, levels="data..conv3_1", bins=5, width=1 / 16)
+    network = ColorizationNet(variant, levels="data..conv3_1", bins=5, width=1 / 16)
     plain, fused = (network.deploy_net(stride) for _ in range(2))
     fuse_heads(fused, keep=[head.output for head in network.heads])
     kinds = [layer.type for layer in fused.layer]
@@ -65,7 +65,7 @@ def _has_stride(net: Any) -> None:
 
 @pytest.mark.parametrize("change", [_reads_the_hidden_blob, _leaky, _has_stride])
 def test_other_nets_stay(change: Callable[[Any], None]) -> None:
-    net = Colorizer("lab_l2", levels="data..conv1_2", width=1 / 16).deploy_net()
+    net = ColorizationNet("lab_l2", levels="data..conv1_2", width=1 / 16).deploy_net()
     change(net)
     before = caffe_pb2.NetParameter.FromString(net.SerializeToString())
     fuse_heads(net)
@@ -73,7 +73,7 @@ def test_other_nets_stay(change: Callable[[Any], None]) -> None:
 
 
 def test_a_blob_to_keep_stays() -> None:
-    net = Colorizer("lab_l2", levels="data..conv1_2", width=1 / 16).deploy_net()
+    net = ColorizationNet("lab_l2", levels="data..conv1_2", width=1 / 16).deploy_net()
     before = caffe_pb2.NetParameter.FromString(net.SerializeToString())
     fuse_heads(net, keep=["h_fc1"])
     assert net == before

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from autocolor.nets.colorization import VARIANTS, Colorizer
+from autocolor.nets.colorization import VARIANTS, ColorizationNet
 from autocolor.runtime.model_folder import Manifest, ModelError
 
 MANIFEST = Manifest(
@@ -97,7 +97,7 @@ def test_manifest_before_there_were_variants(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bins", [8, 32])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_outputs_are_those_of_the_networks(variant: str, bins: int) -> None:
-    heads = Colorizer(variant, bins=bins).heads
+    heads = ColorizationNet(variant, bins=bins).heads
     expected = [(head.output, head.channels) for head in heads]
     assert list(Manifest("m", variant, bins=bins).outputs.items()) == expected
 

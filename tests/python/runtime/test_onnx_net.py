@@ -15,12 +15,12 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from autocolor.nets.colorization import Colorizer
+from autocolor.nets.colorization import ColorizationNet
 from autocolor.runtime import backends, caffe_runtime
 from autocolor.runtime.backends import choose_backend, load_net
 from autocolor.runtime.caffe_runtime import import_caffe
 from autocolor.runtime.caffemodel import write_mappable
-from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.deploy_nets import read_deploy, read_net_weights
 from autocolor.runtime.device import BackendError
 from autocolor.runtime.model_folder import Manifest, ModelError
@@ -49,18 +49,18 @@ def save_random(folder: Path, deploy: Any, manifest: Manifest) -> Any:
 @pytest.mark.parametrize(
     ("network", "stride", "average_pooling"),
     [
-        (Colorizer(width=1 / 8), 4, False),
-        (Colorizer(width=1 / 8), 4, True),
-        (Colorizer(width=1 / 8, levels="data..conv5_3"), 1, False),
-        (Colorizer(width=1 / 8, levels="data..conv5_3"), 16, False),
-        (Colorizer("lab_marginal", "conv4_1..fc7", 7, 1 / 16), 8, False),
-        (Colorizer("lab_joint", "data..conv3_3", 5, 1 / 16), 2, False),
-        (Colorizer("lab_l2", "fc7", width=1 / 16), 4, False),
-        (Colorizer("lab_l2", "data"), 4, False),
+        (ColorizationNet(width=1 / 8), 4, False),
+        (ColorizationNet(width=1 / 8), 4, True),
+        (ColorizationNet(width=1 / 8, levels="data..conv5_3"), 1, False),
+        (ColorizationNet(width=1 / 8, levels="data..conv5_3"), 16, False),
+        (ColorizationNet("lab_marginal", "conv4_1..fc7", 7, 1 / 16), 8, False),
+        (ColorizationNet("lab_joint", "data..conv3_3", 5, 1 / 16), 2, False),
+        (ColorizationNet("lab_l2", "fc7", width=1 / 16), 4, False),
+        (ColorizationNet("lab_l2", "data"), 4, False),
     ],
 )
 def test_outputs_are_caffes(
-    tmp_path: Path, network: Colorizer, stride: int, average_pooling: bool
+    tmp_path: Path, network: ColorizationNet, stride: int, average_pooling: bool
 ) -> None:
     bins = network.heads[0].bins or 32
     manifest = Manifest("random", network.variant, network.levels, bins, stride=stride)
@@ -136,7 +136,7 @@ def test_every_colorizer_can_be_read_without_caffe(name: str) -> None:
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path]:
     """Return deploy prototxt and weights of a small network."""
-    network = Colorizer(levels="data..conv1_2", width=1 / 16)
+    network = ColorizationNet(levels="data..conv1_2", width=1 / 16)
     manifest = Manifest("random", levels=network.levels)
     save_random(tmp_path, network.deploy_net(), manifest)
     return tmp_path / manifest.deploy, tmp_path / manifest.weights
@@ -259,9 +259,9 @@ def test_gpu_needs_another_onnxruntime(files: tuple[Path, Path]) -> None:
         load_net(*files, "tpu", backend="onnx")
 
 
-def test_predictor(model_folder: Path) -> None:
+def test_colorizer(model_folder: Path) -> None:
     grey = np.random.default_rng(0).random((70, 101), dtype=np.float32)
-    by_caffe, by_onnx = (Predictor(model_folder, backend=name) for name in backends.BACKENDS[1:])
+    by_caffe, by_onnx = (Colorizer(model_folder, backend=name) for name in backends.BACKENDS[1:])
     np.testing.assert_allclose(by_onnx.colorize(grey), by_caffe.colorize(grey), atol=0.5 / 255)
 
 

@@ -11,7 +11,7 @@ from autocolor.core.downloads import default_cache
 from autocolor.nets.surgery import net_shapes
 from autocolor.nets.weights_io import read_weights, write_weights
 from autocolor.runtime import shipped
-from autocolor.runtime.colorizer import Predictor
+from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.model_folder import ModelError
 from autocolor.runtime.vgg16_gray import WeightsError, vgg16_gray_weights
 
@@ -61,7 +61,7 @@ def test_incomplete_head(tmp_path: Path) -> None:
 
 
 def test_weights_are_those_of_the_folder() -> None:
-    from autocolor.nets.colorization import Colorizer
+    from autocolor.nets.colorization import ColorizationNet
 
     manifest = shipped.shipped_manifest()
     weights = shipped.shipped_weights()
@@ -71,7 +71,7 @@ def test_weights_are_those_of_the_folder() -> None:
     for name, blobs in weights.items():
         for blob, other in zip(blobs, in_folder[name], strict=True):
             np.testing.assert_array_equal(blob, other)
-    shapes = net_shapes(Colorizer(manifest.variant, manifest.levels).deploy_net())
+    shapes = net_shapes(ColorizationNet(manifest.variant, manifest.levels).deploy_net())
     assert {name: tuple(blob.shape for blob in blobs) for name, blobs in weights.items()} == shapes
 
 
@@ -95,7 +95,7 @@ def test_prediction_is_that_of_the_net_the_head_was_trained_on(tmp_path: Path) -
     manifest.save(tmp_path)
     grey = np.random.default_rng(0).random((64, 96), np.float32)
     for found, expected in zip(
-        autocolor.load_model().histograms(grey), Predictor(tmp_path).histograms(grey), strict=True
+        autocolor.load_model().histograms(grey), Colorizer(tmp_path).histograms(grey), strict=True
     ):
         np.testing.assert_allclose(found, expected, atol=1e-5)
 

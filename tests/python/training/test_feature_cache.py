@@ -12,7 +12,7 @@ from PIL import Image
 from autocolor.data.lmdb_io import LmdbOptions, make_datum
 from autocolor.imaging.color import lightness, rgb_to_hue_chroma
 from autocolor.nets.backbone import Backbone, HeadNet
-from autocolor.nets.colorization import Colorizer, TrainingOptions
+from autocolor.nets.colorization import ColorizationNet, TrainingOptions
 from autocolor.nets.vgg16 import vgg16_gray_features, vgg16_levels
 from autocolor.runtime.caffe_net import CaffeNet
 from autocolor.runtime.caffe_runtime import import_caffe
@@ -153,16 +153,16 @@ def test_a_head_has_the_losses_of_the_whole_network(images, weights, tmp_path, v
     caffe = import_caffe()
     files = cache_features(images, weights, tmp_path / "f", options(augment=False), progress=False)
     hypercolumns, colours = read_all(files)
-    colorizer = Colorizer(variant, levels, width=WIDTH)
+    network = ColorizationNet(variant, levels, width=WIDTH)
     rows = len(hypercolumns)
-    head = colorizer.head_training_net(TrainingOptions(str(files), batch=rows), LEVELS, "test")
+    head = network.head_training_net(TrainingOptions(str(files), batch=rows), LEVELS, "test")
     caffe.set_random_seed(2)
     net = caffe.Net(str(write_net(tmp_path / "head.prototxt", head)), caffe.TEST)
     net.save(str(tmp_path / "head.caffemodel"))
     net.forward()
     # The whole network on an image a row high, whose pixels are these colours, and whose
     # hypercolumns are put in the place of its own.
-    whole = colorizer.training_net(TrainingOptions("x", batch=1, crop=rows, locations=rows), "test")
+    whole = network.training_net(TrainingOptions("x", batch=1, crop=rows, locations=rows), "test")
     changed = caffe_pb2.NetParameter()
     own = sum(level.channels for level in vgg16_levels(levels, WIDTH))
     for name, shape in (("image", (1, 3, 1, rows)), ("locations", (1, rows, 2)),
@@ -196,7 +196,7 @@ def test_a_head_has_the_losses_of_the_whole_network(images, weights, tmp_path, v
 
 def test_cached_levels_must_include_the_network_s(tmp_path):
     with pytest.raises(ValueError, match=r"cached_levels: expected data\.\.conv5_3 or more"):
-        Colorizer(levels=LEVELS).head_training_net(
+        ColorizationNet(levels=LEVELS).head_training_net(
             TrainingOptions("x"), "conv1_1..conv5_3", "train"
         )
 
@@ -205,12 +205,12 @@ def test_cached_levels_must_include_the_network_s(tmp_path):
 @pytest.mark.parametrize("levels", [LEVELS, "conv4_1..conv5_3"])
 def test_a_head_on_a_shared_backbone_is_the_deploy_net(weights, tmp_path, variant, levels):
     caffe = import_caffe()
-    colorizer = Colorizer(variant, levels, width=WIDTH)
+    network = ColorizationNet(variant, levels, width=WIDTH)
     folder = tmp_path / "model"
     folder.mkdir()
-    bins = colorizer.heads[0].bins or 32
+    bins = network.heads[0].bins or 32
     manifest = Manifest("tiny", variant, levels, bins)
-    write_net(folder / manifest.deploy, colorizer.deploy_net())
+    write_net(folder / manifest.deploy, network.deploy_net())
     caffe.set_random_seed(3)
     net = caffe.Net(str(folder / manifest.deploy), str(weights), caffe.TEST)
     rng = np.random.default_rng(0)
@@ -245,7 +245,7 @@ def test_the_colour_of_a_row_is_its_target(images, weights, tmp_path):
     files = cache_features(images, weights, tmp_path / "f", options(augment=False), progress=False)
     _, colours = read_all(files)
     rows = len(colours)
-    head = Colorizer(levels=LEVELS, width=WIDTH).head_training_net(
+    head = ColorizationNet(levels=LEVELS, width=WIDTH).head_training_net(
         TrainingOptions(str(files), batch=rows), LEVELS, "test"
     )
     net = caffe.Net(str(write_net(tmp_path / "head.prototxt", head)), caffe.TEST)
