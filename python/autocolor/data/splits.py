@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from autocolor.core.files import atomic_path
+from autocolor.core.files import atomic_path, file_sha256
 from autocolor.data.photo_lists import ListedPhoto, quote, read_photo_list, write_photo_list
 from autocolor.imaging.images import ImageError, read_image
 
@@ -218,7 +218,7 @@ def write_splits(
         names = "".join(f"{path.name} {'' if label is None else label}\n" for path, label in photos)
         lists[split] = {
             "photos": len(photos),
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "sha256": file_sha256(path),
             "names_sha256": hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest(),
         }
     record = {**facts, "lists": lists, "left_out": len(left_out)}

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from autocolor.core.arrays import FloatArray
+from autocolor.core.files import file_sha256
 from autocolor.evaluation.image_errors import Measurement, Truth, measure
 from autocolor.evaluation.metrics import (
     ColorMetrics,
@@ -435,12 +436,6 @@ def spread(length: int, count: int) -> list[int]:
 def grey_image(light: FloatArray) -> npt.NDArray[np.float32]:
     """Return a lightness (H, W) as (H, W, 3) RGB without colour."""
     return np.repeat(light.astype(np.float32, copy=False)[..., None], 3, axis=-1)
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def add_photo(digest: hashlib._Hash, name: str, sha256: str) -> None:

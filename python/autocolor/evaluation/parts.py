@@ -21,6 +21,7 @@ from typing import Any, Protocol, TextIO
 
 from tqdm import tqdm
 
+from autocolor.core.files import file_sha256
 from autocolor.core.processes import start_processes
 from autocolor.data.photo_lists import ListedPhoto
 from autocolor.evaluation.evaluate import (
@@ -30,7 +31,6 @@ from autocolor.evaluation.evaluate import (
     PhotoResult,
     PhotoScorer,
     Tally,
-    file_sha256,
 )
 from autocolor.evaluation.image_errors import Measurement
 from autocolor.imaging.images import ImageError

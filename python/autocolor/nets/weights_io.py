@@ -17,13 +17,13 @@ import numpy.typing as npt
 from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError
 
-from autocolor.core.files import atomic_path
+from autocolor.core.files import atomic_path, one_line
 
 # What this module reads and writes is known without Caffe too.
 from autocolor.runtime.vgg16_gray import FloatArray as FloatArray
 from autocolor.runtime.vgg16_gray import Weights as Weights
 from autocolor.runtime.vgg16_gray import WeightsError as WeightsError
-from autocolor.runtime.vgg16_gray import one_line, read_vgg16_onnx
+from autocolor.runtime.vgg16_gray import read_vgg16_onnx
 
 _NPZ_BLOBS = ("weight", "bias")
 

@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from autocolor.core.files import atomic_path
+from autocolor.core.files import atomic_path, file_sha256
 from autocolor.evaluation.evaluate import (
     GREY,
     EvaluationProtocol,
     add_photo,
-    file_sha256,
     grey_image,
     read_color,
 )

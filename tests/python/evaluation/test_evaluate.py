@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from autocolor.core.files import file_sha256
 from autocolor.evaluation.evaluate import (
     GALLERY_CELL,
     GREY,
     EvaluationProtocol,
     evaluate,
-    file_sha256,
     grey_image,
 )
 from autocolor.evaluation.gallery import draw_gallery, draw_worst_cases
