@@ -223,8 +223,8 @@ def _end_to_end(settings: Settings) -> Report:
 def _colorize_many(folder: Path, photo: Path, repetitions: int) -> list[float]:
     from autocolor.runtime.colorizer import Colorizer
 
-    predictor = Colorizer(folder)
-    return [sum(_colorize(predictor, photo)) for _ in range(repetitions + 1)][1:]
+    colorizer = Colorizer(folder)
+    return [sum(_colorize(colorizer, photo)) for _ in range(repetitions + 1)][1:]
 
 
 def _by_engine(settings: Settings) -> Report:
