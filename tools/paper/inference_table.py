@@ -7,15 +7,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from autocolor.core.errors import AutocolorError
 from autocolor.imaging.images import find_photos
 from autocolor.paper.inference_table import (
     compare_methods,
     inference_markdown,
     write_inference_table,
 )
-from autocolor.runtime.caffe_runtime import CaffeError
 from autocolor.runtime.colorizer import Colorizer
-from autocolor.runtime.model_folder import ModelError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,7 +57,7 @@ OUT. Photos that cannot be read or have no colour are skipped and listed.""",
             seed=arguments.seed,
         )
         write_inference_table(table, arguments.out)
-    except (ModelError, CaffeError, ValueError, OSError) as error:
+    except (AutocolorError, ValueError, OSError) as error:
         print(f"inference_table: error: {error}", file=sys.stderr)
         return 1
     print(inference_markdown(table), end="")

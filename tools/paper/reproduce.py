@@ -16,14 +16,11 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+from autocolor.core.errors import AutocolorError
 from autocolor.data.photo_lists import list_photos
-from autocolor.nets.weights_io import WeightsError
 from autocolor.paper.page import Provenance, write_results
 from autocolor.paper.reproduction import EXPERIMENTS, Run, Setting, check_disjoint
-from autocolor.runtime.caffe_runtime import CaffeError
-from autocolor.runtime.model_folder import ModelError
-from autocolor.training.caffe_train import TrainingError
-from autocolor.training.feature_cache import FeatureError, FeatureOptions
+from autocolor.training.feature_cache import FeatureOptions
 from autocolor.training.head import HeadOptions
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,8 +113,7 @@ again to go on, or to make another table of the same rows.""",
         run = Run(setting)
         results = run.results(tuple(dict.fromkeys(names)), arguments.rows)
         written = write_results(results, setting, run.longest(), provenance, arguments.page)
-    except (CaffeError, FeatureError, ModelError, TrainingError, WeightsError,
-            ValueError, OSError) as error:  # fmt: skip
+    except (AutocolorError, ValueError, OSError) as error:
         print(f"reproduce: error: {error}", file=sys.stderr)
         return 1
     print(written.read_text(encoding="utf-8"))

@@ -13,12 +13,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from autocolor.control.energy import CHI_SQUARE_WEIGHT
+from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
 from autocolor.data.photo_lists import list_photos
 from autocolor.paper.transfer_evaluation import TransferEvaluation, evaluate_transfer
-from autocolor.runtime.caffe_runtime import CaffeError
 from autocolor.runtime.colorizer import Colorizer
-from autocolor.runtime.model_folder import ModelError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,7 +72,7 @@ have no colour are skipped.""",
         )
         if arguments.out is not None:
             write_scores(evaluation, arguments.out)
-    except (ModelError, CaffeError, ValueError, OSError) as error:
+    except (AutocolorError, ValueError, OSError) as error:
         print(f"transfer_benchmark: error: {error}", file=sys.stderr)
         return 1
     print(scores_table(evaluation), end="")

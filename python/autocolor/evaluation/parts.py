@@ -21,6 +21,7 @@ from typing import Any, Protocol, TextIO
 
 from tqdm import tqdm
 
+from autocolor.core.errors import AutocolorError
 from autocolor.core.files import file_sha256
 from autocolor.core.processes import start_processes
 from autocolor.data.photo_lists import ListedPhoto
@@ -40,7 +41,7 @@ from autocolor.runtime.model_folder import MANIFEST_NAME, Manifest
 _FORMAT = 1
 
 
-class PartError(ValueError):
+class PartError(AutocolorError):
     """A part that cannot be used; one line that names the file."""
 
 
