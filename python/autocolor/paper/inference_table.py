@@ -21,7 +21,7 @@ from autocolor.evaluation.evaluate import (
 )
 from autocolor.evaluation.image_errors import Truth
 from autocolor.evaluation.metrics import ColorMetrics, Scores
-from autocolor.histograms.decode import METHODS, resolve_methods
+from autocolor.histograms.decode import METHODS, DecodeOptions
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import ImageError
 from autocolor.paper.published import TABLE_1, Published
@@ -129,7 +129,7 @@ def compare_methods(
         methods: tuple[InferenceMethod, ...] = TABLE_5
     else:
         methods = tuple(InferenceMethod(method) for method in METHODS)
-    resolve_methods(variant, methods[0].method, None)
+    DecodeOptions(methods[0].method).methods(variant)
     metrics = [ColorMetrics(replicates=0) for _ in methods]
     grey = ColorMetrics(replicates=0)
     skipped: list[tuple[Path, str]] = []

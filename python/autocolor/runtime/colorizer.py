@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray, check_unit
 from autocolor.core.errors import InputError
+from autocolor.histograms.decode import DecodeOptions
 from autocolor.histograms.prediction import Prediction
 from autocolor.imaging.images import resize
 from autocolor.runtime.backends import load_net
@@ -247,6 +248,5 @@ class Colorizer:
             As :meth:`histograms`, on a method that is unknown or that the variant does not have, on
             samples without `rng`, and on a strength out of range.
         """
-        return self.predict(lightness).colorize(
-            method=method, hue=hue, fading=fading, strength=strength, rng=rng, sampling=sampling
-        )
+        options = DecodeOptions(method, hue, fading, strength, sampling)
+        return self.predict(lightness).decode(options, rng)

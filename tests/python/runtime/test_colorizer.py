@@ -19,12 +19,12 @@ from autocolor.histograms import prediction as prediction_module
 from autocolor.histograms.decode import (
     DEFAULT_METHODS,
     METHODS,
+    SAMPLINGS,
     decode,
     decode_hue_chroma,
     infer_hue_chroma,
 )
 from autocolor.histograms.estimators import draw_uniforms
-from autocolor.histograms.prediction import SAMPLINGS
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import resize
 from autocolor.nets.colorization import VARIANTS, ColorizationNet
