@@ -64,7 +64,7 @@ class Model:
         Both sources are then lists of files: see :meth:`ColorizationNet.head_training_net`.
         """
         if not isinstance(self.network, ColorizationNet):
-            raise TypeError(f"network: expected a ColorizationNet, received {self.network}")
+            raise TypeError(f"network: expected a ColorizationNet, got {self.network}")
         validation = replace(self.training, source=self.validation_source)
         return _texts({
             "train.prototxt": self.network.head_training_net(self.training, cached_levels, "train"),

@@ -1,21 +1,15 @@
-"""Deploy nets read from their prototxt and caffemodel without Caffe, for other programs to run."""
+"""Deploy nets read from their prototxt without Caffe, for other programs to run."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from google.protobuf import descriptor_pool, message_factory, text_format
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
-from autocolor.runtime.caffemodel import NotMappableError, map_weights
 from autocolor.runtime.model_folder import ModelError
-
-NetWeights = dict[str, list[npt.NDArray[np.float32]]]
-"""Layer name to its blobs: weight, then bias."""
 
 # What a deploy net may say, by the names of caffe.proto: message to field to type. A * stands for
 # a repeated field, and a default follows =. What is not here is refused, by its name and line.
@@ -143,26 +137,3 @@ def read_deploy(path: Path) -> Any:
         raise ModelError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
         raise ModelError(f"{path}: not a prototxt: {error}") from error
-
-
-def read_net_weights(path: Path) -> NetWeights:
-    """Read a caffemodel without Caffe; the arrays are views of the mapped file.
-
-    Raises
-    ------
-    ModelError
-        If there is no such file, or it is none that today's Caffe writes.
-    """
-    try:
-        blobs = map_weights(path)
-    except FileNotFoundError:
-        raise ModelError(f"{path}: no such file") from None
-    except NotMappableError as error:
-        raise ModelError(
-            f"{path}: not a caffemodel that can be read without Caffe ({error}); "
-            "tools/convert_weights.py convert writes one"
-        ) from error
-    return {
-        name: [values.view("<f4").reshape(shape) for shape, values in layer]
-        for name, layer in blobs.items()
-    }
