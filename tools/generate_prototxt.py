@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
+from autocolor.core.variants import VARIANTS
 from autocolor.nets.catalogue import (
     DEMO_MODEL,
     Model,
@@ -17,7 +18,6 @@ from autocolor.nets.catalogue import (
     shipped_files,
     write_files,
 )
-from autocolor.nets.colorization import VARIANTS
 from autocolor.runtime.deploy_nets import SCHEMA
 from autocolor.runtime.shipped import FOLDER
 

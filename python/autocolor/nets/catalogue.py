@@ -166,8 +166,7 @@ def all_models() -> dict[str, Model]:
 def shipped_files(manifest: Manifest | None = None) -> dict[str, str]:
     """Deploy net of the shipped model, or of `manifest`, for where no Caffe describes it."""
     manifest = manifest or shipped_manifest()
-    bins = 0 if manifest.variant == "lab_l2" else manifest.bins
-    network = ColorizationNet(manifest.variant, manifest.levels, bins)
+    network = ColorizationNet(manifest.variant, manifest.levels, manifest.bins)
     return _texts({manifest.deploy: network.deploy_net(manifest.stride)})
 
 

@@ -11,18 +11,11 @@ from typing import Any
 from autocolor.core.constants import BINS
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
+from autocolor.core.variants import VARIANTS, find_variant
 from autocolor.runtime.caffemodel import Weights, WeightsError, read_caffemodel
 
 MANIFEST_NAME = "model.json"
 _FORMAT = 1
-
-# Blobs of the deploy net of each variant.
-_OUTPUTS = {
-    "hue_chroma": ("hue", "chroma"),
-    "lab_marginal": ("a", "b"),
-    "lab_joint": ("ab",),
-    "lab_l2": ("ab",),
-}
 
 # The sides of the network's input are multiples of this, the stride of VGG-16's pool5.
 INPUT_MULTIPLE = 32
@@ -70,10 +63,7 @@ class Manifest:
     strength: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.variant not in tuple(_OUTPUTS):
-            raise ValueError(
-                f"variant: expected one of {', '.join(_OUTPUTS)}, got {self.variant!r}"
-            )
+        variant = find_variant(self.variant)
         if not isinstance(self.levels, str):
             raise ValueError(f"levels: expected a string, got {self.levels!r}")
         for name in ("bins", "stride", "working_side", "maximum_side"):
@@ -82,7 +72,7 @@ class Manifest:
                 raise ValueError(f"{name}: expected a positive integer, got {value!r}")
         if INPUT_MULTIPLE % self.stride:
             raise ValueError(f"stride: expected a divisor of {INPUT_MULTIPLE}, got {self.stride}")
-        if self.variant in ("lab_marginal", "lab_joint") and self.bins < 2:
+        if variant.is_histogram and not variant.has_hue and self.bins < 2:
             raise ValueError(f"bins: expected at least 2 of a and b, got {self.bins}")
         for name in ("name", "deploy", "weights"):
             value = getattr(self, name)
@@ -104,8 +94,8 @@ class Manifest:
         The blob ``ab`` of "lab_joint" has index (bin of a) * bins + (bin of b), that of "lab_l2"
         holds a and b themselves.
         """
-        channels = {"lab_joint": self.bins**2, "lab_l2": 2}.get(self.variant, self.bins)
-        return dict.fromkeys(_OUTPUTS[self.variant], channels)
+        variant = VARIANTS[self.variant]
+        return dict.fromkeys(variant.outputs, variant.channels(self.bins))
 
     def save(self, folder: Path) -> None:
         """Write ``model.json`` into `folder`, atomically."""

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 
+from autocolor.core.variants import VARIANTS
 from autocolor.histograms import prediction as prediction_module
 from autocolor.histograms.decode import (
     DEFAULT_METHODS,
@@ -27,7 +28,7 @@ from autocolor.histograms.estimators import draw_uniforms
 from autocolor.histograms.prediction import SAMPLINGS
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import resize
-from autocolor.nets.colorization import VARIANTS, ColorizationNet
+from autocolor.nets.colorization import ColorizationNet
 from autocolor.runtime.caffe_runtime import import_caffe
 from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.model_folder import Manifest, ModelError

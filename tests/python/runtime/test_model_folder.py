@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from autocolor.nets.colorization import VARIANTS, ColorizationNet
+from autocolor.core.variants import VARIANTS
+from autocolor.nets.colorization import ColorizationNet
 from autocolor.runtime.model_folder import Manifest, ModelError
 
 MANIFEST = Manifest(
