@@ -76,6 +76,6 @@ def find_variant(name: str) -> Variant:
     InputError
         If there is none of this name.
     """
-    if name not in VARIANTS:
+    if name not in tuple(VARIANTS):  # what is read from a file need not be hashable
         raise InputError("variant", f"expected one of {', '.join(VARIANTS)}, got {name!r}")
     return VARIANTS[name]
