@@ -72,6 +72,6 @@ check gersemi gersemi --check "${cmake[@]}"
 check clang-format clang-format --dry-run -Werror "${cpp[@]}"
 check clang-tidy tidy
 if [ ${#failed[@]} -gt 0 ]; then
-  echo "lint.sh: error: ${#failed[@]} of the checks failed: ${failed[*]} (tools/lint.sh --fix mends layout)" >&2
+  echo "lint.sh: error: ${#failed[@]} of the checks failed: ${failed[*]} (tools/lint.sh --fix lays out the code)" >&2
   exit 1
 fi

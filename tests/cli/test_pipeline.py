@@ -18,7 +18,7 @@ from PIL import Image
 
 from autocolor.data.lmdb_io import decode_datum, read_datums
 from autocolor.data.photos import PhotoEntry
-from autocolor.nets.weights_io import read_caffemodel
+from autocolor.runtime.caffemodel import read_caffemodel
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 
-from autocolor.nets.weights_io import read_caffemodel
+from autocolor.runtime.caffemodel import read_caffemodel
 from autocolor.training.caffe_train import parse_log
 from autocolor.training.log import read_json_lines
 from autocolor.training.snapshots import newest_usable

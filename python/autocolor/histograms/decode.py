@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray, check_array, check_same_shape, check_unit
 from autocolor.core.errors import InputError
+from autocolor.core.variants import VARIANTS
 from autocolor.histograms.bins import (
     finite_quantile_edges,
     quantile_centroids,
@@ -39,9 +40,7 @@ METHODS = ("sample", "mode", "median", "expectation")
 HUE_METHODS = ("expectation", "mode", "sample")
 
 DEFAULT_METHODS = {
-    "hue_chroma": "median",
-    "lab_marginal": "expectation",
-    "lab_joint": "expectation",
+    name: variant.default_method for name, variant in VARIANTS.items() if variant.is_histogram
 }
 """What the paper found best for the variants that predict histograms (section 3.3)."""
 
