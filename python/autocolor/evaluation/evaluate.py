@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +17,8 @@ from tqdm import tqdm
 
 from autocolor.core.arrays import FloatArray
 from autocolor.core.files import file_sha256
-from autocolor.evaluation.image_errors import Measurement, Truth, measure
+from autocolor.core.processes import open_workers
+from autocolor.evaluation.image_errors import Measurement, Truth, measure_errors
 from autocolor.evaluation.metrics import (
     ColorMetrics,
     Difference,
@@ -35,6 +38,8 @@ GREY = "no colorization"
 
 # (height, width) that the pictures of the gallery are reduced to fit in.
 GALLERY_CELL = (270, 360)
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -61,9 +66,9 @@ class EvaluationProtocol:
 
     def __post_init__(self) -> None:
         if self.side is not None and self.side < 1:
-            raise ValueError(f"side: expected at least 1, received {self.side}")
+            raise ValueError(f"side: expected at least 1, got {self.side}")
         if self.side_of not in ("larger", "smaller"):
-            raise ValueError(f"side_of: expected 'larger' or 'smaller', received {self.side_of!r}")
+            raise ValueError(f"side_of: expected 'larger' or 'smaller', got {self.side_of!r}")
 
     @property
     def resolution(self) -> str:
@@ -95,29 +100,79 @@ class EvaluationProtocol:
         return words
 
 
+class Scene:
+    """A photo to colorize, and what its methods have in common.
+
+    Parameters
+    ----------
+    path : Path
+    protocol : EvaluationProtocol
+
+    Attributes
+    ----------
+    path : Path
+    truth : (H, W, 3) float32 array, RGB in [0, 1]
+        As scored, reduced if the protocol says so.
+    lightness : (H, W) float32 array
+
+    Raises
+    ------
+    autocolor.imaging.images.ImageError
+        If the photo cannot be read or has no colour.
+    """
+
+    def __init__(self, path: Path, protocol: EvaluationProtocol = EvaluationProtocol()) -> None:
+        self.path = path
+        self.truth = read_color(path)
+        if protocol.side is not None:
+            self.truth = fit_side(self.truth, protocol.side, protocol.side_of)
+        self.lightness = lightness(self.truth)
+        self._kept: dict[str, Any] = {}
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of the file."""
+        return file_sha256(self.path)
+
+    def once(self, name: str, compute: Callable[[], _Result]) -> _Result:
+        """Return what `compute` gives, called only if this name is asked for the first time."""
+        if name not in self._kept:
+            self._kept[name] = compute()
+        return cast(_Result, self._kept[name])
+
+    def rng(self, seed: int = 0) -> np.random.Generator:
+        """Return a generator that depends on the photo and the seed alone."""
+        return np.random.default_rng([int(self.key[:16], 16), seed])
+
+
+SceneMethod = Callable[[Scene], FloatArray]
+"""Colorizes a scene, of which it may know the truth: (H, W, 3) RGB in [0, 1]."""
+
+
 @dataclass(frozen=True)
 class PhotoResult:
     """What a scored photo adds to an evaluation.
 
     Attributes
     ----------
-    path : Path
     key : str
         SHA-256 of the file.
     height, width : int
         As scored.
     measurements : dict of Measurement
         By method.
+    seconds : dict of float
+        That each method took; what methods share counts for the first that needs it.
     pictures : dict of (h, w, 3) float32 arrays
         For the gallery, reduced to fit `GALLERY_CELL`: by method, and "original". Empty unless
         asked for.
     """
 
-    path: Path
     key: str
     height: int
     width: int
     measurements: dict[str, Measurement]
+    seconds: dict[str, float] = field(default_factory=dict)
     pictures: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
 
@@ -152,7 +207,7 @@ class WorstCases:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What :func:`evaluate` found.
+    """What :func:`score` found.
 
     Attributes
     ----------
@@ -170,6 +225,8 @@ class Evaluation:
         By index of the photo: of the gallery and the worst cases.
     gallery : list of GalleryPhoto
         Photos spread evenly over the list.
+    seconds : dict of float
+        That each method took for a photo; 0 where the photos were scored in an earlier run.
     """
 
     photos: list[PhotoScores]
@@ -180,6 +237,7 @@ class Evaluation:
     worst: list[WorstCases]
     pictures: dict[int, GalleryPhoto]
     gallery: list[GalleryPhoto]
+    seconds: dict[str, float]
 
     @property
     def scores(self) -> dict[str, Scores]:
@@ -201,68 +259,67 @@ class Evaluation:
         }
 
 
+class Task(NamedTuple):
+    """A photo to score, and whether to draw its pictures."""
+
+    path: Path
+    draw: bool = False
+
+
 class PhotoScorer:
     """Colorizes photos by several methods and measures the results.
 
     Parameters
     ----------
-    methods : mapping of str to Method
+    methods : mapping of str to SceneMethod
         "no colorization" is added.
     protocol : EvaluationProtocol
     """
 
-    def __init__(self, methods: Mapping[str, Method], protocol: EvaluationProtocol) -> None:
+    def __init__(self, methods: Mapping[str, SceneMethod], protocol: EvaluationProtocol) -> None:
         if GREY in methods:
             raise ValueError(f"methods: {GREY!r} is always scored, choose another name")
-        self._methods = {GREY: grey_image, **methods}
+        self._methods = {GREY: lightness_method(grey_image), **methods}
         self._protocol = protocol
 
-    def score(self, path: Path, *, draw: bool = False) -> PhotoResult:
-        """Score one photo.
+    def __call__(self, task: Task) -> PhotoResult | str:
+        """Return a photo's result, or in one line that names it why it has none.
 
-        Parameters
-        ----------
-        path : Path
-        draw : bool
-            Also return reduced pictures.
-
-        Raises
-        ------
-        ImageError
-            If the photo cannot be read, has no colour or is too large for the memory, or a method
-            refuses it: one line that names it.
+        That is where it cannot be read, has no colour or is too large for the memory, or a method
+        refuses it.
         """
         try:
-            return self._score(path, draw)
+            return self._score(task)
         except MemoryError as error:
-            raise ImageError(f"{path}: too large for the memory here: {error}") from error
+            return f"{task.path}: too large for the memory here: {error}"
+        except ImageError as error:
+            return str(error)
 
-    def _score(self, path: Path, draw: bool) -> PhotoResult:
+    def _score(self, task: Task) -> PhotoResult:
         protocol = self._protocol
-        rgb = read_color(path)
-        if protocol.side is not None:
-            rgb = fit_side(rgb, protocol.side, protocol.side_of)
-        truth = Truth(rgb)
-        light = lightness(rgb)
-        measurements = {}
-        pictures = {}
+        scene = Scene(task.path, protocol)
+        height, width = scene.lightness.shape
+        result = PhotoResult(scene.key, height, width, {})
+        truth = Truth(scene.truth)
         for name, method in self._methods.items():
+            started = time.perf_counter()
             try:
-                colorized = method(light)
+                colorized = method(scene)
+                result.seconds[name] = time.perf_counter() - started
                 if protocol.eight_bit:
                     colorized = to_uint8(colorized).astype(np.float32) / np.float32(255)
-                measurements[name] = measure(truth, colorized, extras=protocol.extras)
+                found = measure_errors(truth, colorized, extras=protocol.extras)
             except ValueError as error:
-                raise ImageError(f"{path}: {name}: {error}") from error
-            if draw:
-                pictures[name] = _small(colorized)
-        if draw:
-            pictures["original"] = _small(rgb)
-        height, width = light.shape
-        return PhotoResult(path, file_sha256(path), height, width, measurements, pictures)
+                raise ImageError(f"{task.path}: {name}: {error}") from error
+            result.measurements[name] = found
+            if task.draw:
+                result.pictures[name] = _small(colorized)
+        if task.draw:
+            result.pictures["original"] = _small(scene.truth)
+        return result
 
 
-class Tally:
+class Accumulator:
     """Puts an evaluation together from the results of photos, in any order.
 
     Parameters
@@ -289,27 +346,30 @@ class Tally:
         }
         self._photos: dict[int, PhotoScores] = {}
         self._keys: dict[int, str] = {}
+        self._seconds = dict.fromkeys(self._metrics, 0.0)
         self._skipped: dict[int, tuple[Path, str]] = {}
         self._pictures: dict[int, dict[str, npt.NDArray[np.float32]]] = {}
 
-    def add(self, index: int, result: PhotoResult, label: int | None = None) -> None:
-        """Count the photo at a place of the list."""
+    def add(
+        self, index: int, path: Path, result: PhotoResult | str, label: int | None = None
+    ) -> None:
+        """Count the photo at a place of the list, or list it as skipped for the reason given."""
+        if isinstance(result, str):
+            self._skipped[index] = (path, result)
+            return
+        scores = {}
         for name, metrics in self._metrics.items():
-            metrics.add_measurement(result.measurements[name], result.key)
+            measurement = result.measurements[name]
+            metrics.add_measurement(measurement, result.key)
+            scores[name] = image_scores(measurement)
+            self._seconds[name] += result.seconds.get(name, 0.0)
         self._keys[index] = result.key
-        scores = {name: image_scores(result.measurements[name]) for name in self._metrics}
-        self._photos[index] = PhotoScores(
-            index, result.path, label, result.height, result.width, scores
-        )
+        self._photos[index] = PhotoScores(index, path, label, result.height, result.width, scores)
         self.add_pictures(index, result)
 
-    def skip(self, index: int, path: Path, reason: str) -> None:
-        """List the photo at a place of the list as skipped."""
-        self._skipped[index] = (path, reason)
-
-    def add_pictures(self, index: int, result: PhotoResult) -> None:
+    def add_pictures(self, index: int, result: PhotoResult | str) -> None:
         """Keep the pictures of a photo, if there are any."""
-        if result.pictures:
+        if isinstance(result, PhotoResult) and result.pictures:
             self._pictures[index] = result.pictures
 
     def photos(self) -> list[PhotoScores]:
@@ -353,10 +413,11 @@ class Tally:
         skipped = [self._skipped[index] for index in sorted(self._skipped)]
         if not photos:
             reason = f"; the first was skipped: {skipped[0][1]}" if skipped else ""
-            raise ValueError(f"paths: expected at least one colour photo, received none{reason}")
+            raise ValueError(f"paths: expected at least one colour photo, got none{reason}")
         digest = hashlib.sha256()
         for photo in photos:
-            add_photo(digest, photo.path.name, self._keys[photo.index])
+            line = f"{photo.path.name}\0{self._keys[photo.index]}\n"
+            digest.update(os.fsencode(line))
         pictures = {
             index: GalleryPhoto(self._photos[index], images)
             for index, images in self._pictures.items()
@@ -371,21 +432,57 @@ class Tally:
             self.worst(worst_size),
             pictures,
             [pictures[index] for index in shown if index in pictures],
+            {name: seconds / len(photos) for name, seconds in self._seconds.items()},
         )
 
 
-def evaluate(
-    methods: Mapping[str, Method],
+def score_photos(
+    scorer: Callable[[Task], PhotoResult | str],
+    tasks: Sequence[Task],
+    *,
+    processes: int = 1,
+    done: int = 0,
+    progress: bool = True,
+) -> Iterator[PhotoResult | str]:
+    """Yield the results of photos, in their order: every evaluation's one loop.
+
+    Parameters
+    ----------
+    scorer : callable
+        A :class:`PhotoScorer`, or for several processes a function that each can import.
+    tasks : sequence of Task
+    processes : int
+    done : int
+        Photos that the progress bar counts as done before.
+    progress : bool
+        Show a progress bar on stderr.
+
+    Raises
+    ------
+    autocolor.core.processes.WorkerError
+        If a process is lost.
+    """
+    with (
+        open_workers(min(processes, max(1, len(tasks)))) as workers,
+        tqdm(total=done + len(tasks), initial=done, unit="photo", disable=not progress) as bar,
+    ):
+        for result in workers.map_ordered(scorer, tasks):
+            yield result
+            bar.update()
+
+
+def score(
+    methods: Mapping[str, SceneMethod],
     paths: Sequence[Path],
     *,
-    protocol: EvaluationProtocol | None = None,
+    protocol: EvaluationProtocol = EvaluationProtocol(),
     replicates: int = 1000,
     seed: int = 0,
-    gallery_size: int = 12,
+    gallery_size: int = 0,
     worst_size: int = 0,
     progress: bool = True,
 ) -> Evaluation:
-    """Colorize the lightness of each photo by every method and score the results.
+    """Colorize each photo by every method and score the results.
 
     Unreadable photos, photos without any colour and photos that a method refuses are skipped, for
     all methods, and listed. The paper leaves out photos encoded as greyscale; the PSNR of "no
@@ -393,10 +490,10 @@ def evaluate(
 
     Parameters
     ----------
-    methods : mapping of str to Method
+    methods : mapping of str to SceneMethod
         By the names that reports show; "no colorization" is always scored beside them.
     paths : sequence of Path
-    protocol : EvaluationProtocol, optional
+    protocol : EvaluationProtocol
         Full resolution and all metrics unless given.
     replicates, seed : int
         Of the bootstrap, as of :class:`autocolor.evaluation.metrics.ColorMetrics`.
@@ -412,19 +509,29 @@ def evaluate(
     ValueError
         If no photo could be scored.
     """
-    protocol = protocol or EvaluationProtocol()
     scorer = PhotoScorer(methods, protocol)
-    tally = Tally(tuple(methods), protocol, replicates=replicates, seed=seed)
+    accumulator = Accumulator(tuple(methods), protocol, replicates=replicates, seed=seed)
     shown = set(spread(len(paths), gallery_size))
-    for index, path in enumerate(tqdm(paths, unit="photo", disable=not progress)):
-        try:
-            tally.add(index, scorer.score(path, draw=index in shown))
-        except ImageError as error:
-            tally.skip(index, path, str(error))
+    tasks = [Task(path, index in shown) for index, path in enumerate(paths)]
+    for index, result in enumerate(score_photos(scorer, tasks, progress=progress)):
+        accumulator.add(index, paths[index], result)
     # Photos that took the place of skipped ones, and the worst, are known only now.
-    for photo in tally.missing_pictures(gallery_size, worst_size):
-        tally.add_pictures(photo.index, scorer.score(photo.path, draw=True))
-    return tally.finish(gallery_size, worst_size)
+    for photo in accumulator.missing_pictures(gallery_size, worst_size):
+        accumulator.add_pictures(photo.index, scorer(Task(photo.path, draw=True)))
+    return accumulator.finish(gallery_size, worst_size)
+
+
+def evaluate(
+    methods: Mapping[str, Method], paths: Sequence[Path], *, gallery_size: int = 12, **options: Any
+) -> Evaluation:
+    """Score methods that know a photo's lightness alone, with a gallery; see :func:`score`."""
+    lifted = {name: lightness_method(method) for name, method in methods.items()}
+    return score(lifted, paths, gallery_size=gallery_size, **options)
+
+
+def lightness_method(method: Method) -> SceneMethod:
+    """Return a method of scenes that looks at their lightness alone."""
+    return lambda scene: method(scene.lightness)
 
 
 def spread(length: int, count: int) -> list[int]:
@@ -436,11 +543,6 @@ def spread(length: int, count: int) -> list[int]:
 def grey_image(light: FloatArray) -> npt.NDArray[np.float32]:
     """Return a lightness (H, W) as (H, W, 3) RGB without colour."""
     return np.repeat(light.astype(np.float32, copy=False)[..., None], 3, axis=-1)
-
-
-def add_photo(digest: hashlib._Hash, name: str, sha256: str) -> None:
-    """Add a photo's name and the hash of its bytes to the hash of a list of photos."""
-    digest.update(os.fsencode(f"{name}\0{sha256}\n"))
 
 
 def read_color(path: Path) -> npt.NDArray[np.float32]:

@@ -33,7 +33,7 @@ def draw_gallery(photos: Sequence[GalleryPhoto], notes: Sequence[str] = ()) -> I
         If there is no photo.
     """
     if not photos:
-        raise ValueError("photos: expected at least one for the gallery, received none")
+        raise ValueError("photos: expected at least one for the gallery, got none")
     names = list(photos[0].pictures)
     lefts = [_MARGIN + column * (_CELL_WIDTH + _MARGIN) for column in range(len(names))]
     heights = [max(len(image) for image in photo.pictures.values()) for photo in photos]

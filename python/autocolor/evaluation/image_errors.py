@@ -62,7 +62,7 @@ class Truth:
 
     def __init__(self, rgb: FloatArray) -> None:
         if rgb.ndim != 3 or rgb.size == 0:
-            raise ValueError(f"truth: expected shape (H, W, 3), received {rgb.shape}")
+            raise ValueError(f"truth: expected shape (H, W, 3), got {rgb.shape}")
         self.rgb = rgb
         self.alpha_beta = rgb_to_alpha_beta(rgb)
 
@@ -125,7 +125,7 @@ class Measurement:
         )
 
 
-def measure(truth: Truth, prediction: FloatArray, *, extras: bool = False) -> Measurement:
+def measure_errors(truth: Truth, prediction: FloatArray, *, extras: bool = False) -> Measurement:
     """Score one colorization.
 
     Parameters

@@ -1,4 +1,4 @@
-"""The paper's tables and figures beside ours, as Markdown and plots."""
+"""The paper's tables beside ours, as Markdown and plots."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from autocolor.core.files import atomic_path
-from autocolor.evaluation.image_errors import ERROR_BIN_WIDTH
-from autocolor.evaluation.metrics import PSNR_BIN_WIDTH, Difference, Interval, paired_differences
-from autocolor.paper.experiments import GREY, ScoredMethod
+from autocolor.evaluation.evaluate import GREY
+from autocolor.evaluation.metrics import Difference, Interval, paired_differences
+from autocolor.paper.experiments import ScoredMethod
 from autocolor.paper.published import Published
 
 _METRICS = {"rmse": ("RMSE (αβ) ↓", 3, 1), "psnr": ("PSNR (RGB) ↑", 2, -1)}
@@ -69,7 +68,7 @@ def table_markdown(table: Table, scores: Mapping[str, ScoredMethod]) -> str:
     ----------
     table : Table
     scores : dict of ScoredMethod
-        With every key of the rows and "grey".
+        With every key of the rows and "no colorization".
     """
     lines = [
         "| | RMSE (αβ) ↓ | PSNR (RGB) ↑ | RMSE − grey's | PSNR − grey's | paper's RMSE | "
@@ -110,18 +109,14 @@ def order_lines(table: Table, scores: Mapping[str, ScoredMethod]) -> list[str]:
     """
     lines = []
     for metric, (title, _, sign) in _METRICS.items():
-        rows = [
-            row for row in table.rows
-            if row.published and getattr(row.published, metric) is not None
-        ]  # fmt: skip
+        rows = [row for row in table.rows if not math.isnan(_published(row, metric))]
         agree = surely = against = 0
         for first, second in combinations(rows, 2):
-            papers = sign * (getattr(second.published, metric) - getattr(first.published, metric))
+            papers = sign * (_published(second, metric) - _published(first, metric))
             if not papers:
                 continue
-            found = paired_differences(scores[second.key].metrics, scores[first.key].metrics)[
-                metric
-            ]
+            ours, others = scores[second.key].metrics, scores[first.key].metrics
+            found = paired_differences(ours, others)[metric]
             certain = found.low > 0 or found.high < 0
             if sign * found.value * papers > 0:
                 agree += 1
@@ -148,56 +143,6 @@ def _difference(difference: Difference, digits: int) -> str:
     return f"{difference.value:+.{digits}f} {interval}"
 
 
-def plot_cumulative_errors(
-    scores: Mapping[str, ScoredMethod], names: Mapping[str, str], path: Path
-) -> None:
-    """Plot the share of pixels with at most an alpha-beta error (Fig. 7).
-
-    Parameters
-    ----------
-    scores : dict of ScoredMethod
-    names : dict of str
-        Key to name of the methods to show.
-    path : Path
-        PNG.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for key, name in names.items():
-        counts = scores[key].metrics.error_histogram
-        shares = np.cumsum(counts) / counts.sum()
-        axes.plot(ERROR_BIN_WIDTH * np.arange(1, len(counts) + 1), shares, label=name)
-    axes.set(
-        xlabel="αβ error of a pixel", ylabel="share of pixels with at most this error",
-        xlim=(0, 1), ylim=(0, 1),
-    )  # fmt: skip
-    axes.grid(alpha=0.3)
-    axes.legend()
-    _save(figure, path)
-
-
-def plot_psnr_histograms(
-    scores: Mapping[str, ScoredMethod], names: Mapping[str, str], path: Path
-) -> None:
-    """Plot the share of photos by their PSNR (Fig. 8); arguments as of Fig. 7."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    width = 4  # bins of the metric that make a bar: photos are few
-    for key, name in names.items():
-        counts = scores[key].metrics.psnr_histogram
-        grouped = np.add.reduceat(counts, np.arange(0, len(counts), width)) / counts.sum()
-        edges = width * PSNR_BIN_WIDTH * np.arange(len(grouped) + 1)
-        axes.stairs(grouped, edges, fill=True, alpha=0.35, label=name)
-    axes.set(xlabel="PSNR of a photo in dB", ylabel="share of photos", xlim=(8, 42))
-    axes.grid(alpha=0.3)
-    axes.legend()
-    _save(figure, path)
-
-
 def plot_table(table: Table, scores: Mapping[str, ScoredMethod], path: Path) -> None:
     """Plot both metrics of a table's rows with their intervals, beside the paper's."""
     from matplotlib.figure import Figure
@@ -209,10 +154,12 @@ def plot_table(table: Table, scores: Mapping[str, ScoredMethod], path: Path) -> 
         found = [scores[row.key].metrics for row in table.rows]
         values = np.array([getattr(metrics.scores(), metric) for metrics in found])
         intervals = [metrics.intervals()[metric] for metrics in found]
-        lengths = np.array([
-            [value - interval.low for value, interval in zip(values, intervals, strict=True)],
-            [interval.high - value for value, interval in zip(values, intervals, strict=True)],
-        ])  # fmt: skip
+        lengths = np.array(
+            [
+                [value - interval.low for value, interval in zip(values, intervals, strict=True)],
+                [interval.high - value for value, interval in zip(values, intervals, strict=True)],
+            ]
+        )
         # A percentile interval may just miss the value itself.
         axes.errorbar(values, places, xerr=np.maximum(lengths, 0), fmt="o", label="ours, 95 %")
         published = [_published(row, metric) for row in table.rows]
@@ -224,14 +171,9 @@ def plot_table(table: Table, scores: Mapping[str, ScoredMethod], path: Path) -> 
         axes.grid(alpha=0.3)
     panels[0].invert_yaxis()
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    _save(figure, path)
+    figure.savefig(path, dpi=120)
 
 
 def _published(row: Row, metric: str) -> float:
     value = getattr(row.published, metric, None)
     return math.nan if value is None else float(value)
-
-
-def _save(figure: object, path: Path) -> None:
-    with atomic_path(path) as partial:
-        figure.savefig(partial, dpi=120)  # type: ignore[attr-defined]

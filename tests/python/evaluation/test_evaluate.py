@@ -85,7 +85,7 @@ def test_protocol(photo_folder: Path) -> None:
     assert protocol.describe()["resolution"] == "smaller side reduced to 48 pixels"
     assert protocol.describe()["prediction"] == "rounded to 8 bit"
     assert "auc" not in protocol.describe() and "auc" in EvaluationProtocol().describe()
-    with pytest.raises(ValueError, match="side: expected at least 1, received 0"):
+    with pytest.raises(ValueError, match="side: expected at least 1, got 0"):
         EvaluationProtocol(0)
     with pytest.raises(ValueError, match="side_of: expected 'larger' or 'smaller'"):
         EvaluationProtocol(5, "upper")  # type: ignore[arg-type]
@@ -126,9 +126,9 @@ def test_a_photo_too_large_for_the_memory_is_skipped(photo_folder: Path) -> None
 
 
 def test_no_photos(mixed_folder: Path) -> None:
-    with pytest.raises(ValueError, match="received none"):
+    with pytest.raises(ValueError, match="got none"):
         evaluate({"sepia": sepia}, [], progress=False)
-    with pytest.raises(ValueError, match=r"received none; the first was skipped: .*text\.jpg"):
+    with pytest.raises(ValueError, match=r"got none; the first was skipped: .*text\.jpg"):
         evaluate({"sepia": sepia}, [mixed_folder / "text.jpg"], progress=False)
     with pytest.raises(ValueError, match="'no colorization' is always scored"):
         evaluate({GREY: sepia}, [], progress=False)

@@ -124,7 +124,7 @@ class Deadly(Tint):
 
 def test_a_process_that_dies(photos: list[ListedPhoto], tmp_path: Path) -> None:
     file = tmp_path / "part.jsonl"
-    with pytest.raises(PartError, match="one of 2 processes died, perhaps for want of memory"):
+    with pytest.raises(PartError, match="a worker is lost .* Run again to go on, with fewer"):
         score_part([Deadly(0.1)], photos, file, protocol=PROTOCOL, processes=2, progress=False)
     assert file.read_text().count("\n") == 1
 
@@ -201,9 +201,9 @@ def test_results_of_something_else_are_refused(photos: list[ListedPhoto], tmp_pa
         with pytest.raises(PartError, match=rf"part\.jsonl: holds .*another evaluation: {key}:"):
             score_part(sources, listed, file, protocol=protocol, part=part, progress=False)
     assert file.read_bytes() == before
-    with pytest.raises(ValueError, match="expected different names, received tint, tint"):
+    with pytest.raises(ValueError, match="expected different names, got tint, tint"):
         score_part((Tint(0), Tint(1)), photos, tmp_path / "x", protocol=PROTOCOL)
-    with pytest.raises(ValueError, match="processes: expected at least 1, received 0"):
+    with pytest.raises(ValueError, match="processes: expected at least 1"):
         score_part(SOURCES, photos, tmp_path / "x", protocol=PROTOCOL, processes=0)
 
 
@@ -212,7 +212,7 @@ def test_parts_that_do_not_fit_together(photos: list[ListedPhoto], tmp_path: Pat
     second = score(photos, tmp_path / "2.jsonl", Part(2, 2))
     with pytest.raises(PartError, match=r"1\.jsonl: photo .*0\.png is also in .*1\.jsonl"):
         merge_parts([first, second, first])
-    with pytest.raises(PartError, match=r"expected all 7 photos, received 4; number 2 of the list"):
+    with pytest.raises(PartError, match=r"expected all 7 photos, got 4; number 2 of the list"):
         merge_parts([first])
     other = tmp_path / "other.jsonl"
     score_part(
@@ -240,7 +240,7 @@ def test_another_format_is_refused(photos: list[ListedPhoto], tmp_path: Path) ->
     header, *lines = file.read_text().splitlines()
     newer = json.dumps({**json.loads(header), "format": 2})
     file.write_text("\n".join([newer, *lines, ""]))
-    with pytest.raises(PartError, match="expected format 1, received 2"):
+    with pytest.raises(PartError, match="expected format 1, got 2"):
         merge_parts([file])
 
 

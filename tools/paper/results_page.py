@@ -10,15 +10,12 @@ from functools import partial
 from pathlib import Path
 
 from autocolor.core.files import atomic_path
-from autocolor.evaluation.metrics import paired_differences
-from autocolor.paper.experiments import GREY, ScoredMethod
-from autocolor.paper.reproduction import FIGURE_7, FIGURE_8, Results, Setting
-from autocolor.paper.tables import (
-    plot_cumulative_errors,
-    plot_psnr_histograms,
-    plot_table,
-    table_markdown,
-)
+from autocolor.evaluation.evaluate import GREY
+from autocolor.evaluation.metrics import ColorMetrics, paired_differences
+from autocolor.evaluation.report import plot_errors, plot_psnr
+from autocolor.paper.experiments import ScoredMethod
+from autocolor.paper.reproduction import FIGURE_7, FIGURE_8, ReproductionConfig, Results
+from autocolor.paper.tables import plot_table, table_markdown
 
 
 @dataclass(frozen=True)
@@ -33,17 +30,17 @@ class Provenance:
 
 def write_results(
     results: Results,
-    setting: Setting,
+    config: ReproductionConfig,
     seconds: Mapping[str, float],
     provenance: Provenance,
     page: Path | None = None,
 ) -> Path:
-    """Write ``results.md``, ``results.json`` and the plots into the setting's ``out``.
+    """Write ``results.md``, ``results.json`` and the plots into the configuration's ``out``.
 
     Parameters
     ----------
     results : Results
-    setting : Setting
+    config : ReproductionConfig
     seconds : dict of float
         By stage.
     provenance : Provenance
@@ -60,9 +57,9 @@ def write_results(
     for table in results.tables:
         plots[f"{table.name}.png"] = partial(plot_table, table, scores)
     if "fig7" in results.figures:
-        plots["fig7.png"] = lambda path: plot_cumulative_errors(scores, FIGURE_7, path)
+        plots["fig7.png"] = partial(plot_errors, _metrics(scores, FIGURE_7))
     if "fig8" in results.figures:
-        plots["fig8.png"] = lambda path: plot_psnr_histograms(scores, FIGURE_8, path)
+        plots["fig8.png"] = partial(plot_psnr, _metrics(scores, FIGURE_8))
     if results.samples is not None:
         sheet = results.samples
         plots["fig10.jpg"] = lambda path: sheet.save(path, quality=90)
@@ -73,24 +70,37 @@ def write_results(
             with atomic_path(folder / name) as unfinished:
                 plot(unfinished)
         relative = os.path.relpath(folder, target.parent)
-        text = page_markdown(results, setting, seconds, provenance, relative)
+        text = page_markdown(results, config, seconds, provenance, relative)
         with atomic_path(target) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
 
-    setting.out.mkdir(parents=True, exist_ok=True)
+    config.out.mkdir(parents=True, exist_ok=True)
     content = {key: _scores_of(scored, scores[GREY]) for key, scored in scores.items()}
-    with atomic_path(setting.out / "results.json") as unfinished:
+    with atomic_path(config.out / "results.json") as unfinished:
         unfinished.write_text(
             json.dumps(
-                {"provenance": vars(provenance), "seconds": seconds, "methods": content}, indent=2
+                {
+                    "provenance": vars(provenance),
+                    "seconds": seconds,
+                    "images": results.images,
+                    "skipped": [[str(path), reason] for path, reason in results.skipped],
+                    "methods": content,
+                },
+                indent=2,
             ),
             encoding="utf-8",
         )
-    written = setting.out / "results.md"
-    write(written, setting.out / "plots")
+    written = config.out / "results.md"
+    write(written, config.out / "plots")
     if page is not None:
         write(page, page.with_suffix(""))
     return written
+
+
+def _metrics(
+    scores: Mapping[str, ScoredMethod], names: Mapping[str, str]
+) -> dict[str, ColorMetrics]:
+    return {name: scores[key].metrics for key, name in names.items()}
 
 
 def _scores_of(scored: ScoredMethod, grey: ScoredMethod) -> dict[str, object]:
@@ -105,20 +115,12 @@ def _scores_of(scored: ScoredMethod, grey: ScoredMethod) -> dict[str, object]:
 
 def page_markdown(
     results: Results,
-    setting: Setting,
+    config: ReproductionConfig,
     seconds: Mapping[str, float],
     provenance: Provenance,
     plots: str,
 ) -> str:
     """Return the page; `plots` is the folder of its plots, seen from it."""
-    training = len(setting.listed("train_lmdb"))
-    how = (
-        "All layers are trained."
-        if setting.end_to_end
-        else "VGG-16 stays as it was trained on ImageNet; only the heads learn, from "
-        f"{setting.features.passes} random crops of each photo with {setting.features.locations} "
-        "hypercolumns each."
-    )
     lines = [
         "# Results",
         "",
@@ -129,8 +131,8 @@ def page_markdown(
         "```",
         "",
         f"Commit {provenance.commit}, {provenance.date}, {provenance.machine}. "
-        f"{results.images} photos are scored at full resolution, in floating point; {training} "
-        f"others are trained on, {setting.head.minutes:g} minutes for each model. {how} Numbers in "
+        f"{results.images} photos are scored at full resolution, in floating point; "
+        f"{_how_trained(config)} Numbers in "
         "brackets are 95 % confidence intervals, by a bootstrap over photos; those of differences "
         "are paired. `--rows` with a row's last column computes that row alone.",
         "",
@@ -166,6 +168,9 @@ def page_markdown(
                     "",
                 ]
             lines += [f"![{title}]({plots}/{file})", ""]
+    if results.skipped:
+        lines += [f"Skipped {len(results.skipped)}:", ""]
+        lines += [*(f"- {reason}" for _, reason in results.skipped), ""]
     total = sum(seconds.values())
     lines += [
         "## What it took",
@@ -188,3 +193,19 @@ def page_markdown(
         "",
     ]
     return "\n".join(lines)
+
+
+def _how_trained(config: ReproductionConfig) -> str:
+    if config.model is not None:
+        return f"the model is that of {config.model}, Table 5 at strength {config.strength:g}."
+    how = (
+        "All layers are trained."
+        if config.end_to_end
+        else "VGG-16 stays as it was trained on ImageNet; only the heads learn, from "
+        f"{config.features.passes} random crops of each photo with {config.features.locations} "
+        "hypercolumns each."
+    )
+    return (
+        f"{len(config.listed('train_lmdb'))} others are trained on, {config.head.minutes:g} minutes "
+        f"for each model. {how}"
+    )
