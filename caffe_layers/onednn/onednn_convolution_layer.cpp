@@ -172,7 +172,13 @@ memory::dims Dims(const Blob<int>& values, int minus) {
 struct OneDnnConvolutionLayer::Workspace {
   Buffer bottom, top, weights, weights_diff, bias_diff;
   Winograd::Workspace winograd;
-  Winograd::Buffer winograd_weights;
+  Winograd::Buffer transformed;
+
+  const float* Transformed(const Winograd::Shape& shape, const Winograd::Weights& weights) {
+    float* values = transformed.Get(Winograd::TransformedWeights(shape));
+    Winograd::TransformWeights(shape, weights.values, weights.transposed, values);
+    return values;
+  }
 
   static std::shared_ptr<Workspace> OfThisThread() {
     static thread_local std::weak_ptr<Workspace> shared;
@@ -318,7 +324,7 @@ struct OneDnnConvolutionLayer::KeptWeights {
       weights = memory();
       buffer = Buffer();
       float* values = transformed.Get(Winograd::TransformedWeights(shape));
-      Winograd::TransformWeights(shape, blob.cpu_data(), values);
+      Winograd::TransformWeights(shape, blob.cpu_data(), false, values);
       has_transformed = true;
     }
     return transformed.Get(0);
@@ -534,13 +540,10 @@ void OneDnnConvolutionLayer::ForwardByOneDnn(const vector<Blob<float>*>& bottom,
 void OneDnnConvolutionLayer::ForwardByWinograd(const vector<Blob<float>*>& bottom,
                                                const vector<Blob<float>*>& top) {
   const Winograd::Shape shape = WinogradShape();
-  const float* weights;
-  if (LearnsWeights()) {
-    float* values = workspace_->winograd_weights.Get(Winograd::TransformedWeights(shape));
-    Winograd::TransformWeights(shape, blobs_[0]->cpu_data(), values);
-    weights = values;
-  } else {
-    weights = kept_weights_->GetTransformed(shape, *blobs_[0]);
+  Winograd::Weights weights = {blobs_[0]->cpu_data(), false, nullptr};
+  if (Winograd::WantsTransformedWeights(shape)) {
+    weights.transformed = LearnsWeights() ? workspace_->Transformed(shape, weights)
+                                          : kept_weights_->GetTransformed(shape, *blobs_[0]);
   }
   for (size_t i = 0; i < bottom.size(); ++i) {
     Winograd::Convolve(shape, bottom[i]->cpu_data(), weights, bias(), Rectifies(),
@@ -624,8 +627,10 @@ void OneDnnConvolutionLayer::BackwardToBottom(const Blob<float>& top, Blob<float
   float* bottom_diff = bottom->mutable_cpu_diff();
   if (to_bottom_ == kWinogradEngine) {
     const Winograd::Shape shape = WinogradShape().Transposed();
-    float* weights = workspace_->winograd_weights.Get(Winograd::TransformedWeights(shape));
-    Winograd::TransformTransposedWeights(shape, blobs_[0]->cpu_data(), weights);
+    Winograd::Weights weights = {blobs_[0]->cpu_data(), true, nullptr};
+    if (Winograd::WantsTransformedWeights(shape)) {
+      weights.transformed = workspace_->Transformed(shape, weights);
+    }
     Winograd::Convolve(shape, top.cpu_diff(), weights, nullptr, false, &workspace_->winograd,
                        bottom_diff);
   } else if (to_bottom_ == kOneDnnEngine) {

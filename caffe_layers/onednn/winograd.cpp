@@ -139,46 +139,123 @@ void Transform(TransformMaps transform, const Grid& grid, const float* maps, int
   }
 }
 
+// How a convolution is divided.
+struct Division {
+  explicit Division(const Grid& grid) {
+    const int threads = Threads();
+    const int64_t tile_values =
+        static_cast<int64_t>(kTilePositions) * (grid.in_blocks + grid.out_blocks) * grid.width;
+    tiles = std::max<int64_t>(kLeastTiles, kThreadValues / tile_values);
+    together = threads > 1 && grid.tiles < 2 * tiles * threads;
+    transforms_weights = grid.tiles < 2 * tiles * threads && grid.out_blocks >= threads;
+    if (together || transforms_weights) {
+      tiles = std::max<int64_t>(kLeastTiles, kSharedValues / tile_values);
+    }
+    blocks = Ceil(grid.tiles, std::min(tiles, grid.tiles));
+    tiles = Ceil(grid.tiles, blocks);
+  }
+
+  bool together;            // whether all threads share a block, or else each takes its own
+  bool transforms_weights;  // on the way, in every block
+  int blocks;
+  int64_t tiles;  // of a block, but for the last
+};
+
+// Transforms the weights of one block of outputs and channels [first, first + count).
+void TransformBlock(const Grid& grid, const float* weights, bool transposed, int64_t block,
+                    int first, int count, float* out, int64_t out_position) {
+  const Winograd::Shape& s = grid.shape;
+  const int lanes = grid.BlockChannels(s.outputs, static_cast<int>(block));
+  const int64_t lane = 9 * static_cast<int64_t>(transposed ? 1 : s.channels);
+  const int64_t channel = 9 * static_cast<int64_t>(transposed ? s.outputs : 1);
+  const float* from = weights + block * grid.width * lane + first * channel;
+  for (int c = 0; c < count; ++c) {
+    Kernels().transform_weights(from + c * channel, lane, lanes, transposed, out + c * grid.width,
+                                out_position);
+  }
+}
+
 // A block of tiles from the inputs to the outputs, by the members of a team.
 struct Convolution {
   Grid grid;
-  const float *in, *weights, *bias;  // the bias in whole blocks of channels
+  const float* in;
+  Winograd::Weights weights;
+  const float* bias;  // in whole blocks of channels
   bool rectify;
   float* out;
 
+  // What a member needs for some transformed weights; they come two blocks of outputs at a time.
+  static Layout PartLayout(const Grid& grid) {
+    return LayoutOf(2, std::min(grid.shape.channels, kChannelsAtOnce), grid.width);
+  }
+
+  // The products with weights that are transformed already: some positions and blocks of outputs.
+  void Multiply(int tiles, const float* maps, const Layout& in_layout, const Layout& out_layout,
+                const Share& work, float* products) const {
+    const int channels = grid.shape.channels;
+    for (int64_t i = work.begin; i < work.end;) {
+      const int64_t position = i / grid.out_blocks, block = i % grid.out_blocks;
+      const int64_t count = std::min(grid.out_blocks - block, work.end - i);
+      Kernels().multiply(
+          tiles, channels, static_cast<int>(count), false, maps + position * in_layout.position,
+          in_layout.block, weights.transformed + i * channels * grid.width,
+          products + position * out_layout.position + block * out_layout.block, out_layout.block);
+      i += count;
+    }
+  }
+
+  // The same, transforming the weights on the way: some blocks of outputs.
+  void TransformAndMultiply(int tiles, const float* maps, const Layout& in_layout,
+                            const Layout& out_layout, const Share& blocks, float* part,
+                            float* products) const {
+    for (int64_t block = blocks.begin; block < blocks.end; block += 2) {
+      const int some = static_cast<int>(std::min<int64_t>(2, blocks.end - block));
+      for (int first = 0; first < grid.shape.channels; first += kChannelsAtOnce) {
+        const int count = std::min(kChannelsAtOnce, grid.shape.channels - first);
+        const Layout layout = LayoutOf(2, count, grid.width);
+        for (int i = 0; i < some; ++i) {
+          TransformBlock(grid, weights.values, weights.transposed, block + i, first, count,
+                         part + i * layout.block, layout.position);
+        }
+        for (int position = 0; position < kTilePositions; ++position) {
+          Kernels().multiply(
+              tiles, count, some, first > 0,
+              maps + position * in_layout.position + first / grid.width * in_layout.block,
+              in_layout.block, part + position * layout.position,
+              products + position * out_layout.position + block * out_layout.block,
+              out_layout.block);
+        }
+      }
+    }
+  }
+
   template <typename Barrier>
-  void Run(int64_t begin, int64_t end, float* maps, float* strip, int member, int members,
-           const Barrier& barrier) const {
+  void Run(int64_t begin, int64_t end, float* maps, float* strip, float* part, int member,
+           int members, const Barrier& barrier) const {
     const Winograd::Shape& s = grid.shape;
-    const WinogradKernels& kernels = Kernels();
     const int tiles = static_cast<int>(end - begin);
     const Layout in_layout = LayoutOf(grid.in_blocks, tiles, grid.width);
     const Layout out_layout = LayoutOf(grid.out_blocks, tiles, grid.width);
     float* products = maps + Count(in_layout);
-    Transform(kernels.transform_inputs, grid, in, s.channels, s.height, s.width, s.pad_h, s.pad_w,
+    Transform(Kernels().transform_inputs, grid, in, s.channels, s.height, s.width, s.pad_h, s.pad_w,
               begin, end, Share(grid.in_blocks, member, members), in_layout, strip, maps);
     barrier();
-    const int64_t weights_block = static_cast<int64_t>(s.channels) * grid.width;
-    const Share work(static_cast<int64_t>(kTilePositions) * grid.out_blocks, member, members);
-    for (int64_t i = work.begin; i < work.end;) {
-      const int64_t position = i / grid.out_blocks, block = i % grid.out_blocks;
-      const int64_t count = std::min(grid.out_blocks - block, work.end - i);
-      kernels.multiply(
-          tiles, s.channels, static_cast<int>(count), maps + position * in_layout.position,
-          in_layout.block, weights + i * weights_block,
-          products + position * out_layout.position + block * out_layout.block, out_layout.block);
-      i += count;
+    const Share blocks(grid.out_blocks, member, members);
+    if (weights.transformed) {
+      const Share work(static_cast<int64_t>(kTilePositions) * grid.out_blocks, member, members);
+      Multiply(tiles, maps, in_layout, out_layout, work, products);
+      barrier();
+    } else {  // a member goes on with its own blocks of outputs
+      TransformAndMultiply(tiles, maps, in_layout, out_layout, blocks, part, products);
     }
-    barrier();
     const int height = s.output_height(), width = s.output_width();
     const int64_t plane = static_cast<int64_t>(height) * width;
-    const Share blocks(grid.out_blocks, member, members);
     for (int64_t block = blocks.begin; block < blocks.end; ++block) {
       const int count = grid.BlockChannels(s.outputs, static_cast<int>(block));
       grid.ForEachRow(begin, end, [&](int image, int row, int column, int some, int first) {
         const TileRow place = {
             plane, count, height, width, row * kTileOutputs, column * kTileOutputs, some};
-        kernels.transform_outputs(
+        Kernels().transform_outputs(
             place, products + block * out_layout.block + first * grid.width, out_layout.position,
             bias + block * grid.width, rectify, strip,
             out + (static_cast<int64_t>(image) * s.outputs + block * grid.width) * plane);
@@ -210,57 +287,52 @@ int64_t Winograd::TransformedWeights(const Shape& shape) {
   return static_cast<int64_t>(kTilePositions) * grid.out_blocks * grid.width * shape.channels;
 }
 
-void Winograd::TransformWeights(const Shape& shape, const float* weights, float* out) {
+bool Winograd::WantsTransformedWeights(const Shape& shape) {
+  return shape.tiles() > 0 && !Division(Grid(shape)).transforms_weights;
+}
+
+void Winograd::TransformWeights(const Shape& shape, const float* weights, bool transposed,
+                                float* out) {
   const Grid grid(shape);
   const int64_t block = static_cast<int64_t>(shape.channels) * grid.width;
-  ParallelFor(static_cast<int64_t>(grid.out_blocks) * shape.channels, [&](int64_t i) {
-    const int64_t o = i / shape.channels, c = i % shape.channels;
-    Kernels().transform_weights(weights + (o * grid.width * shape.channels + c) * 9,
-                                9 * shape.channels,
-                                grid.BlockChannels(shape.outputs, static_cast<int>(o)), false,
-                                out + o * block + c * grid.width, grid.out_blocks * block);
+  const int chunks = Ceil(shape.channels, kChannelsAtOnce);
+  ParallelFor(static_cast<int64_t>(grid.out_blocks) * chunks, [&](int64_t i) {
+    const int64_t o = i / chunks;
+    const int first = static_cast<int>(i % chunks) * kChannelsAtOnce;
+    TransformBlock(
+        grid, weights, transposed, o, first, std::min(kChannelsAtOnce, shape.channels - first),
+        out + o * block + static_cast<int64_t>(first) * grid.width, grid.out_blocks * block);
   });
 }
 
-void Winograd::TransformTransposedWeights(const Shape& shape, const float* weights, float* out) {
-  const Grid grid(shape);
-  const int64_t block = static_cast<int64_t>(shape.channels) * grid.width;
-  ParallelFor(static_cast<int64_t>(grid.out_blocks) * shape.channels, [&](int64_t i) {
-    const int64_t o = i / shape.channels, c = i % shape.channels;
-    Kernels().transform_weights(weights + (c * shape.outputs + o * grid.width) * 9, 9,
-                                grid.BlockChannels(shape.outputs, static_cast<int>(o)), true,
-                                out + o * block + c * grid.width, grid.out_blocks * block);
-  });
-}
-
-void Winograd::Convolve(const Shape& shape, const float* in, const float* weights,
+void Winograd::Convolve(const Shape& shape, const float* in, const Weights& weights,
                         const float* bias, bool rectify, Workspace* workspace, float* out) {
   const Grid grid(shape);
   if (grid.tiles == 0) return;
-  float* shifts = workspace->sums.Get(static_cast<int64_t>(grid.out_blocks) * grid.width);
-  std::fill_n(shifts, static_cast<int64_t>(grid.out_blocks) * grid.width, 0.f);
+  const Division division(grid);
+  CHECK(weights.transformed || division.transforms_weights)
+      << "Winograd's algorithm expected transformed weights";
+  const int64_t all_outputs = static_cast<int64_t>(grid.out_blocks) * grid.width;
+  float* shifts = workspace->sums.Get(all_outputs);
+  std::fill_n(shifts, all_outputs, 0.f);
   if (bias) std::copy_n(bias, shape.outputs, shifts);
   const Convolution convolution = {grid, in, weights, shifts, rectify, out};
   const int threads = Threads();
-  const int64_t tile_values =
-      static_cast<int64_t>(kTilePositions) * (grid.in_blocks + grid.out_blocks) * grid.width;
-  // Whole blocks for each thread, where there are several for each; else all threads share one.
-  int64_t block = std::max<int64_t>(kLeastTiles, kThreadValues / tile_values);
-  const bool together = threads > 1 && grid.tiles < 2 * block * threads;
-  if (together) block = std::max<int64_t>(kLeastTiles, kSharedValues / tile_values);
-  const int blocks = Ceil(grid.tiles, std::min(block, grid.tiles));
-  block = Ceil(grid.tiles, blocks);
-  const int64_t values = Count(LayoutOf(grid.in_blocks, static_cast<int>(block), grid.width)) +
-                         Count(LayoutOf(grid.out_blocks, static_cast<int>(block), grid.width));
-  const int64_t aligned = Ceil(values, 16) * int64_t(16);
-  float* maps = workspace->tiles.Get(aligned * (together ? 1 : threads));
+  const int tiles = static_cast<int>(division.tiles);
+  const int64_t values = Count(LayoutOf(grid.in_blocks, tiles, grid.width)) +
+                         Count(LayoutOf(grid.out_blocks, tiles, grid.width));
+  const int64_t part = weights.transformed ? 0 : Count(Convolution::PartLayout(grid));
+  float* maps = workspace->tiles.Get(values * (division.together ? 1 : threads));
   float* strips = workspace->strips.Get(static_cast<int64_t>(kStripValues) * threads);
+  float* parts = workspace->weights.Get(part * threads);
 #pragma omp parallel num_threads(threads)
   {
-    float* strip = strips + static_cast<int64_t>(Thread()) * kStripValues;
-    if (together) {
-      for (int b = 0; b < blocks; ++b) {
-        convolution.Run(b * block, std::min((b + 1) * block, grid.tiles), maps, strip, Thread(),
+    const int member = Thread();
+    float* strip = strips + static_cast<int64_t>(member) * kStripValues;
+    const auto end = [&](int block) { return std::min((block + 1) * division.tiles, grid.tiles); };
+    if (division.together) {
+      for (int b = 0; b < division.blocks; ++b) {
+        convolution.Run(b * division.tiles, end(b), maps, strip, parts + member * part, member,
                         TeamThreads(), [] {
 #pragma omp barrier
                         });
@@ -268,9 +340,9 @@ void Winograd::Convolve(const Shape& shape, const float* in, const float* weight
       }
     } else {
 #pragma omp for schedule(dynamic)
-      for (int b = 0; b < blocks; ++b) {
-        convolution.Run(b * block, std::min((b + 1) * block, grid.tiles), maps + Thread() * aligned,
-                        strip, 0, 1, [] {});
+      for (int b = 0; b < division.blocks; ++b) {
+        convolution.Run(b * division.tiles, end(b), maps + member * values, strip,
+                        parts + member * part, 0, 1, [] {});
       }
     }
   }

@@ -53,7 +53,7 @@ class Winograd {
   };
   /// What a pass needs for its own time; passes one after the other share it.
   struct Workspace {
-    Buffer tiles, strips, sums;
+    Buffer tiles, strips, weights, sums;
   };
 
   struct Shape {
@@ -72,17 +72,30 @@ class Winograd {
   /// The instructions that are used, for people to read.
   static const char* Name();
 
+  /// Weights (outputs x channels x 3 x 3), or for a convolution that is Transposed() those of the
+  /// one that it transposes (channels x outputs x 3 x 3), whose kernels it turns by 180 degrees.
+  struct Weights {
+    const float* values;
+    bool transposed;
+    /// Of TransformWeights, or null where none are needed.
+    const float* transformed;
+  };
+
+  /// Whether Convolve wants transformed weights. It does for many tiles, which come in blocks that
+  /// each read all weights. For few it transforms a part of the weights at a time, in the cache,
+  /// and multiplies all tiles by it, which is faster than to read transformed weights from memory,
+  /// where they take four times the space.
+  static bool WantsTransformedWeights(const Shape& shape);
   /// How many values the transformed weights take.
   static int64_t TransformedWeights(const Shape& shape);
-  /// Transforms weights (outputs x channels x 3 x 3). `out` is aligned to 64 bytes.
-  static void TransformWeights(const Shape& shape, const float* weights, float* out);
-  /// The same for shape = forward.Transposed(), of the weights of `forward`.
-  static void TransformTransposedWeights(const Shape& shape, const float* weights, float* out);
+  /// Transforms weights; `out` is aligned to 64 bytes.
+  static void TransformWeights(const Shape& shape, const float* weights, bool transposed,
+                               float* out);
 
-  /// out = the convolution of `in` with transformed weights, plus `bias` (outputs values, or null),
-  /// rectified if asked for.
-  static void Convolve(const Shape& shape, const float* in, const float* weights, const float* bias,
-                       bool rectify, Workspace* workspace, float* out);
+  /// out = the convolution of `in` with weights, plus `bias` (outputs values, or null), rectified
+  /// if asked for.
+  static void Convolve(const Shape& shape, const float* in, const Weights& weights,
+                       const float* bias, bool rectify, Workspace* workspace, float* out);
   /// weights_diff += the gradient with respect to the weights.
   static void AddWeightsGradient(const Shape& shape, const float* in, const float* out_diff,
                                  Workspace* workspace, float* weights_diff);

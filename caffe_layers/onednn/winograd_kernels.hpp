@@ -16,6 +16,10 @@ const int kRowTiles = 16;
 /// Values that the strip of pixels of so many tiles takes at most, for vectors of 16 channels.
 const int kStripValues = kTileInputs * (kTileOutputs * kRowTiles + 2) * 16;
 
+/// Input channels that are multiplied at once: their weights for two vectors of outputs stay in the
+/// first-level cache.
+const int kChannelsAtOnce = 256;
+
 /// Some channels of a map (at most as many as a vector holds) and a row of tiles on it. `top` and
 /// `left` are where the first tile begins, which may be outside of the map.
 struct TileRow {
@@ -60,10 +64,10 @@ struct WinogradKernels {
                                float* weights);
 
   /// out (blocks x tiles x W) = the sum over the channels of maps (blocks x tiles x W) times
-  /// weights (blocks x channels x W). Each output is summed in the order of the channels, whatever
-  /// the number of tiles and blocks.
-  void (*multiply)(int tiles, int channels, int blocks, const float* maps, int64_t maps_block,
-                   const float* weights, float* out, int64_t out_block);
+  /// weights (blocks x channels x W), or += if `add`. Each output is summed in the order of the
+  /// channels, whatever the number of tiles and blocks.
+  void (*multiply)(int tiles, int channels, int blocks, bool add, const float* maps,
+                   int64_t maps_block, const float* weights, float* out, int64_t out_block);
   /// out (blocks x channels x W) += the sum over the tiles of maps (blocks x tiles x W) times
   /// gradients (blocks x tiles x W).
   void (*add_products)(int tiles, int channels, int blocks, const float* maps, int64_t maps_block,

@@ -11,9 +11,6 @@ namespace caffe {
 
 namespace {
 
-// Input channels whose weights for two vectors of outputs stay in the first-level cache.
-const int kChannelsAtOnce = 256;
-
 inline int Least(int a, int b) { return a < b ? a : b; }
 inline int Most(int a, int b) { return a > b ? a : b; }
 
@@ -293,21 +290,21 @@ struct MultiplyTiles<0, kVectors> {
                          int64_t) {}
 };
 
-void Multiply(int tiles, int channels, int blocks, const float* maps, int64_t maps_block,
+void Multiply(int tiles, int channels, int blocks, bool add, const float* maps, int64_t maps_block,
               const float* weights, float* out, int64_t out_block) {
   const int64_t weights_block = static_cast<int64_t>(channels) * kWidth;
   for (int first = 0; first < channels; first += kChannelsAtOnce) {
     const int count = Least(kChannelsAtOnce, channels - first);
     const float* some_maps = maps + first / kWidth * maps_block;
-    const bool add = first > 0;
+    const bool adds = add || first > 0;
     int j = 0;
     for (; j + 2 <= blocks; j += 2) {
-      MultiplyTiles<kTileRows, 2>::Run(tiles, count, add, some_maps, maps_block,
+      MultiplyTiles<kTileRows, 2>::Run(tiles, count, adds, some_maps, maps_block,
                                        weights + j * weights_block + first * kWidth, weights_block,
                                        out + j * out_block, out_block);
     }
     if (j < blocks) {
-      MultiplyTiles<kTileRows, 1>::Run(tiles, count, add, some_maps, maps_block,
+      MultiplyTiles<kTileRows, 1>::Run(tiles, count, adds, some_maps, maps_block,
                                        weights + j * weights_block + first * kWidth, weights_block,
                                        out + j * out_block, out_block);
     }

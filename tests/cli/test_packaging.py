@@ -59,7 +59,7 @@ def test_wheel_holds_the_package_and_the_shipped_model(wheel):
         if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
     }
     assert {name for name in names if name.startswith("autocolor/")} == expected
-    for name in ("py.typed", "shipped_model/deploy.prototxt", "shipped_model/head.npz"):
+    for name in ("py.typed", "runtime/shipped_model/head.npz", "web/static/index.html"):
         assert f"autocolor/{name}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert message["Version"] == autocolor.__version__

@@ -46,7 +46,8 @@ def measure(isa: str | None, threads: int) -> tuple[str, Times]:
     for channels, outputs, tiles in tqdm(shapes, unit="shape", desc=isa or "all instructions"):
         command = [str(BINARY), str(channels), str(outputs), str(tiles)]
         out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        for name, *_, kind, winograd, others in csv.reader(out.stdout.splitlines()):
+        for row in csv.reader(out.stdout.splitlines()):
+            name, *_, kind, winograd, others = row
             times[kind, channels, outputs, tiles] = (float(winograd), float(others))
     return name, times
 

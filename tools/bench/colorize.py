@@ -5,14 +5,14 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from convolution import backbone
-from measure import Timing, in_child, interleaved, speedup
+from convolution import AVX2, backbone, instruction_set
+from measure import Timing, environment, in_child, interleaved, speedup
 from results import Benchmark, Report, Result, Settings
 
 _MEGAPIXELS_12 = (3000, 4000)
@@ -71,8 +71,13 @@ def _dense_deploy(width: float, side: int) -> Any:
 
 
 @contextmanager
-def random_model(width: float, working_side: int, levels: str = "data..fc7") -> Iterator[Path]:
-    """Yield a folder with a model of the paper's network and random weights."""
+def random_model(
+    width: float, working_side: int, levels: str = "data..fc7", engine: str = "DEFAULT"
+) -> Iterator[Path]:
+    """Yield a folder with a model of the paper's network and random weights.
+
+    ``engine`` is that of its convolutions.
+    """
     import caffe
 
     from autocolor.nets.colorization import ColorizationNet
@@ -82,9 +87,11 @@ def random_model(width: float, working_side: int, levels: str = "data..fc7") -> 
         folder = Path(name)
         manifest = Manifest("benchmark", working_side=working_side)
         manifest.save(folder)
-        (folder / manifest.deploy).write_text(
-            str(ColorizationNet(levels=levels, width=width).deploy_net()), encoding="utf-8"
-        )
+        deploy = ColorizationNet(levels=levels, width=width).deploy_net()
+        for layer in deploy.layer:
+            if layer.type == "Convolution":
+                layer.convolution_param.engine = layer.convolution_param.Engine.Value(engine)
+        (folder / manifest.deploy).write_text(str(deploy), encoding="utf-8")
         net = caffe.Net(str(folder / manifest.deploy), caffe.TEST)
         rng = np.random.default_rng(0)
         for layer, blobs in net.params.items():
@@ -163,7 +170,7 @@ def _end_to_end(settings: Settings) -> Report:
             Result("loading the model", load.median, 1.0, "s", False, 1e3 * load.median,
                    1e3 * load.minimum, "ms", "the least time")
         )  # fmt: skip
-        vgg16 = backbone("ONEDNN", "fc7", side, fused=True, backward=False, width=width)
+        vgg16 = backbone("DEFAULT", "fc7", side, fused=True, backward=False, width=width)
         dense = _run_dense(width, side)
         parts: list[tuple[float, float]] = []
         times = interleaved(
@@ -213,6 +220,54 @@ def _end_to_end(settings: Settings) -> Report:
     )
 
 
+def _colorize_many(folder: Path, photo: Path, repetitions: int) -> list[float]:
+    from autocolor.runtime.colorizer import Colorizer
+
+    colorizer = Colorizer(folder)
+    return [sum(_colorize(colorizer, photo)) for _ in range(repetitions + 1)][1:]
+
+
+def _by_engine(settings: Settings) -> Report:
+    width, side = (0.125, 128) if settings.quick else (1.0, 512)
+    results = []
+    for limits in ({}, AVX2):
+        instructions = instruction_set()
+        if limits and instructions == "AVX2":
+            break
+        with environment(limits), ExitStack() as stack:
+            instructions = in_child(instruction_set)[0]
+            seconds: dict[str, list[float]] = {"DEFAULT": [], "ONEDNN": []}
+            peaks: dict[str, list[int]] = {"DEFAULT": [], "ONEDNN": []}
+            folders = {
+                engine: stack.enter_context(random_model(width, side, "data..conv5_3", engine))
+                for engine in seconds
+            }
+            photo = make_photo(folders["DEFAULT"], (side, side))
+            for _ in range(3):
+                for engine, folder in folders.items():
+                    times, peak = in_child(_colorize_many, folder, photo, settings.repetitions)
+                    seconds[engine].append(float(np.median(times)))
+                    peaks[engine].append(peak)
+            ours, theirs = (Timing(tuple(seconds[engine])) for engine in seconds)
+            name = f"{instructions}: colorizing {side}×{side}, data..conv5_3"
+            memory = [float(np.median(peaks[engine])) for engine in seconds]
+            results += [
+                Result(f"{name}, time", speedup(theirs, ours), 1.5 if instructions == "AVX2" else 1,
+                       "times faster", True, 1e3 * ours.median, 1e3 * theirs.median, "ms",
+                       "oneDNN alone"),
+                Result(f"{name}, peak memory", memory[0] / memory[1], 1, "of the memory", False,
+                       memory[0] / 1e6, memory[1] / 1e6, "MB", "oneDNN alone"),
+            ]  # fmt: skip
+    return Report(
+        results,
+        "From a PNG file to a PNG file, in processes that take turns. AVX2 as in the section on "
+        "convolutions.",
+    )
+
+
 def benchmarks() -> list[Benchmark]:
     """Return the benchmarks of this module."""
-    return [Benchmark("colorize", "Colorizing a photo", _end_to_end)]
+    return [
+        Benchmark("colorize", "Colorizing a photo", _end_to_end),
+        Benchmark("engines", "Colorizing a photo with one engine and the other", _by_engine),
+    ]

@@ -1,18 +1,36 @@
-"""Convolutions of VGG-16-gray: the oneDNN engine against the stock one."""
+"""Convolutions of VGG-16-gray: all our algorithms, oneDNN alone, the stock engine, PyTorch."""
 
 from __future__ import annotations
 
 import ctypes
 import statistics
+import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import interleaved, speedup
+from measure import environment, in_child, interleaved, speedup
 from results import Benchmark, Report, Result, Settings
 
-_STOCK, _ONEDNN = "CAFFE", "ONEDNN"
+_STOCK, _ONEDNN, _FASTEST = "CAFFE", "ONEDNN", "DEFAULT"
+_NAMES = {_STOCK: "stock engine", _ONEDNN: "oneDNN alone", _FASTEST: "ours"}
+AVX2 = {
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "ATEN_CPU_CAPABILITY": "avx2",
+}
+_CASES = (("conv5_3", 512, False), ("conv5_3", 256, True), ("fc7", 512, False), ("fc7", 256, True))
+_TARGETS = {
+    ("AVX2", "conv5_3", False, _ONEDNN): 1.9,
+    ("AVX2", "conv5_3", False, "torch"): 2.0,
+    ("AVX2", "conv5_3", True, _ONEDNN): 1.7,
+    ("AVX2", "conv5_3", True, "torch"): 1.8,
+    ("AVX-512", "conv5_3", False, _ONEDNN): 1.0,
+    ("AVX-512", "conv5_3", True, _ONEDNN): 1.0,
+}
 
 # Bits of dnnl_cpu_isa_t that every processor with the name has.
 _ISAS = (
@@ -37,6 +55,11 @@ def onednn_instructions() -> str:
     return f"oneDNN {version.major}.{version.minor}.{version.patch}, {name} (0x{isa:x})"
 
 
+def instruction_set() -> str:
+    """Return the instructions that convolutions use: ``AVX2``, ``AVX-512`` and so on."""
+    return onednn_instructions().split(", ")[1].split(" (")[0]
+
+
 def backbone(
     engine: str, last: str, side: int, *, fused: bool, backward: bool, width: float = 1
 ) -> Any:
@@ -44,7 +67,7 @@ def backbone(
 
     Parameters
     ----------
-    engine : {"CAFFE", "ONEDNN"}
+    engine : {"CAFFE", "ONEDNN", "DEFAULT"}
     last : str
         Level, such as ``fc7``.
     side : int
@@ -106,63 +129,125 @@ def _difference(stock: Any, ours: Any) -> float:
     return max(float(np.abs(a - b).max() / np.abs(a).max()) for a, b in pairs)
 
 
-def _layer_table(stock: Any, ours: Any, repetitions: int) -> str:
+class _Torch:
+    """A process that runs the same network in PyTorch, a pass a call."""
+
+    def __init__(self, python: str, side: int, backward: bool, width: float, threads: int) -> None:
+        script = Path(__file__).with_name("torch_backbone.py")
+        kind = "backward" if backward else "forward"
+        self._process = subprocess.Popen(
+            [python, str(script), str(side), kind, str(width), str(threads)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+        )  # fmt: skip
+        self.version = self._answer()
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline().strip()
+        if not line:
+            raise OSError(f"torch_backbone.py ended with status {self._process.wait()}")
+        return line
+
+    def __call__(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._answer()
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def _layer_table(nets: Mapping[str, Any], repetitions: int) -> str:
     """Return a table of the forward times of the layers, in ms."""
-    lines = ["| layer | stock | oneDNN |\n|---|---|---|\n"]
-    work = {}
-    for number, net in enumerate((stock, ours)):
+    work: dict[str, Callable[[], object]] = {}
+    for engine, net in nets.items():
         for name in net._layer_names:
-            work[f"{number} {name}"] = lambda net=net, name=name: net.forward(start=name, end=name)
+            work[f"{engine} {name}"] = partial(net.forward, start=name, end=name)
     times = interleaved(work, repetitions)
-    for name in stock._layer_names:
-        mine = times.get(f"1 {name}")
-        shown = f"{1e3 * mine.median:.1f}" if mine else "in the convolution"
-        theirs = 1e3 * times[f"0 {name}"].median
-        if theirs >= 0.1:
-            lines.append(f"| {name} | {theirs:.1f} | {shown} |\n")
+    lines = [
+        f"| layer | {' | '.join(_NAMES[engine] for engine in nets)} |\n",
+        f"|---{'|---' * len(nets)}|\n",
+    ]
+    for name in nets[_STOCK]._layer_names:
+        shown = [times.get(f"{engine} {name}") for engine in nets]
+        if max(1e3 * time.median for time in shown if time) >= 0.1:
+            cells = [f"{1e3 * time.median:.1f}" if time else "in the convolution" for time in shown]
+            lines.append(f"| {name} | {' | '.join(cells)} |\n")
     return "".join(lines)
 
 
-def _compare(settings: Settings) -> Report:
+def _compare(settings: Settings, torch_python: str | None) -> Report:
+    """Compare the engines with the instructions that this process may use."""
     results = []
-    notes = [
-        f"{onednn_instructions()}. Forward passes run in a TEST net with ReLUs fused, as "
-        "`autocolor` runs them; forward + backward in a TRAIN net in which every layer learns, with "
-        "the ReLU layers, as `caffe train` runs it. The stock side is Caffe's own code throughout. "
-        "Gradients are compared layer by layer in the unit tests: through the whole net, a maximum "
-        "that is equal to its neighbour but for rounding sends a gradient another way.\n"
-    ]
+    short = instruction_set()
+    notes = [f"\n### {onednn_instructions()}\n"]
     width = 0.125 if settings.quick else 1.0
-    cases = [("fc7", 512, False, 2.0), ("fc7", 256, True, 1.7),
-             ("conv5_3", 512, False, None), ("conv5_3", 256, True, None)]  # fmt: skip
-    for last, side, backward, target in cases:
+    for last, side, backward in _CASES:
         side = 64 if settings.quick else side
         nets = {
             engine: backbone(engine, last, side, backward=backward, width=width,
-                             fused=engine == _ONEDNN and not backward)
-            for engine in (_STOCK, _ONEDNN)
+                             fused=engine != _STOCK and not backward)
+            for engine in _NAMES
         }  # fmt: skip
-        times = interleaved(
-            {engine: _pass(net, last, backward) for engine, net in nets.items()},
-            settings.repetitions,
-        )
+        work: dict[str, Callable[[], object]] = {
+            engine: _pass(net, last, backward) for engine, net in nets.items()
+        }
+        peer = None
+        if torch_python and last == "conv5_3":
+            peer = _Torch(torch_python, side, backward, width, settings.threads)
+            work[peer.version] = peer
+        times = interleaved(work, settings.repetitions)
         label = f"data..{last}, {'forward + backward' if backward else 'forward'}, {side}×{side}"
+        for other, timing in times.items():
+            if other == _FASTEST:
+                continue
+            kind = "torch" if peer is not None and other == peer.version else other
+            results.append(
+                Result(f"{short}: {label}, {_NAMES.get(other, other)}", speedup(timing, times[_FASTEST]),
+                       _TARGETS.get((short, last, backward, kind)), "times faster", True,
+                       1e3 * times[_FASTEST].median, 1e3 * timing.median, "ms",
+                       _NAMES.get(other, f"{other}, channels_last"))
+            )  # fmt: skip
+        if peer is not None:
+            peer.close()
+        difference = _difference(nets[_STOCK], nets[_FASTEST])
         results.append(
-            Result(label, speedup(times[_STOCK], times[_ONEDNN]), target, "times faster", True,
-                   1e3 * times[_ONEDNN].median, 1e3 * times[_STOCK].median, "ms", "stock engine")
-        )  # fmt: skip
-        difference = _difference(nets[_STOCK], nets[_ONEDNN])
-        results.append(
-            Result(f"{label}, difference of any blob", difference, 1e-4, "of the largest value", False,
-                   difference, 0, "", "stock engine")
+            Result(f"{short}: {label}, difference of any blob", difference, 1e-4,
+                   "of the largest value", False, difference, 0, "", _NAMES[_STOCK])
         )  # fmt: skip
         if not backward:
             repetitions = statistics.median_low([1, 3, settings.repetitions])
             notes.append(f"\nForward at {side}×{side}, ms a layer:\n\n")
-            notes.append(_layer_table(nets[_STOCK], nets[_ONEDNN], repetitions))
+            notes.append(_layer_table(nets, repetitions))
     return Report(results, "".join(notes))
+
+
+def _compare_all(settings: Settings) -> Report:
+    reports = []
+    # The second time held down to AVX2, as most laptops have it, where this machine has more.
+    for limits in ({}, AVX2):
+        if limits and instruction_set() == "AVX2":
+            break
+        with environment(limits):
+            reports.append(in_child(_compare, settings, settings.torch_python)[0])
+    notes = (
+        "Forward passes run in a TEST net with ReLUs fused, as `autocolor` runs them; forward + "
+        "backward in a TRAIN net in which every layer learns, with the ReLU layers, as `caffe train` "
+        "runs it; every gradient is computed, that of the input too. The stock side is Caffe's own "
+        "code throughout, that of oneDNN alone has our pooling. AVX2 means that `ONEDNN_MAX_CPU_ISA` "
+        "and `OPENBLAS_CORETYPE` (and `ATEN_CPU_CAPABILITY` for PyTorch) hold the libraries down to "
+        "it. Gradients are compared layer by layer in the unit tests: through the whole net, a "
+        "maximum that is equal to its neighbour but for rounding sends a gradient another way.\n"
+    )
+    return Report(
+        [result for report in reports for result in report.results],
+        notes + "".join(report.notes for report in reports),
+    )
 
 
 def benchmarks() -> list[Benchmark]:
     """Return the benchmarks of this module."""
-    return [Benchmark("convolution", "Convolutions on oneDNN", _compare)]
+    return [Benchmark("convolution", "Convolutions", _compare_all)]

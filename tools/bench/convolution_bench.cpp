@@ -25,7 +25,7 @@ using caffe::Blob;
 using caffe::OneDnnConvolutionLayer;
 
 const int kRounds = 3;
-const double kSeconds = 0.02;  // a round repeats a pass for so long
+const double kSeconds = 0.01;  // a round repeats a pass for so long
 
 double Now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();

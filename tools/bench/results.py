@@ -22,12 +22,15 @@ class Settings:
         Threads of OpenMP and OpenBLAS, set in the environment already.
     figures : Path
         Existing folder for plots.
+    torch_python : str or None
+        A Python that has PyTorch, which is then compared with.
     """
 
     repetitions: int
     quick: bool
     threads: int
     figures: Path
+    torch_python: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark; the other modules of this folder return theirs from ``benchmarks()``.
+    """A benchmark; modules of this folder return theirs from ``benchmarks()``.
 
     Attributes
     ----------

@@ -34,11 +34,10 @@ from autocolor.core.files import atomic_path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-_OTHERS = ("lmdb_building", "measure", "results", "run")
 
 
 def find_benchmarks() -> list[Benchmark]:
-    """Return the benchmarks of all other modules beside this file, by module name.
+    """Return the benchmarks of all modules beside this file that have ``benchmarks()``, by module name.
 
     Raises
     ------
@@ -47,8 +46,8 @@ def find_benchmarks() -> list[Benchmark]:
     """
     found: dict[str, Benchmark] = {}
     for path in sorted(HERE.glob("*.py")):
-        if path.stem in _OTHERS:
-            continue
+        if "\ndef benchmarks()" not in path.read_text(encoding="utf-8"):
+            continue  # a program of its own, or what several benchmarks need
         for benchmark in importlib.import_module(path.stem).benchmarks():
             if benchmark.name in found:
                 raise ValueError(f"{path.name}: a benchmark {benchmark.name!r} is there already")
@@ -145,6 +144,11 @@ and is no failure.
         default=ROOT / "build" / "bench",
         help="folder for reports and plots (default: build/bench)",
     )
+    parser.add_argument(
+        "--torch",
+        metavar="PYTHON",
+        help="a Python with PyTorch (of an environment of its own), to compare convolutions with",
+    )
     parser.add_argument("--resume", action="store_true", help="keep reports that are in OUT")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all ratios to FILE")
     parser.add_argument(
@@ -203,7 +207,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     figures = arguments.out / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     measured_on = machine(arguments.threads, arguments.repetitions)
-    settings = Settings(arguments.repetitions, arguments.quick, arguments.threads, figures)
+    settings = Settings(
+        arguments.repetitions, arguments.quick, arguments.threads, figures, arguments.torch
+    )
     key = {name: measured_on[name] for name in ("commit", "processor", "threads", "repetitions")}
     key["quick"] = str(arguments.quick)
     for name, value in measured_on.items():

@@ -23,6 +23,7 @@ RECORD = ".autocolor_installed.json"
 PROTO = "src/caffe/proto/caffe.proto"
 
 _LANDMARKS = (PROTO, "include/caffe/layers/loss_layer.hpp")
+_OWN_BUILD = "onednn"  # tests of what only autocolor's own build of Caffe has
 _SUFFIXES = {".cpp", ".cu", ".cuh", ".h", ".hpp"}
 _BEGIN = "// >>> autocolor: inserted by install_into_caffe.py, which also removes it\n"
 _END = "// <<< autocolor\n"
@@ -135,8 +136,9 @@ def plan_overlay(root: Path, layers: Path, *, remove: bool = False) -> Plan:
     root : Path
         Caffe's source tree.
     layers : Path
-        Folder like ``caffe_layers``: ``include`` and ``src`` are copied, ``proto/fields.proto``
-        and ``proto/messages.proto`` inserted into ``caffe.proto``.
+        Folder like ``caffe_layers``: ``include`` and ``src`` are copied but for folders named
+        ``onednn``, ``proto/fields.proto`` and ``proto/messages.proto`` inserted into
+        ``caffe.proto``.
     remove : bool
         Plan the removal of what was installed.
 
@@ -161,7 +163,9 @@ def plan_overlay(root: Path, layers: Path, *, remove: bool = False) -> Plan:
         path.relative_to(layers).as_posix(): path.read_bytes()
         for folder in ("include", "src")
         for path in (layers / folder).rglob("*")
-        if path.suffix in _SUFFIXES and not path.name.startswith(".")
+        if path.suffix in _SUFFIXES
+        and not path.name.startswith(".")
+        and path.parent.name != _OWN_BUILD
     }
     files = {path: [_sha256(content)] for path, content in sources.items()}
     known = {

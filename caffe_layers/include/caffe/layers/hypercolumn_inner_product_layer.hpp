@@ -13,7 +13,7 @@
 
 namespace caffe {
 
-class SplitProducts;
+class Bf16x2Gemm;
 
 /**
  * @brief A fully connected layer on dense hypercolumns, without ever forming them.
@@ -93,9 +93,9 @@ class HypercolumnInnerProductLayer : public Layer<Dtype> {
   };
   /// Adds the products of the factors and the weights to out (count, num_output).
   void AddProducts(const std::vector<Factor>& factors, int count, Dtype* out);
-  /// Makes split_ if AddProducts shall use it in this pass; in float only.
+  /// Makes bf16x2_ if AddProducts shall use it in this pass; in float only.
   void PrepareProducts();
-  void AddSplitProducts(const std::vector<Factor>& factors, int count, Dtype* out);
+  void AddBf16x2Products(const std::vector<Factor>& factors, int count, Dtype* out);
   /// Output rows [first, first + rows) of an image into band_, (rows * W', num_output).
   void ForwardBand(const vector<Blob<Dtype>*>& bottom, int image, int first, int rows);
   /// Adds the projected levels to band_, and applies ReLU where there are heads.
@@ -130,11 +130,11 @@ class HypercolumnInnerProductLayer : public Layer<Dtype> {
   std::vector<HypercolumnLevel> levels_;
   std::vector<Grid> grids_;  // of each level
   std::vector<Group> groups_;
-  std::shared_ptr<SplitProducts> split_;  // where the products are faster so
-  std::vector<Dtype> band_, sampled_;     // of ForwardBand
-  Blob<Dtype> workspace_;                 // a projected or a sampled level of one image
-  Blob<Dtype> hidden_;                    // one image's output before the heads; GPU only
-  Blob<Dtype> ones_;                      // one for each output, to sum them; GPU only
+  std::shared_ptr<Bf16x2Gemm> bf16x2_;  // where the products are faster so
+  std::vector<Dtype> band_, sampled_;   // of ForwardBand
+  Blob<Dtype> workspace_;               // a projected or a sampled level of one image
+  Blob<Dtype> hidden_;                  // one image's output before the heads; GPU only
+  Blob<Dtype> ones_;                    // one for each output, to sum them; GPU only
 };
 
 }  // namespace caffe

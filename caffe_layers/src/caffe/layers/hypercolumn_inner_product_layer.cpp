@@ -14,7 +14,7 @@
 #include "caffe/util/strided_gemm.hpp"
 
 #ifdef USE_ONEDNN
-#include "onednn/split_products.hpp"
+#include "onednn/bf16x2_gemm.hpp"
 #endif
 
 namespace caffe {
@@ -23,9 +23,9 @@ namespace {
 
 // With fewer multiplications an image, or fewer outputs of them, splitting the values takes longer
 // than it saves.
-const double kSplitMultiplications = 0x1p28;
-const int kSplitOutputs = 64;
-const int kSplitChannels = 256;  // in a factor: each adds to the outputs three times
+const double kBf16x2Multiplications = 0x1p28;
+const int kBf16x2Outputs = 64;
+const int kBf16x2Channels = 256;  // in a factor: each adds to the outputs three times
 
 int MaxThreads() {
 #ifdef _OPENMP
@@ -311,26 +311,26 @@ void HypercolumnInnerProductLayer<float>::PrepareProducts() {
     const double cells = grids_[l].projects_first ? levels_[l].plane() : double(height_) * width_;
     multiplications += cells * levels_[l].channels * num_output_;
   }
-  if (exact || this->phase_ != TEST || num_output_ < kSplitOutputs ||
-      multiplications < kSplitMultiplications || !SplitProducts::IsFast()) {
-    split_.reset();
+  if (exact || this->phase_ != TEST || num_output_ < kBf16x2Outputs ||
+      multiplications < kBf16x2Multiplications || !Bf16x2Gemm::IsFast()) {
+    bf16x2_.reset();
     return;
   }
-  if (!split_) {
-    split_ = std::make_shared<SplitProducts>();
+  if (!bf16x2_) {
+    bf16x2_ = std::make_shared<Bf16x2Gemm>();
   }
-  split_->SetWeights(this->blobs_[0]->cpu_data(), num_output_, channels_);
+  bf16x2_->SetWeights(this->blobs_[0]->cpu_data(), num_output_, channels_);
 }
 
 template <>
-void HypercolumnInnerProductLayer<float>::AddSplitProducts(const std::vector<Factor>& factors,
-                                                           int count, float* out) {
-  std::vector<SplitProducts::Factor> split;
+void HypercolumnInnerProductLayer<float>::AddBf16x2Products(const std::vector<Factor>& factors,
+                                                            int count, float* out) {
+  std::vector<Bf16x2Gemm::Factor> converted;
   for (const Factor& factor : factors) {
-    split.push_back({factor.maps, factor.row, factor.first_channel, factor.channels,
-                     static_cast<float>(factor.multiplier)});
+    converted.push_back({factor.maps, factor.row, factor.first_channel, factor.channels,
+                         static_cast<float>(factor.multiplier)});
   }
-  split_->Add(split, count, out);
+  bf16x2_->Add(converted, count, out);
 }
 #endif
 
@@ -338,8 +338,8 @@ template <typename Dtype>
 void HypercolumnInnerProductLayer<Dtype>::PrepareProducts() {}
 
 template <typename Dtype>
-void HypercolumnInnerProductLayer<Dtype>::AddSplitProducts(const std::vector<Factor>&, int,
-                                                           Dtype*) {
+void HypercolumnInnerProductLayer<Dtype>::AddBf16x2Products(const std::vector<Factor>&, int,
+                                                            Dtype*) {
   LOG(FATAL) << "layer " << this->layer_param_.name() << ": only float values are split";
 }
 
@@ -348,7 +348,7 @@ void HypercolumnInnerProductLayer<Dtype>::AddProducts(const std::vector<Factor>&
                                                       Dtype* out) {
   std::vector<Factor> split;
   for (const Factor& factor : factors) {
-    if (split_ && factor.channels >= kSplitChannels) {
+    if (bf16x2_ && factor.channels >= kBf16x2Channels) {
       split.push_back(factor);
       continue;
     }
@@ -358,7 +358,7 @@ void HypercolumnInnerProductLayer<Dtype>::AddProducts(const std::vector<Factor>&
                 num_output_);
   }
   if (!split.empty()) {
-    AddSplitProducts(split, count, out);
+    AddBf16x2Products(split, count, out);
   }
 }
 

@@ -47,17 +47,21 @@ struct Case {
     out.assign(out_diff.size(), NAN);
     in_diff.assign(in.size(), NAN);
     weights_diff.assign(weights.size(), 0);
-    Winograd::TransformWeights(shape, weights.data(),
-                               transformed.Get(Winograd::TransformedWeights(shape)));
-    Winograd::Convolve(shape, in.data(), transformed.Get(0), bias.data(), rectify, &workspace,
-                       out.data());
-    const Winograd::Shape back = shape.Transposed();
-    Winograd::TransformTransposedWeights(back, weights.data(),
-                                         transformed.Get(Winograd::TransformedWeights(back)));
-    Winograd::Convolve(back, out_diff.data(), transformed.Get(0), nullptr, false, &workspace,
-                       in_diff.data());
+    Convolve(shape, in, false, bias.data(), rectify, &out);
+    Convolve(shape.Transposed(), out_diff, true, nullptr, false, &in_diff);
     Winograd::AddWeightsGradient(shape, in.data(), out_diff.data(), &workspace,
                                  weights_diff.data());
+  }
+
+  void Convolve(const Winograd::Shape& which, const Floats& from, bool transposed,
+                const float* shift, bool rectify, Floats* to) {
+    Winograd::Weights all = {weights.data(), transposed, nullptr};
+    if (Winograd::WantsTransformedWeights(which)) {
+      float* values = transformed.Get(Winograd::TransformedWeights(which));
+      Winograd::TransformWeights(which, weights.data(), transposed, values);
+      all.transformed = values;
+    }
+    Winograd::Convolve(which, from.data(), all, shift, rectify, &workspace, to->data());
   }
 
   // The largest error of the three, each relative to its largest value.

@@ -7,7 +7,7 @@
 #include "caffe/blob.hpp"
 #include "caffe/layers/hypercolumn_inner_product_layer.hpp"
 #include "caffe/test/test_caffe_main.hpp"
-#include "onednn/split_products.hpp"
+#include "onednn/bf16x2_gemm.hpp"
 
 namespace caffe {
 
@@ -29,13 +29,13 @@ struct Case {
 
 }  // namespace
 
-TEST(SplitProductsTest, TestLiteral) {
-  if (!SplitProducts::IsFast()) return Explain();
+TEST(Bf16x2GemmTest, TestLiteral) {
+  if (!Bf16x2Gemm::IsFast()) return Explain();
   // Two maps of three positions, of which the first two are taken; two outputs. What bfloat16 alone
   // cannot hold is kept: 1 + 2^-10.
   const float maps[] = {1 + 0x1p-10f, 2, 9, 3, 4, 9}, weights[] = {1, 10, 0.5f, 1 + 0x1p-12f};
   std::vector<float> out = {1, 0, 0, 0};
-  SplitProducts products;
+  Bf16x2Gemm products;
   products.SetWeights(weights, 2, 2);
   products.Add({{maps, 3, 0, 2, 2.f}}, 2, out.data());
   EXPECT_FLOAT_EQ(1 + 2 * (1 + 0x1p-10f + 30), out[0]);
@@ -44,8 +44,8 @@ TEST(SplitProductsTest, TestLiteral) {
   EXPECT_FLOAT_EQ(2 * (1 + 4 * (1 + 0x1p-12f)), out[3]);
 }
 
-TEST(SplitProductsTest, TestAgainstLoop) {
-  if (!SplitProducts::IsFast()) return Explain();
+TEST(Bf16x2GemmTest, TestAgainstLoop) {
+  if (!Bf16x2Gemm::IsFast()) return Explain();
   // Odd sizes; more channels than one product takes; more rows, and a rest of them.
   const Case cases[] = {{3, 5, 0, 5, 7, 9},           {64, 900, 0, 900, 33, 40},
                         {17, 1700, 37, 1601, 50, 50}, {8, 40, 3, 30, 4100, 4111},
@@ -56,7 +56,7 @@ TEST(SplitProductsTest, TestAgainstLoop) {
     const std::vector<float> maps = Gaussian(size_t(c.taken) * c.row + 1, 2);
     std::vector<float> out = Gaussian(size_t(c.count) * c.outputs, 3);
     const std::vector<float> before = out;
-    SplitProducts products;
+    Bf16x2Gemm products;
     products.SetWeights(weights.data(), c.outputs, c.channels);
     products.Add({{maps.data() + 1, c.row, c.first, c.taken, 1.5f}}, c.count, out.data());
     for (int i = 0; i < c.count; ++i) {
@@ -74,11 +74,11 @@ TEST(SplitProductsTest, TestAgainstLoop) {
   }
 }
 
-TEST(SplitProductsTest, TestFollowsTheWeights) {
-  if (!SplitProducts::IsFast()) return Explain();
+TEST(Bf16x2GemmTest, TestFollowsTheWeights) {
+  if (!Bf16x2Gemm::IsFast()) return Explain();
   std::vector<float> weights = {1, 2}, out = {0};
   const float map = 3;
-  SplitProducts products;
+  Bf16x2Gemm products;
   products.SetWeights(weights.data(), 1, 2);
   products.Add({{&map, 1, 1, 1, 1.f}}, 1, out.data());
   EXPECT_FLOAT_EQ(6, out[0]);
@@ -88,10 +88,10 @@ TEST(SplitProductsTest, TestFollowsTheWeights) {
   EXPECT_FLOAT_EQ(6 + 15, out[0]);
 }
 
-// A TEST net's layer of this size takes split products; with `exact`, and in a TRAIN net, it does
+// A TEST net's layer of this size takes Bf16x2Gemm; with `exact`, and in a TRAIN net, it does
 // not.
-TEST(SplitProductsTest, TestHypercolumnInnerProduct) {
-  if (!SplitProducts::IsFast()) return Explain();
+TEST(Bf16x2GemmTest, TestHypercolumnInnerProduct) {
+  if (!Bf16x2Gemm::IsFast()) return Explain();
   Blob<float> fine(1, 70, 64, 61), coarse(1, 290, 16, 16);
   for (Blob<float>* blob : {&fine, &coarse}) {
     const std::vector<float> values = Gaussian(blob->count(), 4);

@@ -1,4 +1,4 @@
-#include "onednn/split_products.hpp"
+#include "onednn/bf16x2_gemm.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -174,7 +174,7 @@ struct Workspace {
 
 }  // namespace
 
-struct SplitProducts::State {
+struct Bf16x2Gemm::State {
   const float* weights = nullptr;
   int outputs = 0, channels = 0;
   uint64_t hash = 0;
@@ -253,16 +253,16 @@ struct SplitProducts::State {
   }
 };
 
-SplitProducts::SplitProducts() : state_(new State) {}
+Bf16x2Gemm::Bf16x2Gemm() : state_(new State) {}
 
-SplitProducts::~SplitProducts() {}
+Bf16x2Gemm::~Bf16x2Gemm() {}
 
-bool SplitProducts::IsFast() {
+bool Bf16x2Gemm::IsFast() {
   static const bool fast = HasTiles();
   return fast;
 }
 
-void SplitProducts::SetWeights(const float* weights, int outputs, int channels) {
+void Bf16x2Gemm::SetWeights(const float* weights, int outputs, int channels) {
   State& state = *state_;
   const uint64_t hash = ValueHash(weights, static_cast<size_t>(outputs) * channels);
   state.weights = weights;
@@ -274,8 +274,8 @@ void SplitProducts::SetWeights(const float* weights, int outputs, int channels) 
   }
 }
 
-void SplitProducts::Add(const std::vector<Factor>& factors, int count, float* out) {
-  CHECK(IsFast()) << "SplitProducts: this processor has no bfloat16 tiles";
+void Bf16x2Gemm::Add(const std::vector<Factor>& factors, int count, float* out) {
+  CHECK(IsFast()) << "Bf16x2Gemm: this processor has no bfloat16 tiles";
   if (count < 1) return;
   int block = kMostRows;
 #ifdef _OPENMP

@@ -1,5 +1,5 @@
-#ifndef CAFFE_ONEDNN_SPLIT_PRODUCTS_HPP_
-#define CAFFE_ONEDNN_SPLIT_PRODUCTS_HPP_
+#ifndef CAFFE_ONEDNN_BF16X2_GEMM_HPP_
+#define CAFFE_ONEDNN_BF16X2_GEMM_HPP_
 
 #include <memory>
 #include <vector>
@@ -17,10 +17,10 @@ namespace caffe {
  * Not to be used by several threads at once; a call runs on all OpenMP threads, each of which takes
  * rows of `out` that fit its second-level cache through all factors.
  */
-class SplitProducts {
+class Bf16x2Gemm {
  public:
-  SplitProducts();
-  ~SplitProducts();
+  Bf16x2Gemm();
+  ~Bf16x2Gemm();
 
   /// Whether this machine has such tiles, and oneDNN uses them.
   static bool IsFast();
@@ -47,4 +47,4 @@ class SplitProducts {
 
 }  // namespace caffe
 
-#endif  // CAFFE_ONEDNN_SPLIT_PRODUCTS_HPP_
+#endif  // CAFFE_ONEDNN_BF16X2_GEMM_HPP_
