@@ -8,8 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from autocolor.baselines.registry import BASELINES, NEED_BACKBONE
-from autocolor.baselines.source import BaselineSource
+from autocolor.baselines.registry import BASELINES, NEED_BACKBONE, BaselineSource
 from autocolor.data.photo_lists import list_photos, list_photos_and_classes
 from autocolor.evaluation.evaluate import EvaluationProtocol
 from autocolor.evaluation.parts import MethodSource, ModelSource, Part, merge_parts, score_part

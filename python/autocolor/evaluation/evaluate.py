@@ -178,22 +178,19 @@ class PhotoResult:
 
 @dataclass(frozen=True)
 class PhotoScores:
-    """Scores of one photo by method; `index` is its place in the list."""
+    """Scores of one photo by method; `index` is its place in the list.
+
+    The rest is as of :class:`PhotoResult`; there are pictures of the gallery and the worst cases.
+    """
 
     index: int
     path: Path
     label: int | None
+    key: str
     height: int
     width: int
     scores: dict[str, Scores]
-
-
-@dataclass(frozen=True)
-class GalleryPhoto:
-    """One row of the gallery: the photo's scores and its pictures (see :class:`PhotoResult`)."""
-
-    scores: PhotoScores
-    pictures: dict[str, npt.NDArray[np.float32]]
+    pictures: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -221,9 +218,7 @@ class Evaluation:
         Of the names and bytes of the scored photos, in order.
     worst : list of WorstCases
         By largest RMSE and by lowest PSNR, of every method but "no colorization".
-    pictures : dict of GalleryPhoto
-        By index of the photo: of the gallery and the worst cases.
-    gallery : list of GalleryPhoto
+    gallery : list of PhotoScores
         Photos spread evenly over the list.
     seconds : dict of float
         That each method took for a photo; 0 where the photos were scored in an earlier run.
@@ -235,8 +230,7 @@ class Evaluation:
     protocol: EvaluationProtocol
     photos_sha256: str
     worst: list[WorstCases]
-    pictures: dict[int, GalleryPhoto]
-    gallery: list[GalleryPhoto]
+    gallery: list[PhotoScores]
     seconds: dict[str, float]
 
     @property
@@ -320,7 +314,7 @@ class PhotoScorer:
 
 
 class Accumulator:
-    """Puts an evaluation together from the results of photos, in any order.
+    """Puts an evaluation together from the results of photos, in the order of the list.
 
     Parameters
     ----------
@@ -344,18 +338,16 @@ class Accumulator:
             name: ColorMetrics(replicates, seed, extras=protocol.extras)
             for name in (GREY, *methods)
         }
-        self._photos: dict[int, PhotoScores] = {}
-        self._keys: dict[int, str] = {}
         self._seconds = dict.fromkeys(self._metrics, 0.0)
-        self._skipped: dict[int, tuple[Path, str]] = {}
-        self._pictures: dict[int, dict[str, npt.NDArray[np.float32]]] = {}
+        self._photos: list[PhotoScores] = []
+        self._skipped: list[tuple[Path, str]] = []
 
     def add(
         self, index: int, path: Path, result: PhotoResult | str, label: int | None = None
     ) -> None:
         """Count the photo at a place of the list, or list it as skipped for the reason given."""
         if isinstance(result, str):
-            self._skipped[index] = (path, result)
+            self._skipped.append((path, result))
             return
         scores = {}
         for name, metrics in self._metrics.items():
@@ -363,43 +355,33 @@ class Accumulator:
             metrics.add_measurement(measurement, result.key)
             scores[name] = image_scores(measurement)
             self._seconds[name] += result.seconds.get(name, 0.0)
-        self._keys[index] = result.key
-        self._photos[index] = PhotoScores(index, path, label, result.height, result.width, scores)
-        self.add_pictures(index, result)
-
-    def add_pictures(self, index: int, result: PhotoResult | str) -> None:
-        """Keep the pictures of a photo, if there are any."""
-        if isinstance(result, PhotoResult) and result.pictures:
-            self._pictures[index] = result.pictures
-
-    def photos(self) -> list[PhotoScores]:
-        """Return the scored photos in the order of the list."""
-        return [self._photos[index] for index in sorted(self._photos)]
+        size = result.height, result.width
+        photo = PhotoScores(index, path, label, result.key, *size, scores, result.pictures)
+        self._photos.append(photo)
 
     def worst(self, count: int) -> list[WorstCases]:
         """Return the `count` photos with the largest RMSE and the lowest PSNR of each method."""
-        photos = self.photos()
         cases = []
         for method in self._metrics:
             if method == GREY or not count:
                 continue
             for metric, descending in (("rmse", True), ("psnr", False)):
-                values = [getattr(photo.scores[method], metric) for photo in photos]
-                order = sorted(range(len(photos)), key=values.__getitem__, reverse=descending)
-                worst = [photos[place] for place in order[:count]]
+                values = [getattr(photo.scores[method], metric) for photo in self._photos]
+                order = sorted(range(len(values)), key=values.__getitem__, reverse=descending)
+                worst = [self._photos[place] for place in order[:count]]
                 cases.append(WorstCases(method, metric, worst))
         return cases
 
+    def gallery(self, count: int) -> list[PhotoScores]:
+        """Return `count` of the scored photos, spread evenly over the list."""
+        return [self._photos[place] for place in spread(len(self._photos), count)]
+
     def missing_pictures(self, gallery_size: int, worst_size: int) -> list[PhotoScores]:
         """Return the photos of the gallery and of the worst cases that have no pictures yet."""
-        wanted = {photo.index for photo in self.gallery_photos(gallery_size)}
-        wanted |= {photo.index for case in self.worst(worst_size) for photo in case.photos}
-        return [self._photos[index] for index in sorted(wanted - self._pictures.keys())]
-
-    def gallery_photos(self, count: int) -> list[PhotoScores]:
-        """Return `count` of the scored photos, spread evenly over the list."""
-        photos = self.photos()
-        return [photos[place] for place in spread(len(photos), count)]
+        shown = [*self.gallery(gallery_size)]
+        shown += [photo for case in self.worst(worst_size) for photo in case.photos]
+        wanted = {photo.index: photo for photo in shown if not photo.pictures}
+        return [wanted[index] for index in sorted(wanted)]
 
     def finish(self, gallery_size: int, worst_size: int) -> Evaluation:
         """Return the evaluation; photos without pictures are left out of the gallery.
@@ -409,31 +391,26 @@ class Accumulator:
         ValueError
             If no photo was scored.
         """
-        photos = self.photos()
-        skipped = [self._skipped[index] for index in sorted(self._skipped)]
-        if not photos:
-            reason = f"; the first was skipped: {skipped[0][1]}" if skipped else ""
+        if not self._photos:
+            reason = f"; the first was skipped: {self._skipped[0][1]}" if self._skipped else ""
             raise ValueError(f"paths: expected at least one colour photo, got none{reason}")
-        digest = hashlib.sha256()
-        for photo in photos:
-            line = f"{photo.path.name}\0{self._keys[photo.index]}\n"
-            digest.update(os.fsencode(line))
-        pictures = {
-            index: GalleryPhoto(self._photos[index], images)
-            for index, images in self._pictures.items()
-        }
-        shown = [photo.index for photo in self.gallery_photos(gallery_size)]
+        lines = [f"{photo.path.name}\0{photo.key}\n" for photo in self._photos]
         return Evaluation(
-            photos,
-            skipped,
+            self._photos,
+            self._skipped,
             self._metrics,
             self._protocol,
-            digest.hexdigest(),
+            hashlib.sha256(os.fsencode("".join(lines))).hexdigest(),
             self.worst(worst_size),
-            pictures,
-            [pictures[index] for index in shown if index in pictures],
-            {name: seconds / len(photos) for name, seconds in self._seconds.items()},
+            [photo for photo in self.gallery(gallery_size) if photo.pictures],
+            {name: seconds / len(self._photos) for name, seconds in self._seconds.items()},
         )
+
+
+def add_pictures(photo: PhotoScores, result: PhotoResult | str) -> None:
+    """Keep the pictures of a photo that was scored before, if there are any now."""
+    if isinstance(result, PhotoResult):
+        photo.pictures.update(result.pictures)
 
 
 def score_photos(
@@ -517,7 +494,7 @@ def score(
         accumulator.add(index, paths[index], result)
     # Photos that took the place of skipped ones, and the worst, are known only now.
     for photo in accumulator.missing_pictures(gallery_size, worst_size):
-        accumulator.add_pictures(photo.index, scorer(Task(photo.path, draw=True)))
+        add_pictures(photo, scorer(Task(photo.path, draw=True)))
     return accumulator.finish(gallery_size, worst_size)
 
 

@@ -28,6 +28,7 @@ from autocolor.evaluation.evaluate import (
     PhotoResult,
     PhotoScorer,
     Task,
+    add_pictures,
     lightness_method,
     score_photos,
 )
@@ -200,8 +201,7 @@ def merge_parts(
     protocol = EvaluationProtocol(**first["protocol"])
     accumulator = Accumulator(tuple(first["methods"]), protocol, replicates=replicates, seed=seed)
     seen: dict[int, Path] = {}
-    parts = (((line["index"], file, line) for line in _result_lines(file)) for file in files)
-    for index, file, line in heapq.merge(*parts, key=itemgetter(0)):
+    for index, file, line in heapq.merge(*map(_result_lines, files), key=itemgetter(0)):
         if index in seen:
             raise PartError(f"{file}: photo {line['photo']} is also in {seen[index]}")
         seen[index] = file
@@ -218,7 +218,7 @@ def merge_parts(
         tasks = [Task(photo.path, draw=True) for photo in wanted]
         results = _score(sources, protocol, tasks, processes, 0, progress=False)
         for photo, result in zip(wanted, results, strict=True):
-            accumulator.add_pictures(photo.index, result)
+            add_pictures(photo, result)
     return accumulator.finish(gallery_size, worst_size), first["methods"]
 
 
@@ -286,7 +286,7 @@ def _resume(file: Path, header: Mapping[str, Any]) -> set[int]:
         return set()
     _check_header(file, _read_header(file), header, "in this run")
     os.truncate(file, whole)
-    return {line["index"] for line in _result_lines(file)}
+    return {index for index, _, _ in _result_lines(file)}
 
 
 def _append(lines: TextIO, content: Mapping[str, Any]) -> None:
@@ -319,15 +319,17 @@ def _check_header(
             )
 
 
-def _result_lines(file: Path) -> Iterator[dict[str, Any]]:
+def _result_lines(file: Path) -> Iterator[tuple[int, Path, dict[str, Any]]]:
+    """Yield each result's place in the list, its file and its line, which are in that order."""
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             if number == 1 or not line.endswith("\n"):
                 continue
             try:
-                yield json.loads(line)
+                content = json.loads(line)
             except ValueError as error:
                 raise PartError(f"{file}: line {number} is damaged: {error}") from error
+            yield content["index"], file, content
 
 
 def _to_json(photo: ListedPhoto, result: PhotoResult | str) -> dict[str, Any]:

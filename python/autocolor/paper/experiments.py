@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from autocolor.baselines.cluster_correspondence import transfer_clusters
+from autocolor.baselines.registry import HISTOGRAM_TRANSFERS
 from autocolor.control.energy import CHI_SQUARE_WEIGHT, Transfer, apply_bias, minimize_energy
-from autocolor.control.quantile import transfer_quantiles
 from autocolor.control.targets import image_targets
 from autocolor.core.arrays import FloatArray
 from autocolor.core.files import atomic_path
@@ -79,7 +78,7 @@ def histogram_method(
         return lambda scene: colorize_by_energy(
             predicted(scene, name, colorizer), scene.truth, weight
         )[0]
-    transfer = {"C": transfer_clusters, "Q": transfer_quantiles}[key]
+    transfer = HISTOGRAM_TRANSFERS[{"C": "clusters", "Q": "quantiles"}[key]]
     return lambda scene: transfer(predicted(scene, name, colorizer).colorize(), scene.truth)
 
 

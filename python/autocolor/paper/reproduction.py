@@ -28,9 +28,8 @@ from autocolor.paper.experiments import (
     model_method,
     score_methods,
 )
-from autocolor.paper.published import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5
+from autocolor.paper.published import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, Row, Table
 from autocolor.paper.sample_sheet import draw_samples
-from autocolor.paper.tables import Row, Table
 from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.model_folder import Manifest
 from autocolor.training.feature_cache import FeatureOptions

@@ -50,7 +50,7 @@ def draw_samples(colorizer: Colorizer, paths: Sequence[Path], rows: int = 6) -> 
         cells = [grey_image(light), *diverse, uncertainty_image(prediction), truth]
         strips.append(np.hstack([_cell(cell) for cell in cells]))
     if not strips:
-        raise ValueError("paths: expected at least one colour photo, received none")
+        raise ValueError("paths: expected at least one colour photo, got none")
     return Image.fromarray(to_uint8(np.vstack(strips)))
 
 
