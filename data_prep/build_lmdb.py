@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
 from autocolor.core.processes import WorkerError, Workers, available_processors, open_workers
 from autocolor.data.labels import class_folders, label_by_folder
@@ -30,7 +31,7 @@ from autocolor.data.photo_lists import (
     read_photo_list,
     write_photo_list,
 )
-from autocolor.data.photos import PhotoError, read_list, split_validation
+from autocolor.data.photos import read_list, split_validation
 from autocolor.imaging.images import find_photos
 
 _EPILOG = """\
@@ -73,12 +74,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         with open_workers(processes, arguments.scheduler) as workers:
             for out, part in parts.items():
                 _build(out, part, arguments, workers)
-    except (OSError, ListError, PhotoError, ValueError) as error:
-        print(f"build_lmdb: error: {error}", file=sys.stderr)
-        return 2
     except (LmdbWriteError, WorkerError) as error:
         print(f"build_lmdb: error: {error}", file=sys.stderr)
         return 1
+    except (AutocolorError, ValueError, OSError) as error:
+        print(f"build_lmdb: error: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("build_lmdb: interrupted; run again to go on", file=sys.stderr)
         return 130

@@ -8,7 +8,8 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from autocolor.core.downloads import DownloadError, default_cache
+from autocolor.core.downloads import default_cache
+from autocolor.core.errors import AutocolorError
 from autocolor.nets.surgery import fully_connected_as, net_shapes, transplant
 from autocolor.nets.vgg16 import vgg16_gray_features
 from autocolor.nets.weights_io import Weights, WeightsError, read_weights, write_weights
@@ -61,7 +62,7 @@ lacks, become convolutions.""",
         weights["conv1_1"] = to_grey_input(*weights["conv1_1"])
         transplant(weights, net_shapes(vgg16_gray_features())).check(source)
         write_weights(arguments.out, weights, "VGG16-gray")
-    except (OSError, zipfile.BadZipFile, DownloadError, WeightsError) as error:
+    except (AutocolorError, OSError, zipfile.BadZipFile) as error:
         print(f"convert_vgg16: error: {error}", file=sys.stderr)
         return 1
     print(f"{arguments.out}: {len(weights)} layers, "

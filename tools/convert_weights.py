@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from autocolor.core.errors import AutocolorError
 from autocolor.nets.surgery import (
     HEADS,
     convert_names,
@@ -143,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         arguments.run(arguments)
-    except (OSError, WeightsError) as error:
+    except (AutocolorError, OSError) as error:
         print(f"convert_weights: error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -14,17 +14,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+from autocolor.core.errors import AutocolorError
 from autocolor.evaluation.evaluate import GREY, evaluate
 from autocolor.evaluation.report import metrics_table, write_report
 from autocolor.evaluation.strength import StrengthChoice, choose_strength
 from autocolor.imaging.images import find_photos
 from autocolor.nets.catalogue import DEMO_MODEL, all_models
 from autocolor.nets.colorization import ColorizationNet
-from autocolor.runtime.caffe_runtime import CaffeError
 from autocolor.runtime.colorizer import Colorizer
-from autocolor.runtime.model_folder import Manifest, ModelError
+from autocolor.runtime.model_folder import Manifest
 from autocolor.training.budget import train_for
-from autocolor.training.caffe_train import Record, TrainingError
+from autocolor.training.caffe_train import Record
 
 _STRENGTHS = tuple(step / 20 for step in range(1, 31))
 # Chosen on the validation photos: with so few photos the head overfits in minutes without dropout on
@@ -131,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         evaluation = evaluate({manifest.name: Colorizer(out / "model").colorize}, photos,
                               worst_size=4)  # fmt: skip
         write_report(evaluation, out, methods={manifest.name: {"strength": manifest.strength}})
-    except (TrainingError, ModelError, CaffeError, ValueError, OSError) as error:
+    except (AutocolorError, ValueError, OSError) as error:
         print(f"demo: error: {error}", file=sys.stderr)
         return 1
     model, grey = evaluation.scores[manifest.name], evaluation.scores[GREY]

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autocolor.baselines.registry import BASELINES, NEED_BACKBONE, BaselineSource
+from autocolor.core.errors import AutocolorError
 from autocolor.data.photo_lists import list_photos, list_photos_and_classes
 from autocolor.evaluation.evaluate import EvaluationProtocol
 from autocolor.evaluation.parts import MethodSource, ModelSource, Part, merge_parts, score_part
 from autocolor.evaluation.report import metrics_table, write_report
-from autocolor.runtime.caffe_runtime import CaffeError
-from autocolor.runtime.model_folder import Manifest, ModelError
-from autocolor.training.caffe_train import TrainingError
+from autocolor.runtime.model_folder import Manifest
 
 _EXAMPLES = """\
 examples:
@@ -224,7 +223,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             processes=arguments.processes,
         )
         write_report(evaluation, arguments.out, methods=methods)
-    except (ModelError, CaffeError, TrainingError, ValueError, OSError) as error:
+    except (AutocolorError, ValueError, OSError) as error:
         print(f"evaluate: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

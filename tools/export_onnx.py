@@ -12,13 +12,13 @@ import numpy as np
 import onnx
 from tqdm import tqdm
 
+from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
 from autocolor.data.photo_lists import ListError, list_photos
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import ImageError, read_image, to_uint8
 from autocolor.runtime.colorizer import Colorizer
-from autocolor.runtime.device import BackendError
-from autocolor.runtime.model_folder import MANIFEST_NAME, Manifest, ModelError
+from autocolor.runtime.model_folder import MANIFEST_NAME, Manifest
 from autocolor.runtime.onnx_graph import load_onnx_model
 from autocolor.runtime.onnx_net import OnnxNet
 from autocolor.runtime.shipped import shipped_model_folder
@@ -134,7 +134,7 @@ by itself. Only --check needs Caffe. Exit status: 1 if a photo differs by more t
         print(f"{arguments.out}: {len(model.graph.node)} nodes, {size / 1e6:.1f} MB")
         if photos and not check(folder, arguments.out.read_bytes(), photos, arguments.tolerance):
             return 1
-    except (ModelError, BackendError, ListError, OSError) as error:
+    except (AutocolorError, OSError) as error:
         print(f"export_onnx: error: {error}", file=sys.stderr)
         return 1
     return 0

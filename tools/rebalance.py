@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
 from autocolor.data.lmdb_io import decode_datum, sample_datums
 from autocolor.imaging.color import lightness
@@ -125,7 +126,7 @@ the weights of 302 training photos, 68 held-out ones of other origin had 0.59 (c
         write_weights(arguments.out, balanced, f"{net.name} balanced")
         if arguments.report:
             write_report(arguments.report, before, after)
-    except (OSError, lmdb.Error, WeightsError) as error:
+    except (AutocolorError, OSError, lmdb.Error) as error:
         print(f"rebalance: error: {error}", file=sys.stderr)
         return 1
     print(f"{'layer':8} {'E[X^2]':>12} {'m':>10} {'E[X^2] after, unused images':>28}")

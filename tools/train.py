@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from autocolor.core.errors import AutocolorError
 from autocolor.imaging.images import find_photos
 from autocolor.runtime.caffe_runtime import CaffeError, import_caffe
 from autocolor.training.data_parallel import Group, MpiGroup, ParallelError, launched_ranks
@@ -114,7 +115,6 @@ def _train(arguments: argparse.Namespace, group: Group, stop: StopRequest) -> in
     except CaffeError as error:
         print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
         return 1
-    from autocolor.training.solver_files import SolverError
     from autocolor.training.solver_runner import SolverRunner, TrainingJob, say
 
     try:
@@ -124,7 +124,7 @@ def _train(arguments: argparse.Namespace, group: Group, stop: StopRequest) -> in
         )  # fmt: skip
         runner = SolverRunner(job, group, stop)
         stopped = runner.run()
-    except (SolverError, CaffeError, ValueError, OSError) as error:
+    except (AutocolorError, ValueError, OSError) as error:
         if group.rank == 0:
             print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
         return 1
@@ -149,7 +149,7 @@ def _explain_crash(solver: Path, number: signal.Signals) -> None:
         from autocolor.training.solver_files import check_records
 
         check_records(solver)
-    except (CaffeError, RuntimeError, ValueError, OSError) as error:
+    except (AutocolorError, ValueError, OSError) as error:
         reason = str(error)
     print(f"\n{_PROGRAM}: error: the training was ended by {number.name}: {reason}; --resume goes on from "
           "the newest complete snapshot", file=sys.stderr)  # fmt: skip

@@ -25,6 +25,7 @@ from skimage.feature import canny
 from tqdm import tqdm
 
 from autocolor.core.arrays import FloatArray, check_unit
+from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
 from autocolor.data.lmdb_io import LmdbOptions, decode_datum, read_datums, read_resized
 from autocolor.data.lmdb_writer import LmdbContent, is_complete, write_lmdb
@@ -34,10 +35,9 @@ from autocolor.nets.catalogue import Model, all_models, write_files
 from autocolor.nets.edges import EDGES_LMDB, LIGHTNESS_LMDB
 from autocolor.nets.surgery import net_shapes, transplant
 from autocolor.nets.weights_io import WeightsError, read_weights
-from autocolor.runtime.caffe_runtime import CaffeError, import_caffe
+from autocolor.runtime.caffe_runtime import import_caffe
 from autocolor.training.caffe_train import (
     Record,
-    TrainingError,
     plot_records,
     run_caffe_train,
     write_records,
@@ -394,7 +394,7 @@ cannot be read are skipped and listed. Run again: what is finished is not done a
         with atomic_path(out / "metrics.json") as partial:
             partial.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         draw_examples(squares, predicted, out / "examples.png")
-    except (CaffeError, TrainingError, WeightsError, ValueError, OSError, lmdb.Error) as error:
+    except (AutocolorError, ValueError, OSError, lmdb.Error) as error:
         print(f"train_edges: error: {error}", file=sys.stderr)
         return 1
     scores = metrics["average_precision"]

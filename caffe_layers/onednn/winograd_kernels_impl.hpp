@@ -11,6 +11,8 @@ namespace caffe {
 
 namespace {
 
+const int kLine = 16;  // floats of a cache line
+
 inline int Least(int a, int b) { return a < b ? a : b; }
 inline int Most(int a, int b) { return a > b ? a : b; }
 
@@ -271,7 +273,16 @@ struct MultiplyTiles {
   static inline void Run(int tiles, int channels, bool add, const float* maps, int64_t maps_block,
                          const float* weights, int64_t weights_block, float* out,
                          int64_t out_block) {
+    // The weights that are multiplied next, fetched a part with each step.
+    const int lines = channels * kWidth / kLine, groups = tiles / kRows + 1;
+    const int part = (lines + groups - 1) / groups;
+    const float* next = weights + kVectors * weights_block;
     for (; tiles >= kRows; tiles -= kRows) {
+      for (int i = 0; i < part; ++i) {
+#pragma GCC unroll 4
+        for (int j = 0; j < kVectors; ++j) __builtin_prefetch(next + j * weights_block + i * kLine);
+      }
+      next += part * kLine;
       MultiplyTile<kRows, kVectors>(channels, add, maps, maps_block, weights, weights_block, out,
                                     out_block);
       maps += kRows * kWidth;

@@ -11,7 +11,6 @@ import matplotlib.pyplot as plt
 import skimage.data
 
 import autocolor
-from autocolor.imaging.color import lightness
 
 model = autocolor.load_model()
 photos = [skimage.data.chelsea(), skimage.data.coffee(), skimage.data.rocket()]
@@ -19,7 +18,7 @@ photos = [skimage.data.chelsea(), skimage.data.coffee(), skimage.data.rocket()]
 figure, axes = plt.subplots(len(photos), 3, figsize=(9, 6.5), layout="constrained")
 for row, photo in zip(axes, photos, strict=True):
     original = photo / 255
-    grey = lightness(original)
+    grey = autocolor.lightness(original)
     colorized = model.colorize(grey)
     row[0].imshow(grey, cmap="gray", vmin=0, vmax=1)
     row[1].imshow(colorized)

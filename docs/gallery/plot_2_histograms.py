@@ -14,10 +14,9 @@ from matplotlib.colors import hsv_to_rgb
 
 import autocolor
 from autocolor.histograms.bins import uniform_centers
-from autocolor.imaging.color import lightness
 
 model = autocolor.load_model()
-grey = lightness(skimage.data.coffee() / 255)
+grey = autocolor.lightness(skimage.data.coffee() / 255)
 prediction = model.predict(grey)
 hue, chroma = prediction.outputs  # (h, w, 32) each, on the network's grid
 places = {"coffee": (150, 290), "spoon": (330, 420), "table": (60, 80)}  # (y, x)

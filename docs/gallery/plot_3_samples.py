@@ -13,10 +13,9 @@ import skimage.data
 
 import autocolor
 from autocolor.control.edits import Edits, colorize_edited
-from autocolor.imaging.color import lightness
 
 model = autocolor.load_model()
-prediction = model.predict(lightness(skimage.data.chelsea() / 255))
+prediction = model.predict(autocolor.lightness(skimage.data.chelsea() / 255))
 rng = np.random.default_rng(0)
 colorizations = list(colorize_edited(prediction, Edits(samples=6), rng))
 

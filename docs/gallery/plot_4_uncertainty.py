@@ -11,14 +11,13 @@ import skimage.data
 
 import autocolor
 from autocolor.control.biases import uncertainty
-from autocolor.imaging.color import lightness
 
 model = autocolor.load_model()
 photos = [skimage.data.coffee(), skimage.data.chelsea()]
 
 figure, axes = plt.subplots(2, 3, figsize=(10, 4.6), layout="constrained")
 for row, photo in zip(axes, photos, strict=True):
-    prediction = model.predict(lightness(photo / 255))
+    prediction = model.predict(autocolor.lightness(photo / 255))
     bits = uncertainty(*prediction.outputs)  # (h, w), on the network's grid
     row[0].imshow(prediction.lightness, cmap="gray", vmin=0, vmax=1)
     row[1].imshow(prediction.colorize())

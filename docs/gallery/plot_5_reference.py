@@ -14,11 +14,10 @@ import skimage.data
 import autocolor
 from autocolor.control.edits import Edits, Reference, colorize_edited
 from autocolor.control.targets import image_targets
-from autocolor.imaging.color import lightness
 
 model = autocolor.load_model()
 reference = skimage.data.chelsea() / 255
-prediction = model.predict(lightness(skimage.data.coffee() / 255))
+prediction = model.predict(autocolor.lightness(skimage.data.coffee() / 255))
 bins = prediction.outputs[0].shape[-1]
 
 quantiles = Reference(reference, None)

@@ -15,10 +15,9 @@ from matplotlib.colors import to_hex
 import autocolor
 from autocolor.control.edits import Edits, colorize_edited
 from autocolor.control.hints import Hint
-from autocolor.imaging.color import lightness
 
 model = autocolor.load_model()
-prediction = model.predict(lightness(skimage.data.coffee() / 255))
+prediction = model.predict(autocolor.lightness(skimage.data.coffee() / 255))
 hints = [
     Hint(y=350, x=300, rgb=(0.1, 0.3, 0.8), radius=15),  # the saucer
     Hint(y=150, x=290, rgb=(0.45, 0.2, 0.05), radius=15),  # the coffee

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from autocolor.control.edits import Edits, colorize_edited, save_histograms, uncertainty_image
+from autocolor.core.errors import AutocolorError, InputError
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import (
-    ImageError,
     Photo,
     check_output_suffix,
     count_pages,
@@ -20,7 +20,6 @@ from autocolor.imaging.images import (
     write_image,
 )
 from autocolor.runtime.colorizer import Colorizer
-from autocolor.runtime.model_folder import ModelError
 from autocolor.video import SMOOTHING, VIDEO_SUFFIXES, colorize_video
 
 _NO_EDITS = Edits()
@@ -65,7 +64,9 @@ def colorize_files(
         error: Exception | None = None
         try:
             colorize_file(colorizer, photo, output, **options)
-        except (ImageError, ModelError, OSError) as reason:
+        except InputError:
+            raise
+        except (AutocolorError, OSError) as reason:
             error = reason
         yield photo, output, error
 

@@ -18,21 +18,17 @@ from autocolor.batch import colorize_files, find_files, is_video
 from autocolor.control.edits import TRANSFERS, Edits, load_reference
 from autocolor.control.hints import parse_hint
 from autocolor.control.targets import check_variant
+from autocolor.core.errors import AutocolorError, InputError
 from autocolor.histograms.decode import HUE_METHODS, METHODS, check_strength, resolve_methods
-from autocolor.imaging.images import OUTPUT_SUFFIXES, PHOTO_SUFFIXES, ImageError
+from autocolor.imaging.images import OUTPUT_SUFFIXES, PHOTO_SUFFIXES
 from autocolor.runtime.backends import BACKENDS
 from autocolor.runtime.colorizer import Colorizer
-from autocolor.runtime.device import BackendError
-from autocolor.runtime.model_folder import Manifest, ModelError
+from autocolor.runtime.model_folder import Manifest
 from autocolor.runtime.shipped import shipped_model_folder
 from autocolor.video import SMOOTHING, VIDEO_SUFFIXES, HistogramSmoother
 
 MODEL_VARIABLE = "AUTOCOLOR_MODEL"
 _RESULT = re.compile(r".+_color(_page_\d+)?(_\d+|_uncertainty)?")
-
-
-class UsageError(Exception):
-    """What the user asked for cannot be done."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -191,27 +187,27 @@ def main(argv: Sequence[str] | None = None) -> int:
             check_strength(arguments.strength)
         for name in ("hint", "histograms"):
             if getattr(arguments, name) and len(jobs) > 1:
-                raise UsageError(f"--{name}: expected one photo, received {len(jobs)}")
+                raise InputError(name, f"expected one photo, got {len(jobs)}")
         HistogramSmoother(arguments.smoothing)  # refuses what is out of range
         videos = [photo for photo, _ in jobs if is_video(photo)]
         for name in ("compare", "reference", "hint", "uncertainty", "histograms"):
             if videos and getattr(arguments, name):
-                raise UsageError(f"--{name}: expected photos, received {videos[0]}")
+                raise InputError(name, f"expected photos, got {videos[0]}")
         if videos and (arguments.samples > 1 or arguments.method == "sample"):
-            raise UsageError(f"samples: expected photos, received {videos[0]}")
-        colorizer = _load(_model_folder(arguments.model), arguments.size, arguments.device,
-                          arguments.backend)  # fmt: skip
+            raise InputError("samples", f"expected photos, got {videos[0]}")
+        colorizer = Colorizer(
+            _model_folder(arguments.model),
+            arguments.device,
+            working_side=arguments.size,
+            backend=arguments.backend,
+        )
         manifest = colorizer.manifest
         resolve_methods(manifest.variant, arguments.method, arguments.hue)
         edits = _edits(arguments, manifest)
         if arguments.uncertainty or arguments.histograms:
             check_variant(manifest.variant)
-    except (UsageError, ValueError) as error:
-        print(f"autocolor: error: {error}", file=sys.stderr)
-        return 2
-    except (ModelError, BackendError, ImageError, OSError) as error:
-        print(f"autocolor: error: {error}", file=sys.stderr)
-        return 1
+    except (AutocolorError, OSError) as error:
+        return _fail(error, arguments)
 
     failures = 0
     results = colorize_files(
@@ -237,9 +233,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 failures += 1
             else:
                 tqdm.write(f"{photo} -> {output}", file=sys.stdout)
-    except ValueError as error:  # a hint outside its photo, say
-        print(f"autocolor: error: {error}", file=sys.stderr)
-        return 2
+    except InputError as error:  # a hint outside its photo, say
+        return _fail(error, arguments)
     if len(jobs) > 1:
         print(f"{len(jobs) - failures} colorized, {failures} failed")
     return 1 if failures else 0
@@ -273,12 +268,15 @@ def _edits(arguments: argparse.Namespace, manifest: Manifest) -> Edits:
     return edits
 
 
-def _load(model_folder: Path, size: int | None, device: str, backend: str) -> Colorizer:
-    try:
-        return Colorizer(model_folder, device, working_side=size, backend=backend)
-    except ValueError as error:
-        option = "--device" if str(error).startswith("device") else "--size"
-        raise UsageError(f"{option}: {error}") from error
+def _fail(error: Exception, arguments: argparse.Namespace) -> int:
+    """Print an error, with the option that is wrong if one is; return the exit status."""
+    text = str(error)
+    if isinstance(error, InputError):
+        option = "size" if error.argument == "working_side" else error.argument
+        if hasattr(arguments, option):
+            text = f"--{option}: {error.problem}"
+    print(f"autocolor: error: {text}", file=sys.stderr)
+    return 2 if isinstance(error, InputError) else 1
 
 
 def _model_folder(given: Path | None) -> Path:
@@ -301,7 +299,7 @@ def plan_outputs(photos: Sequence[str], output: str | None) -> list[tuple[Path, 
 
     Raises
     ------
-    UsageError
+    InputError
         If there is nothing to do, a photo would be overwritten, or two outputs are one file.
     """
     paths = list(dict.fromkeys(path for given in photos for path in _expand(given)))
@@ -309,9 +307,9 @@ def plan_outputs(photos: Sequence[str], output: str | None) -> list[tuple[Path, 
         jobs = [(path, path.with_name(f"{path.stem}_color{_suffix(path)}")) for path in paths]
     elif _is_file_name(output):
         if len(paths) > 1:
-            raise UsageError(f"-o {output}: expected a folder for {len(paths)} photos")
+            raise InputError(f"-o {output}", f"expected a folder for {len(paths)} photos")
         if is_video(Path(output)) != is_video(paths[0]):
-            raise UsageError(f"-o {output}: expected a photo for a photo and a video for a video")
+            raise InputError(f"-o {output}", "expected a photo for a photo and a video for a video")
         jobs = [(paths[0], Path(output))]
     else:
         jobs = [(path, Path(output) / f"{path.stem}{_suffix(path)}") for path in paths]
@@ -320,10 +318,10 @@ def plan_outputs(photos: Sequence[str], output: str | None) -> list[tuple[Path, 
     writers: dict[Path, Path] = {}
     for path, target in jobs:
         if target.resolve() in sources:
-            raise UsageError(f"{target}: is one of the photos; choose another output with -o")
+            raise InputError(f"{target}", "is one of the photos; choose another output with -o")
         other = writers.setdefault(target.resolve(), path)
         if other != path:
-            raise UsageError(f"{target}: both {other} and {path} would be written there")
+            raise InputError(f"{target}", f"both {other} and {path} would be written there")
     return jobs
 
 
@@ -341,13 +339,13 @@ def _expand(given: str) -> list[Path]:
         found = [item for item in find_files(path) if not _is_result(item)]
         if not found:
             suffixes = ", ".join((*PHOTO_SUFFIXES, *VIDEO_SUFFIXES))
-            raise UsageError(f"{given}: no photos ({suffixes}) in this folder")
+            raise InputError(given, f"no photos ({suffixes}) in this folder")
         return found
     if not path.exists() and glob.has_magic(given):
         found = [Path(name) for name in sorted(glob.glob(given, recursive=True))]
         found = [item for item in found if item.is_file()]
         if not found:
-            raise UsageError(f"{given}: no file matches")
+            raise InputError(given, "no file matches")
         return found
     return [path]
 
@@ -363,9 +361,9 @@ def _is_file_name(output: str) -> bool:
     if output.endswith("/") or path.is_dir() or not path.suffix:
         return False
     if path.suffix.lower() not in (*OUTPUT_SUFFIXES, *VIDEO_SUFFIXES):
-        raise UsageError(
-            f"-o {output}: expected a file ending in {', '.join(OUTPUT_SUFFIXES)} "
-            "or a folder ending in /"
+        raise InputError(
+            f"-o {output}",
+            f"expected a file ending in {', '.join(OUTPUT_SUFFIXES)} or a folder ending in /",
         )
     return True
 

@@ -15,6 +15,7 @@ from av.error import FFmpegError
 from tqdm import tqdm
 
 from autocolor.core.arrays import FloatArray
+from autocolor.core.errors import InputError
 from autocolor.core.files import atomic_path
 from autocolor.histograms.prediction import Prediction
 from autocolor.imaging.color import lightness
@@ -51,7 +52,7 @@ class HistogramSmoother:
 
     def __init__(self, amount: float = SMOOTHING) -> None:
         if not 0 <= amount < 1:
-            raise ValueError(f"smoothing: expected a number in [0, 1), received {amount}")
+            raise InputError("smoothing", f"expected a number in [0, 1), got {amount}")
         self._amount = amount
         self._outputs: tuple[FloatArray, ...] = ()
         self._thumbnail: npt.NDArray[np.float32] | None = None

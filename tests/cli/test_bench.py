@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -77,6 +78,32 @@ def test_bad_arguments_are_refused(arguments, message):
     refused = bench(*arguments)
     assert refused.returncode == 2
     assert message in refused.stderr
+
+
+def test_table_of_convolutions_is_written(tmp_path):
+    """In the form that the library is compiled with: letters by pass, channels, outputs and tiles."""
+    out, times = tmp_path / "choice.inc", tmp_path / "times.csv"
+    command = [
+        sys.executable,
+        BENCH / "choose_convolution.py",
+        "--quick",
+        "--out",
+        out,
+        "--csv",
+        times,
+    ]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    shipped = (ROOT / "caffe_layers" / "onednn" / "convolution_choice.inc").read_text()
+    written = out.read_text()
+    names = re.findall(r'"(winograd, [^"]+)"', written)
+    assert names
+    assert set(names) <= set(re.findall(r'"(winograd, [^"]+)"', shipped))
+    for text, count in ((written, len(names)), (shipped, 2)):
+        assert len(re.findall(r'"[wo]{6}"', text)) == count * 4 * 5 * 5
+    if len(names) == 2:
+        assert re.sub(r'"[wo]{6}"', "", written) == re.sub(r'"[wo]{6}"', "", shipped)
+    assert len(times.read_text().splitlines()) == 1 + len(names) * 4 * 5 * 5 * 6
 
 
 def test_interleaved_takes_turns(measure):

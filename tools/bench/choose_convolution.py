@@ -27,7 +27,7 @@ MARGIN = 1.05  # a gain below that is noise
 Times = dict[tuple[str, int, int, int], tuple[float, float]]
 
 
-def measure(isa: str | None, threads: int) -> tuple[str, Times]:
+def measure(isa: str | None, threads: int, *, quick: bool = False) -> tuple[str, Times]:
     """Return the name of the instructions and seconds by (pass, channels, outputs, tiles).
 
     Parameters
@@ -36,6 +36,8 @@ def measure(isa: str | None, threads: int) -> tuple[str, Times]:
         Most instructions that may be used, as ``ONEDNN_MAX_CPU_ISA`` names them.
     threads : int
         Of OpenMP and OpenBLAS.
+    quick : bool
+        Whether the times of one small shape stand for all.
     """
     environment = dict(os.environ, OMP_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS=str(threads))
     if isa:
@@ -43,12 +45,16 @@ def measure(isa: str | None, threads: int) -> tuple[str, Times]:
     times: Times = {}
     name = ""
     shapes = list(itertools.product(CHANNELS, CHANNELS, TILES))
-    for channels, outputs, tiles in tqdm(shapes, unit="shape", desc=isa or "all instructions"):
+    for channels, outputs, tiles in tqdm(
+        shapes[:1] if quick else shapes, unit="shape", desc=isa or "all instructions"
+    ):
         command = [str(BINARY), str(channels), str(outputs), str(tiles)]
         out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         for row in csv.reader(out.stdout.splitlines()):
             name, *_, kind, winograd, others = row
             times[kind, channels, outputs, tiles] = (float(winograd), float(others))
+    if quick:
+        times = {(kind, *shape): times[kind, *shapes[0]] for kind in PASSES for shape in shapes}
     return name, times
 
 
@@ -81,13 +87,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--threads", type=int, default=os.cpu_count(), help="default: all cores, here %(default)s"
     )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="one small shape, to see that everything runs; the table then says nothing",
+    )
     parser.add_argument("--out", type=Path, default=TABLE, help="default: %(default)s")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write all times to FILE as well")
     arguments = parser.parse_args(argv)
     try:
-        halves = dict(measure(isa, arguments.threads) for isa in ("AVX2", None))
+        halves = dict(
+            measure(isa, arguments.threads, quick=arguments.quick) for isa in ("AVX2", None)
+        )
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"choose_convolution: error: {error}", file=sys.stderr)
+        return 1
+    if len(halves) < 2 and not arguments.quick:
+        print(
+            "choose_convolution: error: expected a processor with AVX-512, which the table has a "
+            f"half for, got one with {', '.join(halves)}",
+            file=sys.stderr,
+        )
         return 1
     head = "// Written by tools/bench/choose_convolution.py: see convolution_choice.cpp.\n"
     arguments.out.write_text(

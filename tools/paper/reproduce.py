@@ -16,8 +16,8 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+from autocolor.core.errors import AutocolorError
 from autocolor.data.photo_lists import list_photos
-from autocolor.nets.weights_io import WeightsError
 from autocolor.paper.reproduction import (
     OF_ONE_MODEL,
     TABLES_AND_FIGURES,
@@ -25,10 +25,7 @@ from autocolor.paper.reproduction import (
     ReproductionConfig,
     check_disjoint,
 )
-from autocolor.runtime.caffe_runtime import CaffeError
-from autocolor.runtime.model_folder import ModelError
-from autocolor.training.caffe_train import TrainingError
-from autocolor.training.feature_cache import FeatureError, FeatureOptions
+from autocolor.training.feature_cache import FeatureOptions
 from autocolor.training.head import HeadOptions
 from results_page import Provenance, write_results
 
@@ -197,15 +194,7 @@ inference methods of section 3.3.""",
         results = reproduction.results(tuple(dict.fromkeys(names)), arguments.rows)
         seconds = reproduction.longest()
         written = write_results(results, config, seconds, provenance, arguments.page)
-    except (
-        CaffeError,
-        FeatureError,
-        ModelError,
-        TrainingError,
-        WeightsError,
-        ValueError,
-        OSError,
-    ) as error:
+    except (AutocolorError, ValueError, OSError) as error:
         print(f"reproduce: error: {error}", file=sys.stderr)
         return 1
     print(written.read_text(encoding="utf-8"))

@@ -14,6 +14,7 @@ from typing import Any
 
 from autocolor.control.energy import CHI_SQUARE_WEIGHT, Transfer
 from autocolor.core.arrays import FloatArray
+from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
 from autocolor.data.photo_lists import list_photos
 from autocolor.evaluation.evaluate import EvaluationProtocol, Scene, SceneMethod, score
@@ -23,9 +24,7 @@ from autocolor.paper.experiments import (
     model_method,
     predicted,
 )
-from autocolor.runtime.caffe_runtime import CaffeError
 from autocolor.runtime.colorizer import Colorizer
-from autocolor.runtime.model_folder import ModelError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,7 +81,7 @@ have no colour are skipped.""",
             arguments.out.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(arguments.out) as partial:
                 partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    except (ModelError, CaffeError, ValueError, OSError) as error:
+    except (AutocolorError, ValueError, OSError) as error:
         print(f"transfer_benchmark: error: {error}", file=sys.stderr)
         return 1
     print(scores_table(content), end="")

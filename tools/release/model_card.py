@@ -14,6 +14,7 @@ from typing import Any
 from PIL import Image
 
 import autocolor
+from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
 from autocolor.data.photos import PhotoEntry, PhotoError, read_list
 from autocolor.evaluation.evaluate import (
@@ -26,8 +27,6 @@ from autocolor.evaluation.evaluate import (
 from autocolor.evaluation.gallery import draw_gallery
 from autocolor.evaluation.report import metrics_table
 from autocolor.imaging.images import find_photos
-from autocolor.runtime.caffe_runtime import CaffeError
-from autocolor.runtime.model_folder import ModelError
 from autocolor.runtime.shipped import FOLDER, shipped_manifest
 from autocolor.runtime.vgg16_gray import WHEEL
 
@@ -242,7 +241,7 @@ example:
             {NAME: model.colorize}, photos, protocol=protocol, gallery_size=12, worst_size=6
         )
         text = page(evaluation, arguments.list, "tools/release/model_card.py")
-    except (CaffeError, ModelError, OSError, PhotoError, ValueError) as error:
+    except (AutocolorError, ValueError, OSError) as error:
         print(f"model_card: error: {error}", file=sys.stderr)
         return 1
     for path, reason in evaluation.skipped:

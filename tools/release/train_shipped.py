@@ -14,22 +14,20 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from autocolor.core.downloads import DownloadError, default_cache
+from autocolor.core.downloads import default_cache
+from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
 from autocolor.data.photos import PhotoEntry, PhotoError, missing_photos, read_list
 from autocolor.evaluation.strength import StrengthChoice, StrengthScores, choose_strengths
-from autocolor.imaging.images import ImageError
 from autocolor.nets.backbone import Backbone, HeadNet
 from autocolor.nets.catalogue import shipped_files, write_files
 from autocolor.nets.colorization import VARIANTS
 from autocolor.nets.weights_io import write_weights
-from autocolor.runtime.caffe_runtime import CaffeError
 from autocolor.runtime.colorizer import Colorizer
-from autocolor.runtime.model_folder import Manifest, ModelError
+from autocolor.runtime.model_folder import Manifest
 from autocolor.runtime.shipped import FOLDER, load_head
-from autocolor.runtime.vgg16_gray import WeightsError, vgg16_gray_weights
+from autocolor.runtime.vgg16_gray import vgg16_gray_weights
 from autocolor.training.augmentation import ViewOptions
-from autocolor.training.caffe_train import TrainingError
 from autocolor.training.shipped import (
     TrainingPlan,
     join_lists,
@@ -121,8 +119,7 @@ Everything is kept in OUT: run again to go on after a stop. docs/model_card.md s
                 f"{missing[0].path}; see data_prep/fetch_photos.py"
             )
         summary = _train(arguments, plan, training, validation)
-    except (CaffeError, DownloadError, ImageError, ModelError, OSError, PhotoError, TrainingError,
-            WeightsError, ValueError) as error:  # fmt: skip
+    except (AutocolorError, ValueError, OSError) as error:
         print(f"train_shipped: error: {error}", file=sys.stderr)
         return 1
     print(summary)

@@ -38,6 +38,7 @@ from autocolor.baselines.descriptors import (
 )
 from autocolor.baselines.references import References, working_image
 from autocolor.core.arrays import FloatArray
+from autocolor.core.errors import InputError
 from autocolor.imaging.color import correct_lightness, lightness
 from autocolor.imaging.joint_bilateral import joint_bilateral_upsample
 from autocolor.runtime.caffe_runtime import import_caffe
@@ -206,7 +207,7 @@ def train_cheng(
         inputs.append(features.reshape(-1, FEATURES)[chosen])
         targets.append(chroma(rgb).reshape(-1, 2)[chosen])
     if len(inputs) < 2:
-        raise ValueError("references: expected at least two colour photos, got one")
+        raise InputError("references", "expected at least two colour photos, got one")
     order = rng.permutation(len(inputs))
     count = max(1, round(_VALIDATION_SHARE * len(inputs)))
     validation, training = np.sort(order[:count]), np.sort(order[count:])

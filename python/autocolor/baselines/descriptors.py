@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from autocolor.baselines.references import enlarge
 from autocolor.core.arrays import FloatArray
+from autocolor.core.errors import InputError
 from autocolor.core.files import atomic_path
 
 Float32Array = npt.NDArray[np.float32]
@@ -90,9 +91,9 @@ def principal_components(samples: Iterable[FloatArray], dimensions: int) -> Proj
         total += values.sum(axis=0)
         products += values.T @ values
     if not count:
-        raise ValueError("samples: expected at least one, got none")
+        raise InputError("samples", "expected at least one, got none")
     if not 1 <= dimensions <= len(origin):
-        raise ValueError(f"dimensions: expected 1 to {len(origin)}, got {dimensions}")
+        raise InputError("dimensions", f"expected 1 to {len(origin)}, got {dimensions}")
     mean = total / count
     _, vectors = np.linalg.eigh(products / count - np.outer(mean, mean))
     chosen = vectors[:, ::-1][:, :dimensions]

@@ -24,6 +24,7 @@ from autocolor.baselines.references import References
 from autocolor.baselines.welsh import Welsh
 from autocolor.control.quantile import transfer_quantiles
 from autocolor.core.arrays import FloatArray, check_unit
+from autocolor.core.errors import InputError
 from autocolor.core.files import file_sha256
 from autocolor.evaluation.evaluate import Method, grey_image
 from autocolor.imaging.color import compose_lab, rgb_to_lab
@@ -80,7 +81,7 @@ class Baseline:
         """
         check_unit("lightness", lightness)
         if lightness.ndim != 2 or lightness.size == 0:
-            raise ValueError(f"lightness: expected shape (H, W), got {lightness.shape}")
+            raise InputError("lightness", f"expected shape (H, W), got {lightness.shape}")
         return self.method(np.clip(lightness, 0, 1))
 
 
@@ -127,13 +128,13 @@ def load_baseline(
     >>> rgb = welsh(lightness(read_image("photo.jpg").rgb))
     """
     if name not in BASELINES:
-        raise ValueError(f"name: expected one of {', '.join(BASELINES)}, got {name!r}")
+        raise InputError("name", f"expected one of {', '.join(BASELINES)}, got {name!r}")
     if name == "none":
         return Baseline(name, grey_image)
     sources = References(references)
     if name in NEED_BACKBONE:
         if backbone is None:
-            raise ValueError(f"backbone: expected one for {name!r}, got None")
+            raise InputError("backbone", f"expected one for {name!r}, got None")
         method: Method
         if name == "nearest_neighbour":
             method = _nearest_neighbour(sources, backbone, seed, cache, progress)

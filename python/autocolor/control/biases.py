@@ -13,6 +13,7 @@ from scipy.special import entr
 from autocolor.control.targets import check_variant
 from autocolor.core.arrays import FloatArray, check_array, check_same_shape
 from autocolor.core.constants import BINS, JOINT_BINS
+from autocolor.core.errors import InputError
 from autocolor.histograms.bins import quantile_centers, uniform_centers
 from autocolor.imaging.color import hue_chroma_to_rgb, rgb_to_lab
 
@@ -107,7 +108,7 @@ def lean_biases(variant: str, hue: float, strength: float, bins: int) -> tuple[B
     """
     check_variant(variant)
     if not np.isfinite(hue):
-        raise ValueError(f"hue: expected a finite number of turns, received {hue}")
+        raise InputError("hue", f"expected a finite number of turns, got {hue}")
     _check_strength(strength)
     if variant == "hue_chroma":
         return strength * np.cos(2 * np.pi * (uniform_centers(bins) - hue)), None
@@ -123,7 +124,7 @@ def lean_biases(variant: str, hue: float, strength: float, bins: int) -> tuple[B
 def _directions(count: int, strength: float) -> Biases:
     """Return strength * (cos phi_j, sin phi_j), (count, 2); zeros for a count of 1."""
     if count < 1:
-        raise ValueError(f"count: expected at least 1, received {count}")
+        raise InputError("count", f"expected at least 1, got {count}")
     _check_strength(strength)
     phi = 2 * np.pi * np.arange(count) / count
     directions = strength * np.stack([np.cos(phi), np.sin(phi)], axis=-1)
@@ -132,7 +133,7 @@ def _directions(count: int, strength: float) -> Biases:
 
 def _check_strength(strength: float) -> None:
     if not 0 <= strength < np.inf:
-        raise ValueError(f"strength: expected a finite number >= 0, received {strength}")
+        raise InputError("strength", f"expected a finite number >= 0, got {strength}")
 
 
 def uncertainty(*histograms: FloatArray) -> npt.NDArray[np.float32]:
@@ -157,7 +158,7 @@ def uncertainty(*histograms: FloatArray) -> npt.NDArray[np.float32]:
         If there is no histogram, one is not finite and non-negative, or the shapes differ.
     """
     if not histograms:
-        raise ValueError("histograms: expected at least one, received none")
+        raise InputError("histograms", "expected at least one, got none")
     bits = np.zeros(histograms[0].shape[:-1], np.float32)
     for histogram in histograms:
         check_array("histogram", histogram, low=0)
@@ -223,9 +224,9 @@ def render_uncertainty(
 
     check_array("bits", bits)
     if not 0 < maximum_bits < np.inf:
-        raise ValueError(f"maximum_bits: expected a positive number, received {maximum_bits}")
+        raise InputError("maximum_bits", f"expected a positive number, got {maximum_bits}")
     if color_map not in matplotlib.colormaps:
-        raise ValueError(f"color_map: expected one of matplotlib's, received {color_map!r}")
+        raise InputError("color_map", f"expected one of matplotlib's, got {color_map!r}")
     # Through all 256 entries by rounding, not by the floor that matplotlib takes of floats.
     levels = np.rint(np.clip(bits / maximum_bits, 0, 1) * 255).astype(np.uint8)
     table = matplotlib.colormaps[color_map].resampled(256)(np.arange(256))

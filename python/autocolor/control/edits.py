@@ -33,6 +33,7 @@ from autocolor.control.targets import (
     load_targets,
 )
 from autocolor.core.arrays import FloatArray
+from autocolor.core.errors import InputError
 from autocolor.core.files import atomic_path
 from autocolor.histograms.prediction import Prediction
 from autocolor.histograms.tiles import ImageTiles
@@ -69,7 +70,7 @@ class Edits:
 
     def __post_init__(self) -> None:
         if self.samples < 1:
-            raise ValueError(f"samples: expected at least 1, received {self.samples}")
+            raise InputError("samples", f"expected at least 1, got {self.samples}")
 
     def check(self, variant: str) -> None:
         """Refuse what a model of a variant cannot do, with a `ValueError`."""
@@ -97,12 +98,10 @@ def load_reference(path: Path, transfer: str, variant: str, bins: int) -> Refere
         If the file is no usable one or does not fit the transfer.
     """
     if transfer not in TRANSFERS:
-        raise ValueError(f"transfer: expected one of {', '.join(TRANSFERS)}, received {transfer!r}")
+        raise InputError("transfer", f"expected one of {', '.join(TRANSFERS)}, got {transfer!r}")
     if path.suffix.lower() == ".npz":
         if transfer == "quantile":
-            raise ValueError(
-                f"{path}: expected an image for quantile matching, received histograms"
-            )
+            raise InputError("reference", f"expected an image to match quantiles, got {path}")
         return Reference(None, load_targets(path, variant, bins))
     rgb = read_image(path).rgb
     if transfer == "quantile":

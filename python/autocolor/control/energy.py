@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray, check_array, check_same_shape
+from autocolor.core.errors import InputError
 from autocolor.histograms.tiles import Tiles
 
 Float64Array = npt.NDArray[np.float64]
@@ -219,11 +220,11 @@ class _Problem:
     def __init__(self, tiles: Tiles, target: Float64Array, weight: float) -> None:
         check_array("target", target, low=0)
         if target.ndim != 1 or not np.isclose(target.sum(dtype=np.float64), 1, atol=1e-4):
-            raise ValueError(
-                f"target: expected shape (K,) and sum 1, received {target.shape}, {target.sum():g}"
+            raise InputError(
+                "target", f"expected shape (K,) and sum 1, got {target.shape}, {target.sum():g}"
             )
         if not 0 <= weight < np.inf:
-            raise ValueError(f"weight: expected a finite number >= 0, received {weight}")
+            raise InputError("weight", f"expected a finite number >= 0, got {weight}")
         self._tiles = tiles
         self._target = np.asarray(target, np.float64)
         self._weight = weight
@@ -250,7 +251,7 @@ class _Problem:
             log_mass += np.log(totals / row_sums).sum()
             columns += (1 / totals) @ histograms
         if not pixels:
-            raise ValueError("tiles: expected at least one pixel, received none")
+            raise InputError("tiles", "expected at least one pixel, got none")
         mean = factors * columns / pixels
         value = mean @ bias - log_mass / pixels + self._weight * chi_square(mean, self._target)
         toward = -(bias + self._weight * _chi_square_gradient(mean, self._target))
@@ -305,4 +306,4 @@ def _check_bins(name: str, vector: FloatArray, bins: int) -> None:
 
 def _check_mass(row_sums: FloatArray) -> None:
     if not (row_sums > 0).all():
-        raise ValueError("histograms: expected mass in each row, received a row of zeros")
+        raise InputError("histograms", "expected mass in each row, got a row of zeros")

@@ -33,6 +33,7 @@ from scipy.ndimage import distance_transform_edt
 
 from autocolor.control.targets import check_variant
 from autocolor.core.arrays import FloatArray, check_same_shape, check_unit
+from autocolor.core.errors import InputError
 from autocolor.histograms.bins import quantile_centers, uniform_centers
 from autocolor.histograms.tiles import ImageTiles
 from autocolor.imaging.color import rgb_to_hue_chroma, rgb_to_lab
@@ -73,12 +74,13 @@ class Hint:
         height, width = size
         y, x = round(self.y), round(self.x)
         if not (0 <= y < height and 0 <= x < width):
-            raise ValueError(
-                f"hint: expected a place within (0, 0) to ({height - 1}, {width - 1}), (y, x), "
-                f"received ({self.y:g}, {self.x:g})"
+            raise InputError(
+                "hint",
+                f"expected a place within (0, 0) to ({height - 1}, {width - 1}), (y, x), "
+                f"got ({self.y:g}, {self.x:g})",
             )
         if not 0 <= self.radius < np.inf:
-            raise ValueError(f"hint: expected a radius >= 0, received {self.radius}")
+            raise InputError("hint", f"expected a radius >= 0, got {self.radius}")
         center_y, center_x = (self.y, self.x) if self.radius else (y, x)
         columns = np.arange(width) - center_x
 
@@ -110,9 +112,10 @@ class RegionHint:
     def distances(self, size: tuple[int, int]) -> Distances:
         """Return a function that gives the distance of each pixel of some rows, (rows, W)."""
         if self.mask.shape != size or self.mask.dtype != np.bool_ or not self.mask.any():
-            raise ValueError(
-                f"hint: expected a bool mask of shape {size} with some pixel, received "
-                f"{self.mask.dtype} {self.mask.shape} with {np.count_nonzero(self.mask)}"
+            raise InputError(
+                "hint",
+                f"expected a bool mask of shape {size} with some pixel, got "
+                f"{self.mask.dtype} {self.mask.shape} with {np.count_nonzero(self.mask)}",
             )
         distance = distance_transform_edt(~self.mask)
         return lambda rows: distance[rows]
@@ -146,7 +149,7 @@ def parse_hint(text: str) -> Hint:
     """
     match = re.fullmatch(r"(\d+),(\d+)=#([0-9a-fA-F]{6})", text.strip())
     if match is None:
-        raise ValueError(f"hint: expected X,Y=#RRGGBB, received {text!r}")
+        raise InputError("hint", f"expected X,Y=#RRGGBB, got {text!r}")
     red, green, blue = (level / 255 for level in bytes.fromhex(match[3]))
     return Hint(y=int(match[2]), x=int(match[1]), rgb=(red, green, blue))
 
@@ -189,7 +192,7 @@ def spread_hints(
     check_unit("lightness", lightness)
     check_variant(variant)
     if not 0 < spread < np.inf:
-        raise ValueError(f"spread: expected a positive number, received {spread}")
+        raise InputError("spread", f"expected a positive number, got {spread}")
     height, width = lightness.shape
     distances = [hint.distances((height, width)) for hint in hints]
     colors = [np.array(hint.rgb, np.float64) for hint in hints]

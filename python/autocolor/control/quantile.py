@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from autocolor.core.arrays import FloatArray, check_unit
+from autocolor.core.errors import InputError
 from autocolor.imaging.color import correct_lightness, lightness
 
 # Half a level of 8 bit. What is darker shows no colour, and R/L would be rounding alone.
@@ -35,7 +36,7 @@ def match_quantiles(source: FloatArray, target: FloatArray) -> FloatArray:
     """
     for name, array in (("source", source), ("target", target)):
         if array.size == 0:
-            raise ValueError(f"{name}: expected at least one value, received none")
+            raise InputError(name, "expected at least one value, got none")
     _, inverse, counts = np.unique(source, return_inverse=True, return_counts=True)
     quantiles = (np.cumsum(counts) - counts / 2) / source.size
     known = (np.arange(target.size) + 0.5) / target.size

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray, check_array, check_same_shape
+from autocolor.core.errors import AutocolorError, InputError
 from autocolor.core.files import atomic_path
 from autocolor.histograms.bins import bin_index, quantile_edges, uniform_edges
 from autocolor.imaging.color import rgb_to_hue_chroma, rgb_to_lab
@@ -40,7 +41,7 @@ TARGET_NAMES = {
 _LARGEST_ARRAY = 16 * 2**20  # bytes, of a histogram in a file
 
 
-class TargetError(ValueError):
+class TargetError(AutocolorError):
     """A file that holds no usable targets; one line that names it."""
 
 
@@ -68,7 +69,7 @@ def image_targets(rgb: FloatArray, variant: str, bins: int) -> Targets:
     """
     check_variant(variant)
     if rgb.size == 0:
-        raise ValueError("rgb: expected at least one pixel, received none")
+        raise InputError("rgb", "expected at least one pixel, got none")
     if variant == "hue_chroma":
         hue, chroma = rgb_to_hue_chroma(rgb)
         edges = uniform_edges(bins)
@@ -94,9 +95,9 @@ def save_targets(path: Path | str, targets: Mapping[str, FloatArray]) -> None:
     """
     path = Path(path)
     if path.suffix != ".npz":
-        raise ValueError(f"{path}: expected a file name ending in .npz, received {path.name!r}")
+        raise InputError(str(path), f"expected a file name ending in .npz, got {path.name!r}")
     if set(targets) not in [set(names) for names in TARGET_NAMES.values()]:
-        raise ValueError(f"targets: expected {_choices()}, received {', '.join(targets) or 'none'}")
+        raise InputError("targets", f"expected {_choices()}, got {', '.join(targets) or 'none'}")
     normalised = {name: _normalised(name, histogram) for name, histogram in targets.items()}
     with atomic_path(path) as partial:
         np.savez(partial, allow_pickle=False, **normalised)
@@ -135,11 +136,11 @@ def load_targets(path: Path | str, variant: str, bins: int) -> Targets:
             with np.load(file, allow_pickle=False) as archive:
                 largest = max((member.file_size for member in archive.zip.infolist()), default=0)
                 if largest > _LARGEST_ARRAY:
-                    raise TargetError(f"{path}: expected a histogram, received {largest:,} bytes")
+                    raise TargetError(f"{path}: expected a histogram, got {largest:,} bytes")
                 content = {name: archive[name] for name in archive.files}
                 # NumPy returns what is no array as bytes.
                 if not all(isinstance(values, np.ndarray) for values in content.values()):
-                    raise TargetError(f"{path}: expected arrays, received something else")
+                    raise TargetError(f"{path}: expected arrays, got something else")
     except FileNotFoundError:
         raise TargetError(f"{path}: no such file") from None
     # What NumPy and zipfile raise on damaged files.
@@ -150,9 +151,9 @@ def load_targets(path: Path | str, variant: str, bins: int) -> Targets:
         raise TargetError(f"{path}: cannot be read: {error}") from error
     names = TARGET_NAMES[variant]
     if set(content) != set(names):
-        received = ", ".join(sorted(content)) or "none"
+        got = ", ".join(sorted(content)) or "none"
         raise TargetError(
-            f"{path}: expected the histograms {', '.join(names)} of {variant}, received {received}"
+            f"{path}: expected the histograms {', '.join(names)} of {variant}, got {got}"
         )
     size = bins * bins if variant == "lab_joint" else bins
     try:
@@ -176,7 +177,7 @@ def _normalised(name: str, histogram: FloatArray) -> npt.NDArray[np.float64]:
     check_array(name, histogram, low=0)
     total = histogram.sum(dtype=np.float64)
     if histogram.ndim != 1 or total <= 0:
-        raise ValueError(f"{name}: expected shape (K,) with some mass, received {histogram.shape}")
+        raise InputError(name, f"expected shape (K,) with some mass, got {histogram.shape}")
     normalised: npt.NDArray[np.float64] = histogram / total
     return normalised
 
@@ -185,7 +186,7 @@ def check_variant(variant: str) -> None:
     """Refuse a variant that predicts no histograms, with a `ValueError`."""
     if variant not in TARGET_NAMES:
         choices = ", ".join(TARGET_NAMES)
-        raise ValueError(f"variant: expected one of {choices}, received {variant!r}")
+        raise InputError("variant", f"expected one of {choices}, got {variant!r}")
 
 
 def _choices() -> str:

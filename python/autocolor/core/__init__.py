@@ -1,1 +1,1 @@
-"""What every other package stands on: arrays, files, downloads, processes. NumPy at most."""
+"""What every other package stands on: errors, arrays, files, downloads, processes. NumPy at most."""

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from autocolor.core.errors import InputError
+
 FloatArray = npt.NDArray[np.floating[Any]]
 
 # Arithmetic in float32 leaves [0, 1] by a few roundings; that is no error of the caller's.
@@ -37,22 +39,19 @@ def check_array(
     Raises
     ------
     ValueError
-        Naming the argument, what was expected and what was received.
+        Naming the argument, what was expected and what was got.
     """
     if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float64):
-        received = getattr(array, "dtype", type(array).__name__)
-        raise ValueError(f"{name}: expected a float32 or float64 array, received {received}")
+        got = getattr(array, "dtype", type(array).__name__)
+        raise InputError(name, f"expected a float32 or float64 array, got {got}")
     if last_axis is not None and (array.ndim == 0 or array.shape[-1] != last_axis):
-        raise ValueError(
-            f"{name}: expected shape (..., {last_axis}), received {tuple(array.shape)}"
-        )
+        raise InputError(name, f"expected shape (..., {last_axis}), got {tuple(array.shape)}")
     if array.size == 0:
         return
     smallest, largest = array.min(), array.max()
     if not (low <= smallest and largest <= high and np.isfinite([smallest, largest]).all()):
-        raise ValueError(
-            f"{name}: expected finite values in [{low:g}, {high:g}], "
-            f"received [{smallest:g}, {largest:g}]"
+        raise InputError(
+            name, f"expected finite values in [{low:g}, {high:g}], got [{smallest:g}, {largest:g}]"
         )
 
 
@@ -64,4 +63,4 @@ def check_unit(name: str, array: FloatArray, last_axis: int | None = None) -> No
 def check_same_shape(name: str, array: FloatArray, shape: tuple[int, ...]) -> None:
     """Refuse an array whose shape is not `shape`, with a `ValueError` that names both."""
     if array.shape != shape:
-        raise ValueError(f"{name}: expected shape {shape}, received {tuple(array.shape)}")
+        raise InputError(name, f"expected shape {shape}, got {tuple(array.shape)}")

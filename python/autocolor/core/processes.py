@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from autocolor.core.errors import AutocolorError, InputError
+
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -26,7 +28,7 @@ _IN_FLIGHT = 3  # calls for each worker: one that runs, one that waits, one whos
 _CONNECT_SECONDS = 30
 
 
-class WorkerError(RuntimeError):
+class WorkerError(AutocolorError):
     """The workers cannot be had or are lost; one line."""
 
 
@@ -127,7 +129,7 @@ def open_workers(processes: int, scheduler: str | None = None) -> Iterator[Worke
             yield workers
         return
     if processes < 1:
-        raise ValueError(f"processes: expected at least 1, received {processes}")
+        raise InputError("processes", f"expected at least 1, received {processes}")
     if processes == 1:
         yield INLINE
         return

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import lmdb
 
+from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
 from autocolor.core.processes import INLINE, Workers
 from autocolor.data.lmdb_check import check_lmdb
@@ -39,7 +40,7 @@ _LARGEST_LMDB = 2**40  # of address space; the file grows as needed
 _LEAST_LMDB = 2 * 4096  # bytes: the two pages that LMDB begins a file with
 
 
-class LmdbWriteError(RuntimeError):
+class LmdbWriteError(AutocolorError):
     """An LMDB could not be written; one line. What is there is valid, and can be gone on with."""
 
 

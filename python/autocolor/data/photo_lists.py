@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
 from autocolor.imaging.images import find_photos
 
@@ -26,7 +27,7 @@ _ENTRY = re.compile(r"(?P<path>.*?\S)(?:[ \t]+(?P<label>[0-9]+))?[ \t]*")
 _UNUSUAL = re.compile(r'\A[\s"]|\s\Z|[\x00-\x1f\x7f\x85\u2028\u2029]|[ \t][0-9]+\Z')
 
 
-class ListError(ValueError):
+class ListError(AutocolorError):
     """A list that is not as it should be; one line that names the file and the place."""
 
 

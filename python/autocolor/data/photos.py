@@ -22,6 +22,7 @@ from autocolor.core.downloads import (
     download,
     matches,
 )
+from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
 from autocolor.data.qt_resource import ResourceError, read_members
 
@@ -35,7 +36,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LARGEST_FILE = 256 * 2**20  # of one that is read out of a package
 
 
-class PhotoError(RuntimeError):
+class PhotoError(AutocolorError):
     """A list of photos, or a package that holds some, cannot be read."""
 
 

@@ -6,6 +6,8 @@ import struct
 import zlib
 from dataclasses import dataclass
 
+from autocolor.core.errors import AutocolorError
+
 _HEADER = struct.Struct(">4sIIII")
 _DIRECTORY_ENTRY = struct.Struct(">IHII")
 _FILE_ENTRY = struct.Struct(">IHHHI")
@@ -16,7 +18,7 @@ _LARGEST_TOTAL = 4 * _LARGEST_MEMBER
 _LONGEST_PATH = 4096
 
 
-class ResourceError(ValueError):
+class ResourceError(AutocolorError):
     """The bytes are not a Qt resource file this module can read."""
 
 

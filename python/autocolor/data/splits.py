@@ -13,12 +13,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path, file_sha256
 from autocolor.data.photo_lists import ListedPhoto, quote, read_photo_list, write_photo_list
 from autocolor.imaging.images import ImageError, read_image
 
 
-class SplitError(ValueError):
+class SplitError(AutocolorError):
     """Photos or lists do not allow the split; one line."""
 
 

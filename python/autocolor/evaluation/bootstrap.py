@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray
+from autocolor.core.errors import InputError
 
 # Thresholds of a uniform 32-bit number: the weight is how many of them it reaches.
 _CUMULATIVE = np.cumsum([math.exp(-1) / math.factorial(count) for count in range(13)])
@@ -54,7 +55,7 @@ def percentile_interval(replicates: FloatArray, level: float) -> tuple[float, fl
         If `level` is not between 0 and 1.
     """
     if not 0 < level < 1:
-        raise ValueError(f"level: expected a number between 0 and 1, got {level}")
+        raise InputError("level", f"expected a number between 0 and 1, got {level}")
     kept = replicates[~np.isnan(replicates)]
     if not len(kept):
         return math.nan, math.nan

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from autocolor.core.arrays import FloatArray
+from autocolor.core.errors import InputError
 from autocolor.core.files import file_sha256
 from autocolor.core.processes import open_workers
 from autocolor.evaluation.image_errors import Measurement, Truth, measure_errors
@@ -66,9 +67,9 @@ class EvaluationProtocol:
 
     def __post_init__(self) -> None:
         if self.side is not None and self.side < 1:
-            raise ValueError(f"side: expected at least 1, got {self.side}")
+            raise InputError("side", f"expected at least 1, got {self.side}")
         if self.side_of not in ("larger", "smaller"):
-            raise ValueError(f"side_of: expected 'larger' or 'smaller', got {self.side_of!r}")
+            raise InputError("side_of", f"expected 'larger' or 'smaller', got {self.side_of!r}")
 
     @property
     def resolution(self) -> str:
@@ -272,7 +273,7 @@ class PhotoScorer:
 
     def __init__(self, methods: Mapping[str, SceneMethod], protocol: EvaluationProtocol) -> None:
         if GREY in methods:
-            raise ValueError(f"methods: {GREY!r} is always scored, choose another name")
+            raise InputError("methods", f"{GREY!r} is always scored, choose another name")
         self._methods = {GREY: lightness_method(grey_image), **methods}
         self._protocol = protocol
 
@@ -303,7 +304,7 @@ class PhotoScorer:
                 if protocol.eight_bit:
                     colorized = to_uint8(colorized).astype(np.float32) / np.float32(255)
                 found = measure_errors(truth, colorized, extras=protocol.extras)
-            except ValueError as error:
+            except (ValueError, ImageError) as error:
                 raise ImageError(f"{task.path}: {name}: {error}") from error
             result.measurements[name] = found
             if task.draw:
@@ -393,7 +394,7 @@ class Accumulator:
         """
         if not self._photos:
             reason = f"; the first was skipped: {self._skipped[0][1]}" if self._skipped else ""
-            raise ValueError(f"paths: expected at least one colour photo, got none{reason}")
+            raise InputError("paths", f"expected at least one colour photo, got none{reason}")
         lines = [f"{photo.path.name}\0{photo.key}\n" for photo in self._photos]
         return Evaluation(
             self._photos,

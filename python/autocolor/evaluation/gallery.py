@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
+from autocolor.core.errors import InputError
 from autocolor.evaluation.evaluate import GALLERY_CELL, GREY, Evaluation, PhotoScores
 from autocolor.imaging.images import to_uint8
 
@@ -33,7 +34,7 @@ def draw_gallery(photos: Sequence[PhotoScores], notes: Sequence[str] = ()) -> Im
         If there is no photo.
     """
     if not photos:
-        raise ValueError("photos: expected at least one for the gallery, got none")
+        raise InputError("photos", "expected at least one for the gallery, got none")
     names = list(photos[0].pictures)
     lefts = [_MARGIN + column * (_CELL_WIDTH + _MARGIN) for column in range(len(names))]
     heights = [max(len(image) for image in photo.pictures.values()) for photo in photos]

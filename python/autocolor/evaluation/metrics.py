@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray
+from autocolor.core.errors import InputError
 from autocolor.evaluation.bootstrap import percentile_interval, poisson_weights
 from autocolor.evaluation.image_errors import (
     COLOR_CLASSES,
@@ -139,7 +140,7 @@ class ColorMetrics:
 
     def __init__(self, replicates: int = 1000, seed: int = 0, *, extras: bool = False) -> None:
         if replicates < 0:
-            raise ValueError(f"replicates: expected at least 0, got {replicates}")
+            raise InputError("replicates", f"expected at least 0, got {replicates}")
         self._arguments: dict[str, Any] = {
             "replicates": replicates,
             "seed": seed if replicates else None,
@@ -203,11 +204,11 @@ class ColorMetrics:
         """
         replicates, seed, extras = self._arguments.values()
         if extras != (measurement.class_pixels is not None):
-            raise ValueError(f"measurement: expected extras={extras}, got the opposite")
+            raise InputError("measurement", f"expected extras={extras}, got the opposite")
         weights = np.ones(1 + replicates)
         if replicates:
             if key is None:
-                raise ValueError("key: expected the image's name or hash, got none")
+                raise InputError("key", "expected the image's name or hash, got none")
             weights[1:] = poisson_weights(key, replicates, seed)
         self._sums += np.outer([measurement.sums[name] for name in self._names], weights)
         self.error_histogram += measurement.errors
@@ -227,9 +228,9 @@ class ColorMetrics:
             If `other` is this object, or was made with other arguments.
         """
         if other is self:
-            raise ValueError("other: expected the metrics of other images, got the same")
+            raise InputError("other", "expected the metrics of other images, got the same")
         if self._arguments != other._arguments:
-            raise ValueError(f"other: expected {self._arguments}, got {other._arguments}")
+            raise InputError("other", f"expected {self._arguments}, got {other._arguments}")
         self._sums += other._sums
         self.error_histogram += other.error_histogram
         self.psnr_histogram += other.psnr_histogram
@@ -269,13 +270,13 @@ class ColorMetrics:
         """Return the (replicates,) values of each metric."""
         columns = self._columns()
         if not self._arguments["replicates"]:
-            raise ValueError("replicates: expected a bootstrap of at least 1, got 0")
+            raise InputError("replicates", "expected a bootstrap of at least 1, got 0")
         return {name: values[1:] for name, values in columns.items()}
 
     def _columns(self) -> dict[str, FloatArray]:
         """Return the (1 + replicates,) values of each metric."""
         if not self.images:
-            raise ValueError("metrics: expected at least one image, got none")
+            raise InputError("metrics", "expected at least one image, got none")
         return _ratio_metrics(dict(zip(self._names, self._sums, strict=True)))
 
     def _drawn(self) -> FloatArray:
@@ -308,7 +309,7 @@ class ColorMetrics:
             metrics.psnr_histogram[:] = state["psnr_histogram"]
             metrics._classes[:] = state["classes"]
         except (KeyError, TypeError) as error:
-            raise ValueError(f"state: expected that of ColorMetrics, got {error!r}") from error
+            raise InputError("state", f"expected that of ColorMetrics, got {error!r}") from error
         return metrics
 
 
@@ -327,13 +328,14 @@ def paired_differences(
         does.
     """
     if metrics._arguments != baseline._arguments:
-        raise ValueError(f"baseline: expected {metrics._arguments}, got {baseline._arguments}")
+        raise InputError("baseline", f"expected {metrics._arguments}, got {baseline._arguments}")
     values, references = metrics._replicates(), baseline._replicates()
     # The numbers of images and pixels drawn into each replicate depend on every key.
     if not np.array_equal(metrics._drawn(), baseline._drawn()):
-        raise ValueError(
-            f"baseline: expected the same images, {metrics.images}, got {baseline.images} "
-            "that are not all the same"
+        raise InputError(
+            "baseline",
+            f"expected the same images, {metrics.images}, got {baseline.images} "
+            "that are not all the same",
         )
     scores, reference = metrics.scores(), baseline.scores()
     return {

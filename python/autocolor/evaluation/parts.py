@@ -17,6 +17,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+from autocolor.core.errors import AutocolorError, InputError
 from autocolor.core.files import file_sha256
 from autocolor.core.processes import WorkerError
 from autocolor.data.photo_lists import ListedPhoto
@@ -39,7 +40,7 @@ from autocolor.runtime.model_folder import MANIFEST_NAME, Manifest
 _FORMAT = 1
 
 
-class PartError(ValueError):
+class PartError(AutocolorError):
     """A part that cannot be used; one line that names the file."""
 
 
@@ -104,7 +105,9 @@ class Part:
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= self.count:
-            raise ValueError(f"part: expected 1 <= number <= count, got {self.number}/{self.count}")
+            raise InputError(
+                "part", f"expected 1 <= number <= count, got {self.number}/{self.count}"
+            )
 
 
 def score_part(
@@ -272,7 +275,7 @@ def _header(
 def _identities(sources: Sequence[MethodSource]) -> dict[str, dict[str, Any]]:
     names = [source.name for source in sources]
     if len(set(names)) != len(names):
-        raise ValueError(f"sources: expected different names, got {', '.join(names)}")
+        raise InputError("sources", f"expected different names, got {', '.join(names)}")
     return {source.name: source.identity() for source in sources}
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray
+from autocolor.core.errors import InputError
 from autocolor.evaluation.evaluate import GREY, EvaluationProtocol, Scene, SceneMethod, score
 from autocolor.evaluation.metrics import Scores
 from autocolor.histograms.decode import check_strength
@@ -111,7 +112,7 @@ def choose_strengths(
         If there is no candidate, one is out of range, or no photo could be scored.
     """
     if not candidates:
-        raise ValueError("candidates: expected at least one strength, got none")
+        raise InputError("candidates", "expected at least one strength, got none")
     for strength in candidates:
         check_strength(strength)
     names = {name: [f"{name} at {strength}" for strength in candidates] for name in colorizers}

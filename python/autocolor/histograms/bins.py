@@ -8,11 +8,12 @@ from scipy.special import ndtri
 
 from autocolor.core.arrays import FloatArray
 from autocolor.core.constants import BINS, QUANTILE_SIGMA
+from autocolor.core.errors import InputError
 
 
 def _check_bins(bins: int) -> None:
     if bins < 1:
-        raise ValueError(f"bins: expected at least 1, received {bins}")
+        raise InputError("bins", f"expected at least 1, got {bins}")
 
 
 def uniform_edges(bins: int = BINS) -> npt.NDArray[np.float64]:
@@ -68,7 +69,7 @@ def finite_quantile_edges(
         If there are fewer than two bins, that is no inner edge.
     """
     if bins < 2:
-        raise ValueError(f"bins: expected at least 2 between finite edges, received {bins}")
+        raise InputError("bins", f"expected at least 2 between finite edges, got {bins}")
     edges, centroids = quantile_edges(bins, sigma), quantile_centroids(bins, sigma)
     edges[0] = 2 * centroids[0] - edges[1]
     edges[-1] = 2 * centroids[-1] - edges[-2]

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray, check_array, check_same_shape
+from autocolor.core.errors import InputError
 from autocolor.histograms.bins import (
     finite_quantile_edges,
     quantile_centroids,
@@ -80,9 +81,10 @@ def infer_hue_chroma(
         non-negative, and on samples without uniforms.
     """
     if hue == "median":
-        raise ValueError(
-            "hue: the median is undefined for circular histograms such as hue (section 3.3), "
-            f"expected one of {', '.join(HUE_METHODS)}, received 'median'"
+        raise InputError(
+            "hue",
+            "the median is undefined for circular histograms such as hue (section 3.3), "
+            f"expected one of {', '.join(HUE_METHODS)}, got 'median'",
         )
     _check_choice("hue", hue, HUE_METHODS)
     _check_choice("chroma", chroma, CHROMA_METHODS)
@@ -184,8 +186,8 @@ def infer_ab_joint(
     check_array("histogram", histogram, low=0)
     bins = math.isqrt(histogram.shape[-1])
     if bins * bins != histogram.shape[-1]:
-        raise ValueError(
-            f"histogram: expected a square number of joint bins, received {histogram.shape[-1]}"
+        raise InputError(
+            "histogram", f"expected a square number of joint bins, got {histogram.shape[-1]}"
         )
     shape = histogram.shape[:-1]
     if method == "mode":
@@ -321,8 +323,8 @@ def resolve_methods(variant: str, method: str | None, hue: str | None) -> tuple[
     _check_choice("variant", variant, (*DEFAULT_METHODS, "lab_l2"))
     if variant == "lab_l2":
         if method is not None:
-            raise ValueError(
-                f"method: a lab_l2 model predicts colours, not histograms; received {method!r}"
+            raise InputError(
+                "method", f"a lab_l2 model predicts colours, not histograms; got {method!r}"
             )
         method = ""
     else:
@@ -330,7 +332,7 @@ def resolve_methods(variant: str, method: str | None, hue: str | None) -> tuple[
         _check_choice("method", method, METHODS)
     if variant != "hue_chroma":
         if hue is not None:
-            raise ValueError(f"hue: a {variant} model predicts no hue; received {hue!r}")
+            raise InputError("hue", f"a {variant} model predicts no hue; got {hue!r}")
         return method, ""
     if hue is None:
         hue = method if method in ("sample", "mode") else "expectation"
@@ -340,7 +342,7 @@ def resolve_methods(variant: str, method: str | None, hue: str | None) -> tuple[
 def check_strength(strength: float | FloatArray) -> None:
     """Refuse chroma factors that are negative, infinite or NaN, with a `ValueError`."""
     if not np.all((np.asarray(strength) >= 0) & (np.asarray(strength) < np.inf)):
-        raise ValueError(f"strength: expected a finite number >= 0, received {strength}")
+        raise InputError("strength", f"expected a finite number >= 0, got {strength}")
 
 
 def _estimate(
@@ -363,13 +365,13 @@ def _uniforms(needed: bool, uniforms: FloatArray | None, shape: tuple[int, ...])
     if not needed:
         return np.ones(2)
     if uniforms is None or uniforms.shape not in ((2,), (*shape, 2)):
-        received = None if uniforms is None else uniforms.shape
-        raise ValueError(
-            f"uniforms: expected shape (2,) or {(*shape, 2)} to sample with, received {received}"
+        got = None if uniforms is None else uniforms.shape
+        raise InputError(
+            "uniforms", f"expected shape (2,) or {(*shape, 2)} to sample with, got {got}"
         )
     return uniforms
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise ValueError(f"{name}: expected one of {', '.join(choices)}, received {value!r}")
+        raise InputError(name, f"expected one of {', '.join(choices)}, got {value!r}")

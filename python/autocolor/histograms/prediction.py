@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray
+from autocolor.core.errors import InputError
 from autocolor.histograms.decode import check_strength, decode, infer_hue_chroma, resolve_methods
 from autocolor.histograms.estimators import draw_uniforms
 from autocolor.histograms.grid_estimators import CHROMA_METHODS, HUE_METHODS, GridHueChroma
@@ -131,7 +132,7 @@ class Prediction:
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Return hue and chroma; see :meth:`autocolor.runtime.colorizer.Colorizer.hue_chroma`."""
         if self.variant != "hue_chroma":
-            raise ValueError(f"variant: expected 'hue_chroma', received {self.variant!r}")
+            raise InputError("variant", f"expected 'hue_chroma', got {self.variant!r}")
         hue_image = np.empty(self.lightness.shape, np.float32)
         chroma_image = np.empty(self.lightness.shape, np.float32)
         if self._needs_no_histograms(chroma, hue):
@@ -198,10 +199,10 @@ def _uniform_source(
     if not needed:
         return lambda size: None
     if not isinstance(rng, np.random.Generator):
-        raise ValueError(f"rng: expected a numpy Generator to sample with, received {rng!r}")
+        raise InputError("rng", f"expected a numpy Generator to sample with, got {rng!r}")
     generator = rng
     if sampling not in SAMPLINGS:
-        raise ValueError(f"sampling: expected one of {', '.join(SAMPLINGS)}, received {sampling!r}")
+        raise InputError("sampling", f"expected one of {', '.join(SAMPLINGS)}, got {sampling!r}")
     if sampling == "image":
         shared = draw_uniforms(generator, (2,))
         return lambda size: shared

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from autocolor.core.arrays import FloatArray, check_same_shape, check_unit
+from autocolor.core.errors import AutocolorError, InputError
 from autocolor.core.files import atomic_path
 
 OUTPUT_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -35,7 +36,7 @@ _MAXIMUM_16_BIT = 65535
 _BAND = 2**22  # pixels
 
 
-class ImageError(ValueError):
+class ImageError(AutocolorError):
     """A file that is no readable photo, or cannot be written; one line that names it."""
 
 
@@ -175,7 +176,7 @@ def _deep_gray(image: Image.Image) -> npt.NDArray[np.float32]:
     values = np.asarray(image).astype(np.float32)
     maximum = 1 if image.mode == "F" else _MAXIMUM_16_BIT
     if not (values.min() >= 0 and values.max() <= maximum):
-        raise ValueError(
+        raise ImageError(
             f"expected grey values in [0, {maximum}], received [{values.min():g}, {values.max():g}]"
         )
     return values / np.float32(maximum)
@@ -290,9 +291,9 @@ def resize(image: FloatArray, size: tuple[int, int]) -> npt.NDArray[np.float32]:
     check_unit("image", image)
     height, width = size
     if image.ndim not in (2, 3):
-        raise ValueError(f"image: expected shape (H, W) or (H, W, C), received {image.shape}")
+        raise InputError("image", f"expected shape (H, W) or (H, W, C), received {image.shape}")
     if height < 1 or width < 1:
-        raise ValueError(f"size: expected at least (1, 1), received ({height}, {width})")
+        raise InputError("size", f"expected at least (1, 1), received ({height}, {width})")
     planes = np.atleast_3d(image).astype(np.float32, copy=False)
     resized = [
         Image.fromarray(np.ascontiguousarray(planes[..., channel])).resize(
@@ -327,7 +328,7 @@ def fit_side(
         If `image` is no such array or `side` is not positive.
     """
     if side < 1:
-        raise ValueError(f"side: expected at least 1, received {side}")
+        raise InputError("side", f"expected at least 1, received {side}")
     height, width = image.shape[:2]
     factor = side / (max if side_of == "larger" else min)(height, width)
     if factor >= 1:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray, check_array, check_same_shape, check_unit
+from autocolor.core.errors import InputError
 
 # Share of the range weight that no difference of lightness takes away: where nothing near a pixel is
 # of its lightness, the weights are those of space alone.
@@ -61,14 +62,14 @@ def joint_bilateral_upsample(
     check_unit("grid_guide", grid_guide)
     check_unit("guide", guide)
     if values.ndim != 3 or guide.ndim != 2:
-        raise ValueError(
-            f"values, guide: expected (h, w, C) and (H, W), received {values.shape}, {guide.shape}"
+        raise InputError(
+            "values, guide", f"expected (h, w, C) and (H, W), got {values.shape}, {guide.shape}"
         )
     check_same_shape("grid_guide", grid_guide, values.shape[:2])
     if not (sigma_space > 0 and sigma_range > 0 and radius >= 0):
-        raise ValueError(
-            "sigma_space, sigma_range, radius: expected above 0, above 0 and at least 0, "
-            f"received {sigma_space}, {sigma_range}, {radius}"
+        raise InputError(
+            "sigma_space, sigma_range, radius",
+            f"expected above 0, above 0 and at least 0, got {sigma_space}, {sigma_range}, {radius}",
         )
     height, width = guide.shape
     result = np.empty((height, width, values.shape[2]), np.float32)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from autocolor.baselines.cheng import ChengOptions
 from autocolor.baselines.registry import Baseline, load_baseline
+from autocolor.core.errors import InputError
 from autocolor.core.files import atomic_path, file_sha256
 from autocolor.data.duplicates import describe, find_duplicates
 from autocolor.evaluation.evaluate import GREY, SceneMethod
@@ -115,7 +116,7 @@ class ReproductionConfig:
     def __post_init__(self) -> None:
         check_strength(self.strength)
         if self.seed < 0:
-            raise ValueError(f"seed: expected at least 0, got {self.seed}")
+            raise InputError("seed", f"expected at least 0, got {self.seed}")
 
     def listed(self, name: str) -> list[Path]:
         """Return the photos of ``train_lmdb`` or ``validation_lmdb``."""
@@ -134,7 +135,7 @@ def check_disjoint(config: ReproductionConfig) -> None:
     seen = [*config.listed("train_lmdb"), *config.listed("validation_lmdb")]
     found = find_duplicates(seen, config.photos, looks=len(seen) <= _COMPARED_BY_LOOKS)
     if found:
-        raise ValueError(f"photos: expected none that is trained on, but {describe(found)}")
+        raise InputError("photos", f"expected none that is trained on, but {describe(found)}")
 
 
 @dataclass(frozen=True)
@@ -344,9 +345,9 @@ class Reproduction:
         if rows is not None:
             known = [row.key for table in tables for row in table.rows]
             if unknown := [row for row in rows if row not in known]:
-                raise ValueError(
-                    f"rows: expected some of {', '.join(dict.fromkeys(known))}, got "
-                    f"{', '.join(unknown)}"
+                raise InputError(
+                    "rows",
+                    f"expected some of {', '.join(dict.fromkeys(known))}, got {', '.join(unknown)}",
                 )
             tables = [
                 replace(table, rows=tuple(r for r in table.rows if r.key in (GREY, *rows)))
@@ -367,12 +368,12 @@ class Reproduction:
 
     def _check_names(self, names: Sequence[str]) -> None:
         if unknown := [name for name in names if name not in OF_ONE_MODEL]:
-            raise ValueError(
-                f"model: expected some of {', '.join(OF_ONE_MODEL)}, got {', '.join(unknown)}"
+            raise InputError(
+                "model", f"expected some of {', '.join(OF_ONE_MODEL)}, got {', '.join(unknown)}"
             )
         resolve_methods(self.variant, "sample", None)  # refuses a model without histograms
         if "table4" in names and self.variant != MAIN:
-            raise ValueError(f"table4: expected a model of hue and chroma, got {self.variant}")
+            raise InputError("table4", f"expected a model of hue and chroma, got {self.variant}")
 
     def longest(self) -> dict[str, float]:
         """Return the most seconds that each stage has taken, in this run or an earlier one.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from autocolor.core.errors import InputError
 from autocolor.runtime.device import HistogramNet
 
 BACKENDS = ("auto", "caffe", "onnx")
@@ -19,7 +20,7 @@ def choose_backend(backend: str = "auto") -> str:
         If `backend` is none of :data:`BACKENDS`.
     """
     if backend not in BACKENDS:
-        raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, received {backend!r}")
+        raise InputError("backend", f"expected one of {', '.join(BACKENDS)}, got {backend!r}")
     if backend != "auto":
         return backend
     from autocolor.runtime.caffe_runtime import caffe_is_built

@@ -15,6 +15,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
 
 Blob: TypeAlias = tuple[tuple[int, ...], npt.NDArray[np.uint8]]
@@ -30,7 +31,7 @@ _SHAPE_DIM = 1
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
-class NotMappableError(ValueError):
+class NotMappableError(AutocolorError):
     """A caffemodel that has to be parsed: of another age, or damaged."""
 
 

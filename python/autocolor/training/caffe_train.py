@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
 
 _ITERATION = re.compile(
@@ -31,7 +32,7 @@ _RATE = re.compile(r"Iteration \d+, lr = ([-+.\deinfa]+)")
 _TIME = re.compile(r"^[IWEF](\d{4})?(\d{4} \d\d:\d\d:\d\d)")
 
 
-class TrainingError(RuntimeError):
+class TrainingError(AutocolorError):
     """``caffe train`` failed."""
 
 

@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from autocolor.core.errors import AutocolorError
 from autocolor.training.stopping import StopRequest
 
 _LAUNCHED_SIZE = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS")
 
 
-class ParallelError(RuntimeError):
+class ParallelError(AutocolorError):
     """The ranks cannot go on together; one line."""
 
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from google.protobuf import text_format
 from tqdm import tqdm
 
+from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
 from autocolor.data.lmdb_check import check_lmdb
 from autocolor.data.lmdb_io import decode_datum, parse_datum
@@ -33,7 +34,7 @@ _MANIFEST = "features.json"
 _LIST = "files.txt"  # what HDF5Data's `source` names
 
 
-class FeatureError(RuntimeError):
+class FeatureError(AutocolorError):
     """Features that cannot be computed or kept; one line that names the folder."""
 
 

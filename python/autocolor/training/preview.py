@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
 from autocolor.runtime.model_folder import MANIFEST_NAME, Manifest, ModelError
 
@@ -65,7 +66,6 @@ def main(arguments: Sequence[str]) -> int:
     """Command line of the module; returns the exit status."""
     from autocolor.evaluation.evaluate import EvaluationProtocol, evaluate
     from autocolor.evaluation.gallery import draw_gallery
-    from autocolor.runtime.caffe_runtime import CaffeError
     from autocolor.runtime.colorizer import Colorizer
 
     photos = [Path(name) for name in arguments[2:]]
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
         )
         with atomic_path(Path(arguments[1])) as partial:
             draw_gallery(evaluation.gallery).save(partial)
-    except (ModelError, CaffeError, ValueError, OSError) as error:
+    except (AutocolorError, ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -16,13 +16,15 @@ import h5py
 from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError
 
+from autocolor.core.errors import AutocolorError
+
 _ENDINGS = (".solverstate", ".solverstate.h5")
 
 # What protobuf and h5py raise on damaged files, and what comes of values of other types than Caffe's.
 _DAMAGED = (OSError, RuntimeError, DecodeError, LookupError, ValueError, TypeError, AttributeError)
 
 
-class SnapshotError(RuntimeError):
+class SnapshotError(AutocolorError):
     """A snapshot that is missing a part or cannot be read; one line."""
 
 

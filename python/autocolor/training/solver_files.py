@@ -17,6 +17,7 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
+from autocolor.core.errors import AutocolorError
 from autocolor.data.lmdb_check import check_lmdb
 from autocolor.data.lmdb_io import decode_datum, read_datums
 from autocolor.imaging.images import ImageError
@@ -31,7 +32,7 @@ _FATAL = re.compile(r"^F\d{4,8} [^\]]*\] (?:Check failed: )?(.*)")
 _OF_RECORDS = re.compile(r"^F.* data_transformer\.cpp:", re.MULTILINE)
 
 
-class SolverError(RuntimeError):
+class SolverError(AutocolorError):
     """A solver, or a file it names, that cannot be used; one line."""
 
 

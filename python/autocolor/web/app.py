@@ -22,13 +22,13 @@ from starlette.staticfiles import StaticFiles
 
 import autocolor
 from autocolor.control.targets import TARGET_NAMES
+from autocolor.core.errors import InputError
 from autocolor.runtime.model_folder import Manifest
 from autocolor.web.controls import (
     LARGEST_LEAN,
     LARGEST_STRENGTH,
     MOST_HINTS,
     MOST_VARIATIONS,
-    ControlError,
     Controls,
     number,
     parse_controls,
@@ -212,7 +212,7 @@ class Service:
         """Return the results of several downloads in one archive."""
         found = [self._job(identity) for identity in request.query_params.getlist("job")]
         if not found:
-            raise HTTPException(400, "job: expected at least one, received none")
+            raise HTTPException(400, "job: expected at least one, got none")
         names: dict[str, Path] = {}
         for upload, job in found:
             path = _result(job)
@@ -293,7 +293,7 @@ def make_app(service: Service, names: Collection[str] = ()) -> Starlette:
         middleware=[Middleware(LocalOnly, names=names)],
         exception_handlers={
             HTTPException: _http_error,
-            ControlError: _status(400),
+            InputError: _status(400),
             BusyError: _status(503),
             WorkerDiedError: _status(503),
             JobError: _status(422),

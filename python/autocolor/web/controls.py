@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autocolor.control.edits import TRANSFERS
+from autocolor.core.errors import InputError
 
 LARGEST_STRENGTH = 3.0
 LARGEST_LEAN = 4.0
@@ -18,10 +19,6 @@ MOST_HINTS = 32
 MOST_VARIATIONS = 12
 
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
-
-
-class ControlError(ValueError):
-    """A request that is not understood; one line."""
 
 
 @dataclass(frozen=True)
@@ -69,26 +66,26 @@ def parse_controls(content: Any) -> Controls:
 
     Raises
     ------
-    ControlError
-        Naming the key, what was expected and what was received.
+    InputError
+        Naming the key, what was expected and what was got.
     """
     if not isinstance(content, dict):
-        raise ControlError(f"controls: expected an object, received {_short(content)}")
+        raise InputError("controls", f"expected an object, got {_short(content)}")
     known = {"strength", "hue", "lean", "hints", "reference", "transfer"}
     if not content.keys() <= known:
         unknown = ", ".join(sorted(str(key) for key in content.keys() - known))
-        raise ControlError(f"controls: expected {', '.join(sorted(known))}, received {unknown}")
+        raise InputError("controls", f"expected {', '.join(sorted(known))}, got {unknown}")
     strength = content.get("strength")
     reference = content.get("reference")
     if reference is not None and not isinstance(reference, str):
-        raise ControlError(f"reference: expected the id of a photo, received {_short(reference)}")
+        raise InputError("reference", f"expected the id of a photo, got {_short(reference)}")
     transfer = content.get("transfer", TRANSFERS[0])
     if transfer not in TRANSFERS:
         expected = ", ".join(TRANSFERS)
-        raise ControlError(f"transfer: expected one of {expected}, received {_short(transfer)}")
+        raise InputError("transfer", f"expected one of {expected}, got {_short(transfer)}")
     hints = content.get("hints", [])
     if not isinstance(hints, list) or len(hints) > MOST_HINTS:
-        raise ControlError(f"hints: expected a list of at most {MOST_HINTS}")
+        raise InputError("hints", f"expected a list of at most {MOST_HINTS}")
     return Controls(
         None if strength is None else number(content, "strength", 0, LARGEST_STRENGTH),
         number({"hue": 0, **content}, "hue", 0, 1),
@@ -104,25 +101,23 @@ def number(content: Mapping[str, Any], key: str, low: float, high: float) -> flo
 
     Raises
     ------
-    ControlError
+    InputError
         If it is missing, no number or out of range.
     """
     value = content.get(key)
     # A bool is an int to Python.
     valid = type(value) in (int, float) and math.isfinite(value) and low <= value <= high  # type: ignore[arg-type, operator]
     if not valid:
-        raise ControlError(
-            f"{key}: expected a number in [{low:g}, {high:g}], received {_short(value)}"
-        )
+        raise InputError(key, f"expected a number in [{low:g}, {high:g}], got {_short(value)}")
     return float(value)  # type: ignore[arg-type]
 
 
 def _hint(content: Any) -> PlacedHint:
     if not isinstance(content, dict) or content.keys() != {"x", "y", "color"}:
-        raise ControlError(f"hint: expected x, y and color, received {_short(content)}")
+        raise InputError("hint", f"expected x, y and color, got {_short(content)}")
     color = content["color"]
     if not isinstance(color, str) or not _COLOR.fullmatch(color):
-        raise ControlError(f"hint: expected a color #RRGGBB, received {_short(color)}")
+        raise InputError("hint", f"expected a color #RRGGBB, got {_short(color)}")
     red, green, blue = (level / 255 for level in bytes.fromhex(color[1:]))
     return PlacedHint(number(content, "x", 0, 1), number(content, "y", 0, 1), (red, green, blue))
 

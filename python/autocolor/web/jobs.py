@@ -16,6 +16,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
 
+from autocolor.core.errors import AutocolorError, InputError
 from autocolor.web.messages import LONG_KINDS, Reply, Request, WorkerOptions
 
 MOST_LONG_JOBS = 2000
@@ -29,15 +30,15 @@ KILL_SECONDS = 10.0
 START_SECONDS = 120.0
 
 
-class BusyError(RuntimeError):
+class BusyError(AutocolorError):
     """Too much is waiting."""
 
 
-class WorkerError(RuntimeError):
+class WorkerError(AutocolorError):
     """A worker that cannot be started; one line."""
 
 
-class JobError(RuntimeError):
+class JobError(AutocolorError):
     """A job that failed; one line for the user."""
 
 
@@ -371,7 +372,7 @@ def core_groups(count: int | None) -> list[tuple[int, ...]]:
     cores = sorted(os.sched_getaffinity(0))
     workers = max(1, len(cores) // 4) if count is None else count
     if not 1 <= workers <= len(cores):
-        raise ValueError(f"expected 1 to {len(cores)} workers on this machine, received {workers}")
+        raise InputError("workers", f"expected 1 to {len(cores)} on this machine, got {workers}")
     return [tuple(cores[index::workers]) for index in range(workers)]
 
 

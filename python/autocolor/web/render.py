@@ -26,6 +26,7 @@ from autocolor.control.hints import Hint, spread_hints
 from autocolor.control.quantile import transfer_quantiles
 from autocolor.control.targets import TARGET_NAMES, check_variant, image_targets
 from autocolor.core.arrays import FloatArray
+from autocolor.core.errors import InputError
 from autocolor.histograms.decode import decode
 from autocolor.histograms.prediction import Prediction
 from autocolor.histograms.tiles import ImageTiles, array_tiles
@@ -40,7 +41,7 @@ from autocolor.imaging.images import (
     write_image,
 )
 from autocolor.runtime.colorizer import Colorizer
-from autocolor.web.controls import ControlError, Controls
+from autocolor.web.controls import Controls
 
 QUICK_PIXELS = 512 * 512
 """Of a preview while a control moves: a photo of 512 x 512 is then shown in full."""
@@ -109,7 +110,7 @@ def read_limited(path: Path, largest_pixels: int, **options: Any) -> Photo:
     if height * width > largest_pixels:
         raise ImageError(
             f"{path}: expected at most {largest_pixels / 1e6:g} megapixels, "
-            f"received {height * width / 1e6:.1f} ({width} x {height})"
+            f"got {height * width / 1e6:.1f} ({width} x {height})"
         )
     return read_image(path, **options)
 
@@ -263,7 +264,9 @@ def _colors(
     variant = prediction.variant
     if controls.lean or controls.hints or (reference is not None and controls.transfer == "energy"):
         if variant not in TARGET_NAMES:
-            raise ControlError("this model predicts colours, not histograms, which this needs")
+            raise InputError(
+                "controls", "this model predicts colours, not histograms, which this needs"
+            )
         check_variant(variant)
     biases: list[Biases | None] = [None] * len(prediction.outputs)
     strength = controls.strength

@@ -15,11 +15,13 @@ from pathlib import Path
 
 import uvicorn
 
+from autocolor.core.errors import AutocolorError, InputError
 from autocolor.runtime.backends import BACKENDS
-from autocolor.runtime.model_folder import Manifest, ModelError
+from autocolor.runtime.device import gpu_number
+from autocolor.runtime.model_folder import Manifest
 from autocolor.runtime.shipped import shipped_model_folder
 from autocolor.web.app import Limits, Service, make_app
-from autocolor.web.jobs import WorkerError, Workers, core_groups
+from autocolor.web.jobs import Workers, core_groups
 from autocolor.web.messages import WorkerOptions
 from autocolor.web.storage import Uploads
 
@@ -110,18 +112,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not 0 < getattr(arguments, name) < float("inf"):
             parser.error(f"--{name.replace('_', '-')}: expected a positive number")
     if not 0 <= arguments.port <= 65535:
-        parser.error(f"--port: expected 0 to 65535, received {arguments.port}")
+        parser.error(f"--port: expected 0 to 65535, got {arguments.port}")
     try:
+        gpu_number(arguments.device)  # refuses what is no device
         groups = core_groups(arguments.workers)
-    except ValueError as error:
-        parser.error(f"--workers: {error}")
+    except InputError as error:
+        parser.error(f"--{error}")
     model = arguments.model or os.environ.get(_MODEL_VARIABLE)
     try:
         folder = Path(model) if model else shipped_model_folder()
         manifest = Manifest.load(folder)
         with _listening(arguments.host, arguments.port) as listener:
             asyncio.run(_serve(arguments, folder, manifest, groups, listener))
-    except (ModelError, WorkerError, OSError) as error:
+    except (AutocolorError, OSError) as error:
         print(f"autocolor serve: error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autocolor.core.errors import AutocolorError
 from autocolor.web.jobs import Job
 from autocolor.web.messages import StoredPhoto
 
@@ -16,12 +17,8 @@ MOST_STORED_BYTES = 4 * 2**30
 _LONGEST_NAME = 120
 
 
-class TooLargeError(ValueError):
+class TooLargeError(AutocolorError):
     """An upload above the limit; one line."""
-
-
-class FullError(RuntimeError):
-    """No room for another upload; one line."""
 
 
 @dataclass
@@ -111,7 +108,7 @@ class Uploads:
                     if size > self._largest_bytes:
                         raise TooLargeError(
                             f"{safe_name(name)}: expected at most "
-                            f"{self._largest_bytes / 1e6:g} MB, received more"
+                            f"{self._largest_bytes / 1e6:g} MB, got more"
                         )
                     stream.write(chunk)
         except BaseException:  # also a client that goes away

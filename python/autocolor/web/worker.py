@@ -20,10 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from autocolor.core.arrays import FloatArray
-from autocolor.imaging.images import ImageError
+from autocolor.core.errors import AutocolorError
 from autocolor.runtime.colorizer import Colorizer
-from autocolor.runtime.device import BackendError
-from autocolor.runtime.model_folder import ModelError
 from autocolor.web.messages import LONG_KINDS, Reply, Request, StoredPhoto, WorkerOptions
 from autocolor.web.render import (
     OpenPhoto,
@@ -50,7 +48,7 @@ class _StopError(Exception):
     """The server says that it is over."""
 
 
-class HangUpError(Exception):
+class HangUpError(AutocolorError):
     """The server is gone."""
 
 
@@ -144,7 +142,7 @@ class WorkerLoop:
             reply = Reply("done", request.job, self._result(request))
         except _CancelledError:
             reply = Reply("cancelled", request.job)
-        except (ImageError, ModelError, ValueError, OSError, MemoryError) as error:
+        except (AutocolorError, OSError, MemoryError) as error:
             reply = Reply("failed", request.job, _one_line(error, request))
         finally:
             if long:
@@ -171,7 +169,7 @@ class WorkerLoop:
         if request.kind == "original":
             return photo.colored or gray(photo)
         if request.kind != "download":
-            raise ValueError(f"kind: received {request.kind!r}")
+            raise ValueError(f"kind: got {request.kind!r}")
         path, output = Path(request.photo.path), Path(options["output"])
         limit = self._largest_pixels
         render_file(photo, request.controls, reference, path, output, limit, self._watch)
@@ -223,7 +221,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     connection = Connection(int(descriptor))
     try:
         colorizer = Colorizer(options.model, options.device, backend=options.backend)
-    except (ModelError, BackendError, ValueError, OSError) as error:
+    except (AutocolorError, OSError) as error:
         connection.send(Reply("failed", value=" ".join(str(error).split())))
         return 1
     try:

@@ -86,7 +86,7 @@ def test_joint_biases_are_the_marginal_ones() -> None:
 
 
 def test_wrong_biases() -> None:
-    with pytest.raises(ValueError, match="count: expected at least 1, received 0"):
+    with pytest.raises(ValueError, match="count: expected at least 1, got 0"):
         hue_biases(0, 1.0)
     for strength in (-1.0, np.nan, np.inf):
         with pytest.raises(ValueError, match="strength: expected a finite number >= 0"):
@@ -126,7 +126,7 @@ def test_hue_uncertainty_of_grey_does_not_count() -> None:
 def test_wrong_histograms() -> None:
     with pytest.raises(ValueError, match="histograms: expected at least one"):
         uncertainty()
-    with pytest.raises(ValueError, match=r"histogram: expected shape \(2,\), received \(3,\)"):
+    with pytest.raises(ValueError, match=r"histogram: expected shape \(2,\), got \(3,\)"):
         uncertainty(np.ones((2, 4)), np.ones((3, 4)))
     with pytest.raises(ValueError, match="histogram: expected finite values"):
         uncertainty(-np.ones((2, 4)))

@@ -272,10 +272,10 @@ def test_memory_is_that_of_a_tile() -> None:
     [
         ({"target": np.ones(BINS)}, "target: expected shape (K,) and sum 1"),
         ({"target": np.eye(BINS)[0] * np.nan}, "target: expected finite values"),
-        ({"target": np.ones(4) / 4}, "target: expected shape (8,), received (4,)"),
-        ({"weight": -1.0}, "weight: expected a finite number >= 0, received -1"),
+        ({"target": np.ones(4) / 4}, "target: expected shape (8,), got (4,)"),
+        ({"weight": -1.0}, "weight: expected a finite number >= 0, got -1"),
         ({"weight": float("nan")}, "weight: expected a finite number"),
-        ({"tiles": array_tiles(np.zeros((4, 4, BINS)))}, "received a row of zeros"),
+        ({"tiles": array_tiles(np.zeros((4, 4, BINS)))}, "got a row of zeros"),
         ({"tiles": array_tiles(-np.ones((4, 4, BINS)))}, "histograms: expected finite values"),
         ({"tiles": lambda: iter([])}, "tiles: expected at least one pixel"),
     ],
@@ -291,9 +291,9 @@ def test_wrong_arguments(change: dict, message: str) -> None:
 
 def test_wrong_biases() -> None:
     histograms = random_histograms(3, BINS)
-    with pytest.raises(ValueError, match=r"bias: expected shape \(8,\), received \(4,\)"):
+    with pytest.raises(ValueError, match=r"bias: expected shape \(8,\), got \(4,\)"):
         apply_bias(histograms, np.zeros(4))
     with pytest.raises(ValueError, match="bias: expected finite values"):
         apply_bias(histograms, np.full(BINS, np.nan))
-    with pytest.raises(ValueError, match="received a row of zeros"):
+    with pytest.raises(ValueError, match="got a row of zeros"):
         apply_bias(np.zeros((2, BINS)), np.arange(8.0))

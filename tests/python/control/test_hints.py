@@ -170,7 +170,7 @@ def test_tiles_do_not_matter() -> None:
 def test_parse() -> None:
     assert parse_hint("12,34=#ff8000") == Hint(y=34, x=12, rgb=(1.0, 128 / 255, 0.0))
     for text in ("", "12,34", "12=#ff8000", "1,2=#ff80", "-1,2=#ff8000", "1,2=#gg8000", "1,2=red"):
-        with pytest.raises(ValueError, match="hint: expected X,Y=#RRGGBB, received"):
+        with pytest.raises(ValueError, match="hint: expected X,Y=#RRGGBB, got"):
             parse_hint(text)
 
 
@@ -179,11 +179,11 @@ def test_parse() -> None:
     [
         (Hint(24, 0, PURPLE), r"expected a place within \(0, 0\) to \(23, 29\), .* \(24, 0\)"),
         (Hint(0, -1, PURPLE), "expected a place within"),
-        (Hint(0, 0, PURPLE, radius=-1.0), "expected a radius >= 0, received -1"),
+        (Hint(0, 0, PURPLE, radius=-1.0), "expected a radius >= 0, got -1"),
         (Hint(0, 0, (0.5, 0.5, 1.5)), "hint's rgb: expected finite values in"),
-        (RegionHint(np.zeros(SIZE, bool), PURPLE), "with some pixel, received bool .* with 0"),
+        (RegionHint(np.zeros(SIZE, bool), PURPLE), "with some pixel, got bool .* with 0"),
         (RegionHint(np.ones((2, 2), bool), PURPLE), r"bool mask of shape \(24, 30\)"),
-        (RegionHint(np.ones(SIZE), PURPLE), "received float64"),
+        (RegionHint(np.ones(SIZE), PURPLE), "got float64"),
     ],
 )
 def test_wrong_hints(hint: Hint | RegionHint, message: str) -> None:

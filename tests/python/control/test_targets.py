@@ -75,7 +75,7 @@ def test_files(variant: str, tmp_path: Path) -> None:
     ("content", "message"),
     [
         ({"a": np.ones(32), "b": np.ones(32)}, "expected the histograms hue, chroma of hue_chroma"),
-        ({}, "received none"),
+        ({}, "got none"),
         ({"hue": np.ones(32), "chroma": np.ones(16)}, "chroma: expected shape (32,)"),
         ({"hue": np.ones(32), "chroma": np.zeros(32)}, "chroma: expected shape (K,) with some"),
         ({"hue": np.ones(32), "chroma": -np.ones(32)}, "chroma: expected finite values in [0"),
@@ -107,7 +107,7 @@ def test_wrong_files(tmp_path: Path) -> None:
 
 
 def test_wrong_arguments(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="expected one of hue_chroma, .*, received 'lab_l2'"):
+    with pytest.raises(ValueError, match="expected one of hue_chroma, .*, got 'lab_l2'"):
         image_targets(np.ones((2, 2, 3)), "lab_l2", 32)
     with pytest.raises(ValueError, match="rgb: expected at least one pixel"):
         image_targets(np.ones((0, 3)), "lab_joint", 32)

@@ -93,5 +93,5 @@ def test_wrong_sources(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="none: no such folder or file"):
         list_photos(tmp_path / "none")
     (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0\x00\x10JFIF")
-    with pytest.raises(ValueError, match=r"photo\.jpg: expected a text file with a path a line"):
+    with pytest.raises(ListError, match=r"photo\.jpg: expected a text file with a path a line"):
         list_photos(tmp_path / "photo.jpg")

@@ -49,7 +49,7 @@ def test_bin_index_against_naive_search() -> None:
 
 
 def test_no_bins() -> None:
-    with pytest.raises(ValueError, match="bins: expected at least 1, received 0"):
+    with pytest.raises(ValueError, match="bins: expected at least 1, got 0"):
         uniform_edges(0)
 
 

@@ -244,7 +244,7 @@ GOOD = (np.full((2, 32), 1 / 32), np.full((2, 32), 1 / 32), np.full(2, 0.5))
     [
         (lambda: decode_hue_chroma(*GOOD, hue="median"), "hue: .*circular.*expectation.*'median'"),
         (lambda: decode_hue_chroma(*GOOD, chroma="x"), "chroma: expected one of median.*'x'"),
-        (lambda: decode_hue_chroma(*GOOD, strength=-1), "strength: .*received -1"),
+        (lambda: decode_hue_chroma(*GOOD, strength=-1), "strength: .*got -1"),
         (lambda: decode_hue_chroma(*GOOD, strength=math.nan), "strength: .*nan"),
         (lambda: decode_hue_chroma(*GOOD[:2], np.full(3, 0.5)), r"lightness: .*\(2,\).*\(3,\)"),
         (lambda: decode_hue_chroma(-GOOD[0], *GOOD[1:]), "hue_histogram: .*-0.03125"),
@@ -514,7 +514,7 @@ JOINT = np.full((2, 16), 1 / 16)
         (lambda: decode("lab_l2", LAB_L2, GOOD[2], method="mode"), "predicts colours.*'mode'"),
         (lambda: decode("lab_l2", LAB_L2, GOOD[2], strength=-1), "strength: .*-1"),
         (lambda: decode("lab_joint", (JOINT,), GOOD[2], hue="mode"), "predicts no hue.*'mode'"),
-        (lambda: infer_ab_joint(JOINT[:, :15]), "square number of joint bins, received 15"),
+        (lambda: infer_ab_joint(JOINT[:, :15]), "square number of joint bins, got 15"),
         (
             lambda: infer_ab_joint(JOINT, method="sample", uniforms=np.ones((3, 2))),
             r"uniforms: expected shape \(2,\) or \(2, 2\).*\(3, 2\)",

@@ -205,7 +205,7 @@ def test_lab_round_trip(dtype: type) -> None:
     ("call", "message"),
     [
         (lambda: lightness(np.zeros((2, 3), np.uint8)), "rgb: expected a float32.*uint8"),
-        (lambda: lightness([0.1, 0.2, 0.3]), "rgb: expected a float32.*received list"),
+        (lambda: lightness([0.1, 0.2, 0.3]), "rgb: expected a float32.*got list"),
         (lambda: lightness(np.zeros((2, 4))), r"rgb: expected shape \(\.\.\., 3\).*\(2, 4\)"),
         (lambda: rgb_to_hue_chroma(np.full((1, 3), 255.0)), r"rgb: .*\[-1e-05, 1.00001\].*255"),
         (lambda: rgb_to_alpha_beta(np.full((1, 3), np.nan)), "rgb: expected finite.*nan"),
@@ -215,7 +215,7 @@ def test_lab_round_trip(dtype: type) -> None:
         ),
         (
             lambda: hue_chroma_to_rgb(np.full(2, 0.5), np.full(3, 0.5), np.full(2, 0.5)),
-            r"chroma: expected shape \(2,\), received \(3,\)",
+            r"chroma: expected shape \(2,\), got \(3,\)",
         ),
         (lambda: correct_lightness(np.zeros((2, 3)), np.full(2, 1.5)), "lightness: .*1.5"),
         (lambda: correct_lightness(np.zeros((2, 3)), np.zeros(3)), "lightness: expected shape"),
@@ -270,8 +270,8 @@ def test_colours_out_of_gamut_give_no_warning(recwarn: pytest.WarningsRecorder) 
 @pytest.mark.parametrize(
     ("ab", "light", "message"),
     [
-        (np.zeros((4, 3)), np.zeros(4), r"ab: expected shape \(\.\.\., 2\), received \(4, 3\)"),
-        (np.zeros((4, 2)), np.zeros(3), r"lightness: expected shape \(4,\), received \(3,\)"),
+        (np.zeros((4, 3)), np.zeros(4), r"ab: expected shape \(\.\.\., 2\), got \(4, 3\)"),
+        (np.zeros((4, 2)), np.zeros(3), r"lightness: expected shape \(4,\), got \(3,\)"),
         (np.full((4, 2), np.nan), np.zeros(4), "ab: expected finite"),
         (np.zeros((4, 2)), np.full(4, 1.1), "lightness: .*1.1"),
     ],

@@ -99,7 +99,7 @@ def test_text_as_weights(files: tuple[Path, Path]) -> None:
 
 def test_unknown_device() -> None:
     with pytest.raises(
-        ValueError, match="device: expected 'cpu', 'gpu' or 'gpu:NUMBER', received 'tpu'"
+        ValueError, match="device: expected 'cpu', 'gpu' or 'gpu:NUMBER', got 'tpu'"
     ):
         import_caffe("tpu")
 

@@ -219,7 +219,7 @@ def test_samples_are_drawn_row_by_row(tmp_path: Path) -> None:
         (
             "hue_chroma",
             {"method": "sample", "rng": np.random.default_rng(0), "sampling": "tile"},
-            "sampling: expected one of pixel, image, received 'tile'",
+            "sampling: expected one of pixel, image, got 'tile'",
         ),
         ("lab_joint", {"hue": "mode"}, "a lab_joint model predicts no hue"),
         ("lab_l2", {"method": "mode"}, "a lab_l2 model predicts colours"),
@@ -233,7 +233,7 @@ def test_wrong_options(tmp_path: Path, variant: str, options: dict, message: str
 
 def test_only_hue_chroma_models_give_hue_and_chroma(tmp_path: Path) -> None:
     colorizer, _ = make_colorizer(tmp_path, "lab_l2")
-    with pytest.raises(ValueError, match="variant: expected 'hue_chroma', received 'lab_l2'"):
+    with pytest.raises(ValueError, match="variant: expected 'hue_chroma', got 'lab_l2'"):
         colorizer.hue_chroma(grey_image((8, 9)))
 
 

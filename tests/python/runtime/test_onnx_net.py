@@ -228,9 +228,7 @@ def test_backend_is_caffe_where_it_is_built(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "caffe", None)  # import then fails
     assert choose_backend() == "onnx"
     assert choose_backend("caffe") == "caffe"
-    with pytest.raises(
-        ValueError, match="backend: expected one of auto, caffe, onnx, received 'c'"
-    ):
+    with pytest.raises(ValueError, match="backend: expected one of auto, caffe, onnx, got 'c'"):
         choose_backend("c")
 
 

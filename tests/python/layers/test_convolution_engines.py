@@ -10,9 +10,14 @@ import pytest
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
+from autocolor.imaging.color import lightness
+from autocolor.imaging.images import resize
+from autocolor.nets.colorization import ColorizationNet
 from autocolor.nets.vgg16 import vgg16_gray_features
 from autocolor.runtime.caffe_runtime import import_caffe
+from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.fusion import fuse_relus
+from autocolor.runtime.model_folder import Manifest
 
 Convolution = caffe_pb2.ConvolutionParameter
 
@@ -66,12 +71,13 @@ def _with_average_pooling(net: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter
 
 @pytest.mark.parametrize("phase", [caffe.TRAIN, caffe.TEST])
 @pytest.mark.parametrize("side", [48, 75])
+@pytest.mark.parametrize("engine", [Convolution.DEFAULT, Convolution.ONEDNN])
 def test_all_levels_and_gradients_are_those_of_the_stock_engine(
-    tmp_path: Path, phase: int, side: int
+    tmp_path: Path, phase: int, side: int, engine: int
 ) -> None:
     stock, ours = (
-        _load(tmp_path, _with_average_pooling(_features(engine, side)), phase)
-        for engine in (Convolution.CAFFE, Convolution.ONEDNN)
+        _load(tmp_path, _with_average_pooling(_features(each, side)), phase)
+        for each in (Convolution.CAFFE, engine)
     )
     _fill(stock, ours)
     for net in (stock, ours):
@@ -91,15 +97,46 @@ def test_all_levels_and_gradients_are_those_of_the_stock_engine(
             _assert_close(blob.diff, expected.diff)
 
 
-def test_a_prototxt_that_names_no_engine_gets_onednn(tmp_path: Path) -> None:
+def test_a_prototxt_that_names_no_engine_gets_a_fast_one(tmp_path: Path) -> None:
     nets = [
         _load(tmp_path, _features(engine))
         for engine in (Convolution.DEFAULT, Convolution.ONEDNN, Convolution.CAFFE)
     ]
     _fill(*nets)
     outputs = [net.forward()["fc7"].copy() for net in nets]
-    np.testing.assert_array_equal(outputs[0], outputs[1])
     assert np.any(outputs[0] != outputs[2])
+    assert np.any(outputs[1] != outputs[2])
+    for output in outputs[:2]:
+        _assert_close(output, outputs[2])
+
+
+@pytest.mark.parametrize("engine", [Convolution.DEFAULT, Convolution.ONEDNN])
+def test_colours_are_those_of_the_stock_engine(tmp_path: Path, engine: int) -> None:
+    """To the last step of 8 bits, on random weights whose histograms are anything but sure."""
+    colours = []
+    rng = np.random.default_rng(2)
+    small = rng.random((9, 12, 3), dtype=np.float32)
+    grey = lightness(resize(small, (90, 117)))
+    for each in (Convolution.CAFFE, engine):
+        net = ColorizationNet(levels="data..conv5_3", width=0.25).deploy_net()
+        for layer in net.layer:
+            if layer.type == "Convolution":
+                layer.convolution_param.engine = each
+        folder = tmp_path / str(each)
+        folder.mkdir()
+        manifest = Manifest("test", levels="data..conv5_3", working_side=96)
+        manifest.save(folder)
+        (folder / manifest.deploy).write_text(str(net))
+        loaded = caffe.Net(str(folder / manifest.deploy), caffe.TEST)
+        weights = np.random.default_rng(3)
+        for blobs in loaded.params.values():
+            fan_in = np.prod(blobs[0].shape[1:])
+            blobs[0].data[...] = weights.normal(scale=(2 / fan_in) ** 0.5, size=blobs[0].shape)
+        loaded.save(str(folder / manifest.weights))
+        colours.append(Colorizer(folder).colorize(grey))
+    steps = [np.round(255 * colour).astype(int) for colour in colours]
+    assert np.ptp(steps[0] - steps[0].mean(axis=2, keepdims=True)) > 10  # there is colour
+    assert np.abs(steps[0] - steps[1]).max() <= 1
 
 
 def test_fused_relus_change_no_bit(tmp_path: Path) -> None:

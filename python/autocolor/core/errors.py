@@ -1,0 +1,30 @@
+"""The errors of the library: `except AutocolorError` catches whatever it raises on purpose.
+
+A command line exits with 2 on an :class:`InputError`, a wrong argument, and with 1 on all others,
+such as a file that cannot be read.
+"""
+
+from __future__ import annotations
+
+
+class AutocolorError(Exception):
+    """What the library cannot do, in one line; the base of all its errors."""
+
+
+class InputError(AutocolorError, ValueError):
+    """An argument that is out of range, or that does not fit the others.
+
+    Parameters
+    ----------
+    argument : str
+        Its name.
+    problem : str
+        What was expected, and what it is.
+    """
+
+    def __init__(self, argument: str, problem: str) -> None:
+        super().__init__(argument, problem)
+        self.argument, self.problem = argument, problem
+
+    def __str__(self) -> str:
+        return f"{self.argument}: {self.problem}"
