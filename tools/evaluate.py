@@ -8,8 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from autocolor.baselines.registry import BASELINES, NEED_BACKBONE
-from autocolor.baselines.source import BaselineSource
+from autocolor.baselines.registry import BASELINES, NEED_BACKBONE, BaselineSource
 from autocolor.core.errors import AutocolorError
 from autocolor.data.photo_lists import list_photos, list_photos_and_classes
 from autocolor.evaluation.evaluate import EvaluationProtocol
@@ -152,14 +151,14 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--merge takes the photos from the parts, without --photos")
     for name, low in (("gallery", 0), ("worst", 0), ("processes", 1)):
         if getattr(arguments, name) < low:
-            parser.error(f"--{name}: expected at least {low}, received {getattr(arguments, name)}")
+            parser.error(f"--{name}: expected at least {low}, got {getattr(arguments, name)}")
     return arguments
 
 
 def _part(text: str) -> Part:
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     if match is None:
-        raise argparse.ArgumentTypeError(f"expected I/N such as 1/4, received {text!r}")
+        raise argparse.ArgumentTypeError(f"expected I/N such as 1/4, got {text!r}")
     try:
         return Part(*map(int, match.groups()))
     except ValueError as error:
@@ -198,7 +197,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             file = arguments.out / f"part_{part.number}_of_{part.count}.jsonl"
             photos = list_photos_and_classes(arguments.photos, arguments.root)
             if not photos:
-                raise ValueError(f"--photos {arguments.photos}: expected photos, received none")
+                raise ValueError(f"--photos {arguments.photos}: expected photos, got none")
             if arguments.force:
                 file.unlink(missing_ok=True)
             score_part(

@@ -127,7 +127,7 @@ def test_example_in_help() -> None:
     [
         ("none", "{photos}", "none: no such model folder"),
         ("{model}", "none", "none: no such folder or file"),
-        ("{model}", "{empty}", "expected photos, received none"),
+        ("{model}", "{empty}", "expected photos, got none"),
     ],
 )
 def test_wrong_folders(

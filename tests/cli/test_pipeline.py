@@ -262,7 +262,7 @@ def test_reproduce_makes_every_table_and_figure(data, tmp_path):
     assert f"written to {out / 'results.md'}" in process.stdout
     content = json.loads((out / "results.json").read_text())
     assert content["provenance"]["command"].startswith("python tools/paper/reproduce.py all --data")
-    expected = {"grey", "lab_l2@1", "lab_joint@chosen", "hue_chroma/sample@1", "hue_chroma_conv5_3@1",
+    expected = {"no colorization", "lab_l2@1", "lab_joint@chosen", "hue_chroma/sample@1", "hue_chroma_conv5_3@1",
                 "mean", "welsh", "cheng", "nearest_neighbour", "C", "Q", "E"}  # fmt: skip
     assert expected <= set(content["methods"])
     for key, method in content["methods"].items():
@@ -270,7 +270,9 @@ def test_reproduce_makes_every_table_and_figure(data, tmp_path):
         assert 0 < interval["low"] <= interval["high"] < 5, key
         assert 3 < method["scores"]["psnr"] < 60, key
     page = (tmp_path / "results.md").read_text()
-    assert page.count("| 0.343 | 22.98 | `grey` |") == 3  # the paper's numbers of Tables 1, 2, 5
+    assert (
+        page.count("| 0.343 | 22.98 | `no colorization` |") == 3
+    )  # the paper's numbers of Tables 1, 2, 5
     for plot in re.findall(r"\]\((results/\w+\.\w+)\)", page):
         assert (tmp_path / plot).stat().st_size > 3000
     assert len(list((tmp_path / "results").iterdir())) == 8
@@ -294,7 +296,7 @@ def test_reproduce_refuses_photos_that_are_trained_on(data, tmp_path):
     refused = run(*command, "--photos", tmp_path / "photos", status=1)
     assert f"copy.jpg is {photo.resolve()} (nearly: " in refused.stderr
     unknown = run(*command, "--rows", "nothing", status=1)
-    assert "rows: expected some of grey, lab_l2@1, " in unknown.stderr
+    assert "rows: expected some of no colorization, lab_l2@1, " in unknown.stderr
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,6 @@ TOOLS = [
     "tools/evaluate.py",
     "tools/export_onnx.py",
     "tools/generate_prototxt.py",
-    "tools/paper/inference_table.py",
     "tools/paper/reproduce.py",
     "tools/paper/transfer_benchmark.py",
     "tools/parse_log.py",

@@ -51,7 +51,10 @@ def test_a_list_of_reduced_photos(model_folder: Path, photo_folder: Path, tmp_pa
         (("--model", "none", "--photos", "{photos}"), "none: no such model folder"),
         (("--model", "{model}", "--photos", "none"), "error: none: no such folder or file"),
         (("--model", "{model}", "--photos", "{empty}"), "expected at least one colour photo"),
-        (("--model", "{model}", "--photos", "{photos}", "--side", "0"), "maximum_side: expected"),
+        (
+            ("--model", "{model}", "--photos", "{photos}", "--side", "0"),
+            "side: expected at least 1",
+        ),
         (("--model", "{model}", "--photos", "{photos}", "--weights", "-1"), "weight: expected"),
     ],
 )

@@ -18,10 +18,16 @@ from pathlib import Path
 
 from autocolor.core.errors import AutocolorError
 from autocolor.data.photo_lists import list_photos
-from autocolor.paper.page import Provenance, write_results
-from autocolor.paper.reproduction import EXPERIMENTS, Run, Setting, check_disjoint
+from autocolor.paper.reproduction import (
+    OF_ONE_MODEL,
+    TABLES_AND_FIGURES,
+    Reproduction,
+    ReproductionConfig,
+    check_disjoint,
+)
 from autocolor.training.feature_cache import FeatureOptions
 from autocolor.training.head import HeadOptions
+from results_page import Provenance, write_results
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,12 +35,17 @@ ROOT = Path(__file__).resolve().parents[2]
 def git_commit() -> str:
     """The repository's commit, with a note where files differ from it."""
     git = ["git", "-C", str(ROOT)]
-    found = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True,
-                           check=False)  # fmt: skip
+    found = subprocess.run(
+        [*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=False
+    )
     if found.returncode:
         return "unknown"
-    changed = subprocess.run([*git, "status", "--porcelain", "--untracked-files=no"],
-                             capture_output=True, text=True, check=False)  # fmt: skip
+    changed = subprocess.run(
+        [*git, "status", "--porcelain", "--untracked-files=no"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return found.stdout.strip() + (" with changes" if changed.stdout.strip() else "")
 
 
@@ -47,6 +58,7 @@ examples:
   python tools/paper/reproduce.py all
   python tools/paper/reproduce.py table1 table5 --minutes 10
   python tools/paper/reproduce.py table1 --rows hue_chroma@1
+  python tools/paper/reproduce.py table4 table5 --model build/demo/model --out build/demo/tables
   python tools/paper/reproduce.py all --end-to-end --minutes 1440 --device gpu:all \\
       --data imagenet --photos imagenet/cval1k.txt --weights imagenet/vgg16_gray_balanced.caffemodel
 
@@ -54,36 +66,90 @@ The data, which tools/demo.sh prepares: a folder with train_lmdb and validation_
 photos, as data_prep/build_lmdb.py leaves them. Unless told otherwise VGG-16 stays as it is: the
 hypercolumns of sampled pixels are computed once, and all models are heads that train on them. With
 fc6 and fc7 among the weights all of Table 2 is made. Features, models and scores are kept in OUT; run
-again to go on, or to make another table of the same rows.""",
+again to go on, or to make another table of the same rows. --model makes tables of a model that is
+there, without training and without data: of hue and chroma Tables 4 and 5, of Lab histograms the four
+inference methods of section 3.3.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     head, features = HeadOptions(), FeatureOptions(passes=3)
-    parser.add_argument("experiments", nargs="+", choices=[*EXPERIMENTS, "all"],
-                        metavar="EXPERIMENT", help=f"{', '.join(EXPERIMENTS)} or all")  # fmt: skip
-    parser.add_argument("--data", type=Path, default=Path("build/data"),
-                        help="prepared data (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--photos", type=Path,
-                        help="photos to score on: a folder, or a list (default: DATA/photos/test)")  # fmt: skip
-    parser.add_argument("--weights", type=Path,
-                        help="VGG-16-gray, re-balanced (default: DATA/vgg16_gray_balanced.caffemodel)")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=Path("build/reproduction"),
-                        help="folder for everything (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--minutes", type=float, default=head.minutes,
-                        help="of training for each model (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--passes", type=int, default=features.passes,
-                        help="random crops of each training photo (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--locations", type=int, default=features.locations,
-                        help="hypercolumns of each crop (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--crop", type=int, default=features.crop,
-                        help="side of the crops (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--end-to-end", action="store_true",
-                        help="train all layers on images, as the paper does")  # fmt: skip
-    parser.add_argument("--device", default="cpu",
-                        help="cpu, gpu, gpu:1, or gpu:all to train on all (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--rows", nargs="+", metavar="ROW",
-                        help="only these rows of the tables, by the last column")  # fmt: skip
-    parser.add_argument("--page", type=Path,
-                        help="also write the results as this Markdown page, with its plots beside it")  # fmt: skip
+    parser.add_argument(
+        "experiments",
+        nargs="+",
+        choices=[*TABLES_AND_FIGURES, "all"],
+        metavar="EXPERIMENT",
+        help=f"{', '.join(TABLES_AND_FIGURES)} or all",
+    )
+    parser.add_argument(
+        "--data", type=Path, default=Path("build/data"), help="prepared data (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        help="photos to score on: a folder, or a list (default: DATA/photos/test)",
+    )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        help="VGG-16-gray, re-balanced (default: DATA/vgg16_gray_balanced.caffemodel)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("build/reproduction"),
+        help="folder for everything (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=head.minutes,
+        help="of training for each model (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--passes",
+        type=int,
+        default=features.passes,
+        help="random crops of each training photo (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--locations",
+        type=int,
+        default=features.locations,
+        help="hypercolumns of each crop (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--crop", type=int, default=features.crop, help="side of the crops (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--end-to-end", action="store_true", help="train all layers on images, as the paper does"
+    )
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        help="cpu, gpu, gpu:1, or gpu:all to train on all (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--model",
+        type=Path,
+        help=f"folder with model.json: {', '.join(OF_ONE_MODEL)} of this model, without training",
+    )
+    parser.add_argument(
+        "--strength",
+        type=float,
+        default=1.0,
+        metavar="FACTOR",
+        help="of Table 5, on chroma, or on a and b (default: 1, as in the paper)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the samples of Table 5 (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--rows", nargs="+", metavar="ROW", help="only these rows of the tables, by the last column"
+    )
+    parser.add_argument(
+        "--page",
+        type=Path,
+        help="also write the results as this Markdown page, with its plots beside it",
+    )
     arguments = parser.parse_args(argv)
     if not 0 < arguments.minutes < 10**6:
         parser.error("--minutes: expected a positive number")
@@ -101,18 +167,33 @@ again to go on, or to make another table of the same rows.""",
             f"{platform.python_version()}, load {os.getloadavg()[0]:.1f} when started",
         )
         photos = list_photos(arguments.photos or data / "photos" / "test")
-        setting = Setting(
-            data, photos, arguments.weights or data / "vgg16_gray_balanced.caffemodel", arguments.out,
+        config = ReproductionConfig(
+            data,
+            photos,
+            arguments.weights or data / "vgg16_gray_balanced.caffemodel",
+            arguments.out,
             replace(head, minutes=arguments.minutes),
-            replace(features, passes=arguments.passes, locations=arguments.locations,
-                    crop=arguments.crop),
-            arguments.end_to_end, arguments.device,
-        )  # fmt: skip
-        check_disjoint(setting)
-        names = EXPERIMENTS if "all" in arguments.experiments else arguments.experiments
-        run = Run(setting)
-        results = run.results(tuple(dict.fromkeys(names)), arguments.rows)
-        written = write_results(results, setting, run.longest(), provenance, arguments.page)
+            replace(
+                features,
+                passes=arguments.passes,
+                locations=arguments.locations,
+                crop=arguments.crop,
+            ),
+            arguments.end_to_end,
+            arguments.device,
+            arguments.model,
+            arguments.strength,
+            arguments.seed,
+        )
+        names = arguments.experiments
+        if "all" in names:
+            names = TABLES_AND_FIGURES if config.model is None else OF_ONE_MODEL
+        if config.model is None:
+            check_disjoint(config)
+        reproduction = Reproduction(config)
+        results = reproduction.results(tuple(dict.fromkeys(names)), arguments.rows)
+        seconds = reproduction.longest()
+        written = write_results(results, config, seconds, provenance, arguments.page)
     except (AutocolorError, ValueError, OSError) as error:
         print(f"reproduce: error: {error}", file=sys.stderr)
         return 1

@@ -9,14 +9,21 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from autocolor.control.energy import CHI_SQUARE_WEIGHT
+from autocolor.control.energy import CHI_SQUARE_WEIGHT, Transfer
+from autocolor.core.arrays import FloatArray
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
 from autocolor.data.photo_lists import list_photos
-from autocolor.paper.transfer_evaluation import TransferEvaluation, evaluate_transfer
+from autocolor.evaluation.evaluate import EvaluationProtocol, Scene, SceneMethod, score
+from autocolor.paper.experiments import (
+    colorize_by_energy,
+    histogram_method,
+    model_method,
+    predicted,
+)
 from autocolor.runtime.colorizer import Colorizer
 
 
@@ -67,40 +74,63 @@ have no colour are skipped.""",
     arguments = parser.parse_args(argv)
     try:
         paths = list_photos(arguments.photos, arguments.root)
-        evaluation = evaluate_transfer(
-            Colorizer(arguments.model), paths, arguments.weights, maximum_side=arguments.side
+        content = score_transfers(
+            Colorizer(arguments.model), paths, arguments.weights, side=arguments.side
         )
         if arguments.out is not None:
-            write_scores(evaluation, arguments.out)
+            arguments.out.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(arguments.out) as partial:
+                partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     except (AutocolorError, ValueError, OSError) as error:
         print(f"transfer_benchmark: error: {error}", file=sys.stderr)
         return 1
-    print(scores_table(evaluation), end="")
+    print(scores_table(content), end="")
     return 0
 
 
-def scores_table(evaluation: TransferEvaluation) -> str:
+def score_transfers(
+    colorizer: Colorizer, paths: Sequence[Path], weights: Sequence[float], side: int | None
+) -> dict[str, Any]:
+    """Score the automatic colorization, Q and, for each weight, E; returns content for JSON."""
+    descents: list[Transfer] = []
+
+    def bent(weight: float) -> SceneMethod:
+        def colorize(scene: Scene) -> FloatArray:
+            prediction = predicted(scene, "model", colorizer)
+            rgb, found = colorize_by_energy(prediction, scene.truth, weight)
+            descents.extend(found)
+            return rgb
+
+        return colorize
+
+    methods = {
+        "automatic": model_method("model@chosen", colorizer),
+        "Q": histogram_method("Q", "model", colorizer),
+        **{f"E, weight {weight:g}": bent(weight) for weight in weights},
+    }
+    evaluation = score(methods, paths, protocol=EvaluationProtocol(side, extras=False))
+    return {
+        "images": len(evaluation.photos),
+        "skipped": [[str(path), reason] for path, reason in evaluation.skipped],
+        "scores": {name: scores.to_dict() for name, scores in evaluation.scores.items()},
+        "steps": sum(descent.steps for descent in descents) / max(1, len(descents)),
+        "unfinished": sum(descent.stopped != "converged" for descent in descents),
+    }
+
+
+def scores_table(content: dict[str, Any]) -> str:
     """Return the scores as a Markdown table, with how the descents ended."""
     lines = ["| method | αβ RMSE | PSNR |", "|---|---|---|"]
     lines += [
-        f"| {name} | {scores.rmse:.4f} | {scores.psnr:.2f} dB |"
-        for name, scores in evaluation.scores.items()
+        f"| {name} | {scores['rmse']:.4f} | {scores['psnr']:.2f} dB |"
+        for name, scores in content["scores"].items()
     ]
     lines += [
         "",
-        f"{evaluation.images} photos, {len(evaluation.skipped)} skipped; E took "
-        f"{evaluation.steps:.1f} steps on average, {evaluation.unfinished} descents unfinished",
+        f"{content['images']} photos, {len(content['skipped'])} skipped; E took "
+        f"{content['steps']:.1f} steps on average, {content['unfinished']} descents unfinished",
     ]
     return "\n".join(lines) + "\n"
-
-
-def write_scores(evaluation: TransferEvaluation, path: Path) -> None:
-    """Write an evaluation as JSON, atomically; the folder is made if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as partial:
-        scores = {name: scores.to_dict() for name, scores in evaluation.scores.items()}
-        text = json.dumps(asdict(evaluation) | {"scores": scores}, indent=2, default=str)
-        partial.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from autocolor.evaluation.evaluate import (
     GREY,
     Evaluation,
     EvaluationProtocol,
-    GalleryPhoto,
+    PhotoScores,
     evaluate,
 )
 from autocolor.evaluation.gallery import draw_gallery
@@ -197,10 +197,10 @@ declare for themselves; a package may hold photos of others under terms of their
 """
 
 
-def worst(evaluation: Evaluation, count: int) -> list[GalleryPhoto]:
-    """Return the pictures with the largest RMSE of the model."""
+def worst(evaluation: Evaluation, count: int) -> list[PhotoScores]:
+    """Return the photos with the largest RMSE of the model."""
     cases = next(c for c in evaluation.worst if c.method == NAME and c.metric == "rmse")
-    return [evaluation.pictures[photo.index] for photo in cases.photos[:count]]
+    return cases.photos[:count]
 
 
 def save_picture(path: Path, image: Image.Image) -> None:

@@ -28,10 +28,17 @@ from skimage.color import rgb2yuv, yuv2rgb
 from skimage.feature import daisy
 from tqdm import tqdm
 
-from autocolor.baselines.descriptors import FeatureExtractor, Projection, principal_components
+from autocolor.baselines.descriptors import (
+    FeatureExtractor,
+    Projection,
+    cell_means,
+    load_arrays,
+    principal_components,
+    save_arrays,
+)
 from autocolor.baselines.references import References, working_image
 from autocolor.core.arrays import FloatArray
-from autocolor.core.files import atomic_path
+from autocolor.core.errors import InputError
 from autocolor.imaging.color import correct_lightness, lightness
 from autocolor.imaging.joint_bilateral import joint_bilateral_upsample
 from autocolor.runtime.caffe_runtime import import_caffe
@@ -100,21 +107,13 @@ class ChengScaling:
 
     def save(self, path: Path) -> None:
         """Write to a .npz file, atomically."""
-        with atomic_path(path) as partial:
-            np.savez(
-                partial, allow_pickle=False, mean=self.projection.mean,
-                components=self.projection.components, feature_mean=self.feature_mean,
-                feature_scale=self.feature_scale, chroma_mean=self.chroma_mean,
-                chroma_scale=self.chroma_scale,
-            )  # fmt: skip
+        save_arrays(path, **vars(self))
 
     @classmethod
     def load(cls, path: Path) -> ChengScaling:
         """Read what :meth:`save` wrote."""
-        with np.load(path, allow_pickle=False) as archive:
-            content = {name: archive[name] for name in archive.files}
-        projection = Projection(content.pop("mean"), content.pop("components"))
-        return cls(projection, **content)
+        projection, arrays = load_arrays(path)
+        return cls(projection, **arrays)
 
 
 def patches(light: FloatArray) -> npt.NDArray[np.float32]:
@@ -140,10 +139,7 @@ def pixel_features(light: FloatArray, semantic: FloatArray) -> npt.NDArray[np.fl
     semantic : (h, w, 47) float array
         On the grid of conv5_3; enlarged along the edges of `light`.
     """
-    grid_guide = light.reshape(
-        semantic.shape[0], light.shape[0] // semantic.shape[0],
-        semantic.shape[1], light.shape[1] // semantic.shape[1],
-    ).mean(axis=(1, 3))  # fmt: skip
+    grid_guide = cell_means(light[..., None], semantic.shape[:2])[..., 0]
     smooth = joint_bilateral_upsample(semantic, grid_guide, light, radius=1)
     return np.concatenate([patches(light), daisy_descriptors(light), smooth], axis=-1)
 
@@ -211,7 +207,7 @@ def train_cheng(
         inputs.append(features.reshape(-1, FEATURES)[chosen])
         targets.append(chroma(rgb).reshape(-1, 2)[chosen])
     if len(inputs) < 2:
-        raise ValueError("references: expected at least two colour photos, received one")
+        raise InputError("references", "expected at least two colour photos, got one")
     order = rng.permutation(len(inputs))
     count = max(1, round(_VALIDATION_SHARE * len(inputs)))
     validation, training = np.sort(order[:count]), np.sort(order[count:])
@@ -223,10 +219,9 @@ def train_cheng(
         work = Path(name)
         shuffled = rng.permutation(len(x))
         _write_data(work / "train", x[shuffled], y[shuffled], scaling)
-        rows = _write_data(
-            work / "validation", np.concatenate([inputs[index] for index in validation]),
-            np.concatenate([targets[index] for index in validation]), scaling,
-        )  # fmt: skip
+        x = np.concatenate([inputs[index] for index in validation])
+        y = np.concatenate([targets[index] for index in validation])
+        rows = _write_data(work / "validation", x, y, scaling)
         solver = _write_solver(work, rows, int(rng.integers(1, 2**31)), options)
         with tqdm(
             total=options.iterations, unit="iteration", desc="caffe train", disable=not progress
@@ -257,9 +252,7 @@ def _project(
 def _semantic(
     references: References, backbone: FeatureExtractor, progress: bool
 ) -> Iterator[npt.NDArray[np.float32]]:
-    spread = np.linspace(0, len(references.paths) - 1, min(_FIT_PHOTOS, len(references.paths)))
-    chosen = References([references.paths[index] for index in spread.round().astype(int)])
-    for _, rgb in chosen.images(progress, "fitting semantic features"):
+    for _, rgb in references.spread(_FIT_PHOTOS).images(progress, "fitting semantic features"):
         level = backbone.features(lightness(rgb))[SEMANTIC_LEVEL]
         yield level.reshape(len(level), -1).T
 
@@ -306,22 +299,23 @@ def _write_solver(work: Path, rows: int, seed: int, options: ChengOptions) -> Pa
     (work / "train.prototxt").write_text(str(_net(work / "train.txt", batch)), encoding="utf-8")
     (work / "test.prototxt").write_text(str(_net(work / "validation.txt", batch)), encoding="utf-8")
     interval = max(1, options.iterations // options.tests)
+    message = solver(
+        SolverOptions(
+            train_net=str(work / "train.prototxt"),
+            test_net=str(work / "test.prototxt"),
+            snapshot_prefix=str(work / "snapshot"),
+            iterations=options.iterations,
+            base_learning_rate=options.learning_rate,
+            weight_decay=options.weight_decay,
+            test_iterations=max(1, rows // batch),
+            test_interval=interval,
+            snapshot_interval=interval,
+            display_interval=max(1, min(100, interval)),
+            seed=seed,
+        )
+    )
     path = work / "solver.prototxt"
-    path.write_text(
-        str(
-            solver(
-                SolverOptions(
-                    train_net=str(work / "train.prototxt"), test_net=str(work / "test.prototxt"),
-                    snapshot_prefix=str(work / "snapshot"), iterations=options.iterations,
-                    base_learning_rate=options.learning_rate, weight_decay=options.weight_decay,
-                    test_iterations=max(1, rows // batch), test_interval=interval,
-                    snapshot_interval=interval, display_interval=max(1, min(100, interval)),
-                    seed=seed,
-                )
-            )
-        ),
-        encoding="utf-8",
-    )  # fmt: skip
+    path.write_text(str(message), encoding="utf-8")
     return path
 
 
@@ -330,7 +324,6 @@ class Cheng:
 
     Parameters
     ----------
-    folder : Path
     backbone : FeatureExtractor
         That the net was trained with.
     """
@@ -347,9 +340,13 @@ class Cheng:
         light = lightness.astype(np.float32, copy=False)
         small = working_image(light)
         filtered = joint_bilateral_upsample(
-            self.predict(small), small, small,
-            sigma_space=_FILTER_SPACE, sigma_range=_FILTER_RANGE, radius=_FILTER_RADIUS,
-        )  # fmt: skip
+            self.predict(small),
+            small,
+            small,
+            sigma_space=_FILTER_SPACE,
+            sigma_range=_FILTER_RANGE,
+            radius=_FILTER_RADIUS,
+        )
         if light.shape != small.shape:
             filtered = joint_bilateral_upsample(filtered, small, light, radius=1)
         return compose_chroma(filtered, light)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from scipy.special import logsumexp
 
 from autocolor.core.arrays import FloatArray, check_array, check_same_shape
+from autocolor.core.errors import InputError
 from autocolor.imaging.color import compose_alpha_beta, lightness, rgb_to_alpha_beta
 
 BIN_WIDTH = 0.05
@@ -90,7 +91,7 @@ def alpha_beta_histogram(rgb: FloatArray) -> npt.NDArray[np.float64]:
         If `rgb` is empty or no such array.
     """
     if rgb.size == 0:
-        raise ValueError("rgb: expected at least one pixel, received none")
+        raise InputError("rgb", "expected at least one pixel, got none")
     colors = rgb_to_alpha_beta(rgb).reshape(-1, 2).astype(np.float64)
     index = np.clip(np.rint((colors + _LIMIT) / BIN_WIDTH), 0, _BINS - 1).astype(np.intp)
     counts = np.bincount(index[:, 0] * _BINS + index[:, 1], minlength=_BINS**2)
@@ -164,7 +165,7 @@ def _occupied(name: str, histogram: FloatArray) -> tuple[Points, Points]:
     check_same_shape(name, histogram, (_BINS, _BINS))
     index = np.argwhere(histogram > 0)
     if not len(index):
-        raise ValueError(f"{name}: expected a histogram with some mass, received none")
+        raise InputError(name, "expected a histogram with some mass, got none")
     mass: Points = histogram[index[:, 0], index[:, 1]].astype(np.float64)
     points: Points = index.astype(np.float64) * BIN_WIDTH - _LIMIT
     return points, np.asarray(mass / mass.sum())

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from autocolor.baselines.references import enlarge
 from autocolor.core.arrays import FloatArray
+from autocolor.core.errors import InputError
+from autocolor.core.files import atomic_path
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -41,6 +44,25 @@ class Projection:
         return ((values - self.mean) @ self.components).astype(np.float32, copy=False)
 
 
+def save_arrays(path: Path, projection: Projection, **arrays: npt.NDArray[Any]) -> None:
+    """Write a projection and what belongs to it to a .npz file, atomically."""
+    with atomic_path(path) as partial:
+        np.savez(
+            partial,
+            allow_pickle=False,
+            mean=projection.mean,
+            components=projection.components,
+            **arrays,
+        )
+
+
+def load_arrays(path: Path) -> tuple[Projection, dict[str, npt.NDArray[Any]]]:
+    """Read what :func:`save_arrays` wrote."""
+    with np.load(path, allow_pickle=False) as archive:
+        content = {name: archive[name] for name in archive.files}
+    return Projection(content.pop("mean"), content.pop("components")), content
+
+
 def principal_components(samples: Iterable[FloatArray], dimensions: int) -> Projection:
     """Fit a projection to the directions of most variance (PCA).
 
@@ -69,9 +91,9 @@ def principal_components(samples: Iterable[FloatArray], dimensions: int) -> Proj
         total += values.sum(axis=0)
         products += values.T @ values
     if not count:
-        raise ValueError("samples: expected at least one, received none")
+        raise InputError("samples", "expected at least one, got none")
     if not 1 <= dimensions <= len(origin):
-        raise ValueError(f"dimensions: expected 1 to {len(origin)}, received {dimensions}")
+        raise InputError("dimensions", f"expected 1 to {len(origin)}, got {dimensions}")
     mean = total / count
     _, vectors = np.linalg.eigh(products / count - np.outer(mean, mean))
     chosen = vectors[:, ::-1][:, :dimensions]

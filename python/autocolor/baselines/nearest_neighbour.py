@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,13 +25,14 @@ from autocolor.baselines.descriptors import (
     FeatureExtractor,
     Projection,
     cell_means,
+    load_arrays,
     photo_descriptor,
     place_descriptors,
     principal_components,
+    save_arrays,
 )
 from autocolor.baselines.references import References, working_image
 from autocolor.core.arrays import FloatArray
-from autocolor.core.files import atomic_path
 from autocolor.imaging.color import compose_lab, lightness, rgb_to_lab
 from autocolor.imaging.joint_bilateral import joint_bilateral_upsample
 
@@ -89,20 +91,13 @@ class ReferenceBank:
 
     def save(self, path: Path) -> None:
         """Write to a .npz file, atomically."""
-        with atomic_path(path) as partial:
-            np.savez(
-                partial, allow_pickle=False, mean=self.projection.mean,
-                components=self.projection.components, photos=self.photos, starts=self.starts,
-                places=self.places, colors=self.colors,
-            )  # fmt: skip
+        save_arrays(path, **vars(self))
 
     @classmethod
     def load(cls, path: Path) -> ReferenceBank:
         """Read what :meth:`save` wrote."""
-        with np.load(path, allow_pickle=False) as archive:
-            content = {name: archive[name] for name in archive.files}
-        projection = Projection(content.pop("mean"), content.pop("components"))
-        return cls(projection, **content)
+        projection, arrays = load_arrays(path)
+        return cls(projection, **arrays)
 
 
 def build_bank(
@@ -143,8 +138,7 @@ def build_bank(
     )
 
 
-@dataclass(frozen=True)
-class _Description:
+class _Description(NamedTuple):
     photo: npt.NDArray[np.float32]
     places: npt.NDArray[np.float32]
 
@@ -161,9 +155,7 @@ def _describe(backbone: FeatureExtractor, light: FloatArray) -> _Description:
 def _samples(
     references: References, backbone: FeatureExtractor, rng: np.random.Generator, progress: bool
 ) -> Iterator[npt.NDArray[np.float32]]:
-    spread = np.linspace(0, len(references.paths) - 1, min(_FIT_PHOTOS, len(references.paths)))
-    chosen = References([references.paths[index] for index in spread.round().astype(int)])
-    for _, rgb in chosen.images(progress, "fitting descriptors"):
+    for _, rgb in references.spread(_FIT_PHOTOS).images(progress, "fitting descriptors"):
         places = _describe(backbone, lightness(rgb)).places
         flat = places.reshape(-1, places.shape[-1])
         yield flat[rng.permutation(len(flat))[:_FIT_PLACES]]
@@ -293,9 +285,13 @@ def choose_colors(
     (h, w, 2) float32 array.
     """
     shared = joint_bilateral_upsample(
-        histograms, guide, guide,
-        sigma_space=_SIGMA_SPACE, sigma_range=_SIGMA_RANGE, radius=_NEIGHBOURHOOD,
-    ).reshape(-1, len(COLOR_CENTERS))  # fmt: skip
+        histograms,
+        guide,
+        guide,
+        sigma_space=_SIGMA_SPACE,
+        sigma_range=_SIGMA_RANGE,
+        radius=_NEIGHBOURHOOD,
+    ).reshape(-1, len(COLOR_CENTERS))
     density = shared @ _kernel(COLOR_CENTERS, bandwidth)
     mode = COLOR_CENTERS[density.argmax(axis=1)]
     for _ in range(_MODE_STEPS):

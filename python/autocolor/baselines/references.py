@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from autocolor.core.arrays import FloatArray, check_unit
-from autocolor.evaluation.evaluate import read_color
+from autocolor.core.errors import InputError
+from autocolor.evaluation.evaluate import read_color, spread
 from autocolor.histograms.upsampling import GridSampler
 from autocolor.imaging.images import ImageError, resize
 
@@ -49,7 +50,7 @@ def working_image(image: FloatArray) -> npt.NDArray[np.float32]:
     """
     check_unit("image", image)
     if image.ndim not in (2, 3) or image.size == 0:
-        raise ValueError(f"image: expected shape (H, W) or (H, W, C), received {image.shape}")
+        raise InputError("image", f"expected shape (H, W) or (H, W, C), got {image.shape}")
     return resize(image, working_size(*image.shape[:2]))
 
 
@@ -110,9 +111,11 @@ class References:
             yield path, rgb
         if len(self.skipped) == len(self.paths):
             reason = f"; the first was skipped: {self.skipped[0][1]}" if self.skipped else ""
-            raise ValueError(
-                f"references: expected at least one colour photo, received none{reason}"
-            )
+            raise InputError("references", f"expected at least one colour photo, got none{reason}")
+
+    def spread(self, count: int) -> References:
+        """Return `count` of the photos, or all, spread evenly over the list."""
+        return References([self.paths[index] for index in spread(len(self.paths), count)])
 
     def fingerprint(self, *options: object) -> str:
         """Return a hash of the files' bytes, in order, and of `options`, to name a cache file by."""
@@ -123,7 +126,3 @@ class References:
             except OSError:
                 digest.update(b"unreadable")
         return digest.hexdigest()[:16]
-
-
-Method = Callable[[FloatArray], npt.NDArray[np.float32]]
-"""(H, W) lightness in [0, 1] -> (H, W, 3) RGB in [0, 1] of that lightness."""

@@ -12,20 +12,22 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from autocolor.baselines.cheng import SEMANTIC_LEVEL, Cheng, ChengOptions, train_cheng
 from autocolor.baselines.cluster_correspondence import transfer_clusters
 from autocolor.baselines.descriptors import FeatureExtractor
-from autocolor.baselines.mean_color import MeanColor, mean_ab
 from autocolor.baselines.nearest_neighbour import NearestNeighbour, ReferenceBank, build_bank
-from autocolor.baselines.references import Method, References
+from autocolor.baselines.references import References
 from autocolor.baselines.welsh import Welsh
 from autocolor.control.quantile import transfer_quantiles
-from autocolor.core.arrays import FloatArray, check_same_shape, check_unit
-from autocolor.evaluation.evaluate import grey_image
+from autocolor.core.arrays import FloatArray, check_unit
+from autocolor.core.errors import InputError
+from autocolor.core.files import file_sha256
+from autocolor.evaluation.evaluate import Method, grey_image
+from autocolor.imaging.color import compose_lab, rgb_to_lab
 
 BASELINES = ("none", "mean", "welsh", "cheng", "nearest_neighbour")
 """Names for :func:`load_baseline`."""
@@ -37,7 +39,11 @@ HISTOGRAM_TRANSFERS: dict[str, Callable[[FloatArray, FloatArray], FloatArray]] =
     "quantiles": transfer_quantiles,
     "clusters": transfer_clusters,
 }
-"""(Q) and (C) of Table 4: (automatic RGB, true RGB) -> RGB, both by the truth's histogram alone."""
+"""(Q) and (C) of Table 4: (automatic RGB, true RGB) -> RGB.
+
+Of the truth "quantiles" knows the marginal histograms of R/L, G/L and B/L, "clusters" the joint
+histogram of alpha and beta.
+"""
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ class Baseline:
     method: Method
     skipped: list[tuple[Path, str]] = field(default_factory=list)
 
-    def __call__(self, lightness: FloatArray) -> npt.NDArray[np.float32]:
+    def __call__(self, lightness: FloatArray) -> FloatArray:
         """Colorize a photo.
 
         Parameters
@@ -75,7 +81,7 @@ class Baseline:
         """
         check_unit("lightness", lightness)
         if lightness.ndim != 2 or lightness.size == 0:
-            raise ValueError(f"lightness: expected shape (H, W), received {lightness.shape}")
+            raise InputError("lightness", f"expected shape (H, W), got {lightness.shape}")
         return self.method(np.clip(lightness, 0, 1))
 
 
@@ -122,64 +128,103 @@ def load_baseline(
     >>> rgb = welsh(lightness(read_image("photo.jpg").rgb))
     """
     if name not in BASELINES:
-        raise ValueError(f"name: expected one of {', '.join(BASELINES)}, received {name!r}")
+        raise InputError("name", f"expected one of {', '.join(BASELINES)}, got {name!r}")
     if name == "none":
         return Baseline(name, grey_image)
     sources = References(references)
-    if name == "mean":
-        method: Method = MeanColor(mean_ab(sources, progress=progress))
-        return Baseline(name, method, sources.skipped)
-    if name == "welsh":
+    if name in NEED_BACKBONE:
+        if backbone is None:
+            raise InputError("backbone", f"expected one for {name!r}, got None")
+        method: Method
+        if name == "nearest_neighbour":
+            method = _nearest_neighbour(sources, backbone, seed, cache, progress)
+        else:
+            options = cheng_options or ChengOptions()
+            method = _cheng(sources, backbone, seed, cache, progress, options)
+    elif name == "mean":
+        method = mean_color(sources, progress=progress)
+    else:
         method = Welsh(sources, seed=seed, progress=progress)
-        return Baseline(name, method, sources.skipped)
-    if backbone is None:
-        raise ValueError(f"backbone: expected one for {name!r}, received None")
-    rng = np.random.default_rng(seed)
-    if name == "nearest_neighbour":
-        return Baseline(
-            name, _nearest_neighbour(sources, backbone, seed, rng, cache, progress), sources.skipped
-        )
-    return Baseline(
-        name,
-        _cheng(sources, backbone, seed, rng, cache, progress, cheng_options or ChengOptions()),
-        sources.skipped,
-    )
+    return Baseline(name, method, sources.skipped)
 
 
-def load_histogram_baseline(
-    name: str, automatic: Method
-) -> Callable[[FloatArray, FloatArray], FloatArray]:
-    """Return a method of Table 4: (lightness, true RGB) -> RGB.
+@dataclass(frozen=True)
+class BaselineSource:
+    """A baseline with what it learns from, for :mod:`autocolor.evaluation.parts`.
 
-    Parameters
+    Attributes
     ----------
     name : str
-        One of `HISTOGRAM_TRANSFERS`. Of the truth it knows "quantiles": the marginal histograms of
-        R/L, G/L and B/L; "clusters": the joint histogram of alpha and beta.
-    automatic : callable
-        Colorizes the lightness first; any baseline, or ``Colorizer.colorize``.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown.
+        Of the method, also in reports.
+    references : tuple of Path
+        Colour photos to learn from.
+    weights : Path
+        VGG-16-gray, for the methods that need a network.
+    cache : Path
+        Keeps what was learnt.
+    device : str
+        ``cpu``, ``gpu`` or ``gpu:1``; no part of the identity.
     """
-    if name not in HISTOGRAM_TRANSFERS:
-        names = ", ".join(HISTOGRAM_TRANSFERS)
-        raise ValueError(f"name: expected one of {names}, received {name!r}")
-    transfer = HISTOGRAM_TRANSFERS[name]
 
-    def colorize(lightness: FloatArray, truth: FloatArray) -> FloatArray:
-        check_same_shape("truth", truth, (*lightness.shape, 3))
-        return transfer(automatic(lightness), truth)
+    name: str
+    references: tuple[Path, ...]
+    weights: Path
+    cache: Path
+    device: str = "cpu"
+
+    def identity(self) -> dict[str, Any]:
+        """Return the hashes of the references and, where they count, of the weights.
+
+        Raises
+        ------
+        OSError
+            If a file cannot be read.
+        """
+        digest = hashlib.sha256("".join(map(file_sha256, self.references)).encode())
+        identity: dict[str, Any] = {"baseline": self.name, "references": digest.hexdigest()}
+        if self.name in NEED_BACKBONE:
+            identity["sha256"] = {self.weights.name: file_sha256(self.weights)}
+        return identity
+
+    def load(self) -> Method:
+        """Return the method, which learns now unless it has before."""
+        backbone = None
+        if self.name in NEED_BACKBONE:
+            from autocolor.nets.backbone import Backbone  # needs pycaffe, the other methods do not
+
+            backbone = Backbone(self.weights, device=self.device)
+        return load_baseline(self.name, self.references, backbone=backbone, cache=self.cache)
+
+
+def mean_color(references: References, *, progress: bool = False) -> Method:
+    """Return the method that gives every pixel the mean a and b of the references' pixels.
+
+    Every reference counts the same, whatever its size. Of three readings, the mean of a and b, that
+    of alpha and beta, and the geometric median of alpha and beta (which is the constant of least
+    Eq. 10 on the references), this one scored best on validation photos: alpha and beta of dark
+    pixels are large, and sway their mean.
+    """
+    means = [
+        rgb_to_lab(rgb)[..., 1:].mean(axis=(0, 1), dtype=np.float64)
+        for _, rgb in references.images(progress, "mean colour")
+    ]
+    ab = np.mean(means, axis=0).astype(np.float32)
+
+    def colorize(lightness: FloatArray) -> FloatArray:
+        light = lightness.astype(np.float32, copy=False)
+        return compose_lab(np.broadcast_to(ab, (*light.shape, 2)), light)
 
     return colorize
 
 
 def _nearest_neighbour(
-    references: References, backbone: FeatureExtractor, seed: int, rng: np.random.Generator,
-    cache: Path | None, progress: bool,
-) -> NearestNeighbour:  # fmt: skip
+    references: References,
+    backbone: FeatureExtractor,
+    seed: int,
+    cache: Path | None,
+    progress: bool,
+) -> NearestNeighbour:
+    rng = np.random.default_rng(seed)
     if cache is None:
         return NearestNeighbour(build_bank(references, backbone, rng, progress=progress), backbone)
     cache.mkdir(parents=True, exist_ok=True)
@@ -191,17 +236,22 @@ def _nearest_neighbour(
 
 
 def _cheng(
-    references: References, backbone: FeatureExtractor, seed: int, rng: np.random.Generator,
-    cache: Path | None, progress: bool, options: ChengOptions,
-) -> Cheng:  # fmt: skip
-    if cache is None:
-        with tempfile.TemporaryDirectory() as name:
-            train_cheng(references, backbone, Path(name), rng, options, progress=progress)
-            return Cheng(Path(name), backbone)
-    folder = cache / f"cheng-{references.fingerprint('cheng', seed, options, _identity(backbone))}"
-    if not (folder / "cheng.caffemodel").exists():  # written last
-        train_cheng(references, backbone, folder, rng, options, progress=progress)
-    return Cheng(folder, backbone)
+    references: References,
+    backbone: FeatureExtractor,
+    seed: int,
+    cache: Path | None,
+    progress: bool,
+    options: ChengOptions,
+) -> Cheng:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if cache is not None:
+            key = references.fingerprint("cheng", seed, options, _identity(backbone))
+            folder = cache / f"cheng-{key}"
+        if not (folder / "cheng.caffemodel").exists():  # written last
+            rng = np.random.default_rng(seed)
+            train_cheng(references, backbone, folder, rng, options, progress=progress)
+        return Cheng(folder, backbone)
 
 
 def _identity(backbone: FeatureExtractor) -> str:

@@ -1,7 +1,11 @@
 """Colour by matching luminance and its local deviation to one reference photo.
 
+References are matched by a descriptor of the whole scene, after Oliva and Torralba's gist.
+
 References
 ----------
+Oliva, Torralba: Modeling the shape of the scene: a holistic representation of the spatial envelope.
+IJCV 42(3), 2001.
 Welsh, Ashikhmin, Mueller: Transferring color to greyscale images. SIGGRAPH 2002.
 """
 
@@ -11,19 +15,32 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import gaussian_filter, uniform_filter
+from scipy.signal import fftconvolve
 from scipy.spatial import cKDTree
+from skimage.filters import gabor_kernel
 
-from autocolor.baselines.gist import Gist
 from autocolor.baselines.references import References, enlarge, working_image
 from autocolor.core.arrays import FloatArray
 from autocolor.imaging.color import compose_lab, lightness, rgb_to_lab
+from autocolor.imaging.images import resize
 
 SAMPLES = 200
 """Reference pixels that colours are copied from (section 3.1 of Welsh et al.)."""
 
 NEIGHBOURHOOD = 5
 """Side of the window of the deviation, in pixels (section 3.1)."""
+
+_SIDE = 128
+_FREQUENCIES = (0.25, 0.125, 0.0625, 0.03125)  # cycles a pixel
+_ORIENTATIONS = 8
+_CELLS = 4
+# Contrast normalisation: deviations over this many pixels, and the least that counts as contrast.
+_CONTRAST_SIGMA = 16
+_CONTRAST_FLOOR = 0.05
+
+GIST_SIZE = len(_FREQUENCIES) * _ORIENTATIONS * _CELLS**2
+"""Length of a descriptor, 512."""
 
 
 def remap_luminance(reference: FloatArray, target: FloatArray) -> npt.NDArray[np.float64]:
@@ -96,6 +113,32 @@ def transfer_by_luminance(
     _, nearest = cKDTree(known).query(asked.reshape(-1, 2), p=1)
     colors = rgb_to_lab(reference)[y, x, 1:]
     return np.asarray(colors[nearest].reshape(*target.shape, 2), dtype=np.float32)
+
+
+class Gist:
+    """Describes scenes by the energy of oriented edges of several scales on a coarse grid; keeps filters."""
+
+    def __init__(self) -> None:
+        self._filters = [
+            gabor_kernel(frequency, theta=np.pi * orientation / _ORIENTATIONS)
+            for frequency in _FREQUENCIES
+            for orientation in range(_ORIENTATIONS)
+        ]
+
+    def __call__(self, lightness: FloatArray) -> npt.NDArray[np.float32]:
+        """Return the descriptor of an (H, W) image in [0, 1]: (512,), by scale, orientation, cell."""
+        image = resize(lightness, (_SIDE, _SIDE)).astype(np.float64)
+        image -= gaussian_filter(image, _CONTRAST_SIGMA, mode="reflect")
+        deviation = np.sqrt(gaussian_filter(np.square(image), _CONTRAST_SIGMA, mode="reflect"))
+        image /= deviation + _CONTRAST_FLOOR
+        cell = _SIDE // _CELLS
+        energies = []
+        for kernel in self._filters:
+            padding = [(side // 2, side // 2) for side in kernel.shape]
+            padded = np.pad(image, padding, mode="symmetric")
+            response = np.abs(fftconvolve(padded, kernel, mode="valid"))
+            energies.append(response.reshape(_CELLS, cell, _CELLS, cell).mean(axis=(1, 3)).ravel())
+        return np.concatenate(energies).astype(np.float32)
 
 
 class Welsh:

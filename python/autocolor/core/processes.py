@@ -112,8 +112,8 @@ def open_workers(processes: int, scheduler: str | None = None) -> Iterator[Worke
     Parameters
     ----------
     processes : int
-        At 1, calls run in this process. Those that are started end with this process, even if it
-        is killed.
+        At 1, calls run in this process. Those that are started share the cores, and end with this
+        process, even if it is killed.
     scheduler : str, optional
         Address of a Dask scheduler, such as ``tcp://host:8786``, whose workers are used instead.
 
@@ -135,7 +135,10 @@ def open_workers(processes: int, scheduler: str | None = None) -> Iterator[Worke
         return
     # A forked child would share this process's open files and the locks of its threads.
     executor = ProcessPoolExecutor(
-        processes, multiprocessing.get_context("spawn"), initializer=_follow_parent
+        processes,
+        multiprocessing.get_context("spawn"),
+        _start_worker,
+        (max(1, available_processors() // processes),),
     )
     try:
         start_processes(executor)
@@ -162,8 +165,11 @@ def available_processors() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _follow_parent() -> None:
-    """In a worker: end when the parent is gone, for whatever reason."""
+def _start_worker(threads: int) -> None:
+    """In a worker: take a share of the cores, and end when the parent is gone for whatever reason."""
+    # Caffe's BLAS reads this when it is loaded.
+    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(variable, str(threads))
     parent = multiprocessing.parent_process()
     if parent is None:
         raise RuntimeError("expected a process that another one has started")

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
 from autocolor.core.arrays import FloatArray
+from autocolor.core.errors import InputError
 from autocolor.core.files import file_sha256
-from autocolor.evaluation.image_errors import Measurement, Truth, measure
+from autocolor.core.processes import open_workers
+from autocolor.evaluation.image_errors import Measurement, Truth, measure_errors
 from autocolor.evaluation.metrics import (
     ColorMetrics,
     Difference,
@@ -35,6 +39,8 @@ GREY = "no colorization"
 
 # (height, width) that the pictures of the gallery are reduced to fit in.
 GALLERY_CELL = (270, 360)
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -61,9 +67,9 @@ class EvaluationProtocol:
 
     def __post_init__(self) -> None:
         if self.side is not None and self.side < 1:
-            raise ValueError(f"side: expected at least 1, received {self.side}")
+            raise InputError("side", f"expected at least 1, got {self.side}")
         if self.side_of not in ("larger", "smaller"):
-            raise ValueError(f"side_of: expected 'larger' or 'smaller', received {self.side_of!r}")
+            raise InputError("side_of", f"expected 'larger' or 'smaller', got {self.side_of!r}")
 
     @property
     def resolution(self) -> str:
@@ -95,50 +101,97 @@ class EvaluationProtocol:
         return words
 
 
+class Scene:
+    """A photo to colorize, and what its methods have in common.
+
+    Parameters
+    ----------
+    path : Path
+    protocol : EvaluationProtocol
+
+    Attributes
+    ----------
+    path : Path
+    truth : (H, W, 3) float32 array, RGB in [0, 1]
+        As scored, reduced if the protocol says so.
+    lightness : (H, W) float32 array
+
+    Raises
+    ------
+    autocolor.imaging.images.ImageError
+        If the photo cannot be read or has no colour.
+    """
+
+    def __init__(self, path: Path, protocol: EvaluationProtocol = EvaluationProtocol()) -> None:
+        self.path = path
+        self.truth = read_color(path)
+        if protocol.side is not None:
+            self.truth = fit_side(self.truth, protocol.side, protocol.side_of)
+        self.lightness = lightness(self.truth)
+        self._kept: dict[str, Any] = {}
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of the file."""
+        return file_sha256(self.path)
+
+    def once(self, name: str, compute: Callable[[], _Result]) -> _Result:
+        """Return what `compute` gives, called only if this name is asked for the first time."""
+        if name not in self._kept:
+            self._kept[name] = compute()
+        return cast(_Result, self._kept[name])
+
+    def rng(self, seed: int = 0) -> np.random.Generator:
+        """Return a generator that depends on the photo and the seed alone."""
+        return np.random.default_rng([int(self.key[:16], 16), seed])
+
+
+SceneMethod = Callable[[Scene], FloatArray]
+"""Colorizes a scene, of which it may know the truth: (H, W, 3) RGB in [0, 1]."""
+
+
 @dataclass(frozen=True)
 class PhotoResult:
     """What a scored photo adds to an evaluation.
 
     Attributes
     ----------
-    path : Path
     key : str
         SHA-256 of the file.
     height, width : int
         As scored.
     measurements : dict of Measurement
         By method.
+    seconds : dict of float
+        That each method took; what methods share counts for the first that needs it.
     pictures : dict of (h, w, 3) float32 arrays
         For the gallery, reduced to fit `GALLERY_CELL`: by method, and "original". Empty unless
         asked for.
     """
 
-    path: Path
     key: str
     height: int
     width: int
     measurements: dict[str, Measurement]
+    seconds: dict[str, float] = field(default_factory=dict)
     pictures: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class PhotoScores:
-    """Scores of one photo by method; `index` is its place in the list."""
+    """Scores of one photo by method; `index` is its place in the list.
+
+    The rest is as of :class:`PhotoResult`; there are pictures of the gallery and the worst cases.
+    """
 
     index: int
     path: Path
     label: int | None
+    key: str
     height: int
     width: int
     scores: dict[str, Scores]
-
-
-@dataclass(frozen=True)
-class GalleryPhoto:
-    """One row of the gallery: the photo's scores and its pictures (see :class:`PhotoResult`)."""
-
-    scores: PhotoScores
-    pictures: dict[str, npt.NDArray[np.float32]]
+    pictures: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -152,7 +205,7 @@ class WorstCases:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What :func:`evaluate` found.
+    """What :func:`score` found.
 
     Attributes
     ----------
@@ -166,10 +219,10 @@ class Evaluation:
         Of the names and bytes of the scored photos, in order.
     worst : list of WorstCases
         By largest RMSE and by lowest PSNR, of every method but "no colorization".
-    pictures : dict of GalleryPhoto
-        By index of the photo: of the gallery and the worst cases.
-    gallery : list of GalleryPhoto
+    gallery : list of PhotoScores
         Photos spread evenly over the list.
+    seconds : dict of float
+        That each method took for a photo; 0 where the photos were scored in an earlier run.
     """
 
     photos: list[PhotoScores]
@@ -178,8 +231,8 @@ class Evaluation:
     protocol: EvaluationProtocol
     photos_sha256: str
     worst: list[WorstCases]
-    pictures: dict[int, GalleryPhoto]
-    gallery: list[GalleryPhoto]
+    gallery: list[PhotoScores]
+    seconds: dict[str, float]
 
     @property
     def scores(self) -> dict[str, Scores]:
@@ -201,69 +254,68 @@ class Evaluation:
         }
 
 
+class Task(NamedTuple):
+    """A photo to score, and whether to draw its pictures."""
+
+    path: Path
+    draw: bool = False
+
+
 class PhotoScorer:
     """Colorizes photos by several methods and measures the results.
 
     Parameters
     ----------
-    methods : mapping of str to Method
+    methods : mapping of str to SceneMethod
         "no colorization" is added.
     protocol : EvaluationProtocol
     """
 
-    def __init__(self, methods: Mapping[str, Method], protocol: EvaluationProtocol) -> None:
+    def __init__(self, methods: Mapping[str, SceneMethod], protocol: EvaluationProtocol) -> None:
         if GREY in methods:
-            raise ValueError(f"methods: {GREY!r} is always scored, choose another name")
-        self._methods = {GREY: grey_image, **methods}
+            raise InputError("methods", f"{GREY!r} is always scored, choose another name")
+        self._methods = {GREY: lightness_method(grey_image), **methods}
         self._protocol = protocol
 
-    def score(self, path: Path, *, draw: bool = False) -> PhotoResult:
-        """Score one photo.
+    def __call__(self, task: Task) -> PhotoResult | str:
+        """Return a photo's result, or in one line that names it why it has none.
 
-        Parameters
-        ----------
-        path : Path
-        draw : bool
-            Also return reduced pictures.
-
-        Raises
-        ------
-        ImageError
-            If the photo cannot be read, has no colour or is too large for the memory, or a method
-            refuses it: one line that names it.
+        That is where it cannot be read, has no colour or is too large for the memory, or a method
+        refuses it.
         """
         try:
-            return self._score(path, draw)
+            return self._score(task)
         except MemoryError as error:
-            raise ImageError(f"{path}: too large for the memory here: {error}") from error
+            return f"{task.path}: too large for the memory here: {error}"
+        except ImageError as error:
+            return str(error)
 
-    def _score(self, path: Path, draw: bool) -> PhotoResult:
+    def _score(self, task: Task) -> PhotoResult:
         protocol = self._protocol
-        rgb = read_color(path)
-        if protocol.side is not None:
-            rgb = fit_side(rgb, protocol.side, protocol.side_of)
-        truth = Truth(rgb)
-        light = lightness(rgb)
-        measurements = {}
-        pictures = {}
+        scene = Scene(task.path, protocol)
+        height, width = scene.lightness.shape
+        result = PhotoResult(scene.key, height, width, {})
+        truth = Truth(scene.truth)
         for name, method in self._methods.items():
+            started = time.perf_counter()
             try:
-                colorized = method(light)
+                colorized = method(scene)
+                result.seconds[name] = time.perf_counter() - started
                 if protocol.eight_bit:
                     colorized = to_uint8(colorized).astype(np.float32) / np.float32(255)
-                measurements[name] = measure(truth, colorized, extras=protocol.extras)
-            except ValueError as error:
-                raise ImageError(f"{path}: {name}: {error}") from error
-            if draw:
-                pictures[name] = _small(colorized)
-        if draw:
-            pictures["original"] = _small(rgb)
-        height, width = light.shape
-        return PhotoResult(path, file_sha256(path), height, width, measurements, pictures)
+                found = measure_errors(truth, colorized, extras=protocol.extras)
+            except (ValueError, ImageError) as error:
+                raise ImageError(f"{task.path}: {name}: {error}") from error
+            result.measurements[name] = found
+            if task.draw:
+                result.pictures[name] = _small(colorized)
+        if task.draw:
+            result.pictures["original"] = _small(scene.truth)
+        return result
 
 
-class Tally:
-    """Puts an evaluation together from the results of photos, in any order.
+class Accumulator:
+    """Puts an evaluation together from the results of photos, in the order of the list.
 
     Parameters
     ----------
@@ -287,59 +339,50 @@ class Tally:
             name: ColorMetrics(replicates, seed, extras=protocol.extras)
             for name in (GREY, *methods)
         }
-        self._photos: dict[int, PhotoScores] = {}
-        self._keys: dict[int, str] = {}
-        self._skipped: dict[int, tuple[Path, str]] = {}
-        self._pictures: dict[int, dict[str, npt.NDArray[np.float32]]] = {}
+        self._seconds = dict.fromkeys(self._metrics, 0.0)
+        self._photos: list[PhotoScores] = []
+        self._skipped: list[tuple[Path, str]] = []
 
-    def add(self, index: int, result: PhotoResult, label: int | None = None) -> None:
-        """Count the photo at a place of the list."""
+    def add(
+        self, index: int, path: Path, result: PhotoResult | str, label: int | None = None
+    ) -> None:
+        """Count the photo at a place of the list, or list it as skipped for the reason given."""
+        if isinstance(result, str):
+            self._skipped.append((path, result))
+            return
+        scores = {}
         for name, metrics in self._metrics.items():
-            metrics.add_measurement(result.measurements[name], result.key)
-        self._keys[index] = result.key
-        scores = {name: image_scores(result.measurements[name]) for name in self._metrics}
-        self._photos[index] = PhotoScores(
-            index, result.path, label, result.height, result.width, scores
-        )
-        self.add_pictures(index, result)
-
-    def skip(self, index: int, path: Path, reason: str) -> None:
-        """List the photo at a place of the list as skipped."""
-        self._skipped[index] = (path, reason)
-
-    def add_pictures(self, index: int, result: PhotoResult) -> None:
-        """Keep the pictures of a photo, if there are any."""
-        if result.pictures:
-            self._pictures[index] = result.pictures
-
-    def photos(self) -> list[PhotoScores]:
-        """Return the scored photos in the order of the list."""
-        return [self._photos[index] for index in sorted(self._photos)]
+            measurement = result.measurements[name]
+            metrics.add_measurement(measurement, result.key)
+            scores[name] = image_scores(measurement)
+            self._seconds[name] += result.seconds.get(name, 0.0)
+        size = result.height, result.width
+        photo = PhotoScores(index, path, label, result.key, *size, scores, result.pictures)
+        self._photos.append(photo)
 
     def worst(self, count: int) -> list[WorstCases]:
         """Return the `count` photos with the largest RMSE and the lowest PSNR of each method."""
-        photos = self.photos()
         cases = []
         for method in self._metrics:
             if method == GREY or not count:
                 continue
             for metric, descending in (("rmse", True), ("psnr", False)):
-                values = [getattr(photo.scores[method], metric) for photo in photos]
-                order = sorted(range(len(photos)), key=values.__getitem__, reverse=descending)
-                worst = [photos[place] for place in order[:count]]
+                values = [getattr(photo.scores[method], metric) for photo in self._photos]
+                order = sorted(range(len(values)), key=values.__getitem__, reverse=descending)
+                worst = [self._photos[place] for place in order[:count]]
                 cases.append(WorstCases(method, metric, worst))
         return cases
 
+    def gallery(self, count: int) -> list[PhotoScores]:
+        """Return `count` of the scored photos, spread evenly over the list."""
+        return [self._photos[place] for place in spread(len(self._photos), count)]
+
     def missing_pictures(self, gallery_size: int, worst_size: int) -> list[PhotoScores]:
         """Return the photos of the gallery and of the worst cases that have no pictures yet."""
-        wanted = {photo.index for photo in self.gallery_photos(gallery_size)}
-        wanted |= {photo.index for case in self.worst(worst_size) for photo in case.photos}
-        return [self._photos[index] for index in sorted(wanted - self._pictures.keys())]
-
-    def gallery_photos(self, count: int) -> list[PhotoScores]:
-        """Return `count` of the scored photos, spread evenly over the list."""
-        photos = self.photos()
-        return [photos[place] for place in spread(len(photos), count)]
+        shown = [*self.gallery(gallery_size)]
+        shown += [photo for case in self.worst(worst_size) for photo in case.photos]
+        wanted = {photo.index: photo for photo in shown if not photo.pictures}
+        return [wanted[index] for index in sorted(wanted)]
 
     def finish(self, gallery_size: int, worst_size: int) -> Evaluation:
         """Return the evaluation; photos without pictures are left out of the gallery.
@@ -349,43 +392,75 @@ class Tally:
         ValueError
             If no photo was scored.
         """
-        photos = self.photos()
-        skipped = [self._skipped[index] for index in sorted(self._skipped)]
-        if not photos:
-            reason = f"; the first was skipped: {skipped[0][1]}" if skipped else ""
-            raise ValueError(f"paths: expected at least one colour photo, received none{reason}")
-        digest = hashlib.sha256()
-        for photo in photos:
-            add_photo(digest, photo.path.name, self._keys[photo.index])
-        pictures = {
-            index: GalleryPhoto(self._photos[index], images)
-            for index, images in self._pictures.items()
-        }
-        shown = [photo.index for photo in self.gallery_photos(gallery_size)]
+        if not self._photos:
+            reason = f"; the first was skipped: {self._skipped[0][1]}" if self._skipped else ""
+            raise InputError("paths", f"expected at least one colour photo, got none{reason}")
+        lines = [f"{photo.path.name}\0{photo.key}\n" for photo in self._photos]
         return Evaluation(
-            photos,
-            skipped,
+            self._photos,
+            self._skipped,
             self._metrics,
             self._protocol,
-            digest.hexdigest(),
+            hashlib.sha256(os.fsencode("".join(lines))).hexdigest(),
             self.worst(worst_size),
-            pictures,
-            [pictures[index] for index in shown if index in pictures],
+            [photo for photo in self.gallery(gallery_size) if photo.pictures],
+            {name: seconds / len(self._photos) for name, seconds in self._seconds.items()},
         )
 
 
-def evaluate(
-    methods: Mapping[str, Method],
+def add_pictures(photo: PhotoScores, result: PhotoResult | str) -> None:
+    """Keep the pictures of a photo that was scored before, if there are any now."""
+    if isinstance(result, PhotoResult):
+        photo.pictures.update(result.pictures)
+
+
+def score_photos(
+    scorer: Callable[[Task], PhotoResult | str],
+    tasks: Sequence[Task],
+    *,
+    processes: int = 1,
+    done: int = 0,
+    progress: bool = True,
+) -> Iterator[PhotoResult | str]:
+    """Yield the results of photos, in their order: every evaluation's one loop.
+
+    Parameters
+    ----------
+    scorer : callable
+        A :class:`PhotoScorer`, or for several processes a function that each can import.
+    tasks : sequence of Task
+    processes : int
+    done : int
+        Photos that the progress bar counts as done before.
+    progress : bool
+        Show a progress bar on stderr.
+
+    Raises
+    ------
+    autocolor.core.processes.WorkerError
+        If a process is lost.
+    """
+    with (
+        open_workers(min(processes, max(1, len(tasks)))) as workers,
+        tqdm(total=done + len(tasks), initial=done, unit="photo", disable=not progress) as bar,
+    ):
+        for result in workers.map_ordered(scorer, tasks):
+            yield result
+            bar.update()
+
+
+def score(
+    methods: Mapping[str, SceneMethod],
     paths: Sequence[Path],
     *,
-    protocol: EvaluationProtocol | None = None,
+    protocol: EvaluationProtocol = EvaluationProtocol(),
     replicates: int = 1000,
     seed: int = 0,
-    gallery_size: int = 12,
+    gallery_size: int = 0,
     worst_size: int = 0,
     progress: bool = True,
 ) -> Evaluation:
-    """Colorize the lightness of each photo by every method and score the results.
+    """Colorize each photo by every method and score the results.
 
     Unreadable photos, photos without any colour and photos that a method refuses are skipped, for
     all methods, and listed. The paper leaves out photos encoded as greyscale; the PSNR of "no
@@ -393,10 +468,10 @@ def evaluate(
 
     Parameters
     ----------
-    methods : mapping of str to Method
+    methods : mapping of str to SceneMethod
         By the names that reports show; "no colorization" is always scored beside them.
     paths : sequence of Path
-    protocol : EvaluationProtocol, optional
+    protocol : EvaluationProtocol
         Full resolution and all metrics unless given.
     replicates, seed : int
         Of the bootstrap, as of :class:`autocolor.evaluation.metrics.ColorMetrics`.
@@ -412,19 +487,29 @@ def evaluate(
     ValueError
         If no photo could be scored.
     """
-    protocol = protocol or EvaluationProtocol()
     scorer = PhotoScorer(methods, protocol)
-    tally = Tally(tuple(methods), protocol, replicates=replicates, seed=seed)
+    accumulator = Accumulator(tuple(methods), protocol, replicates=replicates, seed=seed)
     shown = set(spread(len(paths), gallery_size))
-    for index, path in enumerate(tqdm(paths, unit="photo", disable=not progress)):
-        try:
-            tally.add(index, scorer.score(path, draw=index in shown))
-        except ImageError as error:
-            tally.skip(index, path, str(error))
+    tasks = [Task(path, index in shown) for index, path in enumerate(paths)]
+    for index, result in enumerate(score_photos(scorer, tasks, progress=progress)):
+        accumulator.add(index, paths[index], result)
     # Photos that took the place of skipped ones, and the worst, are known only now.
-    for photo in tally.missing_pictures(gallery_size, worst_size):
-        tally.add_pictures(photo.index, scorer.score(photo.path, draw=True))
-    return tally.finish(gallery_size, worst_size)
+    for photo in accumulator.missing_pictures(gallery_size, worst_size):
+        add_pictures(photo, scorer(Task(photo.path, draw=True)))
+    return accumulator.finish(gallery_size, worst_size)
+
+
+def evaluate(
+    methods: Mapping[str, Method], paths: Sequence[Path], *, gallery_size: int = 12, **options: Any
+) -> Evaluation:
+    """Score methods that know a photo's lightness alone, with a gallery; see :func:`score`."""
+    lifted = {name: lightness_method(method) for name, method in methods.items()}
+    return score(lifted, paths, gallery_size=gallery_size, **options)
+
+
+def lightness_method(method: Method) -> SceneMethod:
+    """Return a method of scenes that looks at their lightness alone."""
+    return lambda scene: method(scene.lightness)
 
 
 def spread(length: int, count: int) -> list[int]:
@@ -436,11 +521,6 @@ def spread(length: int, count: int) -> list[int]:
 def grey_image(light: FloatArray) -> npt.NDArray[np.float32]:
     """Return a lightness (H, W) as (H, W, 3) RGB without colour."""
     return np.repeat(light.astype(np.float32, copy=False)[..., None], 3, axis=-1)
-
-
-def add_photo(digest: hashlib._Hash, name: str, sha256: str) -> None:
-    """Add a photo's name and the hash of its bytes to the hash of a list of photos."""
-    digest.update(os.fsencode(f"{name}\0{sha256}\n"))
 
 
 def read_color(path: Path) -> npt.NDArray[np.float32]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from autocolor.evaluation.evaluate import GALLERY_CELL, GREY, Evaluation, GalleryPhoto, PhotoScores
+from autocolor.core.errors import InputError
+from autocolor.evaluation.evaluate import GALLERY_CELL, GREY, Evaluation, PhotoScores
 from autocolor.imaging.images import to_uint8
 
 _MARGIN = 12
@@ -17,13 +18,13 @@ _CELL_WIDTH = GALLERY_CELL[1]
 _INK, _FAINT = (30, 30, 30), (110, 110, 110)
 
 
-def draw_gallery(photos: Sequence[GalleryPhoto], notes: Sequence[str] = ()) -> Image.Image:
+def draw_gallery(photos: Sequence[PhotoScores], notes: Sequence[str] = ()) -> Image.Image:
     """Draw one row for each photo, with its name and every method's scores below.
 
     Parameters
     ----------
-    photos : sequence of GalleryPhoto
-        Of the same methods.
+    photos : sequence of PhotoScores
+        With pictures, of the same methods.
     notes : sequence of str, optional
         One for each photo, shown instead of its name.
 
@@ -33,7 +34,7 @@ def draw_gallery(photos: Sequence[GalleryPhoto], notes: Sequence[str] = ()) -> I
         If there is no photo.
     """
     if not photos:
-        raise ValueError("photos: expected at least one for the gallery, received none")
+        raise InputError("photos", "expected at least one for the gallery, got none")
     names = list(photos[0].pictures)
     lefts = [_MARGIN + column * (_CELL_WIDTH + _MARGIN) for column in range(len(names))]
     heights = [max(len(image) for image in photo.pictures.values()) for photo in photos]
@@ -52,12 +53,12 @@ def draw_gallery(photos: Sequence[GalleryPhoto], notes: Sequence[str] = ()) -> I
         for left, (name, pixels) in zip(lefts, photo.pictures.items(), strict=True):
             image = Image.fromarray(to_uint8(pixels))
             canvas.paste(image, (left + (_CELL_WIDTH - image.width) // 2, top))
-            if name in photo.scores.scores:
-                scores = photo.scores.scores[name]
+            if name in photo.scores:
+                scores = photo.scores[name]
                 text = f"RMSE {scores.rmse:.3f}   PSNR {scores.psnr:.1f} dB"
                 middle = (left + _CELL_WIDTH // 2, top + row + _CAPTION // 2)
                 draw.text(middle, text, _FAINT, small, anchor="mm")
-        title = notes[number] if notes else photo.scores.path.name
+        title = notes[number] if notes else photo.path.name
         title = title.encode(errors="backslashreplace").decode()  # a file name need not be UTF-8
         draw.text((_MARGIN, top + row + _CAPTION), title, _FAINT, small, anchor="lt")
         top += row + caption + _MARGIN
@@ -70,14 +71,10 @@ def draw_worst_cases(evaluation: Evaluation) -> Image.Image | None:
     for case in evaluation.worst:
         words = "largest RMSE" if case.metric == "rmse" else "lowest PSNR"
         for place, photo in enumerate(case.photos, start=1):
-            if photo.index in evaluation.pictures:
-                photos.append(evaluation.pictures[photo.index])
-                notes.append(_note(case.method, words, place, photo))
+            if photo.pictures:
+                photos.append(photo)
+                notes.append(f"{case.method}: {words}, number {place}: {photo.path.name}")
     return draw_gallery(photos, notes) if photos else None
-
-
-def _note(method: str, words: str, place: int, photo: PhotoScores) -> str:
-    return f"{method}: {words}, number {place}: {photo.path.name}"
 
 
 def _shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:

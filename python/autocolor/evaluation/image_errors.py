@@ -16,6 +16,7 @@ import numpy.typing as npt
 from skimage.metrics import structural_similarity
 
 from autocolor.core.arrays import FloatArray, check_same_shape
+from autocolor.core.errors import InputError
 from autocolor.imaging.color import rgb_to_alpha_beta, rgb_to_lab
 
 ERROR_BIN_WIDTH = 0.01
@@ -62,7 +63,7 @@ class Truth:
 
     def __init__(self, rgb: FloatArray) -> None:
         if rgb.ndim != 3 or rgb.size == 0:
-            raise ValueError(f"truth: expected shape (H, W, 3), received {rgb.shape}")
+            raise InputError("truth", f"expected shape (H, W, 3), got {rgb.shape}")
         self.rgb = rgb
         self.alpha_beta = rgb_to_alpha_beta(rgb)
 
@@ -125,7 +126,7 @@ class Measurement:
         )
 
 
-def measure(truth: Truth, prediction: FloatArray, *, extras: bool = False) -> Measurement:
+def measure_errors(truth: Truth, prediction: FloatArray, *, extras: bool = False) -> Measurement:
     """Score one colorization.
 
     Parameters

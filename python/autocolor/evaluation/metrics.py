@@ -1,8 +1,7 @@
 """The metrics of the paper (A.3) and of later work over any number of images.
 
-Memory is constant in the number of images, and parts that were scored by different processes merge
-to exactly what one pass gives, in any order: sums are exact fractions, histograms and bootstrap
-replicates integers.
+Memory is constant in the number of images. Sums are float64: images that were added in another
+order, or in parts that were merged, give the same metrics to 1e-12.
 """
 
 from __future__ import annotations
@@ -10,14 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray
-from autocolor.evaluation.bootstrap import PoissonBootstrap, percentile_interval
+from autocolor.core.errors import InputError
+from autocolor.evaluation.bootstrap import percentile_interval, poisson_weights
 from autocolor.evaluation.image_errors import (
     COLOR_CLASSES,
     CREDIT_UNIT,
@@ -26,7 +25,7 @@ from autocolor.evaluation.image_errors import (
     PAPER_SUMS,
     Measurement,
     Truth,
-    measure,
+    measure_errors,
 )
 
 PSNR_BIN_WIDTH = 0.5
@@ -141,12 +140,15 @@ class ColorMetrics:
 
     def __init__(self, replicates: int = 1000, seed: int = 0, *, extras: bool = False) -> None:
         if replicates < 0:
-            raise ValueError(f"replicates: expected at least 0, received {replicates}")
-        self.extras = extras
-        self._sums = dict.fromkeys(PAPER_SUMS + (EXTRA_SUMS if extras else ()), Fraction(0))
-        self._bootstrap = (
-            PoissonBootstrap(len(self._sums), replicates, seed) if replicates else None
-        )
+            raise InputError("replicates", f"expected at least 0, got {replicates}")
+        self._arguments: dict[str, Any] = {
+            "replicates": replicates,
+            "seed": seed if replicates else None,
+            "extras": extras,
+        }
+        self._names = PAPER_SUMS + (EXTRA_SUMS if extras else ())
+        # The first column has every image once, the others as often as a replicate draws it.
+        self._sums = np.zeros((len(self._names), 1 + replicates))
         self.error_histogram = np.zeros(ERROR_BINS, np.int64)
         self.psnr_histogram = np.zeros(PSNR_BINS, np.int64)
         # Pixels and credit by the truth's class of colour.
@@ -155,12 +157,12 @@ class ColorMetrics:
     @property
     def images(self) -> int:
         """Images so far."""
-        return int(self._sums["images"])
+        return int(self._sums[self._names.index("images"), 0])
 
     @property
     def exact_images(self) -> int:
         """Images so far whose prediction was exact, with infinite PSNR."""
-        return int(self._sums["infinite_psnr"])
+        return int(self._sums[self._names.index("infinite_psnr"), 0])
 
     def add(
         self, truth: FloatArray | Truth, prediction: FloatArray, key: str | None = None
@@ -188,26 +190,27 @@ class ColorMetrics:
         """
         if not isinstance(truth, Truth):
             truth = Truth(truth)
-        measurement = measure(truth, prediction, extras=self.extras)
+        measurement = measure_errors(truth, prediction, extras=self._arguments["extras"])
         self.add_measurement(measurement, key)
         return image_scores(measurement)
 
     def add_measurement(self, measurement: Measurement, key: str | None = None) -> None:
-        """Count one image that :func:`autocolor.evaluation.image_errors.measure` measured.
+        """Count one image that :func:`autocolor.evaluation.image_errors.measure_errors` measured.
 
         Raises
         ------
         ValueError
             If the key is missing or the measurement lacks the extras.
         """
-        if self.extras != (measurement.class_pixels is not None):
-            raise ValueError(f"measurement: expected extras={self.extras}, received the opposite")
-        if self._bootstrap is not None:
+        replicates, seed, extras = self._arguments.values()
+        if extras != (measurement.class_pixels is not None):
+            raise InputError("measurement", f"expected extras={extras}, got the opposite")
+        weights = np.ones(1 + replicates)
+        if replicates:
             if key is None:
-                raise ValueError("key: expected the image's name or hash, received none")
-            self._bootstrap.add(key, [measurement.sums[name] for name in self._sums])
-        for name in self._sums:
-            self._sums[name] += Fraction(measurement.sums[name])
+                raise InputError("key", "expected the image's name or hash, got none")
+            weights[1:] = poisson_weights(key, replicates, seed)
+        self._sums += np.outer([measurement.sums[name] for name in self._names], weights)
         self.error_histogram += measurement.errors
         self.psnr_histogram[_psnr_bin(measurement.psnr)] += 1
         if measurement.class_pixels is not None and measurement.class_credit is not None:
@@ -216,8 +219,8 @@ class ColorMetrics:
     def merge(self, other: ColorMetrics) -> None:
         """Add the images of `other`, which must be other images.
 
-        The result is exactly what adding all of them one by one gives. Whether images overlap
-        cannot be seen from sums; `tools/evaluate.py --merge` finds out from the photos' names.
+        Whether images overlap cannot be seen from sums; `tools/evaluate.py --merge` finds out from
+        the photos' names.
 
         Raises
         ------
@@ -225,25 +228,13 @@ class ColorMetrics:
             If `other` is this object, or was made with other arguments.
         """
         if other is self:
-            raise ValueError("other: expected the metrics of other images, received the same")
-        mine, theirs = (part._arguments() for part in (self, other))
-        if mine != theirs:
-            raise ValueError(f"other: expected {mine}, received {theirs}")
-        if self._bootstrap is not None and other._bootstrap is not None:
-            self._bootstrap.merge(other._bootstrap)
-        for name, value in other._sums.items():
-            self._sums[name] += value
+            raise InputError("other", "expected the metrics of other images, got the same")
+        if self._arguments != other._arguments:
+            raise InputError("other", f"expected {self._arguments}, got {other._arguments}")
+        self._sums += other._sums
         self.error_histogram += other.error_histogram
         self.psnr_histogram += other.psnr_histogram
         self._classes += other._classes
-
-    def _arguments(self) -> dict[str, Any]:
-        bootstrap = self._bootstrap
-        return {
-            "replicates": 0 if bootstrap is None else bootstrap.replicates,
-            "seed": None if bootstrap is None else bootstrap.seed,
-            "extras": self.extras,
-        }
 
     def scores(self) -> Scores:
         """Return the metrics over all images so far.
@@ -253,9 +244,8 @@ class ColorMetrics:
         ValueError
             If there is none.
         """
-        self._check_images()
-        values = _ratio_metrics(self._sums)
-        if self.extras:
+        values = {name: _number(columns[0]) for name, columns in self._columns().items()}
+        if self._arguments["extras"]:
             values["balanced_auc"] = _balanced_auc(self._classes)
         return Scores(**values)
 
@@ -276,38 +266,31 @@ class ColorMetrics:
             for name, values in self._replicates().items()
         }
 
-    def _replicates(self) -> dict[str, npt.NDArray[np.float64]]:
+    def _replicates(self) -> dict[str, FloatArray]:
         """Return the (replicates,) values of each metric."""
-        rows = [
-            _ratio_metrics(dict(zip(self._sums, sums, strict=True)))
-            for sums in self._bootstrap_sums().T.tolist()
-        ]
-        return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+        columns = self._columns()
+        if not self._arguments["replicates"]:
+            raise InputError("replicates", "expected a bootstrap of at least 1, got 0")
+        return {name: values[1:] for name, values in columns.items()}
 
-    def _drawn(self) -> npt.NDArray[np.float64]:
-        """Return the (2, replicates) images and pixels drawn."""
-        names = list(self._sums)
-        return self._bootstrap_sums()[[names.index("images"), names.index("pixels")]]
-
-    def _bootstrap_sums(self) -> npt.NDArray[np.float64]:
-        self._check_images()
-        if self._bootstrap is None:
-            raise ValueError("replicates: expected a bootstrap of at least 1, received 0")
-        return self._bootstrap.sums()
-
-    def _check_images(self) -> None:
+    def _columns(self) -> dict[str, FloatArray]:
+        """Return the (1 + replicates,) values of each metric."""
         if not self.images:
-            raise ValueError("metrics: expected at least one image, received none")
+            raise InputError("metrics", "expected at least one image, got none")
+        return _ratio_metrics(dict(zip(self._names, self._sums, strict=True)))
+
+    def _drawn(self) -> FloatArray:
+        """Return the (2, 1 + replicates) images and pixels drawn: integers, so exact."""
+        return self._sums[[self._names.index("images"), self._names.index("pixels")]]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the whole state as numbers, strings and lists, for JSON."""
         return {
-            **self._arguments(),
-            "sums": {name: str(value) for name, value in self._sums.items()},
+            **self._arguments,
+            "sums": self._sums.tolist(),
             "error_histogram": self.error_histogram.tolist(),
             "psnr_histogram": self.psnr_histogram.tolist(),
-            "classes": self._classes.tolist() if self.extras else None,
-            "bootstrap": self._bootstrap.to_dict() if self._bootstrap is not None else None,
+            "classes": self._classes.tolist(),
         }
 
     @classmethod
@@ -321,15 +304,12 @@ class ColorMetrics:
         """
         try:
             metrics = cls(state["replicates"], state["seed"] or 0, extras=state["extras"])
-            metrics._sums = {name: Fraction(state["sums"][name]) for name in metrics._sums}
+            metrics._sums[:] = state["sums"]
             metrics.error_histogram[:] = state["error_histogram"]
             metrics.psnr_histogram[:] = state["psnr_histogram"]
-            if metrics.extras:
-                metrics._classes[:] = state["classes"]
-            if metrics._bootstrap is not None:
-                metrics._bootstrap = PoissonBootstrap.from_dict(state["bootstrap"])
+            metrics._classes[:] = state["classes"]
         except (KeyError, TypeError) as error:
-            raise ValueError(f"state: expected that of ColorMetrics, received {error!r}") from error
+            raise InputError("state", f"expected that of ColorMetrics, got {error!r}") from error
         return metrics
 
 
@@ -347,15 +327,15 @@ def paired_differences(
         If the images, by their keys, or the bootstraps differ, or as :meth:`ColorMetrics.intervals`
         does.
     """
-    mine, theirs = metrics._arguments(), baseline._arguments()
-    if mine != theirs:
-        raise ValueError(f"baseline: expected {mine}, received {theirs}")
+    if metrics._arguments != baseline._arguments:
+        raise InputError("baseline", f"expected {metrics._arguments}, got {baseline._arguments}")
     values, references = metrics._replicates(), baseline._replicates()
     # The numbers of images and pixels drawn into each replicate depend on every key.
     if not np.array_equal(metrics._drawn(), baseline._drawn()):
-        raise ValueError(
-            f"baseline: expected the same images, {metrics.images}, received {baseline.images} "
-            "that are not all the same"
+        raise InputError(
+            "baseline",
+            f"expected the same images, {metrics.images}, got {baseline.images} "
+            "that are not all the same",
         )
     scores, reference = metrics.scores(), baseline.scores()
     return {
@@ -374,35 +354,41 @@ def _difference(left: Any, right: Any) -> Any:
 
 def image_scores(measurement: Measurement) -> Scores:
     """Return the metrics of one image."""
-    values = _ratio_metrics({name: Fraction(value) for name, value in measurement.sums.items()})
+    columns = _ratio_metrics({name: np.array(value) for name, value in measurement.sums.items()})
+    values = {name: _number(value) for name, value in columns.items()}
     if measurement.class_pixels is not None and measurement.class_credit is not None:
         classes = np.stack([measurement.class_pixels, measurement.class_credit])
         values["balanced_auc"] = _balanced_auc(classes)
     return Scores(**values)
 
 
-def _ratio_metrics(sums: Mapping[str, Fraction] | Mapping[str, float]) -> dict[str, float]:
+def _ratio_metrics(sums: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
     """Return the metrics that are ratios of sums; NaN where there is nothing to divide by."""
 
-    def ratio(name: str, count: str) -> float:
-        return float(sums[name] / sums[count]) if sums[count] else math.nan
+    def ratio(name: str, count: str) -> FloatArray:
+        return np.asarray(sums[name] / sums[count])
 
-    values = {
-        "rmse": ratio("error", "pixels"),
-        "psnr": math.inf if sums["infinite_psnr"] else ratio("psnr", "images"),
-        "root_mean_square": math.sqrt(ratio("square_error", "pixels")),
-        "geometric_psnr": math.exp(ratio("log_psnr", "images")),
-    }
-    if sums["zero_psnr"]:
-        values["geometric_psnr"] = math.nan if sums["infinite_psnr"] else 0.0
-    elif sums["infinite_psnr"]:
-        values["geometric_psnr"] = math.inf
-    if "auc" in sums:
-        values["auc"] = ratio("auc", "pixels")
-        values["colorfulness"] = ratio("colorfulness", "images")
-        values["truth_colorfulness"] = ratio("truth_colorfulness", "images")
-        values["ssim"] = ratio("ssim", "ssim_images")
+    exact, black = sums["infinite_psnr"] > 0, sums["zero_psnr"] > 0
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN
+        geometric = np.exp(ratio("log_psnr", "images"))
+        values = {
+            "rmse": ratio("error", "pixels"),
+            "psnr": np.where(exact, np.inf, ratio("psnr", "images")),
+            "root_mean_square": np.sqrt(ratio("square_error", "pixels")),
+            "geometric_psnr": np.select(
+                [exact & black, exact, black], [np.nan, np.inf, 0.0], geometric
+            ),
+        }
+        if "auc" in sums:
+            values["auc"] = ratio("auc", "pixels")
+            values["colorfulness"] = ratio("colorfulness", "images")
+            values["truth_colorfulness"] = ratio("truth_colorfulness", "images")
+            values["ssim"] = ratio("ssim", "ssim_images")
     return values
+
+
+def _number(value: Any) -> float:
+    return math.nan if np.isnan(value) else float(value)  # one NaN, so that equal scores compare so
 
 
 def _balanced_auc(classes: npt.NDArray[np.int64]) -> float:

@@ -1,4 +1,4 @@
-"""Evaluations in parts: any number of processes and machines, resumable, merged exactly.
+"""Evaluations in parts: any number of processes and machines, resumable, merged to those of one pass.
 
 A part is a text file of JSON lines. The first says what is evaluated; each further one is a photo's
 result, appended as soon as it is known. A run that was stopped goes on behind the last whole line.
@@ -7,34 +7,33 @@ result, appended as soon as it is known. A run that was stopped goes on behind t
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
-import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from tqdm import tqdm
-
-from autocolor.core.errors import AutocolorError
+from autocolor.core.errors import AutocolorError, InputError
 from autocolor.core.files import file_sha256
-from autocolor.core.processes import start_processes
+from autocolor.core.processes import WorkerError
 from autocolor.data.photo_lists import ListedPhoto
 from autocolor.evaluation.evaluate import (
+    Accumulator,
     Evaluation,
     EvaluationProtocol,
     Method,
     PhotoResult,
     PhotoScorer,
-    Tally,
+    Task,
+    add_pictures,
+    lightness_method,
+    score_photos,
 )
 from autocolor.evaluation.image_errors import Measurement
-from autocolor.imaging.images import ImageError
 from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.model_folder import MANIFEST_NAME, Manifest
 
@@ -106,8 +105,8 @@ class Part:
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= self.count:
-            raise ValueError(
-                f"part: expected 1 <= number <= count, received {self.number}/{self.count}"
+            raise InputError(
+                "part", f"expected 1 <= number <= count, got {self.number}/{self.count}"
             )
 
 
@@ -149,21 +148,11 @@ def score_part(
     done = _resume(file, header)
     indices = range(part.number - 1, len(photos), part.count)
     remaining = [index for index in indices if index not in done]
-    with (
-        file.open("a", encoding="utf-8") as lines,
-        _workers(processes, len(remaining)) as apply,
-        tqdm(
-            total=len(indices),
-            initial=len(indices) - len(remaining),
-            unit="photo",
-            disable=not progress,
-        ) as bar,
-    ):
-        task = partial(_score, tuple(sources), protocol, False)
-        results = apply(task, [photos[index].path for index in remaining])
+    tasks = [Task(photos[index].path) for index in remaining]
+    results = _score(sources, protocol, tasks, processes, len(indices) - len(remaining), progress)
+    with file.open("a", encoding="utf-8") as lines:
         for index, result in zip(remaining, results, strict=True):
             _append(lines, {"index": index, **_to_json(photos[index], result)})
-            bar.update()
 
 
 def merge_parts(
@@ -177,6 +166,8 @@ def merge_parts(
     processes: int = 1,
 ) -> tuple[Evaluation, dict[str, dict[str, Any]]]:
     """Put the parts of an evaluation together, in any order; the result is that of one pass.
+
+    Photos are counted in the order of the list, so sums are rounded as in one pass.
 
     Parameters
     ----------
@@ -211,97 +202,55 @@ def merge_parts(
     for file, header in zip(files, headers, strict=True):
         _check_header(file, header, {**first, "part": header["part"]}, f"as in {files[0]}")
     protocol = EvaluationProtocol(**first["protocol"])
-    tally = Tally(tuple(first["methods"]), protocol, replicates=replicates, seed=seed)
+    accumulator = Accumulator(tuple(first["methods"]), protocol, replicates=replicates, seed=seed)
     seen: dict[int, Path] = {}
-    for file in files:
-        for line in _result_lines(file):
-            index = line["index"]
-            if index in seen:
-                raise PartError(f"{file}: photo {line['photo']} is also in {seen[index]}")
-            seen[index] = file
-            _tally(tally, line)
+    for index, file, line in heapq.merge(*map(_result_lines, files), key=itemgetter(0)):
+        if index in seen:
+            raise PartError(f"{file}: photo {line['photo']} is also in {seen[index]}")
+        seen[index] = file
+        accumulator.add(index, Path(line["photo"]), _from_json(line), line["class"])
     if len(seen) != first["photos"]:
         lost = min(set(range(first["photos"])) - seen.keys())
         raise PartError(
-            f"parts: expected all {first['photos']} photos, received {len(seen)}; number "
+            f"parts: expected all {first['photos']} photos, got {len(seen)}; number "
             f"{lost + 1} of the list is missing: run its part again, or merge all parts"
         )
     if sources:
         _check_header(files[0], first, {"methods": _identities(sources)}, "in this run")
-        _draw(tally, sources, protocol, gallery_size, worst_size, processes)
-    return tally.finish(gallery_size, worst_size), first["methods"]
-
-
-def _draw(
-    tally: Tally,
-    sources: Sequence[MethodSource],
-    protocol: EvaluationProtocol,
-    gallery_size: int,
-    worst_size: int,
-    processes: int,
-) -> None:
-    wanted = tally.missing_pictures(gallery_size, worst_size)
-    with _workers(processes, len(wanted)) as apply:
-        task = partial(_score, tuple(sources), protocol, True)
-        for photo, result in zip(
-            wanted, apply(task, [photo.path for photo in wanted]), strict=True
-        ):
-            if isinstance(result, PhotoResult):
-                tally.add_pictures(photo.index, result)
+        wanted = accumulator.missing_pictures(gallery_size, worst_size)
+        tasks = [Task(photo.path, draw=True) for photo in wanted]
+        results = _score(sources, protocol, tasks, processes, 0, progress=False)
+        for photo, result in zip(wanted, results, strict=True):
+            add_pictures(photo, result)
+    return accumulator.finish(gallery_size, worst_size), first["methods"]
 
 
 def _score(
-    sources: tuple[MethodSource, ...], protocol: EvaluationProtocol, draw: bool, path: Path
-) -> PhotoResult | str:
-    """Return a photo's result, or why it has none."""
+    sources: Sequence[MethodSource],
+    protocol: EvaluationProtocol,
+    tasks: Sequence[Task],
+    processes: int,
+    done: int,
+    progress: bool,
+) -> Iterator[PhotoResult | str]:
+    scorer = partial(_score_photo, tuple(sources), protocol)
     try:
-        return _scorer(sources, protocol).score(path, draw=draw)
-    except ImageError as error:
-        return str(error)
+        yield from score_photos(scorer, tasks, processes=processes, done=done, progress=progress)
+    except WorkerError as error:
+        raise PartError(f"{error} Run again to go on, with fewer processes") from None
+
+
+def _score_photo(
+    sources: tuple[MethodSource, ...], protocol: EvaluationProtocol, task: Task
+) -> PhotoResult | str:
+    return _scorer(sources, protocol)(task)
 
 
 @lru_cache(maxsize=1)
 def _scorer(sources: tuple[MethodSource, ...], protocol: EvaluationProtocol) -> PhotoScorer:
     """Return the process's own scorer: models are loaded once."""
-    return PhotoScorer({source.name: source.load() for source in sources}, protocol)
-
-
-_Apply = Callable[
-    [Callable[[Path], PhotoResult | str], Sequence[Path]], Iterator[PhotoResult | str]
-]
-
-
-@contextmanager
-def _workers(processes: int, tasks: int) -> Iterator[_Apply]:
-    """Yield a `map`, in order, over that many processes, or in this one."""
-    if processes < 1:
-        raise ValueError(f"processes: expected at least 1, received {processes}")
-    processes = min(processes, tasks)
-    if processes < 2:
-        yield map
-        return
-    threads = max(1, (os.cpu_count() or 1) // processes)
-    # Spawned, not forked: a CUDA context or a thread pool does not survive a fork.
-    executor = ProcessPoolExecutor(
-        processes, multiprocessing.get_context("spawn"), _start_worker, (threads,)
-    )
-    try:
-        start_processes(executor)
-        yield executor.map
-    except BrokenProcessPool:
-        raise PartError(
-            f"one of {processes} processes died, perhaps for want of memory; run again to go on, "
-            "with fewer processes"
-        ) from None
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
-def _start_worker(threads: int) -> None:
-    """Share the cores out."""
-    # Caffe's BLAS reads this when it is loaded.
-    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
-        os.environ.setdefault(variable, str(threads))
+    methods = {source.name: lightness_method(source.load()) for source in sources}
+    return PhotoScorer(methods, protocol)
 
 
 def _header(
@@ -326,7 +275,7 @@ def _header(
 def _identities(sources: Sequence[MethodSource]) -> dict[str, dict[str, Any]]:
     names = [source.name for source in sources]
     if len(set(names)) != len(names):
-        raise ValueError(f"sources: expected different names, received {', '.join(names)}")
+        raise InputError("sources", f"expected different names, got {', '.join(names)}")
     return {source.name: source.identity() for source in sources}
 
 
@@ -340,7 +289,7 @@ def _resume(file: Path, header: Mapping[str, Any]) -> set[int]:
         return set()
     _check_header(file, _read_header(file), header, "in this run")
     os.truncate(file, whole)
-    return {line["index"] for line in _result_lines(file)}
+    return {index for index, _, _ in _result_lines(file)}
 
 
 def _append(lines: TextIO, content: Mapping[str, Any]) -> None:
@@ -358,7 +307,7 @@ def _read_header(file: Path) -> dict[str, Any]:
     if not isinstance(header, dict) or any(key not in header for key in keys):
         raise PartError(f"{file}: expected a part of an evaluation, with {', '.join(keys)}")
     if header["format"] != _FORMAT:
-        raise PartError(f"{file}: expected format {_FORMAT}, received {header['format']}")
+        raise PartError(f"{file}: expected format {_FORMAT}, got {header['format']}")
     return header
 
 
@@ -369,19 +318,21 @@ def _check_header(
         if header[key] != value:
             raise PartError(
                 f"{file}: holds results of another evaluation: {key}: expected {value} {where}, "
-                f"received {header[key]}"
+                f"got {header[key]}"
             )
 
 
-def _result_lines(file: Path) -> Iterator[dict[str, Any]]:
+def _result_lines(file: Path) -> Iterator[tuple[int, Path, dict[str, Any]]]:
+    """Yield each result's place in the list, its file and its line, which are in that order."""
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             if number == 1 or not line.endswith("\n"):
                 continue
             try:
-                yield json.loads(line)
+                content = json.loads(line)
             except ValueError as error:
                 raise PartError(f"{file}: line {number} is damaged: {error}") from error
+            yield content["index"], file, content
 
 
 def _to_json(photo: ListedPhoto, result: PhotoResult | str) -> dict[str, Any]:
@@ -397,11 +348,8 @@ def _to_json(photo: ListedPhoto, result: PhotoResult | str) -> dict[str, Any]:
     }
 
 
-def _tally(tally: Tally, line: Mapping[str, Any]) -> None:
-    path = Path(line["photo"])
+def _from_json(line: Mapping[str, Any]) -> PhotoResult | str:
     if "skipped" in line:
-        tally.skip(line["index"], path, line["skipped"])
-        return
+        return str(line["skipped"])
     measurements = {name: Measurement.from_dict(found) for name, found in line["methods"].items()}
-    result = PhotoResult(path, line["sha256"], line["height"], line["width"], measurements)
-    tally.add(line["index"], result, line["class"])
+    return PhotoResult(line["sha256"], line["height"], line["width"], measurements)

@@ -65,7 +65,7 @@ def write_report(
     content = json.dumps(metrics_dict(evaluation, methods), indent=2, allow_nan=False)
     _write_text(folder / "metrics.json", content + "\n")
     _write_text(folder / "metrics.md", metrics_page(evaluation))
-    for name, plot in (("errors.png", _plot_errors), ("psnr.png", _plot_psnr)):
+    for name, plot in (("errors.png", plot_errors), ("psnr.png", plot_psnr)):
         with atomic_path(folder / name) as partial:
             plot(evaluation.metrics, partial)
     pictures = {
@@ -219,8 +219,8 @@ def _skipped_lines(evaluation: Evaluation) -> list[str]:
     return ["", f"Skipped {len(reasons)}:", "", *reasons]
 
 
-def _plot_errors(metrics: Mapping[str, ColorMetrics], path: Path) -> None:
-    """Plot the share of pixels by their largest alpha-beta error, as Fig. 7."""
+def plot_errors(metrics: Mapping[str, ColorMetrics], path: Path) -> None:
+    """Plot the share of pixels by their largest alpha-beta error, as Fig. 7, into a PNG file."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4.5), layout="constrained")
@@ -241,8 +241,8 @@ def _plot_errors(metrics: Mapping[str, ColorMetrics], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _plot_psnr(metrics: Mapping[str, ColorMetrics], path: Path) -> None:
-    """Plot the histogram of per-image PSNR, as Fig. 8."""
+def plot_psnr(metrics: Mapping[str, ColorMetrics], path: Path) -> None:
+    """Plot the histogram of per-image PSNR, as Fig. 8, into a PNG file."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4.5), layout="constrained")

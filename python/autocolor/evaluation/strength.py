@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from autocolor.core.arrays import FloatArray
-from autocolor.evaluation.evaluate import grey_image, read_color
-from autocolor.evaluation.image_errors import Truth
-from autocolor.evaluation.metrics import ColorMetrics, Scores
+from autocolor.core.errors import InputError
+from autocolor.evaluation.evaluate import GREY, EvaluationProtocol, Scene, SceneMethod, score
+from autocolor.evaluation.metrics import Scores
 from autocolor.histograms.decode import check_strength
 from autocolor.histograms.prediction import Prediction
-from autocolor.imaging.color import compose_rgb, lightness
-from autocolor.imaging.images import ImageError, fit_side
+from autocolor.imaging.color import compose_rgb
 
 
 class PhotoColorizer(Protocol):
@@ -114,28 +112,32 @@ def choose_strengths(
         If there is no candidate, one is out of range, or no photo could be scored.
     """
     if not candidates:
-        raise ValueError("candidates: expected at least one strength, received none")
+        raise InputError("candidates", "expected at least one strength, got none")
     for strength in candidates:
         check_strength(strength)
-    metrics = {name: [ColorMetrics(replicates=0) for _ in candidates] for name in colorizers}
-    grey_metrics = ColorMetrics(replicates=0)
-    for truth in tqdm(_color_photos(paths), total=len(paths), unit="photo", disable=not progress):
-        if smaller_side is not None:
-            truth = fit_side(truth, smaller_side, "smaller")
-        light = lightness(truth)
-        shared = Truth(truth)
-        grey_metrics.add(shared, grey_image(light))
-        for name, colorizer in colorizers.items():
-            colorize = _colorizer(colorizer.predict(light))
-            for strength, metric in zip(candidates, metrics[name], strict=True):
-                metric.add(shared, colorize(strength))
-    if not grey_metrics.images:
-        raise ValueError("paths: expected at least one colour photo, received none")
-    grey = grey_metrics.scores()
-    return {name: _choose(found, candidates, grey) for name, found in metrics.items()}
+    names = {name: [f"{name} at {strength}" for strength in candidates] for name in colorizers}
+    methods = {
+        method: _at_strength(name, colorizer, strength)
+        for name, colorizer in colorizers.items()
+        for method, strength in zip(names[name], candidates, strict=True)
+    }
+    protocol = EvaluationProtocol(smaller_side, "smaller", extras=False)
+    scores = score(methods, paths, protocol=protocol, replicates=0, progress=progress).scores
+    return {
+        name: _choose(candidates, [scores[method] for method in row], scores[GREY])
+        for name, row in names.items()
+    }
 
 
-def _colorizer(prediction: Prediction) -> Callable[[float], npt.NDArray[np.float32]]:
+def _at_strength(name: str, colorizer: PhotoColorizer, strength: float) -> SceneMethod:
+    def colorize(scene: Scene) -> FloatArray:
+        at_strength = scene.once(name, lambda: _decoded(colorizer.predict(scene.lightness)))
+        return at_strength(strength)
+
+    return colorize
+
+
+def _decoded(prediction: Prediction) -> Callable[[float], npt.NDArray[np.float32]]:
     """Return strength to RGB; hue and chroma are taken from their histograms only once."""
     if prediction.variant != "hue_chroma":
         return lambda strength: prediction.colorize(strength=strength)
@@ -143,12 +145,15 @@ def _colorizer(prediction: Prediction) -> Callable[[float], npt.NDArray[np.float
     return lambda strength: compose_rgb(hue, chroma * strength, prediction.lightness)
 
 
-def _choose(
-    metrics: Sequence[ColorMetrics], candidates: Sequence[float], grey: Scores
-) -> StrengthChoice:
+def _choose(candidates: Sequence[float], scores: Sequence[Scores], grey: Scores) -> StrengthChoice:
     table = [
-        _relative(strength, metric.scores(), grey)
-        for strength, metric in zip(candidates, metrics, strict=True)
+        StrengthScores(
+            strength,
+            found,
+            rmse_ratio=found.rmse / grey.rmse,
+            square_error_ratio=math.pow(10, (grey.psnr - found.psnr) / 10),
+        )
+        for strength, found in zip(candidates, scores, strict=True)
     ]
     good = [row for row in table if row.beats_grey]
     if good:
@@ -156,16 +161,3 @@ def _choose(
     else:
         best = min(table, key=lambda row: max(row.rmse_ratio, row.square_error_ratio))
     return StrengthChoice(best.strength, table, grey)
-
-
-def _color_photos(paths: Sequence[Path]) -> Iterator[npt.NDArray[np.float32]]:
-    for path in paths:
-        try:
-            yield read_color(path)
-        except ImageError:
-            continue
-
-
-def _relative(strength: float, scores: Scores, grey: Scores) -> StrengthScores:
-    square_error_ratio = math.pow(10, (grey.psnr - scores.psnr) / 10)
-    return StrengthScores(strength, scores, scores.rmse / grey.rmse, square_error_ratio)

@@ -1,15 +1,13 @@
 """The paper's experiments: which methods are compared, and their scores on photos.
 
-A method makes a colour image of a :class:`Scene`, a photo with the predictions of all models, which
-are computed once for all methods that need them. Scores are kept, so that a run that was cut off,
-or another table with the same rows, computes what is missing only.
+Methods that use one model share its prediction for a photo. Scores are kept, so that a run that was
+cut off, or another table with the same rows, computes what is missing only.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,110 +15,113 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
-from autocolor.control.quantile import transfer_quantiles
+from autocolor.baselines.registry import HISTOGRAM_TRANSFERS
+from autocolor.control.energy import CHI_SQUARE_WEIGHT, Transfer, apply_bias, minimize_energy
+from autocolor.control.targets import image_targets
 from autocolor.core.arrays import FloatArray
 from autocolor.core.files import atomic_path
-from autocolor.evaluation.evaluate import grey_image, read_color
-from autocolor.evaluation.image_errors import Truth
+from autocolor.evaluation.evaluate import GREY, EvaluationProtocol, Scene, SceneMethod, score
 from autocolor.evaluation.metrics import ColorMetrics
+from autocolor.histograms.decode import decode_hue_chroma
 from autocolor.histograms.prediction import Prediction
-from autocolor.imaging.color import lightness
-from autocolor.imaging.images import ImageError
-from autocolor.paper.transfer_evaluation import colorize_by_energy
 from autocolor.runtime.colorizer import Colorizer
 
-GREY = "grey"
-"""Key of the method that leaves a photo as it is."""
+_FADED = "+CF"
 
 
-class Scene:
-    """A photo, its lightness, and what models predict from that.
+def model_method(key: str, colorizer: Colorizer, *, seed: int = 0) -> SceneMethod:
+    """Return the method that takes colours from a model's histograms in the way that its key says.
+
+    ``NAME@1`` is the paper's way, at strength 1; ``NAME@chosen`` has the strength that was chosen on
+    validation photos. ``NAME/median@1`` and so on are the other rows of Table 5, without chromatic
+    fading unless their name ends in ``+CF``.
 
     Parameters
     ----------
-    path : Path
-    colorizers : dict of Colorizer
-        By name of the model.
-
-    Raises
-    ------
-    autocolor.imaging.images.ImageError
-        If the photo cannot be read or has no colour.
+    key : str
+    colorizer : Colorizer
+        The model; its prediction for a photo is shared by the methods of one name.
+    seed : int
+        Of samples.
     """
+    way, _, strength = key.partition("@")
+    name, _, inference = way.partition("/")
+    options: dict[str, Any] = {} if strength == "chosen" else {"strength": float(strength)}
+    if inference:
+        options |= {"method": inference.removesuffix(_FADED), "fading": inference.endswith(_FADED)}
 
-    def __init__(self, path: Path, colorizers: Mapping[str, Colorizer]) -> None:
-        self.truth = read_color(path)
-        self.key = hashlib.sha256(path.read_bytes()).hexdigest()
-        self.lightness = lightness(self.truth)
-        self._colorizers = colorizers
-        self._predictions: dict[str, Prediction] = {}
+    def colorize(scene: Scene) -> FloatArray:
+        return predicted(scene, name, colorizer).colorize(rng=scene.rng(seed), **options)
 
-    def prediction(self, model: str) -> Prediction:
-        """Return what a model predicts; computed when it is first asked for."""
-        if model not in self._predictions:
-            self._predictions[model] = self._colorizers[model].predict(self.lightness)
-        return self._predictions[model]
-
-    def rng(self) -> np.random.Generator:
-        """Return a generator that depends on the photo alone."""
-        return np.random.default_rng(int(self.key[:16], 16))
+    return colorize
 
 
-Method = Callable[[Scene], FloatArray]
-"""Colorizes a scene: (H, W, 3) RGB in [0, 1]."""
-
-
-def model_methods(name: str, variant: str) -> dict[str, Method]:
-    """Return the methods that take colours from a model's own histograms.
-
-    ``NAME@1`` is the paper's way, at strength 1; ``NAME@chosen`` has the strength that was chosen on
-    validation photos. A hue/chroma model also has the other rows of Table 5, ``NAME/median@1`` and
-    so on, without chromatic fading unless their name ends in ``+CF``.
-    """
-    methods: dict[str, Method] = {
-        f"{name}@1": lambda scene: scene.prediction(name).colorize(strength=1.0),
-        f"{name}@chosen": lambda scene: scene.prediction(name).colorize(),
-    }
-    if variant != "hue_chroma":
-        return methods
-
-    def inference(method: str, fading: bool) -> Method:
-        return lambda scene: scene.prediction(name).colorize(
-            method=method, fading=fading, strength=1.0, rng=scene.rng()
-        )
-
-    for method in ("sample", "mode", "expectation", "median"):
-        methods[f"{name}/{method}@1"] = inference(method, False)
-    methods[f"{name}/expectation+CF@1"] = inference("expectation", True)
-    return methods
-
-
-def histogram_methods(
-    name: str, correspond: Callable[[FloatArray, FloatArray], FloatArray]
-) -> dict[str, Method]:
-    """Return the methods that are given the true histogram (Table 4), on a hue/chroma model.
+def histogram_method(
+    key: str, name: str, colorizer: Colorizer, weight: float = CHI_SQUARE_WEIGHT
+) -> SceneMethod:
+    """Return a method that is given the true histogram (Table 4), on a hue/chroma model.
 
     ``C`` and ``Q`` recolour the automatic result by cluster correspondence and by quantile matching,
     ``E`` bends the predicted histograms (Eq. 6).
 
     Parameters
     ----------
+    key : {"C", "Q", "E"}
     name : str
         Of the model.
-    correspond : callable
-        (automatic, truth) -> RGB, of (H, W, 3) arrays.
+    colorizer : Colorizer
+    weight : float
+        lambda of Eq. 6.
     """
+    if key == "E":
+        return lambda scene: colorize_by_energy(
+            predicted(scene, name, colorizer), scene.truth, weight
+        )[0]
+    transfer = HISTOGRAM_TRANSFERS[{"C": "clusters", "Q": "quantiles"}[key]]
+    return lambda scene: transfer(predicted(scene, name, colorizer).colorize(), scene.truth)
 
-    def automatic(scene: Scene) -> npt.NDArray[np.float32]:
-        return scene.prediction(name).colorize()
 
-    return {
-        "C": lambda scene: correspond(automatic(scene), scene.truth),
-        "Q": lambda scene: transfer_quantiles(automatic(scene), scene.truth),
-        "E": lambda scene: colorize_by_energy(scene.prediction(name), scene.truth)[0],
-    }
+def predicted(scene: Scene, name: str, colorizer: Colorizer) -> Prediction:
+    """Return what a model predicts for a scene; computed when it is first asked for."""
+    return scene.once(name, lambda: colorizer.predict(scene.lightness))
+
+
+def colorize_by_energy(
+    prediction: Prediction, truth: FloatArray, weight: float = CHI_SQUARE_WEIGHT
+) -> tuple[npt.NDArray[np.float32], list[Transfer]]:
+    """Colorize with the histograms of hue and chroma bent towards those of an image (E, Eq. 6).
+
+    The colours are taken at strength 1: a model's own strength makes up for its doubt about chroma,
+    which the target takes away.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        Of hue and chroma.
+    truth : (..., 3) float array, RGB in [0, 1]
+        Whose histograms are the target.
+    weight : float, >= 0
+        lambda of Eq. 6.
+
+    Returns
+    -------
+    rgb : (H, W, 3) float32 array in [0, 1]
+    transfers : list of Transfer
+        Of hue and of chroma.
+    """
+    bins = prediction.outputs[0].shape[-1]
+    targets = image_targets(truth, "hue_chroma", bins).values()
+    tiles = [prediction.channel_tiles(index) for index in range(2)]
+    found = [
+        minimize_energy(tile, target, weight) for tile, target in zip(tiles, targets, strict=True)
+    ]
+    light = prediction.lightness
+    rgb = np.empty((*light.shape, 3), np.float32)
+    for (rows, hue), (_, chroma) in zip(tiles[0](), tiles[1](), strict=True):
+        hue, chroma = apply_bias(hue, found[0].bias), apply_bias(chroma, found[1].bias)
+        rgb[rows] = decode_hue_chroma(hue, chroma, light[rows])
+    return rgb, found
 
 
 @dataclass(frozen=True)
@@ -139,8 +140,7 @@ class ScoredMethod:
 
 
 def score_methods(
-    methods: Mapping[str, Method],
-    colorizers: Mapping[str, Colorizer],
+    methods: Mapping[str, SceneMethod],
     paths: Sequence[Path],
     folder: Path,
     identity: Mapping[str, str],
@@ -152,9 +152,8 @@ def score_methods(
 
     Parameters
     ----------
-    methods : dict of callable
-        By key. Grey is scored too.
-    colorizers : dict of Colorizer
+    methods : dict of SceneMethod
+        By key. "No colorization" is scored too.
     paths : sequence of Path
     folder : Path
         Keeps a file of scores for each method.
@@ -170,7 +169,7 @@ def score_methods(
     scores : dict of ScoredMethod
         By key.
     skipped : list of (path, reason)
-        Photos that cannot be read or have no colour.
+        Photos that cannot be scored.
 
     Raises
     ------
@@ -179,43 +178,24 @@ def score_methods(
     """
     folder.mkdir(parents=True, exist_ok=True)
     photos = _list_identity(paths)
-    everything: dict[str, Method] = {
-        GREY: lambda scene: grey_image(scene.lightness),
-        **methods,
-    }
     scores: dict[str, ScoredMethod] = {}
     skipped: list[tuple[Path, str]] = []
-    for key in everything:
+    for key in (GREY, *methods):
         if kept := _read_scores(folder / _file_name(key), photos, identity.get(key, "")):
             scores[key], skipped = kept
-    missing = {key: method for key, method in everything.items() if key not in scores}
+    missing = [key for key in (GREY, *methods) if key not in scores]
     if missing:
-        prepare(list(missing))
-        metrics = {key: ColorMetrics() for key in missing}
-        seconds = dict.fromkeys(missing, 0.0)
-        skipped = []
-        for path in tqdm(paths, unit="photo", desc="scoring", disable=not progress):
-            try:
-                scene = Scene(path, colorizers)
-            except ImageError as error:
-                skipped.append((path, str(error)))
-                continue
-            truth = Truth(scene.truth)
-            for key, method in missing.items():
-                started = time.perf_counter()
-                colorized = method(scene)
-                seconds[key] += time.perf_counter() - started
-                metrics[key].add(truth, colorized, scene.key)
-        if len(skipped) == len(paths):
-            reason = f"; the first was skipped: {skipped[0][1]}" if skipped else ""
-            raise ValueError(f"paths: expected at least one colour photo, received none{reason}")
-        count = len(paths) - len(skipped)
+        prepare(missing)
+        chosen = {key: method for key, method in methods.items() if key in missing}
+        protocol = EvaluationProtocol(extras=False)
+        evaluation = score(chosen, paths, protocol=protocol, progress=progress)
+        skipped = evaluation.skipped
         for key in missing:
-            scores[key] = ScoredMethod(metrics[key], seconds[key] / count)
+            scores[key] = ScoredMethod(evaluation.metrics[key], evaluation.seconds[key])
             _write_scores(
                 folder / _file_name(key), photos, identity.get(key, ""), scores[key], skipped
             )
-    return {key: scores[key] for key in everything}, skipped
+    return {key: scores[key] for key in (GREY, *methods)}, skipped
 
 
 def _list_identity(paths: Sequence[Path]) -> str:
@@ -226,7 +206,7 @@ def _list_identity(paths: Sequence[Path]) -> str:
 
 
 def _file_name(key: str) -> str:
-    return key.replace("/", "_").replace("@", "_") + ".json"
+    return key.translate(str.maketrans("/@ ", "___")) + ".json"
 
 
 def _read_scores(
@@ -234,12 +214,12 @@ def _read_scores(
 ) -> tuple[ScoredMethod, list[tuple[Path, str]]] | None:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if (content.get("photos"), content.get("identity")) != (photos, identity):
+            return None
+        metrics = ColorMetrics.from_dict(content["metrics"])
     except (OSError, ValueError):
         return None
-    if (content.get("photos"), content.get("identity")) != (photos, identity):
-        return None
     skipped = [(Path(name), reason) for name, reason in content["skipped"]]
-    metrics = ColorMetrics.from_dict(content["metrics"])
     return ScoredMethod(metrics, content["seconds_per_photo"]), skipped
 
 

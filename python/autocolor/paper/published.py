@@ -1,7 +1,8 @@
-"""Numbers that the paper reports, for comparison with our own."""
+"""Numbers that the paper reports, and tables of ours beside them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -67,3 +68,46 @@ TABLE_5 = {
     "median + CF": Published(0.299, 24.45),
 }
 """Inference methods of hue/chroma, on ImageNet/cval1k; CF is chromatic fading."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table.
+
+    Attributes
+    ----------
+    name : str
+        As the paper calls it, or our own name for what it does not have.
+    key : str
+        Of the method: see :mod:`autocolor.paper.experiments`.
+    published : Published or None
+        The paper's numbers.
+    """
+
+    name: str
+    key: str
+    published: Published | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the paper, as far as it can be made here.
+
+    Attributes
+    ----------
+    name : str
+        Such as ``table1``.
+    title : str
+    source : str
+        The photos that the paper's numbers are from.
+    rows : sequence of Row
+        "No colorization" first.
+    missing : str
+        What the paper's table has and ours has not, and why; may be empty.
+    """
+
+    name: str
+    title: str
+    source: str
+    rows: Sequence[Row]
+    missing: str = ""

@@ -13,24 +13,24 @@ from pathlib import Path
 from PIL import Image
 
 from autocolor.baselines.cheng import ChengOptions
-from autocolor.baselines.registry import HISTOGRAM_TRANSFERS, Baseline, load_baseline
-from autocolor.core.files import atomic_path
+from autocolor.baselines.registry import Baseline, load_baseline
+from autocolor.core.errors import InputError
+from autocolor.core.files import atomic_path, file_sha256
 from autocolor.data.duplicates import describe, find_duplicates
+from autocolor.evaluation.evaluate import GREY, SceneMethod
 from autocolor.evaluation.strength import choose_strengths
+from autocolor.histograms.decode import METHODS, DecodeOptions, check_strength
 from autocolor.nets.backbone import Backbone, HeadNet
 from autocolor.nets.colorization import ColorizationNet
 from autocolor.nets.weights_io import read_weights
 from autocolor.paper.experiments import (
-    GREY,
-    Method,
     ScoredMethod,
-    histogram_methods,
-    model_methods,
+    histogram_method,
+    model_method,
     score_methods,
 )
-from autocolor.paper.published import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5
+from autocolor.paper.published import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, Row, Table
 from autocolor.paper.sample_sheet import draw_samples
-from autocolor.paper.tables import Row, Table
 from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.model_folder import Manifest
 from autocolor.training.feature_cache import FeatureOptions
@@ -39,12 +39,28 @@ from autocolor.training.head import Features, HeadOptions, prepare_features, tra
 MAIN = "hue_chroma"
 """Name of the model that the paper selects: hue and chroma, all levels, chromatic fading."""
 
-BASELINES = {"mean": "mean colour", "welsh": "Welsh et al.", "cheng": "Cheng et al.",
-             "nearest_neighbour": "nearest neighbours"}  # fmt: skip
+COMPETITORS = {
+    "mean": "mean colour",
+    "welsh": "Welsh et al.",
+    "cheng": "Cheng et al.",
+    "nearest_neighbour": "nearest neighbours",
+}
 """Key to name of the methods that colorize without a trained colorizer of ours."""
 
-EXPERIMENTS = ("table1", "table2", "table3", "table4", "table5", "fig7", "fig8", "fig10")
+TABLES_AND_FIGURES = (
+    "table1",
+    "table2",
+    "table3",
+    "table4",
+    "table5",
+    "fig7",
+    "fig8",
+    "fig10",
+)
 """What can be asked for."""
+
+OF_ONE_MODEL = ("table4", "table5", "fig10")
+"""What can be made of a model that is given."""
 
 # More photos are compared by the bytes of their files alone: looking at one takes some 30 ms.
 _COMPARED_BY_LOOKS = 20_000
@@ -55,7 +71,7 @@ _CHENG_MINUTES = 2  # that its iterations take on two cores
 
 
 @dataclass(frozen=True)
-class Setting:
+class ReproductionConfig:
     """Where an experiment's data are and what may be spent.
 
     Attributes
@@ -76,6 +92,13 @@ class Setting:
         Train all layers, as the paper does, on images instead of kept hypercolumns.
     device : str
         Where Caffe runs.
+    model : Path, optional
+        Folder of a model that is scored instead of training any; `data` and `weights` are not
+        used then.
+    strength : float
+        Of the rows of Table 5; the paper has none, that is 1.
+    seed : int
+        Of the samples in Table 5.
     """
 
     data: Path
@@ -86,6 +109,14 @@ class Setting:
     features: FeatureOptions = FeatureOptions()
     end_to_end: bool = False
     device: str = "cpu"
+    model: Path | None = None
+    strength: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_strength(self.strength)
+        if self.seed < 0:
+            raise InputError("seed", f"expected at least 0, got {self.seed}")
 
     def listed(self, name: str) -> list[Path]:
         """Return the photos of ``train_lmdb`` or ``validation_lmdb``."""
@@ -93,7 +124,7 @@ class Setting:
         return [Path(line) for line in lines]
 
 
-def check_disjoint(setting: Setting) -> None:
+def check_disjoint(config: ReproductionConfig) -> None:
     """Refuse to score on photos that are trained or validated on, or that look like one that is.
 
     Raises
@@ -101,15 +132,15 @@ def check_disjoint(setting: Setting) -> None:
     ValueError
         Naming them.
     """
-    seen = [*setting.listed("train_lmdb"), *setting.listed("validation_lmdb")]
-    found = find_duplicates(seen, setting.photos, looks=len(seen) <= _COMPARED_BY_LOOKS)
+    seen = [*config.listed("train_lmdb"), *config.listed("validation_lmdb")]
+    found = find_duplicates(seen, config.photos, looks=len(seen) <= _COMPARED_BY_LOOKS)
     if found:
-        raise ValueError(f"photos: expected none that is trained on, but {describe(found)}")
+        raise InputError("photos", f"expected none that is trained on, but {describe(found)}")
 
 
 @dataclass(frozen=True)
 class Results:
-    """What :meth:`Run.results` found.
+    """What :meth:`Reproduction.results` found.
 
     Attributes
     ----------
@@ -120,6 +151,7 @@ class Results:
         By key of the method.
     images : int
         Photos scored.
+    skipped : list of (path, reason)
     samples : Image or None
         The picture of Figure 10.
     """
@@ -128,19 +160,25 @@ class Results:
     figures: tuple[str, ...]
     scores: dict[str, ScoredMethod]
     images: int
+    skipped: list[tuple[Path, str]]
     samples: Image.Image | None
 
 
 @dataclass
-class Run:
-    """What a run needs again and again, made when it is first asked for."""
+class Reproduction:
+    """What a reproduction needs again and again, made when it is first asked for."""
 
-    setting: Setting
+    config: ReproductionConfig
     seconds: dict[str, float] = field(default_factory=dict)
     """By stage of this run, without what is kept from others."""
 
     def __post_init__(self) -> None:
-        self.last = "fc7" if "fc7" in read_weights(self.setting.weights) else "conv5_3"
+        model = self.config.model
+        self.main = MAIN if model is None else "model"
+        self.variant = MAIN if model is None else Manifest.load(model).variant
+        self.last = "conv5_3"
+        if model is None and "fc7" in read_weights(self.config.weights):
+            self.last = "fc7"
         self._inner = 0.0  # seconds of the stages within the present one
         self._features: Features | None = None
         self._backbone: Backbone | None = None
@@ -161,27 +199,36 @@ class Run:
         """Return the frozen network that the heads share."""
         if self._backbone is None:
             self._backbone = Backbone(
-                self.setting.weights, self.last, self.setting.device, self.setting.features.width
+                self.config.weights, self.last, self.config.device, self.config.features.width
             )
         return self._backbone
 
     def folder(self, model: str) -> Path:
         """Return the folder of a model."""
-        return self.setting.out / "models" / model
+        if self.config.model is not None:
+            return self.config.model
+        return self.config.out / "models" / model
 
     def train(self, models: Sequence[str]) -> None:
         """Train the models that are missing, and choose their strengths on validation photos."""
-        setting = self.setting
+        config = self.config
+        if config.model is not None:
+            return
         for model in models:
-            network = _networks(self.last, setting.features.width)[model]
-            if setting.end_to_end:
+            network = _networks(self.last, config.features.width)[model]
+            if config.end_to_end:
                 seconds = train_whole(
-                    self.folder(model), model, network, setting.data, setting.weights,
-                    setting.head.minutes, setting.device,
-                )  # fmt: skip
+                    self.folder(model),
+                    model,
+                    network,
+                    config.data,
+                    config.weights,
+                    config.head.minutes,
+                    config.device,
+                )
             else:
                 seconds = train_head(
-                    self.folder(model), model, network, self._prepared(), setting.head
+                    self.folder(model), model, network, self._prepared(), config.head
                 )
             self.seconds[f"training {model}"] = seconds
         unknown = [model for model in models if not self._strength_file(model).exists()]
@@ -189,7 +236,7 @@ class Run:
             with self.timed("choosing strengths"):
                 choices = choose_strengths(
                     {model: self.colorizer(model) for model in unknown},
-                    setting.listed("validation_lmdb"),
+                    config.listed("validation_lmdb"),
                     _STRENGTHS,
                     smaller_side=_STRENGTH_SIDE,
                 )
@@ -205,54 +252,75 @@ class Run:
 
     def identity(self, model: str) -> str:
         """Return the hash of a model's weights."""
-        with (self.folder(model) / "weights.caffemodel").open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        folder = self.folder(model)
+        return file_sha256(folder / Manifest.load(folder).weights)
 
     def _prepared(self) -> Features:
         if self._features is None:
-            setting = self.setting
-            options = replace(setting.features, levels=f"data..{self.last}")
+            config = self.config
+            options = replace(config.features, levels=f"data..{self.last}")
             self._features = prepare_features(
-                setting.data, setting.weights, setting.out / "features", options,
-                device=setting.device,
-            )  # fmt: skip
+                config.data,
+                config.weights,
+                config.out / "features",
+                options,
+                device=config.device,
+            )
             self.seconds["features"] = self._features.seconds
         return self._features
 
     def colorizer(self, model: str) -> Colorizer:
         """Return a model, on the shared frozen network unless it was trained end to end."""
-        folder, device = self.folder(model), self.setting.device
-        if self.setting.end_to_end:
+        folder, device = self.folder(model), self.config.device
+        if self.config.end_to_end or self.config.model is not None:
             return Colorizer(folder, device)
-        width = self.setting.features.width
+        width = self.config.features.width
         return Colorizer(folder, device, net=HeadNet(folder, self.backbone, device, width))
 
-    def score(self, keys: Sequence[str]) -> dict[str, ScoredMethod]:
-        """Score methods by their keys, training and preparing what they need."""
-        models = _models_of(keys)
-        self.train(models)
-        colorizers = {model: self.colorizer(model) for model in models}
-        known: dict[str, Method] = {}
-        identity: dict[str, str] = {}
-        for model, colorizer in colorizers.items():
-            found = model_methods(model, colorizer.manifest.variant)
-            if model == MAIN:
-                found |= histogram_methods(model, HISTOGRAM_TRANSFERS["clusters"])
-            known |= found
-            mark = f"{self.identity(model)} {colorizer.manifest.strength}"
-            identity |= dict.fromkeys(found, mark)
-        known |= {key: self._baseline(key) for key in keys if key in BASELINES}
-        learnt_from = hashlib.sha256(self.setting.weights.read_bytes())
-        learnt_from.update((self.setting.data / "train_lmdb.txt").read_bytes())
-        options = _cheng_options(self.setting.head.minutes)
-        identity |= dict.fromkeys(BASELINES, f"{learnt_from.hexdigest()} {options}")
-        methods = {key: known[key] for key in keys if key != GREY}
+    def score(self, keys: Sequence[str]) -> tuple[dict[str, ScoredMethod], list[tuple[Path, str]]]:
+        """Score methods by their keys, training and preparing what they need.
+
+        Returns
+        -------
+        scores, skipped
+            As :func:`autocolor.paper.experiments.score_methods` does.
+        """
+        keys = [key for key in keys if key != GREY]
+        models = {key: self._model_of(key) for key in keys if key not in COMPETITORS}
+        names = list(dict.fromkeys(models.values()))
+        self.train(names)
+        colorizers = {name: self.colorizer(name) for name in names}
+        methods: dict[str, SceneMethod] = {}
+        identity = {}
+        for key in keys:
+            if key in COMPETITORS:
+                methods[key] = self._baseline(key)
+                identity[key] = self._learnt_from()
+                continue
+            model = models[key]
+            colorizer = colorizers[model]
+            identity[key] = f"{self.identity(model)} {colorizer.manifest} {self.config.seed}"
+            if key in ("C", "Q", "E"):
+                methods[key] = histogram_method(key, model, colorizer)
+            else:
+                methods[key] = model_method(key, colorizer, seed=self.config.seed)
         with self.timed("scoring"):
-            scores, _ = score_methods(
-                methods, colorizers, self.setting.photos, self.setting.out / "scores", identity,
+            return score_methods(
+                methods,
+                self.config.photos,
+                self.config.out / "scores",
+                identity,
                 prepare=self._prepare,
-            )  # fmt: skip
-        return scores
+            )
+
+    def _model_of(self, key: str) -> str:
+        return self.main if key in ("C", "Q", "E") else key.partition("@")[0].partition("/")[0]
+
+    def _learnt_from(self) -> str:
+        """Return what the competitors depend on."""
+        digest = hashlib.sha256(self.config.weights.read_bytes())
+        digest.update((self.config.data / "train_lmdb.txt").read_bytes())
+        return f"{digest.hexdigest()} {_cheng_options(self.config.head.minutes)}"
 
     def results(self, names: Sequence[str], rows: Sequence[str] | None = None) -> Results:
         """Make tables and figures.
@@ -260,23 +328,26 @@ class Run:
         Parameters
         ----------
         names : sequence of str
-            Of `EXPERIMENTS`.
+            Of `TABLES_AND_FIGURES`; with a model that is given, of `OF_ONE_MODEL`.
         rows : sequence of str, optional
             Keys of the rows that the tables are to have; grey is always there.
 
         Raises
         ------
         ValueError
-            If a row is in none of the tables, and where photos cannot be used.
+            If a row is in none of the tables, a table cannot be made of the model that is given,
+            and where photos cannot be used.
         """
-        all_tables = _tables(self.last)
+        if self.config.model is not None:
+            self._check_names(names)
+        all_tables = _tables(self.last, self.main, self.variant, self.config.strength)
         tables = [all_tables[name] for name in names if name in all_tables]
         if rows is not None:
             known = [row.key for table in tables for row in table.rows]
             if unknown := [row for row in rows if row not in known]:
-                raise ValueError(
-                    f"rows: expected some of {', '.join(dict.fromkeys(known))}, received "
-                    f"{', '.join(unknown)}"
+                raise InputError(
+                    "rows",
+                    f"expected some of {', '.join(dict.fromkeys(known))}, got {', '.join(unknown)}",
                 )
             tables = [
                 replace(table, rows=tuple(r for r in table.rows if r.key in (GREY, *rows)))
@@ -287,20 +358,29 @@ class Run:
         for figure, methods in (("fig7", FIGURE_7), ("fig8", FIGURE_8)):
             if figure in figures:
                 keys += methods
-        scores = self.score(tuple(dict.fromkeys(keys)))
+        scores, skipped = self.score(tuple(dict.fromkeys(keys)))
         samples = None
         if "fig10" in figures:
-            self.train([MAIN])
+            self.train([self.main])
             with self.timed("figure 10"):
-                samples = draw_samples(self.colorizer(MAIN), self.setting.photos)
-        return Results(tables, figures, scores, scores[GREY].metrics.images, samples)
+                samples = draw_samples(self.colorizer(self.main), self.config.photos)
+        return Results(tables, figures, scores, scores[GREY].metrics.images, skipped, samples)
+
+    def _check_names(self, names: Sequence[str]) -> None:
+        if unknown := [name for name in names if name not in OF_ONE_MODEL]:
+            raise InputError(
+                "model", f"expected some of {', '.join(OF_ONE_MODEL)}, got {', '.join(unknown)}"
+            )
+        DecodeOptions(method="sample").methods(self.variant)  # refuses a model without histograms
+        if "table4" in names and self.variant != MAIN:
+            raise InputError("table4", f"expected a model of hue and chroma, got {self.variant}")
 
     def longest(self) -> dict[str, float]:
         """Return the most seconds that each stage has taken, in this run or an earlier one.
 
         A stage whose results are kept takes next to nothing when it is run again.
         """
-        path = self.setting.out / _SECONDS
+        path = self.config.out / _SECONDS
         known: dict[str, float] = {}
         if path.exists():
             known = json.loads(path.read_text(encoding="utf-8"))
@@ -310,20 +390,20 @@ class Run:
             partial.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
         return known
 
-    def _baseline(self, key: str) -> Method:
+    def _baseline(self, key: str) -> SceneMethod:
         return lambda scene: self._baselines[key](scene.lightness)
 
     def _prepare(self, keys: Sequence[str]) -> None:
         """Let the baselines among some methods learn, unless they have before."""
         for key in keys:
-            if key in BASELINES and key not in self._baselines:
+            if key in COMPETITORS and key not in self._baselines:
                 with self.timed(f"preparing {key}"):
                     self._baselines[key] = load_baseline(
                         key,
-                        self.setting.listed("train_lmdb"),
+                        self.config.listed("train_lmdb"),
                         backbone=self.backbone,
-                        cache=self.setting.out / "baselines",
-                        cheng_options=_cheng_options(self.setting.head.minutes),
+                        cache=self.config.out / "baselines",
+                        cheng_options=_cheng_options(self.config.head.minutes),
                     )
 
 
@@ -359,24 +439,24 @@ def _ablation_model(levels: str, last: str) -> str:
     return MAIN if levels == f"data..{last}" else f"{MAIN}_{levels.replace('..', '-')}"
 
 
-def _models_of(keys: Sequence[str]) -> list[str]:
-    """Return the models that methods need, each once."""
-    needed = [MAIN if key in ("C", "Q", "E") else key.split("@")[0].split("/")[0] for key in keys]
-    return [model for model in dict.fromkeys(needed) if model != GREY and model not in BASELINES]
-
-
-def _tables(last: str) -> dict[str, Table]:
+def _tables(last: str, main: str, variant: str, strength: float) -> dict[str, Table]:
+    """Return the tables; those of one model are of the model `main`, Table 5 at `strength`."""
     cval1k, sun6 = "ImageNet/cval1k", "SUN-6"
+    grey, grey_sun = Row(GREY, GREY, TABLE_1[GREY]), Row(GREY, GREY, TABLE_3[GREY])
     no_fc = (
         "The paper's rows with fc6 and fc7 need weights that no package registry has; the rows "
         "without a number of the paper's stand in for them."
     )
     variants = {"Lab, L2": "lab_l2", "Lab, K = 32": "lab_marginal", "Lab, K = 16 × 16": "lab_joint"}
-    return {
-        "table1": Table(
-            "table1", "Table 1: system variants", cval1k,
+    ablations = {levels: _ablation_model(levels, last) for levels in _ablations(last)}
+    inference = TABLE_5 if variant == MAIN else dict.fromkeys(METHODS)
+    tables = [
+        Table(
+            "table1",
+            "Table 1: system variants",
+            cval1k,
             (
-                Row("no colorization", GREY, TABLE_1["no colorization"]),
+                grey,
                 *(Row(name, f"{model}@1", TABLE_1[name]) for name, model in variants.items()),
                 Row("hue/chroma, K = 32", f"{MAIN}/median@1", TABLE_1["hue/chroma, K = 32"]),
                 Row("+ chromatic fading", f"{MAIN}@1", TABLE_1["+ chromatic fading"]),
@@ -386,35 +466,38 @@ def _tables(last: str) -> dict[str, Table]:
                 ),
             ),
         ),
-        "table2": Table(
-            "table2", "Table 2: levels of the hypercolumn", cval1k,
+        Table(
+            "table2",
+            "Table 2: levels of the hypercolumn",
+            cval1k,
             (
-                Row("no colorization", GREY, TABLE_1["no colorization"]),
+                grey,
+                *(Row(name, f"{model}@1", TABLE_2.get(name)) for name, model in ablations.items()),
                 *(
-                    Row(levels, f"{_ablation_model(levels, last)}@1", TABLE_2.get(levels))
-                    for levels in _ablations(last)
-                ),
-                *(
-                    Row(f"{levels}, chosen strength", f"{_ablation_model(levels, last)}@chosen")
-                    for levels in _ablations(last)
+                    Row(f"{name}, chosen strength", f"{model}@chosen")
+                    for name, model in ablations.items()
                 ),
             ),
             missing="" if last == "fc7" else no_fc,
         ),
-        "table3": Table(
-            "table3", "Table 3: competing methods", sun6,
+        Table(
+            "table3",
+            "Table 3: competing methods",
+            sun6,
             (
-                Row("no colorization", GREY, TABLE_3["no colorization"]),
-                *(Row(name, key, TABLE_3.get(name)) for key, name in BASELINES.items()),
+                grey_sun,
+                *(Row(name, key, TABLE_3.get(name)) for key, name in COMPETITORS.items()),
                 Row("ours", f"{MAIN}@chosen", TABLE_3["ours"]),
             ),
             missing="Deshpande et al.'s own colorizer and its scene classes are not built here.",
         ),
-        "table4": Table(
-            "table4", "Table 4: given the true histogram", sun6,
+        Table(
+            "table4",
+            "Table 4: given the true histogram",
+            sun6,
             (
-                Row("no colorization", GREY, TABLE_3["no colorization"]),
-                Row("ours, automatic", f"{MAIN}@chosen", TABLE_3["ours"]),
+                grey_sun,
+                Row("ours, automatic", f"{main}@chosen", TABLE_3["ours"]),
                 Row("ours (C)", "C"),
                 Row("ours (Q)", "Q", TABLE_4["ours (Q)"]),
                 Row("ours (E)", "E", TABLE_4["ours (E)"]),
@@ -423,26 +506,37 @@ def _tables(last: str) -> dict[str, Table]:
             f"({TABLE_4['Deshpande et al. (C)'].rmse} and {TABLE_4['Deshpande et al. (Q)'].rmse}); "
             "here C recolours ours.",
         ),
-        "table5": Table(
-            "table5", "Table 5: inference methods of hue/chroma", cval1k,
+        Table(
+            "table5",
+            f"Table 5: inference methods of {'hue/chroma' if variant == MAIN else variant}",
+            cval1k,
             (
-                Row("no colorization", GREY, TABLE_1["no colorization"]),
-                Row("sample", f"{MAIN}/sample@1", TABLE_5["sample"]),
-                Row("mode", f"{MAIN}/mode@1", TABLE_5["mode"]),
-                Row("expectation", f"{MAIN}/expectation@1", TABLE_5["expectation"]),
-                Row("expectation + CF", f"{MAIN}/expectation+CF@1", TABLE_5["expectation + CF"]),
-                Row("median", f"{MAIN}/median@1", TABLE_5["median"]),
-                Row("median + CF", f"{MAIN}@1", TABLE_5["median + CF"]),
+                grey,
+                *(
+                    Row(name, f"{main}{_way(name)}@{strength:g}", numbers)
+                    for name, numbers in inference.items()
+                ),
             ),
         ),
-    }  # fmt: skip
+    ]
+    return {table.name: table for table in tables}
+
+
+def _way(name: str) -> str:
+    """Return the part of a key that says how colours are taken; "" is median + CF, the default."""
+    return "" if name == "median + CF" else f"/{name.replace(' ', '')}"
 
 
 FIGURE_7 = {
-    GREY: "no colorization", "welsh": "Welsh et al.", "cheng": "Cheng et al.",
-    f"{MAIN}@chosen": "ours", "C": "ours (C)", "Q": "ours (Q)", "E": "ours (E)",
-}  # fmt: skip
+    GREY: GREY,
+    "welsh": "Welsh et al.",
+    "cheng": "Cheng et al.",
+    f"{MAIN}@chosen": "ours",
+    "C": "ours (C)",
+    "Q": "ours (Q)",
+    "E": "ours (E)",
+}
 """Methods of Fig. 7, errors by pixel."""
 
-FIGURE_8 = {GREY: "no colorization", "cheng": "Cheng et al.", f"{MAIN}@chosen": "ours"}
+FIGURE_8 = {GREY: GREY, "cheng": "Cheng et al.", f"{MAIN}@chosen": "ours"}
 """Methods of Fig. 8, PSNR by photo."""

@@ -110,5 +110,5 @@ def test_caffe_trains_the_net(photos, tmp_path):
 
 
 def test_one_photo_cannot_train_and_validate(photos, tmp_path):
-    with pytest.raises(ValueError, match="at least two colour photos, received one"):
+    with pytest.raises(ValueError, match="at least two colour photos, got one"):
         train_cheng(References(photos[:1]), BlockBackbone(), tmp_path, np.random.default_rng(0))

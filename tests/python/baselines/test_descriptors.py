@@ -41,7 +41,7 @@ def test_principal_components_by_hand():
 def test_principal_components_refuse():
     with pytest.raises(ValueError, match="samples: expected at least one"):
         principal_components([], 1)
-    with pytest.raises(ValueError, match="dimensions: expected 1 to 2, received 3"):
+    with pytest.raises(ValueError, match="dimensions: expected 1 to 2, got 3"):
         principal_components([np.zeros((4, 2))], 3)
 
 

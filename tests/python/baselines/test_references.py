@@ -48,9 +48,9 @@ def test_unreadable_references_are_skipped_and_listed(photo_folder, tmp_path):
     assert "no colour" in references.skipped[0][1]
     list(references.images())
     assert len(references.skipped) == 3  # of the last pass, not added up
-    with pytest.raises(ValueError, match="received none; the first was skipped: .*broken.jpg"):
+    with pytest.raises(ValueError, match="got none; the first was skipped: .*broken.jpg"):
         list(References([broken]).images())
-    with pytest.raises(ValueError, match="at least one colour photo, received none$"):
+    with pytest.raises(ValueError, match="at least one colour photo, got none$"):
         list(References([]).images())
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import skimage.data
 
-from autocolor.baselines.gist import GIST_SIZE, Gist
 from autocolor.baselines.references import References
 from autocolor.baselines.welsh import (
+    GIST_SIZE,
+    Gist,
     Welsh,
     jittered_grid,
     local_deviation,

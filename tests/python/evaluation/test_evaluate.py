@@ -85,7 +85,7 @@ def test_protocol(photo_folder: Path) -> None:
     assert protocol.describe()["resolution"] == "smaller side reduced to 48 pixels"
     assert protocol.describe()["prediction"] == "rounded to 8 bit"
     assert "auc" not in protocol.describe() and "auc" in EvaluationProtocol().describe()
-    with pytest.raises(ValueError, match="side: expected at least 1, received 0"):
+    with pytest.raises(ValueError, match="side: expected at least 1, got 0"):
         EvaluationProtocol(0)
     with pytest.raises(ValueError, match="side_of: expected 'larger' or 'smaller'"):
         EvaluationProtocol(5, "upper")  # type: ignore[arg-type]
@@ -126,9 +126,9 @@ def test_a_photo_too_large_for_the_memory_is_skipped(photo_folder: Path) -> None
 
 
 def test_no_photos(mixed_folder: Path) -> None:
-    with pytest.raises(ValueError, match="received none"):
+    with pytest.raises(ValueError, match="got none"):
         evaluate({"sepia": sepia}, [], progress=False)
-    with pytest.raises(ValueError, match=r"received none; the first was skipped: .*text\.jpg"):
+    with pytest.raises(ValueError, match=r"got none; the first was skipped: .*text\.jpg"):
         evaluate({"sepia": sepia}, [mixed_folder / "text.jpg"], progress=False)
     with pytest.raises(ValueError, match="'no colorization' is always scored"):
         evaluate({GREY: sepia}, [], progress=False)
@@ -167,7 +167,7 @@ def test_gallery_pictures(photo_folder: Path) -> None:
     )
     for photo in evaluation.gallery:
         assert list(photo.pictures) == [GREY, "sepia", "original"]
-        truth = read_image(photo.scores.path).rgb  # smaller than a cell
+        truth = read_image(photo.path).rgb  # smaller than a cell
         np.testing.assert_allclose(photo.pictures["original"], truth, atol=1e-6)
         np.testing.assert_allclose(photo.pictures["sepia"], sepia(lightness(truth)), atol=1e-6)
         assert photo.pictures[GREY].shape[0] <= GALLERY_CELL[0]
@@ -191,7 +191,7 @@ def test_worst_cases(photo_folder: Path) -> None:
         worst_first = sorted(values, reverse=case.metric == "rmse")[:2]
         found = [getattr(photo.scores[case.method], case.metric) for photo in case.photos]
         assert found == worst_first
-        assert {photo.index for photo in case.photos} <= evaluation.pictures.keys()
+        assert all(photo.pictures for photo in case.photos)
     assert not evaluation.gallery
     picture = draw_worst_cases(evaluation)
     assert picture is not None and picture.height > 8 * 60

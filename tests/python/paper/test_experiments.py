@@ -1,29 +1,17 @@
-"""Methods on scenes, kept scores, and tables beside the paper's numbers."""
-
-from pathlib import Path
+"""Methods on scenes, and kept scores."""
 
 import numpy as np
 import pytest
 
+from autocolor.baselines.cluster_correspondence import transfer_clusters
+from autocolor.evaluation.evaluate import GREY, Scene
 from autocolor.evaluation.metrics import ColorMetrics
-from autocolor.imaging.images import find_photos, read_image
+from autocolor.imaging.images import find_photos
 from autocolor.paper.experiments import (
-    GREY,
-    Scene,
-    ScoredMethod,
-    histogram_methods,
-    model_methods,
+    histogram_method,
+    model_method,
+    predicted,
     score_methods,
-)
-from autocolor.paper.published import Published
-from autocolor.paper.tables import (
-    Row,
-    Table,
-    order_lines,
-    plot_cumulative_errors,
-    plot_psnr_histograms,
-    plot_table,
-    table_markdown,
 )
 from autocolor.runtime.colorizer import Colorizer
 
@@ -42,21 +30,21 @@ class Counted:
 def test_scores_are_those_of_the_metrics_and_are_kept(photo_folder, tmp_path):
     paths = find_photos(photo_folder)
     method = Counted(0.1)
-    scores, skipped = score_methods({"m": method}, {}, paths, tmp_path, {}, progress=False)
+    scores, skipped = score_methods({"m": method}, paths, tmp_path, {}, progress=False)
     assert list(scores) == [GREY, "m"] and method.calls == 3 and skipped == []
     metrics = ColorMetrics()
     for path in paths:
-        scene = Scene(path, {})
+        scene = Scene(path)
         metrics.add(scene.truth, Counted(0.1)(scene), scene.key)
     assert scores["m"].metrics.to_dict() == metrics.to_dict()
     assert scores["m"].seconds_per_photo > 0
 
-    again, _ = score_methods({"m": method}, {}, paths, tmp_path, {}, progress=False)
+    again, _ = score_methods({"m": method}, paths, tmp_path, {}, progress=False)
     assert method.calls == 3
     assert again["m"].metrics.intervals() == scores["m"].metrics.intervals()
     # Another method is added; the first is neither prepared nor computed again.
     more, prepared = Counted(0.2), []
-    score_methods({"m": method, "n": more}, {}, paths, tmp_path, {}, prepare=prepared.extend,
+    score_methods({"m": method, "n": more}, paths, tmp_path, {}, prepare=prepared.extend,
                   progress=False)  # fmt: skip
     assert (method.calls, more.calls) == (3, 3)
     assert prepared == ["n"]
@@ -65,13 +53,13 @@ def test_scores_are_those_of_the_metrics_and_are_kept(photo_folder, tmp_path):
 def test_scores_of_something_else_are_not_used(photo_folder, tmp_path):
     paths = find_photos(photo_folder)
     method = Counted(0.1)
-    score_methods({"m": method}, {}, paths, tmp_path, {"m": "old"}, progress=False)
-    score_methods({"m": method}, {}, paths, tmp_path, {"m": "new"}, progress=False)
+    score_methods({"m": method}, paths, tmp_path, {"m": "old"}, progress=False)
+    score_methods({"m": method}, paths, tmp_path, {"m": "new"}, progress=False)
     assert method.calls == 6
-    score_methods({"m": method}, {}, paths[:2], tmp_path, {"m": "new"}, progress=False)
+    score_methods({"m": method}, paths[:2], tmp_path, {"m": "new"}, progress=False)
     assert method.calls == 8
     (tmp_path / "m.json").write_text("{ damaged")
-    score_methods({"m": method}, {}, paths[:2], tmp_path, {"m": "new"}, progress=False)
+    score_methods({"m": method}, paths[:2], tmp_path, {"m": "new"}, progress=False)
     assert method.calls == 10
 
 
@@ -80,84 +68,41 @@ def test_photos_that_cannot_be_scored_are_listed(photo_folder, tmp_path):
     broken.write_bytes(b"not an image")
     paths = [*find_photos(photo_folder), broken]
     for _ in range(2):  # computed, then read
-        scores, skipped = score_methods({}, {}, paths, tmp_path / "scores", {}, progress=False)
+        scores, skipped = score_methods({}, paths, tmp_path / "scores", {}, progress=False)
         assert scores[GREY].metrics.images == 3
         assert [path for path, _ in skipped] == [broken]
     with pytest.raises(ValueError, match="expected at least one colour photo"):
-        score_methods({}, {}, [broken], tmp_path / "none", {}, progress=False)
+        score_methods({}, [broken], tmp_path / "none", {}, progress=False)
 
 
 def test_a_model_predicts_once_for_all_methods(model_folder, photo_folder):
     colorizer = Colorizer(model_folder)
-    scene = Scene(find_photos(photo_folder)[0], {"tiny": colorizer})
-    assert scene.prediction("tiny") is scene.prediction("tiny")
+    scene = Scene(find_photos(photo_folder)[0])
+    assert predicted(scene, "tiny", colorizer) is predicted(scene, "tiny", colorizer)
+    keys = ("tiny@1", "tiny@chosen", "tiny/sample@1", "tiny/expectation+CF@1", "tiny/median@1")
     methods = {
-        **model_methods("tiny", "hue_chroma"),
-        **histogram_methods("tiny", lambda automatic, truth: truth),
+        **{key: model_method(key, colorizer) for key in keys},
+        **{key: histogram_method(key, "tiny", colorizer) for key in ("C", "Q", "E")},
     }
-    assert set(methods) == {
-        "tiny@1", "tiny@chosen", "tiny/sample@1", "tiny/mode@1", "tiny/expectation@1",
-        "tiny/expectation+CF@1", "tiny/median@1", "C", "Q", "E",
-    }  # fmt: skip
-    for name, method in methods.items():
-        rgb = method(scene)
+    found = {name: method(scene) for name, method in methods.items()}
+    for name, rgb in found.items():
         assert rgb.shape == scene.truth.shape, name
-    np.testing.assert_array_equal(methods["tiny@1"](scene), colorizer.colorize(scene.lightness))
-    np.testing.assert_array_equal(methods["tiny/sample@1"](scene), methods["tiny/sample@1"](scene))
-    np.testing.assert_array_equal(methods["C"](scene), scene.truth)
-    assert set(model_methods("lab", "lab_joint")) == {"lab@1", "lab@chosen"}
+    light = scene.lightness
+    np.testing.assert_array_equal(found["tiny@1"], colorizer.colorize(light))
+    faded = colorizer.colorize(light, method="expectation")
+    np.testing.assert_array_equal(found["tiny/expectation+CF@1"], faded)
+    plain = colorizer.colorize(light, method="median", fading=False)
+    np.testing.assert_array_equal(found["tiny/median@1"], plain)
+    faint = colorizer.colorize(light, method="mode", fading=False, strength=0.6)
+    np.testing.assert_array_equal(model_method("tiny/mode@0.6", colorizer)(scene), faint)
+    recolored = transfer_clusters(found["tiny@chosen"], scene.truth)
+    np.testing.assert_array_equal(found["C"], recolored)
 
 
-@pytest.fixture(scope="module")
-def scores(photo_folder):
-    """Three methods of known order: good is better than bad on every photo."""
-    metrics = {GREY: ColorMetrics(), "good": ColorMetrics(), "bad": ColorMetrics()}
-    for path in find_photos(photo_folder):
-        truth = read_image(path).rgb
-        for key, shift in ((GREY, 0.2), ("good", 0.05), ("bad", 0.4)):
-            prediction = np.clip(truth + np.float32([shift, 0, -shift]), 0, 1)
-            metrics[key].add(truth, prediction, Path(path).name)
-    return {key: ScoredMethod(value, 0.1) for key, value in metrics.items()}
-
-
-ROWS = (
-    Row("no colorization", GREY, Published(0.3, 23.0)),
-    Row("a", "good", Published(0.2, 24.0)),
-    Row("b", "bad", Published(0.25, 24.5)),
-)
-
-
-def test_table_beside_the_paper(scores):
-    table = Table("t", "T", "somewhere", ROWS, missing="Something is missing.")
-    text = table_markdown(table, scores)
-    lines = text.splitlines()
-    good = scores["good"].metrics
-    assert f"{good.scores().rmse:.3f} [{good.intervals()['rmse'].low:.3f}, " in lines[3]
-    assert lines[3].endswith("| 0.200 | 24.00 | `good` |")
-    difference = good.scores().rmse - scores[GREY].metrics.scores().rmse
-    assert f"| {difference:+.3f} [" in lines[3]
-    assert lines[2].split("|")[4:6] == ["  ", "  "]  # grey is not compared with itself
-    assert text.rstrip().endswith("Something is missing.")
-
-
-def test_order_of_the_rows(scores):
-    """The paper: a, b, grey by RMSE and b, a, grey by PSNR; here a, grey, b, and surely so."""
-    rmse, _, psnr = order_lines(Table("t", "T", "", ROWS), scores)
-    assert rmse.startswith("RMSE: 2 of 3 pairs of rows come in the paper's order, 2 of them surely")
-    assert rmse.endswith("1 surely in the opposite one.")
-    assert psnr.startswith("PSNR: 1 of 3 pairs of rows come in the paper's order, 1 of them surely")
-    assert psnr.endswith("2 surely in the opposite one.")
-    # Rows without numbers of the paper, or without that metric, are in no pair.
-    rows = (*ROWS[:2], Row("c", "bad"), Row("d", "bad", Published(0.1)))
-    lines = order_lines(Table("t", "T", "", rows), scores)
-    assert lines[0].startswith("RMSE: 1 of 3") and lines[2].startswith("PSNR: 1 of 1")
-    assert order_lines(Table("t", "T", "", (Row("c", "bad"),)), scores) == []
-
-
-def test_plots(scores, tmp_path):
-    plot_table(Table("t", "T", "somewhere", ROWS), scores, tmp_path / "table.png")
-    names = {GREY: "grey", "good": "a"}
-    plot_cumulative_errors(scores, names, tmp_path / "fig7.png")
-    plot_psnr_histograms(scores, names, tmp_path / "fig8.png")
-    for name in ("table", "fig7", "fig8"):
-        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+def test_seed_matters_to_samples_only(model_folder, photo_folder):
+    colorizer = Colorizer(model_folder)
+    scene = Scene(find_photos(photo_folder)[0])
+    for key, equal in (("tiny/sample@1", False), ("tiny/mode@1", True)):
+        first, again, other = (model_method(key, colorizer, seed=seed)(scene) for seed in (0, 0, 1))
+        np.testing.assert_array_equal(first, again)
+        assert np.array_equal(first, other) == equal

@@ -13,7 +13,7 @@ from autocolor.data.lmdb_io import LmdbOptions
 from autocolor.data.lmdb_writer import LmdbContent, write_lmdb
 from autocolor.nets.vgg16 import vgg16_gray_features
 from autocolor.paper.published import TABLE_2
-from autocolor.paper.reproduction import Run, Setting
+from autocolor.paper.reproduction import Reproduction, ReproductionConfig
 from autocolor.runtime.caffe_runtime import import_caffe
 from autocolor.training.feature_cache import FeatureOptions
 from autocolor.training.head import HeadOptions
@@ -22,7 +22,7 @@ WIDTH = 1 / 32
 
 
 @pytest.fixture(scope="module")
-def setting(tmp_path_factory):
+def config(tmp_path_factory):
     """Eight photos to train on, four to validate and two others, and weights up to fc7."""
     folder = tmp_path_factory.mktemp("data")
     paths = []
@@ -42,7 +42,7 @@ def setting(tmp_path_factory):
     )
     net = caffe.Net(str(folder / "net.prototxt"), caffe.TEST)
     net.save(str(folder / "vgg16.caffemodel"))
-    return Setting(
+    return ReproductionConfig(
         folder, paths[12:14], folder / "vgg16.caffemodel", folder / "out",
         HeadOptions(minutes=0.01, batch=32),
         FeatureOptions(width=WIDTH, locations=16),
@@ -54,9 +54,9 @@ def make_lmdb(folder, photos):
     write_lmdb(content, folder)
 
 
-def test_with_fc7_all_rows_of_table_2_are_there(setting):
-    run = Run(setting)
-    results = run.results(["table2"])
+def test_with_fc7_all_rows_of_table_2_are_there(config):
+    reproduction = Reproduction(config)
+    results = reproduction.results(["table2"])
     (table,) = results.tables
     assert [row.name for row in table.rows[1:7]] == list(TABLE_2)
     assert [row.published for row in table.rows[1:7]] == list(TABLE_2.values())
@@ -64,49 +64,51 @@ def test_with_fc7_all_rows_of_table_2_are_there(setting):
     assert len(results.scores) == 13 and results.images == 2
     for scored in results.scores.values():
         assert np.isfinite(scored.metrics.scores().rmse)
-    assert run.seconds["features"] > 0 and "training hue_chroma_fc7" in run.seconds
+    assert (
+        reproduction.seconds["features"] > 0 and "training hue_chroma_fc7" in reproduction.seconds
+    )
 
 
-def test_end_to_end(setting):
-    setting = replace(setting, end_to_end=True, out=setting.out / "end_to_end")
-    run = Run(setting)
-    results = run.results(["table1"], ["lab_l2@1"])
-    assert list(results.scores) == ["grey", "lab_l2@1"]
-    stamp = setting.out / "models" / "lab_l2" / "trained.json"
+def test_end_to_end(config):
+    config = replace(config, end_to_end=True, out=config.out / "end_to_end")
+    reproduction = Reproduction(config)
+    results = reproduction.results(["table1"], ["lab_l2@1"])
+    assert list(results.scores) == ["no colorization", "lab_l2@1"]
+    stamp = config.out / "models" / "lab_l2" / "trained.json"
     assert json.loads(stamp.read_text())["iterations"] >= 8
     # VGG-16 has learnt, and nothing was computed once.
     from autocolor.nets.weights_io import read_weights
 
-    trained = read_weights(setting.out / "models" / "lab_l2" / "weights.caffemodel")
-    before = read_weights(setting.weights)
+    trained = read_weights(config.out / "models" / "lab_l2" / "weights.caffemodel")
+    before = read_weights(config.weights)
     assert not np.array_equal(trained["conv5_3"][0], before["conv5_3"][0])
-    assert not (setting.out / "features").exists()
+    assert not (config.out / "features").exists()
     # Again: trained and scored already.
     modified = stamp.stat().st_mtime_ns
-    Run(setting).results(["table1"], ["lab_l2@1"])
+    Reproduction(config).results(["table1"], ["lab_l2@1"])
     assert stamp.stat().st_mtime_ns == modified
 
 
-def test_stages_within_stages_count_once(setting, monkeypatch):
+def test_stages_within_stages_count_once(config, monkeypatch):
     now = iter([0.0, 1.0, 4.0, 10.0])
     monkeypatch.setattr("autocolor.paper.reproduction.time.monotonic", lambda: next(now))
-    run = Run(setting)
-    with run.timed("outer"), run.timed("inner"):
+    reproduction = Reproduction(config)
+    with reproduction.timed("outer"), reproduction.timed("inner"):
         pass
-    assert run.seconds == {"inner": 3.0, "outer": 7.0}
+    assert reproduction.seconds == {"inner": 3.0, "outer": 7.0}
 
 
-def test_the_longest_time_of_a_stage_is_kept(setting, tmp_path):
-    setting = replace(setting, out=tmp_path)
+def test_the_longest_time_of_a_stage_is_kept(config, tmp_path):
+    config = replace(config, out=tmp_path)
     for seconds, longest in (
         ({"a": 5.0}, {"a": 5.0}),
         ({"a": 0.1, "b": 2.0}, {"a": 5.0, "b": 2.0}),
     ):
-        run = Run(setting)
-        run.seconds.update(seconds)
-        assert run.longest() == longest
+        reproduction = Reproduction(config)
+        reproduction.seconds.update(seconds)
+        assert reproduction.longest() == longest
 
 
-def test_unknown_rows_are_refused(setting):
-    with pytest.raises(ValueError, match="rows: expected some of grey, .*received nothing"):
-        Run(setting).results(["table1"], ["nothing"])
+def test_unknown_rows_are_refused(config):
+    with pytest.raises(ValueError, match="rows: expected some of no colorization, .*got nothing"):
+        Reproduction(config).results(["table1"], ["nothing"])
