@@ -1,8 +1,7 @@
 """One value out of each predicted histogram: sample, mode, median, expectation (section 3.3).
 
 A histogram array is (..., K), float32 or float64, non-negative, each row summing to 1. Nothing is
-checked here, where each pixel of a photo comes by, but in :mod:`autocolor.histograms.decode` and
-:class:`autocolor.histograms.prediction.Prediction`.
+checked here, as in :mod:`autocolor.histograms.decode`.
 """
 
 from __future__ import annotations

@@ -171,6 +171,7 @@ class Prediction:
         """Return hue and chroma; see :meth:`autocolor.runtime.colorizer.Colorizer.hue_chroma`."""
         if self.variant != "hue_chroma":
             raise InputError("variant", f"expected 'hue_chroma', got {self.variant!r}")
+        DecodeOptions(chroma, hue)  # refuses what is no method
         self._check_outputs()
         hue_image = np.empty(self.lightness.shape, np.float32)
         chroma_image = np.empty(self.lightness.shape, np.float32)

@@ -117,6 +117,10 @@ def hue_chroma_to_rgb(hue: FloatArray, chroma: FloatArray, lightness: FloatArray
     check_unit("lightness", lightness)
     check_same_shape("chroma", chroma, hue.shape)
     check_same_shape("lightness", lightness, hue.shape)
+    return _from_hue_chroma(hue, chroma, lightness)
+
+
+def _from_hue_chroma(hue: FloatArray, chroma: FloatArray, lightness: FloatArray) -> FloatArray:
     value = lightness + chroma / 2
     rgb = np.empty((*hue.shape, 3), dtype=value.dtype)
     sextant = 6 * hue
