@@ -37,6 +37,19 @@ TARGET_NAMES = {
     variant.name: variant.outputs for variant in VARIANTS.values() if variant.is_histogram
 }
 
+# What NumPy and zipfile raise on damaged files.
+_DAMAGED = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    EOFError,
+    SyntaxError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
 _LARGEST_ARRAY = 16 * 2**20  # bytes, of a histogram in a file
 
 
@@ -142,11 +155,7 @@ def load_targets(path: Path | str, variant: str, bins: int) -> Targets:
                     raise TargetError(f"{path}: expected arrays, got something else")
     except FileNotFoundError:
         raise TargetError(f"{path}: no such file") from None
-    # What NumPy and zipfile raise on damaged files.
-    except (OSError, ValueError, RuntimeError, LookupError, EOFError, SyntaxError, MemoryError,
-            zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
-        if isinstance(error, TargetError):
-            raise
+    except _DAMAGED as error:
         raise TargetError(f"{path}: cannot be read: {error}") from error
     names = TARGET_NAMES[variant]
     if set(content) != set(names):

@@ -51,7 +51,7 @@ def joint_bilateral_upsample(
 
     Raises
     ------
-    ValueError
+    InputError
         If an argument is out of range or shapes do not fit.
 
     References
