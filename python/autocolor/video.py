@@ -47,7 +47,7 @@ class HistogramSmoother:
 
     Raises
     ------
-    ValueError
+    InputError
         If it is not.
     """
 
@@ -102,7 +102,7 @@ def colorize_video(
     ------
     autocolor.imaging.images.ImageError
         If the file is no video that can be read, or the output cannot be written.
-    ValueError
+    InputError
         If an option is out of range.
     """
     smoother = HistogramSmoother(smoothing)

@@ -97,9 +97,7 @@ def uncertainty(*histograms: FloatArray) -> npt.NDArray[np.float32]:
     return np.maximum(bits, 0, out=bits)
 
 
-def render_uncertainty(
-    bits: FloatArray, maximum_bits: float, color_map: str = "viridis"
-) -> npt.NDArray[np.float32]:
+def render_uncertainty(bits: FloatArray, maximum_bits: float) -> npt.NDArray[np.float32]:
     """Draw an uncertainty map in false colour, on a fixed scale so that images compare.
 
     Parameters
@@ -108,8 +106,6 @@ def render_uncertainty(
         From :func:`uncertainty`.
     maximum_bits : float, > 0
         Drawn in the last colour: 2 log2 K for two marginals of K bins or for a joint K x K.
-    color_map : str
-        Name of a matplotlib colour map.
 
     Returns
     -------
@@ -118,16 +114,14 @@ def render_uncertainty(
     Raises
     ------
     InputError
-        If `bits` is not finite, `maximum_bits` not positive or the colour map unknown.
+        If `bits` is not finite or `maximum_bits` not positive.
     """
     import matplotlib
 
     check_array("bits", bits)
     if not 0 < maximum_bits < np.inf:
         raise InputError("maximum_bits", f"expected a positive number, got {maximum_bits}")
-    if color_map not in matplotlib.colormaps:
-        raise InputError("color_map", f"expected one of matplotlib's, got {color_map!r}")
     # Through all 256 entries by rounding, not by the floor that matplotlib takes of floats.
     levels = np.rint(np.clip(bits / maximum_bits, 0, 1) * 255).astype(np.uint8)
-    table = matplotlib.colormaps[color_map].resampled(256)(np.arange(256))
+    table = matplotlib.colormaps["viridis"].resampled(256)(np.arange(256))
     return table[levels, :3].astype(np.float32)

@@ -89,7 +89,7 @@ def apply_bias(histogram: FloatArray, bias: Float64Array) -> FloatArray:
 
     Raises
     ------
-    ValueError
+    InputError
         If an argument is not finite, `histogram` is negative or a row of it is empty, or the
         numbers of bins differ.
     """
@@ -174,7 +174,7 @@ def minimize_energy(
 
     Raises
     ------
-    ValueError
+    InputError
         If an argument is out of range, shapes do not fit, or the tiles hold no pixel or invalid
         histograms.
     """

@@ -31,7 +31,7 @@ def match_quantiles(source: FloatArray, target: FloatArray) -> FloatArray:
 
     Raises
     ------
-    ValueError
+    InputError
         If an array is empty.
     """
     for name, array in (("source", source), ("target", target)):
@@ -57,7 +57,7 @@ def normalize_lightness(rgb: FloatArray) -> FloatArray:
 
     Raises
     ------
-    ValueError
+    InputError
         If `rgb` is no such array.
     """
     check_unit("rgb", rgb, last_axis=3)
@@ -84,7 +84,7 @@ def transfer_quantiles(source: FloatArray, target: FloatArray) -> FloatArray:
 
     Raises
     ------
-    ValueError
+    InputError
         If an array is empty or no RGB in [0, 1].
     """
     reference = normalize_lightness(target)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,6 @@ import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray, check_array, check_same_shape
 from autocolor.core.errors import AutocolorError, InputError
-from autocolor.core.files import atomic_path
 from autocolor.core.variants import VARIANTS
 from autocolor.histograms.bins import bin_index, quantile_edges, uniform_edges
 from autocolor.imaging.color import rgb_to_hue_chroma, rgb_to_lab
@@ -76,7 +74,7 @@ def image_targets(rgb: FloatArray, variant: str, bins: int) -> Targets:
 
     Raises
     ------
-    ValueError
+    InputError
         On an unknown variant, and if `rgb` is empty or no such array.
     """
     check_variant(variant)
@@ -93,26 +91,6 @@ def image_targets(rgb: FloatArray, variant: str, bins: int) -> Targets:
     if VARIANTS[variant].is_joint:
         return {"ab": _count(a * bins + b, bins * bins)}
     return {"a": _count(a, bins), "b": _count(b, bins)}
-
-
-def save_targets(path: Path | str, targets: Mapping[str, FloatArray]) -> None:
-    """Write targets to a .npz file, atomically; see the module's text for the format.
-
-    Raises
-    ------
-    ValueError
-        If the name does not end in .npz or the histograms are not those of one variant.
-    OSError
-        If the file cannot be written.
-    """
-    path = Path(path)
-    if path.suffix != ".npz":
-        raise InputError(str(path), f"expected a file name ending in .npz, got {path.name!r}")
-    if set(targets) not in [set(names) for names in TARGET_NAMES.values()]:
-        raise InputError("targets", f"expected {_choices()}, got {', '.join(targets) or 'none'}")
-    normalised = {name: _normalised(name, histogram) for name, histogram in targets.items()}
-    with atomic_path(path) as partial:
-        np.savez(partial, allow_pickle=False, **normalised)
 
 
 def load_targets(path: Path | str, variant: str, bins: int) -> Targets:
@@ -134,7 +112,7 @@ def load_targets(path: Path | str, variant: str, bins: int) -> Targets:
     ------
     TargetError
         If the file is missing, no such archive, or of another variant or number of bins.
-    ValueError
+    InputError
         On an unknown variant.
     """
     check_variant(variant)
@@ -168,7 +146,7 @@ def load_targets(path: Path | str, variant: str, bins: int) -> Targets:
         for name in names:
             check_same_shape(name, content[name], (size,))
         return {name: _normalised(name, content[name]) for name in names}
-    except ValueError as error:
+    except InputError as error:
         raise TargetError(f"{path}: {error}") from error
 
 
@@ -191,11 +169,7 @@ def _normalised(name: str, histogram: FloatArray) -> npt.NDArray[np.float64]:
 
 
 def check_variant(variant: str) -> None:
-    """Refuse a variant that predicts no histograms, with a `ValueError`."""
+    """Refuse a variant that predicts no histograms, with an `InputError`."""
     if variant not in TARGET_NAMES:
         choices = ", ".join(TARGET_NAMES)
         raise InputError("variant", f"expected one of {choices}, got {variant!r}")
-
-
-def _choices() -> str:
-    return " or ".join(" and ".join(names) for names in TARGET_NAMES.values())

@@ -65,7 +65,7 @@ def finite_quantile_edges(
 
     Raises
     ------
-    ValueError
+    InputError
         If there are fewer than two bins, that is no inner edge.
     """
     if bins < 2:

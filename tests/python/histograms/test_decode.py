@@ -140,7 +140,6 @@ def test_median_literal() -> None:
     # 0.2 below bin 1; 0.3 of its 0.4 are missing to one half: 0.25 + 0.75 * 0.25.
     row = np.array([0.2, 0.4, 0.1, 0.3])
     assert median(row, edges) == pytest.approx(0.4375)
-    assert median(row, edges, interpolate=False) == pytest.approx(0.375)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -160,17 +159,15 @@ def test_median_against_interpolation_of_the_distribution(dtype: type) -> None:
             assert value == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize("interpolate", [True, False])
-def test_median_of_one_hot_is_the_center(interpolate: bool) -> None:
-    values = median(np.eye(32), uniform_edges(32), interpolate=interpolate)
+def test_median_of_one_hot_is_the_center() -> None:
+    values = median(np.eye(32), uniform_edges(32))
     np.testing.assert_allclose(values, uniform_centers(32))
 
 
-@pytest.mark.parametrize("interpolate", [True, False])
 @pytest.mark.parametrize("total", [1 - 1e-6, 0.5 - 1e-6, 0.4, 1e-30, 1 + 1e-6])
-def test_median_of_rows_with_another_sum(total: float, interpolate: bool) -> None:
+def test_median_of_rows_with_another_sum(total: float) -> None:
     row = np.full((3, 32), total / 32, np.float32)
-    values = median(row, uniform_edges(32), interpolate=interpolate)
+    values = median(row, uniform_edges(32))
     np.testing.assert_allclose(values, 0.5, atol=1 / 64 + 1e-6)
 
 
