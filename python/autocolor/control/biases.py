@@ -43,11 +43,6 @@ def lean_biases(variant: str, hue: float, strength: float, bins: int) -> tuple[B
     tuple of (K,) float64 arrays or None
         For each predicted channel, in the order of `autocolor.control.targets.TARGET_NAMES`; None where it
         stays as it is. Of "lab_joint" one array of (K * K,).
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
     """
     check_variant(variant)
     if not np.isfinite(hue):
@@ -80,11 +75,6 @@ def uncertainty(*histograms: FloatArray) -> npt.NDArray[np.float32]:
     -------
     (...) float32 array
         In bits: 0 for one-hot histograms, the sum of log2 K for even ones.
-
-    Raises
-    ------
-    InputError
-        If there is no histogram, one is not finite and non-negative, or the shapes differ.
     """
     if not histograms:
         raise InputError("histograms", "expected at least one, got none")
@@ -110,11 +100,6 @@ def render_uncertainty(bits: FloatArray, maximum_bits: float) -> npt.NDArray[np.
     Returns
     -------
     (H, W, 3) float32 array, RGB in [0, 1].
-
-    Raises
-    ------
-    InputError
-        If `bits` is not finite or `maximum_bits` not positive.
     """
     import matplotlib
 

@@ -71,11 +71,6 @@ def image_targets(rgb: FloatArray, variant: str, bins: int) -> Targets:
     Returns
     -------
     dict of (K,) float64 arrays, each of sum 1.
-
-    Raises
-    ------
-    InputError
-        On an unknown variant, and if `rgb` is empty or no such array.
     """
     check_variant(variant)
     if rgb.size == 0:
@@ -112,8 +107,6 @@ def load_targets(path: Path | str, variant: str, bins: int) -> Targets:
     ------
     TargetError
         If the file is missing, no such archive, or of another variant or number of bins.
-    InputError
-        On an unknown variant.
     """
     check_variant(variant)
     path = Path(path)

@@ -78,11 +78,6 @@ class DecodeOptions:
         Factor on chroma, or on a and b: 0 gives grey, 1 the prediction. The model's unless given.
     sampling : {"pixel", "image"}
         Whether each pixel is sampled with numbers of its own, or all with the same two.
-
-    Raises
-    ------
-    InputError
-        On an unknown method, and on a strength out of range.
     """
 
     method: str | None = None
@@ -102,13 +97,7 @@ class DecodeOptions:
         _check_choice("sampling", self.sampling, SAMPLINGS)
 
     def methods(self, variant: str) -> tuple[str, str]:
-        """Return the method and the hue's method for a variant, "" where it has none.
-
-        Raises
-        ------
-        InputError
-            On an unknown variant, and on a method that it does not have.
-        """
+        """Return the method and the hue's method for a variant, "" where it has none."""
         _check_choice("variant", variant, (*DEFAULT_METHODS, "lab_l2"))
         if variant == "lab_l2" and self.method is not None:
             raise InputError(
@@ -256,11 +245,6 @@ def decode(
     -------
     (..., 3) float32 array, RGB in [0, 1], of exactly the given lightness. For Lab see
     :func:`autocolor.imaging.color.compose_lab`.
-
-    Raises
-    ------
-    InputError
-        As :meth:`DecodeOptions.methods`, and on samples without uniforms.
     """
     method, hue = options.methods(variant)
     if variant == "hue_chroma":

@@ -114,12 +114,6 @@ class Prediction:
         Returns
         -------
         (H, W, 3) float32 array, RGB in [0, 1]
-
-        Raises
-        ------
-        InputError
-            If the outputs are no histograms, or as :meth:`DecodeOptions.methods` and
-            :meth:`uniforms`.
         """
         method, hue = options.methods(self.variant)
         self._check_outputs()
@@ -150,11 +144,6 @@ class Prediction:
         """Return what draws the uniforms for (rows, W) pixels, from the top of the photo.
 
         Both channels of a pixel are drawn together, so the tiles' heights make no difference.
-
-        Raises
-        ------
-        InputError
-            Without `rng` where samples are drawn.
         """
         if "sample" not in options.methods(self.variant):
             return lambda size: None

@@ -41,11 +41,6 @@ def lightness(rgb: FloatArray) -> FloatArray:
     Returns
     -------
     (...) array of the dtype of `rgb`.
-
-    Raises
-    ------
-    InputError
-        If `rgb` is no float array with three channels.
     """
     check_array("rgb", rgb, last_axis=3)
     return _mean(rgb)
@@ -64,11 +59,6 @@ def rgb_to_hue_chroma(rgb: FloatArray) -> tuple[FloatArray, FloatArray]:
         The hue of HSV in turns: red 0, green 1/3, blue 2/3; 0 where the chroma is 0.
     chroma : (...) array in [0, 1]
         max(R, G, B) - min(R, G, B).
-
-    Raises
-    ------
-    InputError
-        If `rgb` has another shape, dtype or range.
     """
     check_unit("rgb", rgb, last_axis=3)
     red, green, blue = _channels(rgb)
@@ -106,11 +96,6 @@ def hue_chroma_to_rgb(hue: FloatArray, chroma: FloatArray, lightness: FloatArray
     Returns
     -------
     (..., 3) array, not clipped.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range or the shapes differ.
     """
     _check_hue_chroma(hue, chroma, lightness)
     return _from_hue_chroma(hue, chroma, lightness)
@@ -152,11 +137,6 @@ def correct_lightness(rgb: FloatArray, lightness: FloatArray) -> FloatArray:
     Returns
     -------
     (..., 3) array in [0, 1] whose lightness is `lightness` up to rounding.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range or the shapes differ.
     """
     check_array("rgb", rgb, last_axis=3)
     _check_lightness(lightness, rgb)
@@ -206,11 +186,6 @@ def rgb_to_alpha_beta(rgb: FloatArray) -> FloatArray:
     -------
     (..., 2) array in [-3, 3]: alpha (blue against yellow) and beta (red against green), both
     relative to the lightness.
-
-    Raises
-    ------
-    InputError
-        If `rgb` has another shape, dtype or range.
     """
     check_unit("rgb", rgb, last_axis=3)
     red, green, blue = _channels(rgb)
@@ -235,11 +210,6 @@ def compose_alpha_beta(alpha_beta: FloatArray, lightness: FloatArray) -> FloatAr
     Returns
     -------
     (..., 3) array in [0, 1] of the dtype of `alpha_beta`.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range or the shapes differ.
     """
     check_array("alpha_beta", alpha_beta, last_axis=2)
     _check_lightness(lightness, alpha_beta)
@@ -251,26 +221,14 @@ def compose_alpha_beta(alpha_beta: FloatArray, lightness: FloatArray) -> FloatAr
 
 
 def rgb_to_lab(rgb: FloatArray) -> FloatArray:
-    """Convert sRGB in [0, 1] to CIE L*a*b* (D65, 2 degrees): L* in [0, 100], a* and b* in +-128.
-
-    Raises
-    ------
-    InputError
-        If `rgb` is no (..., 3) float array in [0, 1].
-    """
+    """Convert sRGB in [0, 1] to CIE L*a*b* (D65, 2 degrees): L* in [0, 100], a* and b* in +-128."""
     check_unit("rgb", rgb, last_axis=3)
     converted: FloatArray = rgb2lab(rgb)
     return converted
 
 
 def lab_to_rgb(lab: FloatArray) -> FloatArray:
-    """Convert (..., 3) CIE L*a*b* (D65, 2 degrees) to sRGB, clipped to [0, 1].
-
-    Raises
-    ------
-    InputError
-        If `lab` is no (..., 3) float array.
-    """
+    """Convert (..., 3) CIE L*a*b* (D65, 2 degrees) to sRGB, clipped to [0, 1]."""
     check_array("lab", lab, last_axis=3)
     return _from_lab(lab)
 
@@ -299,11 +257,6 @@ def compose_lab(ab: FloatArray, lightness: FloatArray) -> FloatArray:
     Returns
     -------
     (..., 3) array in [0, 1] of the dtype of `ab`, whose lightness is `lightness` up to rounding.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range or the shapes differ.
     """
     check_array("ab", ab, last_axis=2)
     _check_lightness(lightness, ab)

@@ -230,8 +230,6 @@ def write_image(path: Path | str, rgb: FloatArray, alpha: FloatArray | None = No
     ------
     ImageError
         If the suffix is unknown, the format stores no alpha, or the file cannot be written.
-    InputError
-        If an array has another shape, dtype or range.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -257,11 +255,6 @@ def to_uint8(image: FloatArray) -> npt.NDArray[np.uint8]:
     """Round an image of any shape from [0, 1] to the nearest of 256 levels.
 
     The lightness of a pixel stays within half a level, 0.5/255.
-
-    Raises
-    ------
-    InputError
-        If `image` is no float array in [0, 1].
     """
     check_unit("image", image)
     return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
@@ -295,11 +288,6 @@ def resize(image: FloatArray, size: tuple[int, int]) -> npt.NDArray[np.float32]:
     Returns
     -------
     (height, width) or (height, width, C) float32 array in [0, 1].
-
-    Raises
-    ------
-    InputError
-        If `image` is no such array or `size` is not positive.
     """
     check_unit("image", image)
     height, width = size
@@ -334,11 +322,6 @@ def fit_side(
     Returns
     -------
     (h, w) or (h, w, C) float32 array.
-
-    Raises
-    ------
-    InputError
-        If `image` is no such array or `side` is not positive.
     """
     if side < 1:
         raise InputError("side", f"expected at least 1, got {side}")

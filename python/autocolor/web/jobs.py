@@ -353,11 +353,6 @@ def core_groups(count: int | None) -> list[tuple[int, ...]]:
     ----------
     count : int, optional
         Number of workers; one for every 4 cores unless given.
-
-    Raises
-    ------
-    ValueError
-        If it is not between 1 and the number of cores.
     """
     cores = sorted(os.sched_getaffinity(0))
     workers = max(1, len(cores) // 4) if count is None else count
