@@ -51,7 +51,7 @@ SAMPLINGS = ("pixel", "image")
 
 
 def check_strength(strength: float | FloatArray) -> None:
-    """Refuse chroma factors that are negative, infinite or NaN, with a `ValueError`."""
+    """Refuse chroma factors that are negative, infinite or NaN, with an `InputError`."""
     if not np.all((np.asarray(strength) >= 0) & (np.asarray(strength) < np.inf)):
         raise InputError("strength", f"expected a finite number >= 0, got {strength}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray, check_array
 from autocolor.core.errors import InputError
+from autocolor.core.variants import VARIANTS
 from autocolor.histograms.decode import DecodeOptions, decode, infer_hue_chroma
 from autocolor.histograms.estimators import draw_uniforms
 from autocolor.histograms.grid_estimators import (
@@ -62,8 +62,7 @@ class Prediction:
     @property
     def bins(self) -> int:
         """Bins of each channel, K."""
-        bins = self.outputs[0].shape[-1]
-        return math.isqrt(bins) if self.variant == "lab_joint" else bins
+        return VARIANTS[self.variant].bins_of(self.outputs[0].shape[-1])
 
     def tiles(self) -> Iterator[tuple[slice, tuple[FloatArray, ...]]]:
         """Yield rows of the photo, from the top, with their (rows, W, C) outputs."""
