@@ -210,7 +210,7 @@ TYPED_TEST(HypercolumnInnerProductLayerTest, TestHeads) {
 #endif
 }
 
-TYPED_TEST(HypercolumnInnerProductLayerTest, TestRefusesHeads) {
+TYPED_TEST(HypercolumnInnerProductLayerTest, TestRejectsHeads) {
   typedef typename TypeParam::Dtype Dtype;
   if (Caffe::mode() != Caffe::CPU) return;  // a death test forks, which CUDA does not survive
   LayerParameter param(this->layer_param_);
