@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("expected at least 1 for --processes and --shards")
     only = arguments.only_shard
     if only is not None and not 0 <= only < arguments.shards:
-        parser.error(f"--only-shard: expected 0 to {arguments.shards - 1}, received {only}")
+        parser.error(f"--only-shard: expected 0 to {arguments.shards - 1}, got {only}")
     try:
         parts = _parts(arguments)
         # Workers take time to start, and a handful of photos is done before.

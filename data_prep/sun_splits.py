@@ -108,7 +108,7 @@ def _given(options: Sequence[str]) -> dict[str, Path]:
         match = re.fullmatch(r"([^=]+)=(.+)", option)
         if match is None or match[1] not in SUN_6_CATEGORIES:
             raise SplitError(f"--category: expected NAME=FOLDER with a name of "
-                             f"{', '.join(SUN_6_CATEGORIES)}, received {option!r}")  # fmt: skip
+                             f"{', '.join(SUN_6_CATEGORIES)}, got {option!r}")  # fmt: skip
         given[match[1]] = Path(match[2])
     return given
 

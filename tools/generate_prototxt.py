@@ -8,15 +8,17 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
+from autocolor.core.variants import VARIANTS
 from autocolor.nets.catalogue import (
     DEMO_MODEL,
     Model,
     all_models,
+    deploy_schema,
     models_table,
     shipped_files,
     write_files,
 )
-from autocolor.nets.colorization import VARIANTS
+from autocolor.runtime.deploy_nets import SCHEMA
 from autocolor.runtime.shipped import FOLDER
 
 _NETWORK_OPTIONS = ("variant", "levels", "bins", "width")
@@ -104,6 +106,7 @@ the folder in which caffe train is started.""",
         files = {root / "prototxt" / name: model.files() for name, model in models.items()}
         files[root / "prototxt"] = {"README.md": models_table(models)}
         files[FOLDER] = shipped_files()
+        files[SCHEMA.parent] = deploy_schema()
 
     if not arguments.check:
         for folder, texts in files.items():

@@ -4,23 +4,33 @@ set -euo pipefail
 
 all=
 sanitize=
+quick=
+isa=
 pytest_arguments=()
 while [ $# -gt 0 ]; do
   case "$1" in
     --all) all=1 ;;
     --sanitize) sanitize=1 ;;
+    --quick) quick=1 ;;
+    --isa)
+      [ "${2-}" = avx2 ] || { echo "test.sh: error: --isa: expected avx2, got '${2-}'" >&2; exit 2; }
+      isa=$2
+      shift ;;
     --) shift; pytest_arguments=("$@"); break ;;
     -h | --help)
       cat <<'USAGE'
-usage: tools/test.sh [--all | --sanitize] [-- PYTEST ARGUMENTS]
+usage: tools/test.sh [--quick | --all | --sanitize] [--isa avx2] [-- PYTEST ARGUMENTS]
 
 Sets up (tools/setup.sh), then runs the static checks (tools/lint.sh), the layers' unit tests, the
 kernels under ThreadSanitizer, AddressSanitizer and UndefinedBehaviorSanitizer, the Python tests and,
 where there is nvcc, compiles and links the CUDA code and runs its tests (which need a GPU, and are
 skipped where there is none).
 
+  --quick     only what takes less than three minutes on two cores once all is built: the static checks,
+              the layers' unit tests, and the Python tests that are not marked slow
   --all       also Caffe's own 1,138 unit tests
   --sanitize  only the sanitizers: the kernels, and the layers' unit tests as well
+  --isa avx2  keep oneDNN, OpenBLAS and NumPy from instructions that a processor with AVX2 lacks
 USAGE
       exit 0 ;;
     *) echo "test.sh: error: unknown argument '$1' (see --help)" >&2; exit 2 ;;
@@ -29,13 +39,30 @@ USAGE
 done
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-bash tools/setup.sh --browser ${all:+--caffe-tests}
+started=$SECONDS
+if [ -n "$quick" ]; then
+  bash tools/setup.sh
+else
+  bash tools/setup.sh --browser ${all:+--caffe-tests}
+fi
 # shellcheck source=/dev/null
 source build/env.sh
 export GLOG_minloglevel=2 GLOG_logtostderr=1 # no log files in /tmp
+if [ -n "$isa" ]; then
+  export ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell
+  export NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL AVX512_SPR"
+fi
 if [ -z "$sanitize" ]; then
   echo "== static checks"
   bash tools/lint.sh
+fi
+if [ -n "$quick" ]; then
+  echo "== unit tests of the layers"
+  build/bin/autocolor_tests
+  echo "== Python tests that are not slow"
+  python -m pytest -m "not slow" "${pytest_arguments[@]}"
+  echo "quick: $((SECONDS - started)) s"
+  exit 0
 fi
 source_tree=$(sed -n 's/^CAFFE_SOURCE_DIR:PATH=//p' build/CMakeCache.txt)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from autocolor.control.edits import Edits, colorize_edited, save_histograms, uncertainty_image
 from autocolor.core.errors import AutocolorError, InputError
+from autocolor.histograms.decode import DecodeOptions
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import (
     Photo,
@@ -21,8 +22,6 @@ from autocolor.imaging.images import (
 )
 from autocolor.runtime.colorizer import Colorizer
 from autocolor.video import SMOOTHING, VIDEO_SUFFIXES, colorize_video
-
-_NO_EDITS = Edits()
 
 
 def is_video(path: Path) -> bool:
@@ -36,8 +35,41 @@ def find_files(folder: Path) -> list[Path]:
     return sorted([*find_photos(folder), *videos])
 
 
+@dataclass(frozen=True)
+class FileOptions:
+    """What is written of a photo or a video.
+
+    Attributes
+    ----------
+    decoding : DecodeOptions
+    edits : Edits
+        Changes to the prediction, and how many colorizations to write.
+    seed : int
+        Of the samples. Each file starts a generator of its own, so its result does not depend on
+        the files beside it.
+    compare : bool
+        Write grey and colour side by side.
+    uncertainty : bool
+        Write the map of it as well, to OUTPUT_uncertainty.png.
+    histograms : Path, optional
+        Write what the network predicts there as well, see
+        :func:`autocolor.control.edits.save_histograms`.
+    smoothing : float
+        Of a video, see :class:`autocolor.video.HistogramSmoother`; of the others, decoding alone is
+        for videos.
+    """
+
+    decoding: DecodeOptions = DecodeOptions()
+    edits: Edits = Edits()
+    seed: int = 0
+    compare: bool = False
+    uncertainty: bool = False
+    histograms: Path | None = None
+    smoothing: float = SMOOTHING
+
+
 def colorize_files(
-    colorizer: Colorizer, jobs: Iterable[tuple[Path, Path]], **options: Any
+    colorizer: Colorizer, jobs: Iterable[tuple[Path, Path]], options: FileOptions = FileOptions()
 ) -> Iterator[tuple[Path, Path, Exception | None]]:
     """Colorize photos of any sizes one at a time, so that memory does not grow with their number.
 
@@ -45,25 +77,24 @@ def colorize_files(
     ----------
     colorizer : Colorizer
     jobs : iterable of (photo, output)
-    **options
-        Of :func:`colorize_file`.
+    options : FileOptions
 
     Yields
     ------
     photo, output : Path
         As in `jobs`, when it is done.
-    error : ImageError, ModelError, OSError or None
+    error : AutocolorError, OSError or None
         Why there is no output, naming the file; None if there is one.
 
     Raises
     ------
-    ValueError
-        On options that :meth:`autocolor.runtime.colorizer.Colorizer.colorize` refuses.
+    InputError
+        On options that do not fit the model or the photo.
     """
     for photo, output in jobs:
         error: Exception | None = None
         try:
-            colorize_file(colorizer, photo, output, **options)
+            colorize_file(colorizer, photo, output, options)
         except InputError:
             raise
         except (AutocolorError, OSError) as reason:
@@ -72,17 +103,7 @@ def colorize_files(
 
 
 def colorize_file(
-    colorizer: Colorizer,
-    photo: Path,
-    output: Path,
-    *,
-    compare: bool = False,
-    seed: int = 0,
-    edits: Edits = _NO_EDITS,
-    uncertainty: bool = False,
-    histograms: Path | None = None,
-    smoothing: float = SMOOTHING,
-    **options: Any,
+    colorizer: Colorizer, photo: Path, output: Path, options: FileOptions = FileOptions()
 ) -> None:
     """Colorize one photo file, whose transparency is kept, or a video.
 
@@ -94,74 +115,46 @@ def colorize_file(
     colorizer : Colorizer
     photo, output : Path
         The output's suffix chooses its format; its folder is made if need be.
-    compare : bool
-        Write grey and colour side by side.
-    seed : int
-        Of the samples. Each file starts a generator of its own, so its result does not depend on
-        the files beside it.
-    edits : Edits
-        Changes to the prediction, and how many colorizations to write.
-    uncertainty : bool
-        Write the map of it as well, to OUTPUT_uncertainty.png.
-    histograms : Path, optional
-        Write what the network predicts there as well, see :func:`autocolor.control.edits.save_histograms`.
-    smoothing : float
-        Of a video, see :class:`autocolor.video.HistogramSmoother`. Neither the seed nor what
-        follows it is for videos.
-    **options
-        Other than `rng` of :meth:`autocolor.runtime.colorizer.Colorizer.colorize`.
+    options : FileOptions
 
     Raises
     ------
-    ImageError, OSError
-        If the photo cannot be read or the output cannot be written.
-    ValueError, ModelError
-        As :meth:`autocolor.runtime.colorizer.Colorizer.colorize`.
+    AutocolorError, OSError
+        If the photo cannot be read, the output cannot be written, or the options do not fit.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     if is_video(photo):
-        colorize_video(colorizer, photo, output, smoothing=smoothing, **options)
+        colorize_video(colorizer, photo, output, options.decoding, smoothing=options.smoothing)
         return
     pages = count_pages(photo)
     for page in range(pages):
         ending = f"_page_{page + 1}" if pages > 1 else ""
-        target = output.with_name(f"{output.stem}{ending}{output.suffix}")
-        saved = histograms
-        if histograms is not None:
-            saved = histograms.with_name(f"{histograms.stem}{ending}{histograms.suffix}")
-        _colorize_page(
-            colorizer, read_image(photo, page), target, compare, np.random.default_rng(seed), edits,
-            uncertainty, saved, options,
-        )  # fmt: skip
+        one = options
+        if options.histograms is not None:
+            one = replace(options, histograms=_ended(options.histograms, ending))
+        _colorize_page(colorizer, read_image(photo, page), _ended(output, ending), one)
 
 
-def _colorize_page(
-    colorizer: Colorizer,
-    read: Photo,
-    output: Path,
-    compare: bool,
-    rng: np.random.Generator,
-    edits: Edits,
-    uncertainty: bool,
-    histograms: Path | None,
-    options: dict[str, Any],
-) -> None:
-    check_output_suffix(output, with_alpha=read.alpha is not None)
-    light = lightness(read.rgb)
+def _colorize_page(colorizer: Colorizer, photo: Photo, output: Path, options: FileOptions) -> None:
+    check_output_suffix(output, with_alpha=photo.alpha is not None)
+    light = lightness(photo.rgb)
     prediction = colorizer.predict(light)
-    if histograms is not None:
-        save_histograms(histograms, prediction)
-    if uncertainty:
+    if options.histograms is not None:
+        save_histograms(options.histograms, prediction)
+    if options.uncertainty:
         path = output.with_name(f"{output.stem}_uncertainty.png")
         write_image(path, uncertainty_image(prediction))
-    alpha = read.alpha
-    if compare and alpha is not None:
+    alpha = photo.alpha
+    if options.compare and alpha is not None:
         alpha = np.concatenate([alpha, alpha], axis=1)
-    results = colorize_edited(prediction, edits, rng, **options)
+    rng = np.random.default_rng(options.seed)
+    results = colorize_edited(prediction, options.edits, rng, options.decoding)
     for number, rgb in enumerate(results, start=1):
-        path = output
-        if edits.samples > 1:
-            path = output.with_name(f"{output.stem}_{number}{output.suffix}")
-        if compare:
+        if options.compare:
             rgb = np.concatenate([np.repeat(light[..., None], 3, axis=-1), rgb], axis=1)
-        write_image(path, rgb, alpha)
+        several = options.edits.samples > 1
+        write_image(_ended(output, f"_{number}") if several else output, rgb, alpha)
+
+
+def _ended(path: Path, ending: str) -> Path:
+    return path.with_name(f"{path.stem}{ending}{path.suffix}")

@@ -14,12 +14,12 @@ import shtab
 from tqdm import tqdm
 
 from autocolor import __version__
-from autocolor.batch import colorize_files, find_files, is_video
+from autocolor.batch import FileOptions, colorize_files, find_files, is_video
 from autocolor.control.edits import TRANSFERS, Edits, load_reference
 from autocolor.control.hints import parse_hint
 from autocolor.control.targets import check_variant
 from autocolor.core.errors import AutocolorError, InputError
-from autocolor.histograms.decode import HUE_METHODS, METHODS, check_strength, resolve_methods
+from autocolor.histograms.decode import HUE_METHODS, METHODS, DecodeOptions
 from autocolor.imaging.images import OUTPUT_SUFFIXES, PHOTO_SUFFIXES
 from autocolor.runtime.backends import BACKENDS
 from autocolor.runtime.colorizer import Colorizer
@@ -148,7 +148,7 @@ if any photo failed, 2 on wrong usage.""",
         action="append",
         default=[],
         metavar="X,Y=#RRGGBB",
-        help="colour of a pixel, spread to similar ones; may be given several times, for one photo",
+        help="colour of a place, spread to what is like it; may be given several times, for one photo",
     )
     control.add_argument(
         "--uncertainty",
@@ -183,8 +183,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         jobs = plan_outputs(arguments.photos, arguments.output)
-        if arguments.strength is not None:
-            check_strength(arguments.strength)
+        decoding = DecodeOptions(
+            arguments.method, arguments.hue, not arguments.no_fading, arguments.strength
+        )
         for name in ("hint", "histograms"):
             if getattr(arguments, name) and len(jobs) > 1:
                 raise InputError(name, f"expected one photo, got {len(jobs)}")
@@ -202,28 +203,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             backend=arguments.backend,
         )
         manifest = colorizer.manifest
-        resolve_methods(manifest.variant, arguments.method, arguments.hue)
+        decoding.methods(manifest.variant)
         edits = _edits(arguments, manifest)
         if arguments.uncertainty or arguments.histograms:
             check_variant(manifest.variant)
     except (AutocolorError, OSError) as error:
         return _fail(error, arguments)
 
-    failures = 0
-    results = colorize_files(
-        colorizer,
-        jobs,
-        compare=arguments.compare,
-        seed=arguments.seed,
-        smoothing=arguments.smoothing,
-        edits=edits,
-        uncertainty=arguments.uncertainty,
-        histograms=arguments.histograms,
-        hue=arguments.hue,
-        method=arguments.method,
-        fading=not arguments.no_fading,
-        strength=arguments.strength,
+    options = FileOptions(
+        decoding,
+        edits,
+        arguments.seed,
+        arguments.compare,
+        arguments.uncertainty,
+        arguments.histograms,
+        arguments.smoothing,
     )
+    failures = 0
+    results = colorize_files(colorizer, jobs, options)
     try:
         for photo, output, failure in tqdm(
             results, total=len(jobs), unit="photo", disable=len(jobs) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +17,7 @@ from tqdm import tqdm
 from autocolor.core.arrays import FloatArray
 from autocolor.core.errors import InputError
 from autocolor.core.files import atomic_path
+from autocolor.histograms.decode import DecodeOptions
 from autocolor.histograms.prediction import Prediction
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import ImageError, resize, to_uint8
@@ -74,10 +75,10 @@ def colorize_video(
     colorizer: Colorizer,
     video: Path,
     output: Path,
+    options: DecodeOptions = DecodeOptions(),
     *,
     smoothing: float = SMOOTHING,
     progress: bool = True,
-    **options: Any,
 ) -> int:
     """Colorize a video file; its sound, frame rate and time stamps are kept.
 
@@ -86,12 +87,11 @@ def colorize_video(
     colorizer : Colorizer
     video, output : Path
         The output is written atomically, as H.264 (VP9 for .webm); its folder must exist.
+    options : DecodeOptions
     smoothing : float
         See :class:`HistogramSmoother`.
     progress : bool
         Show a progress bar on stderr.
-    **options
-        Of :meth:`autocolor.histograms.prediction.Prediction.colorize`.
 
     Returns
     -------
@@ -106,12 +106,16 @@ def colorize_video(
         If an option is out of range.
     """
     smoother = HistogramSmoother(smoothing)
+
+    def colorize(light: FloatArray) -> FloatArray:
+        return smoother.smooth(colorizer.predict(light)).decode(options)
+
     try:
         with atomic_path(output) as partial, av.open(str(video)) as source:
             if not source.streams.video:
                 raise ImageError(f"{video}: has no pictures")
             with av.open(str(partial), "w") as target:
-                frames = _transcode(source, target, output, colorizer, smoother, progress, options)
+                frames = _transcode(source, target, output, colorize, progress)
             if not frames:
                 raise ImageError(f"{video}: has no frames")
     except FileNotFoundError:
@@ -122,9 +126,12 @@ def colorize_video(
 
 
 def _transcode(
-    source: Any, target: Any, output: Path, colorizer: Colorizer, smoother: HistogramSmoother,
-    progress: bool, options: dict[str, Any],
-) -> int:  # fmt: skip
+    source: Any,
+    target: Any,
+    output: Path,
+    colorize: Callable[[FloatArray], FloatArray],
+    progress: bool,
+) -> int:
     pictures = source.streams.video[0]
     pictures.thread_type = "AUTO"
     codec = "libvpx-vp9" if output.suffix.lower() == ".webm" else "libx264"
@@ -148,7 +155,7 @@ def _transcode(
                     target.mux(packet)
                 continue
             for frame in packet.decode():
-                for encoded in _encode(frame, encoder, colorizer, smoother, options):
+                for encoded in _encode(frame, encoder, colorize):
                     target.mux(encoded)
                 frames += 1
                 bar.update()
@@ -157,11 +164,9 @@ def _transcode(
 
 
 def _encode(
-    frame: Any, encoder: Any, colorizer: Colorizer, smoother: HistogramSmoother,
-    options: dict[str, Any],
-) -> Iterator[Any]:  # fmt: skip
+    frame: Any, encoder: Any, colorize: Callable[[FloatArray], FloatArray]
+) -> Iterator[Any]:
     rgb = frame.to_ndarray(format="rgb24").astype(np.float32) / np.float32(255)
-    prediction = smoother.smooth(colorizer.predict(lightness(rgb)))
-    colored = av.VideoFrame.from_ndarray(to_uint8(prediction.colorize(**options)), format="rgb24")
+    colored = av.VideoFrame.from_ndarray(to_uint8(colorize(lightness(rgb))), format="rgb24")
     colored.pts, colored.time_base = frame.pts, frame.time_base
     yield from encoder.encode(colored)

@@ -269,7 +269,7 @@ def test_a_full_disk(tree, whole, tmp_path):
 def test_wrong_arguments(tree, tmp_path):
     for arguments, message in [
         (("--processes", 0), "expected at least 1 for --processes and --shards"),
-        (("--shards", 2, "--only-shard", 2), "--only-shard: expected 0 to 1, received 2"),
+        (("--shards", 2, "--only-shard", 2), "--only-shard: expected 0 to 1, got 2"),
         (("--scheduler", "nonsense://a"), "no Dask scheduler at nonsense://a"),
     ]:
         refused = run("data_prep/build_lmdb.py", "--photos", tree, "--out", tmp_path / "lmdb",
@@ -366,8 +366,8 @@ def test_imagenet_splits(tmp_path):
         assert records[0][name]["names_sha256"] == records[1][name]["names_sha256"]
     for extra, message in [
         (("--images", tmp_path / "flat"), "expected a folder a synset, or --labels"),
-        (("--cval-images", 6), "cval1k: expected a multiple of the 5 classes, received 6"),
-        (("--cval-images", 10), "expected 12 photos that are not greyscale, received 11 of 13"),
+        (("--cval-images", 6), "cval1k: expected a multiple of the 5 classes, got 6"),
+        (("--cval-images", 10), "expected 12 photos that are not greyscale, got 11 of 13"),
         (("--published", lists["cval1k"], lists["cval1k"]), "5 photos are in both lists"),
         (("--images", tmp_path / "nowhere"), "expected photos, found none"),
     ]:

@@ -12,8 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from autocolor.runtime.caffemodel import write_mappable
-from autocolor.runtime.deploy_nets import read_net_weights
+from autocolor.runtime.caffemodel import read_caffemodel, write_caffemodel
 from autocolor.runtime.onnx_graph import load_onnx_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,10 +45,10 @@ def test_shipped_model_gives_caffes_colours(photo_folder, tmp_path):
 def test_other_colours_are_reported(model_folder, photo_folder, tmp_path, capsys):
     """The check of a net whose weights are another's."""
     folder = Path(shutil.copytree(model_folder, tmp_path / "other"))
-    weights = read_net_weights(folder / "weights.caffemodel")
+    weights = read_caffemodel(folder / "weights.caffemodel")
     for blobs in weights.values():
         blobs[0] = -blobs[0]
-    write_mappable(folder / "other.caffemodel", weights, "other")
+    write_caffemodel(folder / "other.caffemodel", weights, "other")
     model = load_onnx_model(
         folder / "deploy.prototxt", folder / "other.caffemodel", ("hue", "chroma")
     )

@@ -18,10 +18,11 @@ from PIL import Image
 
 from autocolor.data.lmdb_io import decode_datum, read_datums
 from autocolor.data.photos import PhotoEntry
-from autocolor.nets.weights_io import read_caffemodel
+from autocolor.runtime.caffemodel import read_caffemodel
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+TRAINING = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+REPRODUCE = (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
 
 
 def run(tool, *arguments, cwd=ROOT, status=0):
@@ -194,9 +195,9 @@ def test_caffe_train_and_resume(data, tmp_path):
     assert not np.array_equal(resumed["h_fc1"][0], trained["h_fc1"][0])
 
 
-def test_training_commands_of_the_readme_run(photos, tmp_path):
+def test_training_commands_of_the_page_run(photos, tmp_path):
     """As they stand, but for the folders and for a net that is small enough to iterate twice."""
-    block = next(b for b in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) if "my_photos" in b)
+    (block,) = re.findall(r"```bash\n(.*?)```", TRAINING, re.DOTALL)
     commands = [line for line in block.splitlines() if not line.startswith("source")]
     assert len(commands) == 5
     (tmp_path / "build").mkdir()
@@ -213,7 +214,9 @@ def test_training_commands_of_the_readme_run(photos, tmp_path):
             command.split(), cwd=tmp_path, capture_output=True, text=True, check=False
         )
         assert process.returncode == 0, f"{command}\n{process.stderr[-2000:]}"
-    (command,) = re.findall(r"^python tools/train\.py .*?[^\\]$", README, re.MULTILINE | re.DOTALL)
+    (command,) = re.findall(
+        r"^python tools/train\.py .*?[^\\]$", TRAINING, re.MULTILINE | re.DOTALL
+    )
     command = command.replace("\\\n", " ") + " --force"  # of the earlier training
     process = subprocess.run(
         command.split(), cwd=tmp_path, capture_output=True, text=True, check=False
@@ -251,8 +254,8 @@ def test_demo_writes_everything(data, tmp_path):
 
 
 def test_reproduce_makes_every_table_and_figure(data, tmp_path):
-    """All models and baselines, trained for an instant; the README's and the results' commands."""
-    assert "\npython tools/paper/reproduce.py all\n" in README
+    """All models and baselines, trained for an instant; the command of the page."""
+    assert "\npython tools/paper/reproduce.py all\n" in REPRODUCE
     out = tmp_path / "reproduction"
     common = ("--data", data, "--out", out, "--minutes", 0.02, "--passes", 1, "--locations", 64)
     process = run("tools/paper/reproduce.py", "all", *common, "--page", tmp_path / "results.md")

@@ -1,4 +1,4 @@
-"""The README's snippets run, and what it names exists."""
+"""The snippets of the README and of the pages run, and what these name exists."""
 
 import os
 import re
@@ -8,11 +8,16 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pytest
 
 from autocolor.evaluation.metrics import ColorMetrics
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+}
 
 
 def blocks(language):
@@ -52,25 +57,22 @@ def test_colorize_commands_run(model_folder, photo_folder, tmp_path):
 
 
 def test_evaluate_command_runs(model_folder, photo_folder, tmp_path):
-    (command,) = re.findall(
-        r"^python tools/evaluate\.py .*$", "".join(blocks("bash")), re.MULTILINE
-    )
+    page = PAGES["docs/evaluation.md"]
+    (command,) = re.findall(r"^python tools/evaluate\.py .*[^\\]$", page, re.MULTILINE)
     (tmp_path / "tools").symlink_to(ROOT / "tools")
     for name, target in (("demo/model", model_folder), ("data/photos/test", photo_folder)):
         (tmp_path / "build" / name).parent.mkdir(parents=True)
         (tmp_path / "build" / name).symlink_to(target)
     subprocess.run(command.split(), cwd=tmp_path, check=True)
     written = {path.name for path in (tmp_path / "build/demo/evaluation").iterdir()}
-    # docs/evaluation.md lists the files, and says the same command.
-    page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
-    assert command in page
+    # The page lists the files.
     table = re.search(r"^\| file .*?\n\n", page, re.MULTILINE | re.DOTALL).group()
     named = re.findall(r"`(\w+\.\w+)`", table.replace("part_I_of_N", "part_1_of_1"))
     assert set(named) == written
 
 
 def test_snippet_of_the_evaluation_page_runs():
-    page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    page = PAGES["docs/evaluation.md"]
     (snippet,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     rng = np.random.default_rng(0)
     photos = [(str(number), *rng.random((3, 2, 2, 3))) for number in range(3)]
@@ -81,8 +83,37 @@ def test_snippet_of_the_evaluation_page_runs():
     assert names["ours"].images == 4
 
 
-def test_every_file_it_names_exists():
-    for name in re.findall(r"(?:tools|data_prep|prototxt|tests|caffe_layers)/[\w./-]+\w", README):
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_a_page_names_exists(page):
+    text = PAGES[page]
+    for name in re.findall(r"(?:tools|data_prep|prototxt|tests|caffe_layers)/[\w./-]+\w", text):
         assert (ROOT / name).exists(), name
-    for name in re.findall(r"\]\(([\w./]+)\)", README):
-        assert (ROOT / name).exists(), name
+    for name in re.findall(r"\]\(([\w./]+)\)", text):
+        target = (ROOT / page).parent / name
+        # The gallery is made with the site, and the pages that stand elsewhere are shown there.
+        assert target.exists() or name.startswith("generated/"), name
+
+
+def test_every_page_is_listed_in_the_readme_and_in_the_index():
+    index = PAGES["docs/index.md"]
+    listed = set(re.findall(r"^[\w/]+$", index, re.MULTILINE))
+    for name in sorted({page.removeprefix("docs/").removesuffix(".md") for page in PAGES}):
+        if name not in ("README", "index"):
+            assert name in listed, f"docs/index.md: expected {name}"
+    # The README links to what the pages `layers` and `networks` show, and `readme` is itself.
+    elsewhere = {f"docs/{name}.md" for name in ("index", "layers", "networks", "readme")}
+    for page in PAGES.keys() - {"README.md"} - elsewhere:
+        assert f"]({page})" in README, page
+
+
+def test_the_readme_is_short():
+    assert len(README.split()) <= 900
+
+
+def test_every_deviation_has_its_test():
+    table = PAGES["docs/deviations.md"].split("\n\n")[-1].strip().splitlines()
+    assert len(table) > 20
+    for row in table[2:]:
+        ours, theirs, why, test = row.strip("|").replace(r"\|", "").split("|")
+        assert ours.strip() and theirs.strip() and why.strip()
+        assert (ROOT / test.strip().strip("`")).is_file(), row

@@ -23,6 +23,8 @@ import skimage.data
 from PIL import Image
 
 from autocolor.cli import main
+from autocolor.control.edits import read_reference
+from autocolor.control.targets import image_targets, save_targets
 from autocolor.imaging.color import lightness, rgb_to_hue_chroma
 from helpers.web_server import Server, file_of, pixels_of, serving
 
@@ -93,13 +95,60 @@ def test_download_is_what_the_command_writes(
         np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
 
 
+@pytest.mark.parametrize(
+    ("controls", "arguments"),
+    [
+        ({"strength": 1.4}, ["--strength", "1.4"]),
+        ({"reference": True}, ["--reference", "{reference}"]),
+        ({"reference": True, "strength": 0.7}, ["--reference", "{targets}", "--strength", "0.7"]),
+        ({"reference": True, "transfer": "quantile"},
+         ["--reference", "{reference}", "--transfer", "quantile"]),
+        ({"hints": [{"x": 40.5 / 150, "y": 30.5 / 100, "color": "#c02020"}]},
+         ["--hint", "40,30=#c02020"]),
+        ({"hue": 1 / 3, "lean": 1.5}, ["--samples", "3"]),
+        ({"hue": 1 / 3, "lean": 1.5, "strength": 1.2, "reference": True,
+          "hints": [{"x": 40.5 / 150, "y": 30.5 / 100, "color": "#c02020"}]},
+         ["--samples", "3", "--strength", "1.2", "--reference", "{reference}",
+          "--hint", "40,30=#c02020"]),
+    ],
+)  # fmt: skip
+def test_page_and_command_make_the_same_pixels_of_the_same_edits(
+    server: Server,
+    model_folder: Path,
+    tmp_path: Path,
+    controls: dict[str, object],
+    arguments: list[str],
+) -> None:
+    path, reference = tmp_path / "photo.png", tmp_path / "reference.png"
+    path.write_bytes(file_of(COFFEE.resize((150, 100))))
+    # More than is kept of a reference.
+    reference.write_bytes(file_of(ASTRONAUT.rotate(90).resize((700, 600))))
+    targets = image_targets(read_reference(reference), "hue_chroma", 32)
+    save_targets(tmp_path / "targets.npz", targets)
+    names = {"reference": reference, "targets": tmp_path / "targets.npz"}
+    given = [text.format_map(names) for text in arguments]
+    out = tmp_path / "out.png"
+    assert main([str(path), "--model", str(model_folder), "-o", str(out), *given]) == 0
+    if "--samples" in given:
+        out = tmp_path / "out_2.png"
+
+    if "reference" in controls:
+        controls = {**controls, "reference": server.upload(reference.read_bytes(), "a.png")}
+    uploaded = server.upload(path.read_bytes(), "photo.png")
+    body = {"suffix": ".png", "controls": controls}
+    job = server.call("POST", f"/photos/{uploaded}/download", body)["job"]
+    assert server.finish(job)["state"] == "done"
+    content = server.request("GET", f"/api/jobs/{job}/file")[1]
+    np.testing.assert_array_equal(pixels_of(content), pixels_of(out.read_bytes()))
+
+
 def test_previews_keep_the_lightness(server: Server, photo: str) -> None:
     light = lightness(np.asarray(ASTRONAUT, np.float32) / 255)
     colors = server.preview(photo)
     assert colors.shape == (512, 512, 3)
     assert np.abs(lightness(colors) - light).mean() < 0.01  # JPEG
     assert rgb_to_hue_chroma(colors)[1].mean() > 0.02
-    grey = pixels_of(server.request("GET", f"/api/photos/{photo}/gray")[1])
+    grey = pixels_of(server.request("GET", f"/api/photos/{photo}/grey")[1])
     assert np.abs(grey[..., 0] - light).mean() < 0.01
     original = pixels_of(server.request("GET", f"/api/photos/{photo}/original")[1])
     assert np.abs(original - np.asarray(ASTRONAUT, np.float32) / 255).mean() < 0.02
@@ -265,7 +314,7 @@ def test_wrong_controls_are_refused(server: Server, photo: str, body: object, me
 
 
 def test_what_is_not_there(server: Server, photo: str) -> None:
-    assert "no longer" in error_of(server.request("GET", "/api/photos/none/gray"), 404)
+    assert "no longer" in error_of(server.request("GET", "/api/photos/none/grey"), 404)
     assert "no longer" in error_of(server.request("GET", "/api/jobs/none"), 404)
     assert "there is no" in error_of(server.request("GET", f"/api/photos/{photo}/secret"), 404)
     wrong = server.request("POST", f"/api/photos/{photo}/download", {"suffix": ".exe"})
@@ -403,7 +452,7 @@ def test_help_teaches() -> None:
     ("arguments", "status", "message"),
     [
         (["--model", "nowhere"], 1, "nowhere: no such model folder"),
-        (["--model", "{model}", "--device", "tpu"], 1, "expected 'cpu', 'gpu'"),
+        (["--model", "{model}", "--device", "tpu"], 2, "--device: expected 'cpu', 'gpu'"),
         (["--model", "{model}", "--port", "70000"], 2, "--port: expected 0 to 65535"),
         (["--model", "{model}", "--port", "{taken}"], 1, "cannot listen at localhost"),
         (["--model", "{model}", "--workers", "0"], 2, "--workers: expected 1 to"),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 
-from autocolor.nets.weights_io import read_caffemodel
+from autocolor.runtime.caffemodel import read_caffemodel
 from autocolor.training.caffe_train import parse_log
 from autocolor.training.log import read_json_lines
 from autocolor.training.snapshots import newest_usable
@@ -47,6 +47,14 @@ def assert_equal_weights(left, right):
     assert left.keys() == right.keys()
     for key in left:
         np.testing.assert_array_equal(left[key], right[key], err_msg=str(key))
+
+
+def as_caffe_prints(value):
+    """Six digits of the float that `value` is the shortest decimal of, and not of that decimal:
+
+    Caffe prints 1.9879250526 as 1.98793, which our log, exact as a float, has as 1.987925.
+    """
+    return float(f"{float(np.float32(value)):.6g}")
 
 
 def table(folder):
@@ -90,15 +98,14 @@ def test_losses_and_weights_are_those_of_caffe_train(source, tmp_path, solver):
     theirs = list(parse_log(log.splitlines()))
     ours = read_json_lines(tmp_path / "ours" / "s_log.jsonl")
     final = ours.pop(-2)  # of the forward pass after the last update; Caffe prints its loss only
-    assert f"Iteration 12, loss = {final.smoothed_loss:.6g}\n" in log
+    assert f"Iteration 12, loss = {as_caffe_prints(final.smoothed_loss):.6g}\n" in log
     assert [(r.iteration, r.phase) for r in ours] == [(r.iteration, r.phase) for r in theirs]
     assert len([r for r in ours if r.phase == "test"]) == 4
     for our, their in zip(ours, theirs, strict=True):
-        # Caffe prints six digits.
-        assert {name: float(f"{v:.6g}") for name, v in our.outputs.items()} == their.outputs
+        assert {name: as_caffe_prints(v) for name, v in our.outputs.items()} == their.outputs
         for name in ("learning_rate", "smoothed_loss"):
             value = getattr(our, name)
-            assert (None if value is None else float(f"{value:.6g}")) == getattr(their, name)
+            assert (None if value is None else as_caffe_prints(value)) == getattr(their, name)
     assert len({r.loss for r in ours}) == len(ours)
     for iteration in (8, 12):
         assert_equal_weights(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-LIBRARY = Path(__file__).resolve().parents[2] / "python" / "autocolor"
+from helpers.floors_picture import draw
+
+ROOT = Path(__file__).resolve().parents[2]
+LIBRARY = ROOT / "python" / "autocolor"
 
 # From the ground up. What shares a floor does not know of each other; "" is the library's __init__.
 FLOORS = (
@@ -21,6 +25,7 @@ FLOORS = (
     ("baselines", "cli"),
     ("paper",),
 )
+PICTURE = ROOT / "docs" / "architecture.svg"
 FLOOR = {package: floor for floor, packages in enumerate(FLOORS) for package in packages}
 
 
@@ -84,6 +89,15 @@ def test_every_package_has_a_floor() -> None:
     assert len(FLOOR) == sum(map(len, FLOORS))
 
 
+def test_the_page_shows_the_floors_and_says_what_each_package_is() -> None:
+    """After a change of FLOORS: PYTHONPATH=tests python tests/python/test_architecture.py."""
+    assert PICTURE.read_text(encoding="utf-8") == draw(FLOORS)
+    page = PICTURE.with_suffix(".md").read_text(encoding="utf-8")
+    assert f"]({PICTURE.name})" in page
+    described = re.findall(r"^\*\*`([a-z_]+)`\*\*", page, re.MULTILINE)
+    assert sorted(described) == sorted(package or "autocolor" for package in FLOOR)
+
+
 def test_imports_point_down() -> None:
     graph = read_graph(LIBRARY)
     assert sum(map(len, graph.values())) > 300
@@ -110,3 +124,7 @@ def test_what_points_up_or_round_is_found(tmp_path: Path) -> None:
         "imaging.color imports data.photos",
     ]
     assert set(find_circle(graph)) == {"data.photos", "imaging.color"}
+
+
+if __name__ == "__main__":
+    PICTURE.write_text(draw(FLOORS), encoding="utf-8")

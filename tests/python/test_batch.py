@@ -9,7 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autocolor.batch import colorize_file, colorize_files
+from autocolor.batch import FileOptions, colorize_file, colorize_files
+from autocolor.control.edits import Edits
+from autocolor.control.hints import Hint
+from autocolor.core.errors import InputError
+from autocolor.histograms.decode import DecodeOptions
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import find_photos, read_image
 from autocolor.runtime.colorizer import Colorizer
@@ -35,14 +39,15 @@ def test_results_are_those_of_the_colorizer(
     colorizer = Colorizer(model_folder)
     paths = find_photos(photo_folder)
     jobs = [(path, tmp_path / f"{path.stem}.png") for path in paths]
-    for photo, output, error in colorize_files(colorizer, jobs, method="sample", seed=5):
+    options = FileOptions(DecodeOptions(method="sample"), seed=5)
+    for photo, output, error in colorize_files(colorizer, jobs, options):
         assert error is None
         expected = colorizer.colorize(
             lightness(read_image(photo).rgb), method="sample", rng=np.random.default_rng(5)
         )
         np.testing.assert_allclose(read_image(output).rgb, expected, atol=0.502 / 255)
     # The last one alone.
-    colorize_file(colorizer, paths[-1], tmp_path / "alone.png", method="sample", seed=5)
+    colorize_file(colorizer, paths[-1], tmp_path / "alone.png", options)
     assert (tmp_path / "alone.png").read_bytes() == jobs[-1][1].read_bytes()
 
 
@@ -50,5 +55,11 @@ def test_wrong_option_is_no_bad_file(
     model_folder: Path, photo_folder: Path, tmp_path: Path
 ) -> None:
     jobs = [(path, tmp_path / "x.png") for path in find_photos(photo_folder)]
-    with pytest.raises(ValueError, match="method: expected one of"):
-        next(colorize_files(Colorizer(model_folder), jobs, method="best"))
+    with pytest.raises(InputError, match="hint: expected a place within"):
+        next(
+            colorize_files(
+                Colorizer(model_folder),
+                jobs,
+                FileOptions(edits=Edits(hints=[Hint(9999, 0, (1, 0, 0))])),
+            )
+        )

@@ -19,6 +19,7 @@ from autocolor.data.lmdb_io import read_datums
 from autocolor.nets.colorization import TrainingOptions
 from autocolor.nets.edges import EdgeDetector
 from autocolor.nets.vgg16 import vgg16_levels
+from autocolor.runtime.caffe_runtime import layer_names
 
 
 def test_labels_of_a_step():
@@ -122,7 +123,7 @@ def test_training_reads_label_and_lightness_of_the_same_place(folder, tmp_path):
     grid = np.random.default_rng(0).integers(0, 64, (512, 2))
     sparse.blobs["locations"].data[0] = grid
     # From there on: the data layers would go on to the next batch and locations be drawn again.
-    names = list(sparse._layer_names)
+    names = layer_names(sparse)
     sparse.forward(start=names[names.index("locations") + 1])
     logits = sparse.blobs["prediction"].data.reshape(3, -1, 2)[0]
     expected = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))

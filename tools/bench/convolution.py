@@ -162,16 +162,18 @@ class _Torch:
 
 def _layer_table(nets: Mapping[str, Any], repetitions: int) -> str:
     """Return a table of the forward times of the layers, in ms."""
+    from autocolor.runtime.caffe_runtime import layer_names
+
     work: dict[str, Callable[[], object]] = {}
     for engine, net in nets.items():
-        for name in net._layer_names:
+        for name in layer_names(net):
             work[f"{engine} {name}"] = partial(net.forward, start=name, end=name)
     times = interleaved(work, repetitions)
     lines = [
         f"| layer | {' | '.join(_NAMES[engine] for engine in nets)} |\n",
         f"|---{'|---' * len(nets)}|\n",
     ]
-    for name in nets[_STOCK]._layer_names:
+    for name in layer_names(nets[_STOCK]):
         shown = [times.get(f"{engine} {name}") for engine in nets]
         if max(1e3 * time.median for time in shown if time) >= 0.1:
             cells = [f"{1e3 * time.median:.1f}" if time else "in the convolution" for time in shown]

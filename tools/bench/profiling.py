@@ -47,13 +47,15 @@ def _parts(colorizer: Any, photo: Path, rounds: int) -> dict[str, float]:
 
 def _layers(net: Any, rounds: int) -> dict[str, float]:
     """Median seconds of groups of layers of a deploy net, as it was last run."""
-    names = list(net._layer_names)
+    from autocolor.runtime.caffe_runtime import forward_layer, layer_names
+
+    names = layer_names(net)
     seconds = defaultdict(list)
     for _ in range(rounds + 1):
         passed: dict[str, float] = defaultdict(float)
         for i, name in enumerate(names):
             start = time.perf_counter()
-            net._forward(i, i)
+            forward_layer(net, i)
             found = re.match(r"(conv\d|fc\d|pool|h_fc1)", name)
             passed[found.group() if found else "others"] += time.perf_counter() - start
         for name, value in passed.items():

@@ -15,7 +15,12 @@ from measure import in_child, resident_bytes
 from PIL import Image
 from results import Benchmark, Report, Result, Settings
 
-from autocolor.runtime.caffe_runtime import import_caffe
+from autocolor.runtime.caffe_runtime import (
+    backward_layer,
+    forward_layer,
+    import_caffe,
+    layer_names,
+)
 
 _LOCATIONS = 128
 _OURS = {
@@ -88,7 +93,7 @@ def _layer_times(
     """Seconds of whole steps, of our layers in them, and of waiting for data."""
 
     def use(net: Any, description: Any) -> tuple[list[float], list[float], list[float]]:
-        names = list(net._layer_names)
+        names = layer_names(net)
         types = {layer.name: layer.type for layer in description.layer}
         ours = {i for i, name in enumerate(names) if types.get(name) in _OURS}
         data = {i for i, name in enumerate(names) if types.get(name) == "Data"}
@@ -96,11 +101,11 @@ def _layer_times(
         for number in range(rounds + 1):
             seconds = np.zeros(len(names))
             net.clear_param_diffs()
-            for step, order in ((net._forward, range(len(names))),
-                                (net._backward, reversed(range(len(names))))):  # fmt: skip
+            for step, order in ((forward_layer, range(len(names))),
+                                (backward_layer, reversed(range(len(names))))):  # fmt: skip
                 for i in order:
                     start = time.perf_counter()
-                    step(i, i)
+                    step(net, i)
                     seconds[i] += time.perf_counter() - start
             if number > 0:
                 steps.append(float(seconds.sum()))

@@ -1,4 +1,4 @@
-"""Prepare Caffe's source for the build: proto overlay and mends of what newer libraries broke.
+"""Prepare Caffe's source for the build: proto overlay and patches for newer libraries.
 
 Only the standard library is used, so that CMake can run this with any Python 3:
 
@@ -42,7 +42,7 @@ _NET_WITHOUT_HDF5 = re.compile(
 )
 
 # file -> [(text of 2018, text that today's numpy and scikit-image understand)]
-_PYCAFFE_MENDS: dict[str, list[tuple[str, str]]] = {
+_PYCAFFE_PATCHES: dict[str, list[tuple[str, str]]] = {
     "io.py": [
         ("as_grey=", "as_gray="),
         (".tostring()", ".tobytes()"),
@@ -236,7 +236,7 @@ def install_pycaffe(source: Path, out: Path) -> None:
     (out / "proto" / "__init__.py").touch()
     for path in sorted(source.glob("*.py")):
         text = path.read_text(encoding="utf-8")
-        for old, new in _PYCAFFE_MENDS.get(path.name, []):
+        for old, new in _PYCAFFE_PATCHES.get(path.name, []):
             if old not in text:
                 raise CaffeSourceError(f"{path}: expected to find {old!r}")
             text = text.replace(old, new)

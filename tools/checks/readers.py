@@ -22,6 +22,7 @@ from onnx import numpy_helper
 from PIL import Image
 
 from autocolor.control.targets import TargetError, load_targets
+from autocolor.core.isolation import run_forked
 from autocolor.data.lmdb_io import LmdbOptions, decode_datum, make_datum, read_datums
 from autocolor.data.photo_lists import ListError, read_photo_list
 from autocolor.data.photos import PhotoEntry, PhotoError, extract, read_list
@@ -33,7 +34,7 @@ from autocolor.runtime.caffe_net import CaffeNet
 from autocolor.runtime.caffe_runtime import import_caffe
 from autocolor.runtime.model_folder import MANIFEST_NAME, Manifest, ModelError
 from autocolor.runtime.onnx_net import OnnxNet
-from autocolor.runtime.probe import forked_refusal
+from autocolor.runtime.probe import check_net_forked
 from autocolor.training.caffe_train import read_log
 from autocolor.training.snapshots import SnapshotError, read_state
 from autocolor.training.solver_files import SolverError, check_files, read_solver
@@ -200,7 +201,7 @@ def _data_readers(folder: Path) -> list[Reader]:
 
     return [
         Reader("datum", "datum", read_datum, (ImageError, DecodeError), datums),
-        Reader("lmdb", "data.mdb", lambda path: list(read_datums(path.parent)),
+        Reader("lmdb", "data.mdb", lambda path: list(read_datums(path.parent, run_forked)),
                (ImageError, lmdb.Error), [_saved(write_lmdb, "data.mdb"), _saved(deep, "data.mdb")]),
     ]  # fmt: skip
 
@@ -278,10 +279,10 @@ def _text_readers(folder: Path) -> list[Reader]:
                [solver.encode()]),
         Reader("log", "train.log", read_log, (ValueError,), [log.encode()]),
         Reader("deploy", "deploy.prototxt",
-               lambda path: CaffeNet(path, model, probe=forked_refusal), (ModelError,),
+               lambda path: CaffeNet(path, model, check=check_net_forked), (ModelError,),
                [_DEPLOY.encode()]),
         Reader("deploy_weights", "tiny.caffemodel",
-               lambda path: CaffeNet(deploy, path, probe=forked_refusal), (ModelError,),
+               lambda path: CaffeNet(deploy, path, check=check_net_forked), (ModelError,),
                [model.read_bytes()]),
     ]  # fmt: skip
 

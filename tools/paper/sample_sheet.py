@@ -12,6 +12,7 @@ from autocolor.control.edits import Edits, colorize_edited, uncertainty_image
 from autocolor.core.arrays import FloatArray
 from autocolor.core.errors import InputError
 from autocolor.evaluation.evaluate import grey_image, read_color
+from autocolor.histograms.decode import DecodeOptions
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import ImageError, resize, to_uint8
 from autocolor.runtime.colorizer import Colorizer
@@ -45,9 +46,8 @@ def draw_samples(colorizer: Colorizer, paths: Sequence[Path], rows: int = 6) -> 
             continue
         light = lightness(truth)
         prediction = colorizer.predict(light)
-        diverse = colorize_edited(
-            prediction, Edits(samples=_SAMPLES), np.random.default_rng(0), strength=1.0
-        )
+        edits, options = Edits(samples=_SAMPLES), DecodeOptions(strength=1.0)
+        diverse = colorize_edited(prediction, edits, options=options)
         cells = [grey_image(light), *diverse, uncertainty_image(prediction), truth]
         strips.append(np.hstack([_cell(cell) for cell in cells]))
     if not strips:

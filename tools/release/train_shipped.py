@@ -17,11 +17,11 @@ from pathlib import Path
 from autocolor.core.downloads import default_cache
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
+from autocolor.core.variants import VARIANTS
 from autocolor.data.photos import PhotoEntry, PhotoError, missing_photos, read_list
 from autocolor.evaluation.strength import StrengthChoice, StrengthScores, choose_strengths
 from autocolor.nets.backbone import Backbone, HeadNet
 from autocolor.nets.catalogue import shipped_files, write_files
-from autocolor.nets.colorization import VARIANTS
 from autocolor.nets.weights_io import write_weights
 from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.model_folder import Manifest

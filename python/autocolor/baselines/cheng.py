@@ -271,7 +271,7 @@ def _net(source: Path | None, batch: int) -> Any:
     from caffe import NetSpec
     from caffe import layers as L
 
-    from autocolor.nets.vgg16 import fillers, learned
+    from autocolor.nets.vgg16 import fillers, param_multipliers
 
     net = NetSpec()
     if source is None:
@@ -280,10 +280,10 @@ def _net(source: Path | None, batch: int) -> Any:
         net.features, net.target = L.HDF5Data(source=str(source), batch_size=batch, ntop=2)
     top = net.features
     for index in range(1, HIDDEN_LAYERS + 1):
-        top = L.InnerProduct(top, num_output=HIDDEN_UNITS, param=learned(), **fillers())
+        top = L.InnerProduct(top, num_output=HIDDEN_UNITS, param=param_multipliers(), **fillers())
         net[f"hidden{index}"] = top
         net[f"relu{index}"] = top = L.ReLU(top, in_place=True)
-    net.chroma = L.InnerProduct(top, num_output=2, param=learned(), **fillers())
+    net.chroma = L.InnerProduct(top, num_output=2, param=param_multipliers(), **fillers())
     if source is not None:
         net.loss = L.EuclideanLoss(net.chroma, net.target)
     return net.to_proto()

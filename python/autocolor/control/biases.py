@@ -12,7 +12,6 @@ from scipy.special import entr
 
 from autocolor.control.targets import check_variant
 from autocolor.core.arrays import FloatArray, check_array, check_same_shape
-from autocolor.core.constants import BINS, JOINT_BINS
 from autocolor.core.errors import InputError
 from autocolor.histograms.bins import quantile_centers, uniform_centers
 from autocolor.imaging.color import hue_chroma_to_rgb, rgb_to_lab
@@ -20,68 +19,12 @@ from autocolor.imaging.color import hue_chroma_to_rgb, rgb_to_lab
 Biases = npt.NDArray[np.float64]
 
 
-def hue_biases(count: int, strength: float, bins: int = BINS) -> Biases:
-    """Return biases that prefer `count` hues, evenly spaced around the circle (section 4).
-
-    Bias j of bin k is strength * cos(theta_k - phi_j), with theta_k the angle of the bin's centre
-    (Eq. 4) and phi_j = 2 pi j / count: red first, then by way of yellow. A single one is 0, the
-    automatic colorization.
-
-    Parameters
-    ----------
-    count : int, >= 1
-    strength : float, >= 0
-        Largest bias in nats; 0 gives the automatic colorization throughout.
-    bins : int
-        K.
-
-    Returns
-    -------
-    (count, K) float64 array.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range.
-    """
-    directions = _directions(count, strength)
-    angles = 2 * np.pi * uniform_centers(bins)
-    biases: npt.NDArray[np.float64] = directions @ np.stack([np.cos(angles), np.sin(angles)])
-    return biases
-
-
-def lab_biases(count: int, strength: float, bins: int = BINS) -> tuple[Biases, Biases]:
-    """Return biases of a and of b that prefer `count` directions, evenly spaced (section 4).
-
-    The bias is linear in units of the bins' Gaussian, strength * (cos phi_j a + sin phi_j b) / 25,
-    which would move a Gaussian without changing its width. Otherwise as :func:`hue_biases`; the
-    first direction is +a, towards magenta.
-
-    Returns
-    -------
-    a, b : (count, K) float64 arrays
-    """
-    directions = _directions(count, strength)
-    units = quantile_centers(bins, sigma=1)
-    return directions[:, :1] * units, directions[:, 1:] * units
-
-
-def lab_joint_biases(count: int, strength: float, bins: int = JOINT_BINS) -> Biases:
-    """Return the biases of :func:`lab_biases` for joint histograms of bins * bins.
-
-    Returns
-    -------
-    (count, bins * bins) float64 array
-        Index bin of a * bins + bin of b.
-    """
-    a, b = lab_biases(count, strength, bins)
-    return (a[:, :, None] + b[:, None, :]).reshape(count, -1)
-
-
 def lean_biases(variant: str, hue: float, strength: float, bins: int) -> tuple[Biases | None, ...]:
-    """Return biases that prefer one hue, whichever: a global bias that can be rotated (section 4).
+    """Return biases that prefer one hue: a global bias that can be rotated (section 4).
 
-    Those of :func:`hue_biases`, :func:`lab_biases` and :func:`lab_joint_biases` for one direction.
+    That of bin k of a hue histogram is strength * cos(theta_k - phi), with theta_k the angle of the
+    bin's centre (Eq. 4) and phi that of the hue. Those of a and b are linear in units of the bins'
+    Gaussian, which would move a Gaussian without changing its width.
 
     Parameters
     ----------
@@ -103,13 +46,14 @@ def lean_biases(variant: str, hue: float, strength: float, bins: int) -> tuple[B
 
     Raises
     ------
-    ValueError
+    InputError
         If an argument is out of range.
     """
     check_variant(variant)
     if not np.isfinite(hue):
         raise InputError("hue", f"expected a finite number of turns, got {hue}")
-    _check_strength(strength)
+    if not 0 <= strength < np.inf:
+        raise InputError("strength", f"expected a finite number >= 0, got {strength}")
     if variant == "hue_chroma":
         return strength * np.cos(2 * np.pi * (uniform_centers(bins) - hue)), None
     saturated = hue_chroma_to_rgb(np.array(float(hue) % 1), np.array(1.0), np.array(0.5))
@@ -119,21 +63,6 @@ def lean_biases(variant: str, hue: float, strength: float, bins: int) -> tuple[B
     if variant == "lab_marginal":
         return a, b
     return ((a[:, None] + b).ravel(),)
-
-
-def _directions(count: int, strength: float) -> Biases:
-    """Return strength * (cos phi_j, sin phi_j), (count, 2); zeros for a count of 1."""
-    if count < 1:
-        raise InputError("count", f"expected at least 1, got {count}")
-    _check_strength(strength)
-    phi = 2 * np.pi * np.arange(count) / count
-    directions = strength * np.stack([np.cos(phi), np.sin(phi)], axis=-1)
-    return directions if count > 1 else np.zeros((1, 2))
-
-
-def _check_strength(strength: float) -> None:
-    if not 0 <= strength < np.inf:
-        raise InputError("strength", f"expected a finite number >= 0, got {strength}")
 
 
 def uncertainty(*histograms: FloatArray) -> npt.NDArray[np.float32]:
@@ -154,7 +83,7 @@ def uncertainty(*histograms: FloatArray) -> npt.NDArray[np.float32]:
 
     Raises
     ------
-    ValueError
+    InputError
         If there is no histogram, one is not finite and non-negative, or the shapes differ.
     """
     if not histograms:
@@ -166,35 +95,6 @@ def uncertainty(*histograms: FloatArray) -> npt.NDArray[np.float32]:
         bits += (entr(histogram).sum(axis=-1) / np.log(2)).astype(np.float32)
     # Rows that sum to a little more than 1 have a negative entropy.
     return np.maximum(bits, 0, out=bits)
-
-
-def weighted_hue_uncertainty(
-    hue_histogram: FloatArray, chroma: FloatArray
-) -> npt.NDArray[np.float32]:
-    """Return the entropy of hue, times the chroma: the other reading of Figure 10's text.
-
-    Section 4 says "the entropy of the predicted hue multiplied by the chroma". Here an uncertain
-    hue of a grey pixel, which nobody sees, does not count.
-
-    Parameters
-    ----------
-    hue_histogram : (..., K) float array
-    chroma : (...) float array, >= 0
-        As inferred from the chroma histograms.
-
-    Returns
-    -------
-    (...) float32 array in bits, at most log2 K for chroma in [0, 1].
-
-    Raises
-    ------
-    ValueError
-        As :func:`uncertainty`.
-    """
-    check_array("chroma", chroma, low=0)
-    bits = uncertainty(hue_histogram)
-    check_same_shape("chroma", chroma, bits.shape)
-    return bits * chroma.astype(np.float32)
 
 
 def render_uncertainty(
@@ -217,7 +117,7 @@ def render_uncertainty(
 
     Raises
     ------
-    ValueError
+    InputError
         If `bits` is not finite, `maximum_bits` not positive or the colour map unknown.
     """
     import matplotlib

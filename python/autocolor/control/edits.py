@@ -1,27 +1,26 @@
 """Creative control over a prediction: a reference's colours, hints, diverse colorizations (section 4).
 
-The changes are made to the predicted histograms, tile by tile, before colours are taken from them:
-first towards the reference (Eq. 6), then towards one of the diverse colorizations, then the hints.
+The command line and the web page both make their changes here, and so the same pixels. First come
+the biases: of the reference (Eq. 6), and of the hue to lean towards. They change the histograms on
+the network's grid, which hold all that it says, whatever the photo's size: a preview then has the
+colours of the photo, the means that Eq. 6 asks for are those of what is enlarged, and its minimum
+is found in a hundredth of the time that the pixels would take. Hints, which have edges, follow at
+full resolution, and quantile matching at last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from autocolor.control.biases import (
-    Biases,
-    hue_biases,
-    lab_biases,
-    lab_joint_biases,
-    render_uncertainty,
-    uncertainty,
-)
+from autocolor.control.biases import Biases, lean_biases, render_uncertainty, uncertainty
 from autocolor.control.energy import apply_bias, minimize_energy
 from autocolor.control.hints import Hint, RegionHint, spread_hints
 from autocolor.control.quantile import transfer_quantiles
@@ -35,21 +34,44 @@ from autocolor.control.targets import (
 from autocolor.core.arrays import FloatArray
 from autocolor.core.errors import InputError
 from autocolor.core.files import atomic_path
+from autocolor.histograms.decode import DecodeOptions, decode
 from autocolor.histograms.prediction import Prediction
-from autocolor.histograms.tiles import ImageTiles
-from autocolor.imaging.images import read_image
+from autocolor.histograms.tiles import array_tiles
+from autocolor.imaging.images import fit_pixels, read_image
 
 TRANSFERS = ("energy", "quantile")
 
 DIVERSITY = 1.5
 """Largest bias, in nats, of diverse colorizations; judged by eye."""
 
+REFERENCE_PIXELS = 512 * 512
+"""A larger reference is reduced to this many: its colours are hardly others, and sorting them for
+quantiles takes seconds less."""
+
+Progress = Callable[[float], None]
+"""Called with the part that is done; what it raises stops the work."""
+
 
 class Reference(NamedTuple):
-    """Whose colours to take: the image itself for quantiles, its histograms for the energy."""
+    """Whose colours to take: for quantiles an image, for the energy its histograms or biases.
 
-    rgb: FloatArray | None
-    targets: Targets | None
+    Attributes
+    ----------
+    rgb : (H, W, 3) float array in [0, 1], optional
+    targets : dict, optional
+        Histograms, see :mod:`autocolor.control.targets`.
+    biases : sequence of (K,) arrays, optional
+        Of Eq. 6, where :func:`energy_biases` has found them already.
+    """
+
+    rgb: FloatArray | None = None
+    targets: Targets | None = None
+    biases: Sequence[Biases | None] | None = None
+
+    @property
+    def is_energy(self) -> bool:
+        """Whether histograms are bent towards it."""
+        return self.targets is not None or self.biases is not None
 
 
 @dataclass(frozen=True)
@@ -61,21 +83,27 @@ class Edits:
     reference : Reference or None
     hints : sequence of Hint and RegionHint
     samples : int
-        Colorizations to make: diverse ones, or with the method "sample" as many random samples.
+        Colorizations to make: diverse ones, which lean towards as many hues by `DIVERSITY`, or with
+        the method "sample" as many random samples.
+    hue, lean : float
+        Hue in turns that the colours lean towards, and how much, in nats; see
+        :func:`autocolor.control.biases.lean_biases`.
     """
 
     reference: Reference | None = None
     hints: Sequence[Hint | RegionHint] = ()
     samples: int = 1
+    hue: float = 0.0
+    lean: float = 0.0
 
     def __post_init__(self) -> None:
         if self.samples < 1:
             raise InputError("samples", f"expected at least 1, got {self.samples}")
 
     def check(self, variant: str) -> None:
-        """Refuse what a model of a variant cannot do, with a `ValueError`."""
-        energy = self.reference is not None and self.reference.targets is not None
-        if self.hints or self.samples > 1 or energy:
+        """Refuse what a model of a variant cannot do, with an `InputError`."""
+        energy = self.reference is not None and self.reference.is_energy
+        if self.hints or self.samples > 1 or self.lean or energy:
             check_variant(variant)
 
 
@@ -94,7 +122,7 @@ def load_reference(path: Path, transfer: str, variant: str, bins: int) -> Refere
     ------
     autocolor.imaging.images.ImageError, OSError
         If an image cannot be read.
-    ValueError
+    InputError
         If the file is no usable one or does not fit the transfer.
     """
     if transfer not in TRANSFERS:
@@ -102,15 +130,41 @@ def load_reference(path: Path, transfer: str, variant: str, bins: int) -> Refere
     if path.suffix.lower() == ".npz":
         if transfer == "quantile":
             raise InputError("reference", f"expected an image to match quantiles, got {path}")
-        return Reference(None, load_targets(path, variant, bins))
-    rgb = read_image(path).rgb
+        return Reference(targets=load_targets(path, variant, bins))
+    rgb = read_reference(path)
     if transfer == "quantile":
-        return Reference(rgb, None)
-    return Reference(None, image_targets(rgb, variant, bins))
+        return Reference(rgb)
+    return Reference(targets=image_targets(rgb, variant, bins))
+
+
+def read_reference(path: Path) -> npt.NDArray[np.float32]:
+    """Read an image whose colours are to be taken, reduced to `REFERENCE_PIXELS`.
+
+    Raises
+    ------
+    autocolor.imaging.images.ImageError
+        If it cannot be read.
+    """
+    return fit_pixels(
+        read_image(path, least_side=math.isqrt(REFERENCE_PIXELS)).rgb, REFERENCE_PIXELS
+    )
+
+
+def energy_biases(prediction: Prediction, targets: Targets) -> list[Biases | None]:
+    """Return the biases of Eq. 6 for each output of a network, found on its grid."""
+    names = TARGET_NAMES[prediction.variant]
+    return [
+        minimize_energy(array_tiles(output), targets[name]).bias
+        for name, output in zip(names, prediction.outputs, strict=True)
+    ]
 
 
 def colorize_edited(
-    prediction: Prediction, edits: Edits, rng: np.random.Generator, **options: Any
+    prediction: Prediction,
+    edits: Edits,
+    rng: np.random.Generator | None = None,
+    options: DecodeOptions = DecodeOptions(),
+    progress: Progress = lambda done: None,
 ) -> Iterator[npt.NDArray[np.float32]]:
     """Yield the colorizations that are asked for.
 
@@ -118,12 +172,13 @@ def colorize_edited(
     ----------
     prediction : Prediction
     edits : Edits
-    rng : numpy.random.Generator
+    rng : numpy.random.Generator, optional
         Draws the samples.
-    **options
-        Other than `rng` and `tiles` of :meth:`autocolor.histograms.prediction.Prediction.colorize`. The
-        strength is 1 unless given where the energy is used: the target says how much chroma there
-        is.
+    options : DecodeOptions
+        The strength is 1 unless given where the energy is used: the target says how much chroma
+        there is.
+    progress : callable
+        See `Progress`; of each colorization.
 
     Yields
     ------
@@ -131,31 +186,29 @@ def colorize_edited(
 
     Raises
     ------
-    ValueError
+    InputError
         If a model of this variant predicts no histograms to change, or as
-        :meth:`autocolor.histograms.prediction.Prediction.colorize`.
+        :meth:`autocolor.histograms.prediction.Prediction.decode`.
     """
     edits.check(prediction.variant)
-    tiles: ImageTiles | None = None  # as predicted, of which colours are taken faster
-    reference = edits.reference
-    if reference is not None and reference.targets is not None:
-        tiles = _biased(prediction.tiles, [
-            minimize_energy(prediction.channel_tiles(index), reference.targets[name]).bias
-            for index, name in enumerate(TARGET_NAMES[prediction.variant])
-        ])  # fmt: skip
-        if options.get("strength") is None:
-            options = {**options, "strength": 1.0}
-    random = options.get("method") == "sample" or edits.samples == 1
-    choices: list[list[Biases | None] | None] = [None] * edits.samples
-    if not random:
-        choices = list(_diverse(prediction, edits.samples))
-    for biases in choices:
-        chosen = tiles if biases is None else _biased(tiles or prediction.tiles, biases)
-        hinted = chosen
+    reference = edits.reference or Reference()
+    if reference.is_energy:
+        biases = reference.biases or energy_biases(prediction, reference.targets or {})
+        prediction = _biased(prediction, biases)
+        if options.strength is None:
+            options = replace(options, strength=1.0)
+    if edits.lean:
+        prediction = _leaning(prediction, edits.hue, edits.lean)
+    height = len(prediction.lightness)
+    for number in range(edits.samples):
+        changed = prediction
+        if edits.samples > 1 and options.method != "sample":
+            changed = _leaning(prediction, number / edits.samples, DIVERSITY)
         if edits.hints:
-            hinted = _hinted(chosen or prediction.tiles, prediction, edits.hints)
-        rgb = prediction.colorize(tiles=hinted, rng=rng, **options)
-        if reference is not None and reference.rgb is not None:
+            rgb = _decode_hinted(changed, edits.hints, options, rng, progress)
+        else:
+            rgb = changed.decode(options, rng, lambda rows: progress(rows / height))
+        if reference.rgb is not None:
             rgb = transfer_quantiles(rgb, reference.rgb).astype(np.float32, copy=False)
         yield rgb
 
@@ -165,7 +218,7 @@ def uncertainty_image(prediction: Prediction) -> npt.NDArray[np.float32]:
 
     Raises
     ------
-    ValueError
+    InputError
         If a model of this variant predicts no histograms.
     """
     check_variant(prediction.variant)
@@ -184,7 +237,7 @@ def save_histograms(path: Path, prediction: Prediction) -> None:
 
     Raises
     ------
-    ValueError
+    InputError
         If a model of this variant predicts no histograms.
     OSError
         If the file cannot be written.
@@ -197,32 +250,55 @@ def save_histograms(path: Path, prediction: Prediction) -> None:
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]  # taken for allow_pickle
 
 
-def _biased(tiles: ImageTiles, biases: Sequence[Biases | None]) -> ImageTiles:
-    def changed() -> Iterator[tuple[slice, tuple[FloatArray, ...]]]:
-        for rows, outputs in tiles():
-            yield (
-                rows,
-                tuple(
-                    output if bias is None else apply_bias(output, bias)
-                    for output, bias in zip(outputs, biases, strict=True)
-                ),
-            )
-
-    return changed
+def _biased(prediction: Prediction, biases: Sequence[Biases | None]) -> Prediction:
+    outputs = tuple(
+        output if bias is None else apply_bias(output, bias)
+        for output, bias in zip(prediction.outputs, biases, strict=True)
+    )
+    return replace(prediction, outputs=outputs)
 
 
-def _hinted(tiles: ImageTiles, prediction: Prediction, hints: Sequence[Hint | RegionHint]) -> Any:
-    return lambda: spread_hints(tiles, prediction.lightness, hints, prediction.variant)
+def _leaning(prediction: Prediction, hue: float, lean: float) -> Prediction:
+    return _biased(prediction, lean_biases(prediction.variant, hue, lean, prediction.bins))
 
 
-def _diverse(prediction: Prediction, count: int) -> Iterator[list[Biases | None]]:
-    bins = prediction.outputs[0].shape[-1]
-    if prediction.variant == "hue_chroma":
-        for bias in hue_biases(count, DIVERSITY, bins):
-            yield [bias, None]
-    elif prediction.variant == "lab_marginal":
-        for a, b in zip(*lab_biases(count, DIVERSITY, bins), strict=True):
-            yield [a, b]
-    else:
-        for bias in lab_joint_biases(count, DIVERSITY, round(bins**0.5)):
-            yield [bias]
+def _decode_hinted(
+    prediction: Prediction,
+    hints: Sequence[Hint | RegionHint],
+    options: DecodeOptions,
+    rng: np.random.Generator | None,
+    progress: Progress,
+) -> npt.NDArray[np.float32]:
+    """Colour a photo, and then anew the pixels that some hint reaches."""
+    variant, light = prediction.variant, prediction.lightness
+    passes = 3 * len(light)  # the hints read the tiles twice
+    # Their pixels are drawn with the same numbers again.
+    again = copy.deepcopy(rng)
+    rgb = prediction.decode(options, rng, lambda rows: progress(rows / passes))
+    draw = prediction.uniforms(options, again)
+    strength = prediction.strength if options.strength is None else options.strength
+    seen = len(light)
+
+    def tiles() -> Iterator[tuple[slice, tuple[FloatArray, ...]]]:
+        nonlocal seen
+        for rows, outputs in prediction.tiles():
+            progress(seen / passes)
+            seen += rows.stop - rows.start
+            yield rows, outputs
+
+    for rows, histograms, share in spread_hints(tiles, light, hints, variant):
+        uniforms = draw(share.shape)
+        near = share > 0
+        if not near.any():
+            continue
+        if uniforms is not None and uniforms.ndim > 1:
+            uniforms = uniforms[near]
+        rgb[rows][near] = decode(
+            variant,
+            [histogram[near] for histogram in histograms],
+            light[rows][near],
+            options,
+            strength=strength + (1 - strength) * share[near],
+            uniforms=uniforms,
+        )
+    return rgb

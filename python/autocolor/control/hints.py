@@ -41,6 +41,9 @@ from autocolor.imaging.color import rgb_to_hue_chroma, rgb_to_lab
 SPREAD = 0.2
 """Default standard deviation of the distance, as a part of the image's larger side."""
 
+RADIUS = 0.006
+"""Radius of a hint of the command line or the web page, as a part of the image's larger side."""
+
 _COEFFICIENT_POWER = 4
 _LIGHTNESS_SIGMA = 0.1
 _SMALLEST_SIMILARITY = 0.02
@@ -60,14 +63,15 @@ class Hint:
         Centre in pixels; pixel centres are at integers.
     rgb : (R, G, B)
         In [0, 1]. Its hue and chroma, or a and b, count; the lightness is the image's.
-    radius : float
-        In pixels; 0 is the one nearest pixel.
+    radius : float, optional
+        In pixels; 0 is the one nearest pixel. None is `RADIUS`, what a click on the web page
+        covers, whatever size the photo is shown at.
     """
 
     y: float
     x: float
     rgb: tuple[float, float, float]
-    radius: float = 0.0
+    radius: float | None = 0.0
 
     def distances(self, size: tuple[int, int]) -> Distances:
         """Return a function that gives the distance of each pixel of some rows, (rows, W)."""
@@ -79,15 +83,16 @@ class Hint:
                 f"expected a place within (0, 0) to ({height - 1}, {width - 1}), (y, x), "
                 f"got ({self.y:g}, {self.x:g})",
             )
-        if not 0 <= self.radius < np.inf:
-            raise InputError("hint", f"expected a radius >= 0, got {self.radius}")
-        center_y, center_x = (self.y, self.x) if self.radius else (y, x)
+        radius = RADIUS * max(size) if self.radius is None else self.radius
+        if not 0 <= radius < np.inf:
+            raise InputError("hint", f"expected a radius >= 0, got {radius}")
+        center_y, center_x = (self.y, self.x) if radius else (y, x)
+        # The nearest pixel belongs to the disc however small the radius is.
+        radius = max(radius, float(np.hypot(y - center_y, x - center_x)))
         columns = np.arange(width) - center_x
 
         def distance(rows: slice) -> npt.NDArray[np.float64]:
             lines = np.arange(rows.start, rows.stop)[:, None] - center_y
-            # The nearest pixel belongs to the disc however small the radius is.
-            radius = max(self.radius, float(np.hypot(y - center_y, x - center_x)))
             outside: npt.NDArray[np.float64] = np.maximum(np.hypot(lines, columns) - radius, 0)
             return outside
 
@@ -144,14 +149,14 @@ def parse_hint(text: str) -> Hint:
 
     Raises
     ------
-    ValueError
+    InputError
         If it is none.
     """
     match = re.fullmatch(r"(\d+),(\d+)=#([0-9a-fA-F]{6})", text.strip())
     if match is None:
         raise InputError("hint", f"expected X,Y=#RRGGBB, got {text!r}")
     red, green, blue = (level / 255 for level in bytes.fromhex(match[3]))
-    return Hint(y=int(match[2]), x=int(match[1]), rgb=(red, green, blue))
+    return Hint(int(match[2]), int(match[1]), (red, green, blue), radius=None)
 
 
 def spread_hints(
@@ -186,7 +191,7 @@ def spread_hints(
 
     Raises
     ------
-    ValueError
+    InputError
         If an argument is out of range or a hint lies outside the image.
     """
     check_unit("lightness", lightness)

@@ -26,6 +26,7 @@ import numpy.typing as npt
 from autocolor.core.arrays import FloatArray, check_array, check_same_shape
 from autocolor.core.errors import AutocolorError, InputError
 from autocolor.core.files import atomic_path
+from autocolor.core.variants import VARIANTS
 from autocolor.histograms.bins import bin_index, quantile_edges, uniform_edges
 from autocolor.imaging.color import rgb_to_hue_chroma, rgb_to_lab
 
@@ -33,9 +34,7 @@ Targets = dict[str, npt.NDArray[np.float64]]
 """Names and (K,) histograms, in the order of `TARGET_NAMES`."""
 
 TARGET_NAMES = {
-    "hue_chroma": ("hue", "chroma"),
-    "lab_marginal": ("a", "b"),
-    "lab_joint": ("ab",),
+    variant.name: variant.outputs for variant in VARIANTS.values() if variant.is_histogram
 }
 
 _LARGEST_ARRAY = 16 * 2**20  # bytes, of a histogram in a file
@@ -70,7 +69,7 @@ def image_targets(rgb: FloatArray, variant: str, bins: int) -> Targets:
     check_variant(variant)
     if rgb.size == 0:
         raise InputError("rgb", "expected at least one pixel, got none")
-    if variant == "hue_chroma":
+    if VARIANTS[variant].has_hue:
         hue, chroma = rgb_to_hue_chroma(rgb)
         edges = uniform_edges(bins)
         hues = _count(bin_index(hue, edges), bins, chroma) if chroma.any() else np.ones(bins) / bins
@@ -78,7 +77,7 @@ def image_targets(rgb: FloatArray, variant: str, bins: int) -> Targets:
     lab = rgb_to_lab(rgb)
     edges = quantile_edges(bins)
     a, b = (bin_index(lab[..., channel], edges) for channel in (1, 2))
-    if variant == "lab_joint":
+    if VARIANTS[variant].is_joint:
         return {"ab": _count(a * bins + b, bins * bins)}
     return {"a": _count(a, bins), "b": _count(b, bins)}
 
@@ -155,7 +154,7 @@ def load_targets(path: Path | str, variant: str, bins: int) -> Targets:
         raise TargetError(
             f"{path}: expected the histograms {', '.join(names)} of {variant}, got {got}"
         )
-    size = bins * bins if variant == "lab_joint" else bins
+    size = VARIANTS[variant].channels(bins)
     try:
         for name in names:
             check_same_shape(name, content[name], (size,))

@@ -144,7 +144,7 @@ def open_workers(processes: int, scheduler: str | None = None) -> Iterator[Worke
             yield workers
         return
     if processes < 1:
-        raise InputError("processes", f"expected at least 1, received {processes}")
+        raise InputError("processes", f"expected at least 1, got {processes}")
     if processes == 1:
         yield INLINE
         return

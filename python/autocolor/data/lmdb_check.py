@@ -1,181 +1,127 @@
-"""Check the pages of an LMDB before liblmdb reads it.
+"""Check an LMDB before liblmdb reads it here.
 
 liblmdb maps the file into memory and trusts what is in it: a damaged page ends the process with
-SIGSEGV, SIGBUS or SIGABRT. Here, every branch and leaf page of the tree of records is looked at
-first. What passes may have damaged values, but reading it stays within the file.
+SIGSEGV, SIGBUS or SIGABRT. So a process of its own goes through all records first, with the library
+that Caffe uses; the Python package ``lmdb`` would read all values, too.
 """
 
 from __future__ import annotations
 
-import struct
+import ctypes
+import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
-
+from autocolor.core.isolation import Runner, run_isolated
 from autocolor.imaging.images import ImageError
 
-# A page starts with its number (8 bytes), 2 bytes without meaning here, flags, and where its table
-# of nodes and its free space end (2 bytes each). All numbers are of a 64-bit little-endian machine.
-_HEADER = 16
-_BRANCH, _LEAF, _META = 1, 2, 8
+_LIBRARY = "liblmdb.so.0"
+# From lmdb.h.
+_READ_ONLY, _NO_LOCK = 0x20000, 0x400000
+_NEXT = 8
+_NOT_FOUND = -30798
 
-# Behind it, a meta page has: magic number, version, address and size of the mapping; the tree of free
-# pages (page size, flags, depth, counts of pages and records, root) and that of the records, last page
-# and transaction. The newer of the two meta pages counts.
-_META_FORM = struct.Struct("<16xIIQQ IHH5Q IHH5Q QQ")
-_MAGIC, _VERSION = 0xBEEFC0DE, 1
-_NO_SUB_FOLDER, _INTEGER_KEY = 0x4000, 8
-_PAGE_SIZES = [2**power for power in range(9, 17)]
-_NO_PAGE = 2**64 - 1
-_DEEPEST = 31  # the cursor of liblmdb has no place for more
+_PAGE_SIZE = 40  # place in each of the first two pages, which liblmdb does not compare
 
-# A node is two halves of a number, flags, and the length of its key, 2 bytes each, and the key. The
-# number and the flags of a branch's node are the page below; those of a leaf's node are the length of
-# its value, which follows, or of which the number of its first page follows.
-_NODE = 8
-_BIG = 1
-_PAGES_AT_ONCE = 512  # bounds the memory
+# Mapped beyond the end of the file, where reading raises SIGBUS: further than any length in a page
+# reaches, so that a damaged one cannot lead into memory that only the child has.
+_BEYOND = 2**33
 
 
-class _Meta(NamedTuple):
-    page_size: int
-    depth: int
-    records: int
-    root: int
-    last_page: int
-    transaction: int
+class _Value(ctypes.Structure):
+    _fields_: ClassVar = [("size", ctypes.c_size_t), ("data", ctypes.c_void_p)]
 
 
-def check_lmdb(path: Path) -> None:
-    """Refuse an LMDB that liblmdb could not read safely.
+class _Statistics(ctypes.Structure):
+    _fields_: ClassVar = [
+        *((name, ctypes.c_uint) for name in ("page_size", "depth")),
+        *((name, ctypes.c_size_t) for name in ("branches", "leaves", "overflow", "records")),
+    ]
 
-    Values are not looked at, so that an LMDB of a million images takes about a second.
+
+class _Information(ctypes.Structure):
+    _fields_: ClassVar = [
+        ("address", ctypes.c_void_p),
+        *((name, ctypes.c_size_t) for name in ("map_size", "last_page", "transaction")),
+        *((name, ctypes.c_uint) for name in ("most_readers", "readers")),
+    ]
+
+
+def check_lmdb(path: Path, run: Runner = run_isolated) -> None:
+    """Refuse an LMDB that would end the process.
+
+    Values are not read, so that an LMDB of a million images takes a few seconds. They may be
+    damaged, but lie within the file.
 
     Parameters
     ----------
     path : Path
         Folder of an LMDB; one that does not exist is left to liblmdb, which says so.
+    run : callable
+        How the child is started.
 
     Raises
     ------
     ImageError
-        If it is cut short, has a damaged page, or is of a kind that Caffe does not write: with
-        several databases, or several values for a key.
+        If it is cut short, or has a damaged page.
     """
     file = path / "data.mdb"
-    if not file.is_file():
-        return
-    size = file.stat().st_size
-    if size < _META_FORM.size:
-        raise ImageError(f"{file}: cut short: {size} bytes")
-    data = np.memmap(file, np.uint8, "r")
-    meta = _read_meta(file, data)
-    expected = (meta.last_page + 1) * meta.page_size
+    if file.is_file() and (failure := run(_read_pages, [str(path)])):
+        raise ImageError(f"{file}: damaged: {failure.reason}")
+
+
+def _read_pages(path: str) -> None:
+    """In the child: go through the keys, find each again, and see where its value lies."""
+    library = ctypes.CDLL(_LIBRARY)
+    library.mdb_strerror.restype = ctypes.c_char_p
+
+    def check(status: int) -> None:
+        if status:
+            raise ImageError(library.mdb_strerror(status).decode())
+
+    size = Path(path, "data.mdb").stat().st_size
+    environment, transaction, cursor = (ctypes.c_void_p() for _ in range(3))
+    database = ctypes.c_uint()
+    statistics, information = _Statistics(), _Information()
+    check(library.mdb_env_create(ctypes.byref(environment)))
+    check(library.mdb_env_set_mapsize(environment, ctypes.c_size_t(size + _BEYOND)))
+    check(library.mdb_env_open(environment, os.fsencode(path), _READ_ONLY | _NO_LOCK, 0))
+    check(library.mdb_env_stat(environment, ctypes.byref(statistics)))
+    check(library.mdb_env_info(environment, ctypes.byref(information)))
+    with Path(path, "data.mdb").open("rb") as file:
+        for start in (0, statistics.page_size):
+            file.seek(start + _PAGE_SIZE)
+            if int.from_bytes(file.read(4), "little") != statistics.page_size:
+                raise ImageError("its first two pages differ in how large pages are")
+    expected = (information.last_page + 1) * statistics.page_size
     if size < expected:
-        raise ImageError(f"{file}: cut short: expected {expected} bytes, received {size}")
-    if meta.root == _NO_PAGE:
-        if meta.records:
-            raise ImageError(f"{file}: damaged: {meta.records} records and no page of them")
-        return
-    _check_tree(file, data[:expected].reshape(-1, meta.page_size), meta)
+        raise ImageError(f"expected {expected} bytes, got {size}")
+    check(library.mdb_txn_begin(environment, None, _READ_ONLY, ctypes.byref(transaction)))
+    check(library.mdb_dbi_open(transaction, None, 0, ctypes.byref(database)))
+    check(library.mdb_cursor_open(transaction, database, ctypes.byref(cursor)))
+
+    key, value, again = _Value(), _Value(), _Value()
+    key_pointer, value_pointer, again_pointer = map(ctypes.byref, (key, value, again))
+    end = count = 0
+    # Two branches to one page may lead round and round.
+    while count <= statistics.records:
+        status = library.mdb_cursor_get(cursor, key_pointer, value_pointer, _NEXT)
+        if status == _NOT_FOUND:
+            break
+        check(status)
+        count += 1
+        check(library.mdb_get(transaction, database, key_pointer, again_pointer))
+        end = end or _mapping_start(value.data) + size
+        if value.data + value.size > end:
+            raise ImageError(f"record {count} goes beyond the end of the file")
+    if count != statistics.records:
+        raise ImageError(f"expected {statistics.records} records, got {count}")
 
 
-def _read_meta(file: Path, data: npt.NDArray[np.uint8]) -> _Meta:
-    """Return what the newer meta page says; both must be in order."""
-    metas: list[_Meta] = []
-    place = 0
-    while len(metas) < 2:
-        head = bytes(data[place : place + _META_FORM.size])
-        if len(head) < _META_FORM.size:
-            raise ImageError(f"{file}: cut short: {len(data)} bytes")
-        (magic, version, _, _, page_size, free_flags, _, _, _, _, _, _,
-         _, flags, depth, _, _, _, records, root, last_page, transaction) = _META_FORM.unpack(head)  # fmt: skip
-        (page_flags,) = struct.unpack_from("<H", head, 10)
-        if magic != _MAGIC or version != _VERSION or page_flags != _META:
-            raise ImageError(f"{file}: expected an LMDB, received something else or damage")
-        if page_size not in _PAGE_SIZES or (metas and page_size != metas[0].page_size):
-            raise ImageError(f"{file}: damaged: pages of {page_size} bytes")
-        if free_flags & ~_NO_SUB_FOLDER != _INTEGER_KEY or flags or depth > _DEEPEST:
-            raise ImageError(
-                f"{file}: expected an LMDB with one value a key, as Caffe writes it, received "
-                f"flags {free_flags} and {flags}, {depth} levels"
-            )
-        metas.append(_Meta(page_size, depth, records, root, last_page, transaction))
-        place = page_size
-    return max(metas, key=lambda meta: meta.transaction)
-
-
-def _check_tree(file: Path, pages: npt.NDArray[np.uint8], meta: _Meta) -> None:
-    """Go down the tree, a level at a time; all leaves are on the lowest."""
-    numbers = np.array([meta.root], np.uint64)
-    seen = np.zeros(len(pages), bool)
-    for level in range(1, meta.depth + 1):
-        kind = _LEAF if level == meta.depth else _BRANCH
-        below = []
-        for start in range(0, len(numbers), _PAGES_AT_ONCE):
-            part = numbers[start : start + _PAGES_AT_ONCE]
-            if part.max() >= len(pages) or part.min() < 2:
-                raise ImageError(f"{file}: damaged: a branch to page {part.max()}, which is none")
-            chosen = part.astype(np.intp)
-            if seen[chosen].any() or len(np.unique(chosen)) < len(chosen):
-                raise ImageError(f"{file}: damaged: two branches to one page")
-            seen[chosen] = True
-            below.append(_check_nodes(file, pages, chosen, kind))
-        numbers = np.concatenate(below)
-    if meta.depth < 1 or len(numbers) != meta.records:
-        raise ImageError(
-            f"{file}: damaged: {len(numbers)} records on {meta.depth} levels, expected {meta.records}"
-        )
-
-
-def _check_nodes(
-    file: Path, pages: npt.NDArray[np.uint8], numbers: npt.NDArray[np.intp], kind: int
-) -> npt.NDArray[np.uint64]:
-    """Check some pages of a level; returns, by node, the page below, or the length of the value."""
-    bad = np.zeros(len(numbers), bool)
-
-    def refuse() -> None:
-        if bad.any():
-            raise ImageError(f"{file}: damaged: page {numbers[bad][0]}")
-
-    content = pages[numbers]
-    page_size = content.shape[1]
-    halves = content.view("<u2")
-    own, flags = content[:, :8].copy().view("<u8")[:, 0], halves[:, 5]
-    lower, upper = halves[:, 6].astype(int), halves[:, 7].astype(int)
-    bad |= (own != numbers) | (flags != kind) | (lower % 2 == 1)
-    bad |= (lower > upper) | (upper > page_size)
-    # liblmdb asserts that a branch has two nodes at least.
-    counts = (lower - _HEADER) // 2
-    bad |= counts < (2 if kind == _BRANCH else 1)
-    refuse()
-    row, column = np.nonzero(np.arange(counts.max()) < counts[:, None])
-    place = halves[row, _HEADER // 2 + column].astype(int)
-
-    def mark(of_nodes: npt.NDArray[np.bool_]) -> None:
-        bad[row[of_nodes]] = True
-        refuse()
-
-    mark((place % 2 == 1) | (place < upper[row]) | (place + _NODE > page_size))
-    low, high, node_flags, key = (
-        halves[row, place // 2 + index].astype(np.uint64) for index in range(4)
-    )
-    end = place + _NODE + key.astype(int)
-    if kind == _BRANCH:
-        mark(end > page_size)
-        below: npt.NDArray[np.uint64] = low | high << np.uint64(16) | node_flags << np.uint64(32)
-        return below
-    length: npt.NDArray[np.uint64] = low | high << np.uint64(16)
-    big = node_flags == _BIG
-    mark(~big & (node_flags != 0))
-    mark(end + np.where(big, 8, length.astype(np.int64)) > page_size)
-    first = content[row[big, None], end[big, None] + np.arange(8)].view("<u8")[:, 0]
-    # Of a value of its own pages, only the first has a header.
-    taken = (length[big] + np.uint64(_HEADER + page_size - 1)) // np.uint64(page_size)
-    last = np.uint64(len(pages))
-    outside = np.zeros(len(row), bool)
-    outside[big] = (first < 2) | (first >= last) | (taken > last - np.minimum(first, last))
-    mark(outside)
-    return length
+def _mapping_start(address: int) -> int:
+    """Return where in memory the file begins that is mapped to an address."""
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
+        low, high = (int(place, 16) for place in line.partition(" ")[0].split("-"))
+        if low <= address < high:
+            return low
+    raise ImageError(f"address {address} is not mapped")

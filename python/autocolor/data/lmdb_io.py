@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError
 from PIL import Image
 
+from autocolor.core.isolation import Runner, run_isolated
 from autocolor.data.lmdb_check import check_lmdb
 from autocolor.imaging.images import ImageError, read_image
 
@@ -87,7 +89,7 @@ def read_resized(path: Path, options: LmdbOptions) -> Image.Image:
     width, height = (max(side, round(length * side / smaller)) for length in image.size)
     if max(width, height) > _LONGEST_SIDE:
         raise ImageError(
-            f"{path}: expected sides of at most {_LONGEST_SIDE} pixels, received {width} x {height} "
+            f"{path}: expected sides of at most {_LONGEST_SIDE} pixels, got {width} x {height} "
             f"after resizing {image.width} x {image.height}"
         )
     return image if side == smaller else image.resize((width, height), Image.Resampling.LANCZOS)
@@ -134,39 +136,52 @@ def decode_datum(datum: caffe_pb2.Datum) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(bgr.transpose(1, 2, 0)[..., ::-1])
 
 
-def read_datums(path: Path) -> Iterator[tuple[str, caffe_pb2.Datum]]:
-    """Yield key and Datum of every record, in the order of the keys.
+@contextmanager
+def open_lmdb(path: Path, run: Runner = run_isolated) -> Iterator[lmdb.Transaction]:
+    """Give a transaction that reads an LMDB, once `check_lmdb` has seen that it can be read.
 
     Raises
     ------
     ImageError
-        If the LMDB is damaged, or a record is no Datum.
-    lmdb.Error
-        If it is none.
+        If there is none, or it is damaged.
     """
-    check_lmdb(path)
-    with lmdb.open(str(path), readonly=True, lock=False) as environment:
-        with environment.begin() as transaction:
-            for key, value in transaction.cursor():
-                name = key.decode("utf-8", "replace")
-                yield name, parse_datum(value, f"{path}: {name}")
+    check_lmdb(path, run)
+    try:
+        with lmdb.open(str(path), readonly=True, lock=False) as environment:
+            with environment.begin() as transaction:
+                yield transaction
+    except lmdb.Error as error:
+        raise ImageError(f"{path}: {error}") from error
+
+
+def read_datums(path: Path, run: Runner = run_isolated) -> Iterator[tuple[str, caffe_pb2.Datum]]:
+    """Yield key and Datum of every record, in the order of the keys.
+
+    Arguments are those of `open_lmdb`.
+
+    Raises
+    ------
+    ImageError
+        If there is no such LMDB, it is damaged, or a record is no Datum.
+    """
+    with open_lmdb(path, run) as transaction:
+        for key, value in transaction.cursor():
+            name = bytes(key).decode("utf-8", "replace")
+            yield name, parse_datum(bytes(value), f"{path}: {name}")
 
 
 def sample_datums(path: Path, count: int, generator: np.random.Generator) -> list[caffe_pb2.Datum]:
     """Return at most `count` records from all over an LMDB, in random order.
 
-    Only the chosen ones are read, so that it takes little longer on an LMDB of millions. Errors are
-    those of `read_datums`.
+    Errors are those of `read_datums`.
     """
-    check_lmdb(path)
-    with lmdb.open(str(path), readonly=True, lock=False) as environment:
-        with environment.begin() as transaction:
-            keys = list(transaction.cursor().iternext(values=False))
-            order = generator.permutation(len(keys))[:count]
-            return [
-                parse_datum(bytes(transaction.get(keys[i]) or b""), f"{path}: {keys[i]!r}")
-                for i in order
-            ]
+    with open_lmdb(path) as transaction:
+        keys = list(transaction.cursor().iternext(values=False))
+        order = generator.permutation(len(keys))[:count]
+        return [
+            parse_datum(bytes(transaction.get(keys[i]) or b""), f"{path}: {keys[i]!r}")
+            for i in order
+        ]
 
 
 def parse_datum(value: bytes, place: str) -> caffe_pb2.Datum:

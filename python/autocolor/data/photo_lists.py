@@ -128,7 +128,7 @@ def _parse(line: str, place: str) -> tuple[str, int | None]:
     if not line.startswith('"'):
         match = _ENTRY.fullmatch(line)
         if match is None:  # of blank lines alone, which are left out before
-            raise ListError(f"{place}: expected a path, received {line!r}")
+            raise ListError(f"{place}: expected a path, got {line!r}")
         return match["path"], None if match["label"] is None else int(match["label"])
     try:
         name, end = json.JSONDecoder().raw_decode(line)
@@ -136,5 +136,5 @@ def _parse(line: str, place: str) -> tuple[str, int | None]:
         return str(name), int(rest) if rest else None
     except ValueError:
         raise ListError(
-            f"{place}: expected a path as a JSON string and a class or nothing, received {line!r}"
+            f"{place}: expected a path as a JSON string and a class or nothing, got {line!r}"
         ) from None

@@ -115,12 +115,12 @@ def balanced_splits(
     classes: dict[int, list[Path]] = defaultdict(list)
     for path, label in photos:
         if label is None:
-            raise ValueError(f"{path}: expected a class, received none")
+            raise ValueError(f"{path}: expected a class, got none")
         classes[label].append(path)
     for name, size in sizes.items():
         if not classes or size % len(classes):
             raise SplitError(
-                f"{name}: expected a multiple of the {len(classes)} classes, received {size} photos"
+                f"{name}: expected a multiple of the {len(classes)} classes, got {size} photos"
             )
     splits: dict[str, list[ListedPhoto]] = {name: [] for name in sizes}
     for label, paths in sorted(classes.items()):
@@ -130,7 +130,7 @@ def balanced_splits(
         if len(taken) < wanted:
             raise SplitError(
                 f"class {label} ({paths[0].parent.name}): expected {wanted} photos that are not "
-                f"greyscale, received {len(taken)} of {len(paths)}"
+                f"greyscale, got {len(taken)} of {len(paths)}"
             )
         rest = iter(taken)
         for name, quota in quotas.items():

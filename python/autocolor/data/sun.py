@@ -49,7 +49,7 @@ def random_subsets(
         taken = usable.take(order, test + train)
         if len(taken) < test:
             raise SplitError(
-                f"{root}: expected {test} photos that are not greyscale, received {len(taken)} of "
+                f"{root}: expected {test} photos that are not greyscale, got {len(taken)} of "
                 f"{len(photos)}"
             )
         for kind, part in (("test", taken[:test]), ("train", taken[test:])):
@@ -85,7 +85,7 @@ def find_categories(root: Path, names: Sequence[str], given: Mapping[str, Path])
         if len(found) != 1:
             where = f": {', '.join(map(str, found))}" if found else ""
             raise SplitError(
-                f"category {name!r}: expected one folder below {root}, received {len(found)}{where}"
+                f"category {name!r}: expected one folder below {root}, got {len(found)}{where}"
             )
     return {name: found[0] for name, found in folders.items()}
 

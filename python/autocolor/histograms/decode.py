@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from autocolor.core.arrays import FloatArray, check_array, check_same_shape
+from autocolor.core.arrays import FloatArray, check_array, check_same_shape, check_unit
 from autocolor.core.errors import InputError
+from autocolor.core.variants import VARIANTS
 from autocolor.histograms.bins import (
     finite_quantile_edges,
     quantile_centroids,
@@ -36,14 +38,95 @@ METHODS = ("sample", "mode", "median", "expectation")
 """Of chroma, and of a and b (section 3.3)."""
 
 HUE_METHODS = ("expectation", "mode", "sample")
-CHROMA_METHODS = ("median", "expectation", "mode", "sample")
 
 DEFAULT_METHODS = {
-    "hue_chroma": "median",
-    "lab_marginal": "expectation",
-    "lab_joint": "expectation",
+    name: variant.default_method for name, variant in VARIANTS.items() if variant.is_histogram
 }
 """What the paper found best for the variants that predict histograms (section 3.3)."""
+
+SAMPLINGS = ("pixel", "image")
+"""Uniform numbers drawn for each pixel, or once for each image (section 3.3)."""
+
+
+def check_strength(strength: float | FloatArray) -> None:
+    """Refuse chroma factors that are negative, infinite or NaN, with a `ValueError`."""
+    if not np.all((np.asarray(strength) >= 0) & (np.asarray(strength) < np.inf)):
+        raise InputError("strength", f"expected a finite number >= 0, got {strength}")
+
+
+def _check_hue(hue: str) -> None:
+    if hue == "median":
+        raise InputError(
+            "hue",
+            "the median is undefined for circular histograms such as hue (section 3.3), "
+            f"expected one of {', '.join(HUE_METHODS)}, got 'median'",
+        )
+    _check_choice("hue", hue, HUE_METHODS)
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(name, f"expected one of {', '.join(choices)}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """How colours are taken from what a network predicts (section 3.3).
+
+    Attributes
+    ----------
+    method : {"sample", "mode", "median", "expectation"}, optional
+        Of chroma, or of a and b; :data:`DEFAULT_METHODS` says what is taken otherwise. "lab_l2"
+        predicts colours, of which there is nothing to choose.
+    hue : {"expectation", "mode", "sample"}, optional
+        Unless given, hue is sampled with "sample", the mode with "mode" and else the expectation.
+    fading : bool
+        Chromatic fading (Eq. 5) of "hue_chroma"; Lab has no hue that could be uncertain.
+    strength : float, optional
+        Factor on chroma, or on a and b: 0 gives grey, 1 the prediction. The model's unless given.
+    sampling : {"pixel", "image"}
+        Whether each pixel is sampled with numbers of its own, or all with the same two.
+
+    Raises
+    ------
+    InputError
+        On an unknown method, and on a strength out of range.
+    """
+
+    method: str | None = None
+    hue: str | None = None
+    fading: bool = True
+    strength: float | None = None
+    sampling: str = "pixel"
+
+    def __post_init__(self) -> None:
+        if self.method is not None:
+            _check_choice("method", self.method, METHODS)
+        if self.hue is not None:
+            _check_hue(self.hue)
+        if self.strength is not None:
+            check_strength(self.strength)
+        _check_choice("sampling", self.sampling, SAMPLINGS)
+
+    def methods(self, variant: str) -> tuple[str, str]:
+        """Return the method and the hue's method for a variant, "" where it has none.
+
+        Raises
+        ------
+        InputError
+            On an unknown variant, and on a method that it does not have.
+        """
+        _check_choice("variant", variant, (*DEFAULT_METHODS, "lab_l2"))
+        if variant == "lab_l2" and self.method is not None:
+            raise InputError(
+                "method", f"a lab_l2 model predicts colours, not histograms; got {self.method!r}"
+            )
+        method = self.method or DEFAULT_METHODS.get(variant, "")
+        if variant == "hue_chroma":
+            return method, self.hue or (method if method in ("sample", "mode") else "expectation")
+        if self.hue is not None:
+            raise InputError("hue", f"a {variant} model predicts no hue; got {self.hue!r}")
+        return method, ""
 
 
 def infer_hue_chroma(
@@ -76,37 +159,36 @@ def infer_hue_chroma(
 
     Raises
     ------
-    ValueError
+    InputError
         On an unknown method, on shapes that differ, on histograms that are not finite and
         non-negative, and on samples without uniforms.
     """
-    if hue == "median":
-        raise InputError(
-            "hue",
-            "the median is undefined for circular histograms such as hue (section 3.3), "
-            f"expected one of {', '.join(HUE_METHODS)}, got 'median'",
-        )
-    _check_choice("hue", hue, HUE_METHODS)
-    _check_choice("chroma", chroma, CHROMA_METHODS)
+    _check_hue(hue)
+    _check_choice("chroma", chroma, METHODS)
     check_array("hue_histogram", hue_histogram, low=0)
     check_array("chroma_histogram", chroma_histogram, low=0)
     check_same_shape("chroma_histogram", chroma_histogram[..., 0], hue_histogram.shape[:-1])
-    shape = hue_histogram.shape[:-1]
-    drawn = _uniforms("sample" in (hue, chroma), uniforms, shape)
+    drawn = _uniforms("sample" in (hue, chroma), uniforms, hue_histogram.shape[:-1])
+    return _hue_chroma(hue_histogram, chroma_histogram, hue, chroma, fading, drawn)
+
+
+def _hue_chroma(
+    hue_histogram: FloatArray,
+    chroma_histogram: FloatArray,
+    hue: str,
+    chroma: str,
+    fading: bool,
+    uniforms: FloatArray,
+) -> tuple[FloatArray, FloatArray]:
     bins = hue_histogram.shape[-1]
     hue_value, magnitude = expectation_hue(hue_histogram)
     if hue == "mode":
         hue_value = mode(hue_histogram, uniform_centers(bins))
     elif hue == "sample":
-        hue_value = wrap_hue(sample(hue_histogram, uniform_edges(bins), drawn[..., 0]))
+        hue_value = wrap_hue(sample(hue_histogram, uniform_edges(bins), uniforms[..., 0]))
     chroma_bins = chroma_histogram.shape[-1]
-    chroma_value = _estimate(
-        chroma_histogram,
-        chroma,
-        uniform_edges(chroma_bins),
-        uniform_centers(chroma_bins),
-        drawn[..., 1],
-    )
+    edges, centers = uniform_edges(chroma_bins), uniform_centers(chroma_bins)
+    chroma_value = _estimate(chroma_histogram, chroma, edges, centers, uniforms[..., 1])
     if fading:
         chroma_value = fade_chroma(chroma_value, magnitude, bins)
     return hue_value, chroma_value
@@ -139,16 +221,24 @@ def infer_ab_marginal(
 
     Raises
     ------
-    ValueError
+    InputError
         As :func:`infer_hue_chroma`.
     """
     _check_choice("method", method, METHODS)
+    check_array("a_histogram", a_histogram, low=0)
+    check_array("b_histogram", b_histogram, low=0)
     check_same_shape("b_histogram", b_histogram, a_histogram.shape)
-    shape, bins = a_histogram.shape[:-1], a_histogram.shape[-1]
-    drawn = _uniforms(method == "sample", uniforms, shape)
+    drawn = _uniforms(method == "sample", uniforms, a_histogram.shape[:-1])
+    return _ab_marginal(a_histogram, b_histogram, method, drawn)
+
+
+def _ab_marginal(
+    a_histogram: FloatArray, b_histogram: FloatArray, method: str, uniforms: FloatArray
+) -> FloatArray:
+    bins = a_histogram.shape[-1]
     edges, centroids = finite_quantile_edges(bins), quantile_centroids(bins)
     values = [
-        _estimate(histogram, method, edges, centroids, drawn[..., channel])
+        _estimate(histogram, method, edges, centroids, uniforms[..., channel])
         for channel, histogram in enumerate((a_histogram, b_histogram))
     ]
     return np.stack(values, axis=-1)
@@ -179,7 +269,7 @@ def infer_ab_joint(
 
     Raises
     ------
-    ValueError
+    InputError
         As :func:`infer_ab_marginal`, and if the number of bins is no square.
     """
     _check_choice("method", method, METHODS)
@@ -189,20 +279,24 @@ def infer_ab_joint(
         raise InputError(
             "histogram", f"expected a square number of joint bins, got {histogram.shape[-1]}"
         )
-    shape = histogram.shape[:-1]
+    drawn = _uniforms(method == "sample", uniforms, histogram.shape[:-1])
+    return _ab_joint(histogram, method, drawn)
+
+
+def _ab_joint(histogram: FloatArray, method: str, uniforms: FloatArray) -> FloatArray:
+    bins = math.isqrt(histogram.shape[-1])
     if method == "mode":
         centroids = quantile_centroids(bins).astype(histogram.dtype)
         a_bin, b_bin = np.divmod(np.argmax(histogram, axis=-1), bins)
         return np.stack([centroids[a_bin], centroids[b_bin]], axis=-1)
-    joint = histogram.reshape(*shape, bins, bins)
+    joint = histogram.reshape(*histogram.shape[:-1], bins, bins)
     if method == "sample":
-        drawn = _uniforms(True, uniforms, shape)
         edges = finite_quantile_edges(bins)
-        a_bin, fraction = locate_quantile(joint.sum(axis=-1), drawn[..., 0])
+        a_bin, fraction = locate_quantile(joint.sum(axis=-1), uniforms[..., 0])
         row = np.take_along_axis(joint, a_bin[..., None, None], axis=-2)[..., 0, :]
         a_value = interpolate_bins(edges, a_bin, fraction)
-        return np.stack([a_value, sample(row, edges, drawn[..., 1])], axis=-1)
-    return infer_ab_marginal(joint.sum(axis=-1), joint.sum(axis=-2), method=method)
+        return np.stack([a_value, sample(row, edges, uniforms[..., 1])], axis=-1)
+    return _ab_marginal(joint.sum(axis=-1), joint.sum(axis=-2), method, uniforms)
 
 
 def decode_hue_chroma(
@@ -233,7 +327,7 @@ def decode_hue_chroma(
 
     Raises
     ------
-    ValueError
+    InputError
         As :func:`infer_hue_chroma`, and on lightness or strength out of range.
     """
     check_strength(strength)
@@ -249,14 +343,15 @@ def decode(
     variant: str,
     outputs: Sequence[FloatArray],
     lightness: FloatArray,
+    options: DecodeOptions = DecodeOptions(),
     *,
-    method: str | None = None,
-    hue: str | None = None,
-    fading: bool = True,
     strength: float | FloatArray = 1.0,
     uniforms: FloatArray | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return the colour image that the outputs of a network of any variant say.
+
+    They are not looked at closely, for this is called for each tile of a photo:
+    :class:`autocolor.histograms.prediction.Prediction` does that once, on the network's grid.
 
     Parameters
     ----------
@@ -265,15 +360,9 @@ def decode(
         Histograms of hue and chroma, of a and b, of a x b, or (..., 2) a and b themselves.
     lightness : (...) float array in [0, 1]
         (R + G + B)/3 of the grey input.
-    method : {"sample", "mode", "median", "expectation"}, optional
-        Of chroma or of a and b; :data:`DEFAULT_METHODS` says what is taken otherwise. "lab_l2"
-        predicts colours, of which there is nothing to choose.
-    hue : {"expectation", "mode", "sample"}, optional
-        Unless given, hue is sampled with "sample", the mode with "mode" and else the expectation.
-    fading : bool
-        Chromatic fading (Eq. 5) of "hue_chroma"; Lab has no hue that could be uncertain.
+    options : DecodeOptions
     strength : float or (...) array, >= 0
-        Factor on chroma, or on a and b: 0 gives grey, 1 the prediction.
+        In place of that of the options.
     uniforms : (..., 2) or (2,) float array, optional
         As for :func:`infer_hue_chroma`, of the two channels.
 
@@ -284,65 +373,22 @@ def decode(
 
     Raises
     ------
-    ValueError
-        On an unknown variant or method, a method that the variant does not have, and as
-        :func:`decode_hue_chroma`.
+    InputError
+        As :meth:`DecodeOptions.methods`, and on samples without uniforms.
     """
-    method, hue = resolve_methods(variant, method, hue)
+    method, hue = options.methods(variant)
+    drawn = _uniforms("sample" in (method, hue), uniforms, outputs[0].shape[:-1])
     if variant == "hue_chroma":
-        return decode_hue_chroma(
-            outputs[0],
-            outputs[1],
-            lightness,
-            hue=hue,
-            chroma=method,
-            fading=fading,
-            strength=strength,
-            uniforms=uniforms,
-        )
-    check_strength(strength)
+        hues, chroma = _hue_chroma(outputs[0], outputs[1], hue, method, options.fading, drawn)
+        rgb = compose_rgb(hues, chroma * strength, lightness)
+        return rgb.astype(np.float32, copy=False)
     if variant == "lab_marginal":
-        ab = infer_ab_marginal(outputs[0], outputs[1], method=method, uniforms=uniforms)
-    elif variant == "lab_joint":
-        ab = infer_ab_joint(outputs[0], method=method, uniforms=uniforms)
+        ab = _ab_marginal(outputs[0], outputs[1], method, drawn)
     else:
-        ab = outputs[0]
+        ab = outputs[0] if variant == "lab_l2" else _ab_joint(outputs[0], method, drawn)
     factor = np.asarray(strength, ab.dtype)
     rgb = compose_lab(ab * factor[..., None], lightness)
     return rgb.astype(np.float32, copy=False)
-
-
-def resolve_methods(variant: str, method: str | None, hue: str | None) -> tuple[str, str]:
-    """Return the method and the hue's method that :func:`decode` uses, "" where there is none.
-
-    Raises
-    ------
-    ValueError
-        As :func:`decode`.
-    """
-    _check_choice("variant", variant, (*DEFAULT_METHODS, "lab_l2"))
-    if variant == "lab_l2":
-        if method is not None:
-            raise InputError(
-                "method", f"a lab_l2 model predicts colours, not histograms; got {method!r}"
-            )
-        method = ""
-    else:
-        method = DEFAULT_METHODS[variant] if method is None else method
-        _check_choice("method", method, METHODS)
-    if variant != "hue_chroma":
-        if hue is not None:
-            raise InputError("hue", f"a {variant} model predicts no hue; got {hue!r}")
-        return method, ""
-    if hue is None:
-        hue = method if method in ("sample", "mode") else "expectation"
-    return method, hue
-
-
-def check_strength(strength: float | FloatArray) -> None:
-    """Refuse chroma factors that are negative, infinite or NaN, with a `ValueError`."""
-    if not np.all((np.asarray(strength) >= 0) & (np.asarray(strength) < np.inf)):
-        raise InputError("strength", f"expected a finite number >= 0, got {strength}")
 
 
 def _estimate(
@@ -369,9 +415,5 @@ def _uniforms(needed: bool, uniforms: FloatArray | None, shape: tuple[int, ...])
         raise InputError(
             "uniforms", f"expected shape (2,) or {(*shape, 2)} to sample with, got {got}"
         )
+    check_unit("uniforms", uniforms)
     return uniforms
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InputError(name, f"expected one of {', '.join(choices)}, got {value!r}")

@@ -1,6 +1,8 @@
 """One value out of each predicted histogram: sample, mode, median, expectation (section 3.3).
 
-A histogram array is (..., K), float32 or float64, non-negative, each row summing to 1.
+A histogram array is (..., K), float32 or float64, non-negative, each row summing to 1. Nothing is
+checked here, where each pixel of a photo comes by, but in :mod:`autocolor.histograms.decode` and
+:class:`autocolor.histograms.prediction.Prediction`.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from autocolor.core.arrays import FloatArray, check_array, check_unit
+from autocolor.core.arrays import FloatArray
 from autocolor.core.constants import BINS, FADING_ETA
 from autocolor.histograms.bins import uniform_centers
 from autocolor.imaging.color import wrap_hue
@@ -28,13 +30,7 @@ def expectation_hue(histogram: FloatArray) -> tuple[FloatArray, FloatArray]:
         arg(z), in turns.
     magnitude : (...) array in [0, 1/K]
         abs(z), with the 1/K of Eq. 4: 1/K for a one-hot and 0 for a uniform histogram.
-
-    Raises
-    ------
-    ValueError
-        If `histogram` is no finite, non-negative float array.
     """
-    check_array("histogram", histogram, low=0)
     bins = histogram.shape[-1]
     angles = 2 * np.pi * uniform_centers(bins)
     basis = np.stack([np.cos(angles), np.sin(angles)], axis=-1) / bins
@@ -86,14 +82,7 @@ def locate_quantile(
     fraction : (...) array in [0, 1]
         Share of the bin's mass below the level: 0 at its lower edge, 1 at its upper edge. A row of
         zeros gives bin 0 and 1/2.
-
-    Raises
-    ------
-    ValueError
-        If `histogram` is not finite and non-negative, or `level` is out of range.
     """
-    check_array("histogram", histogram, low=0)
-    check_unit("level", np.asarray(level, dtype=np.float64))
     cumulative = np.cumsum(histogram, axis=-1)
     target = cumulative[..., -1] * np.clip(level, 0, 1).astype(histogram.dtype)
     target = target[..., None]
@@ -120,13 +109,7 @@ def interpolate_bins(
     Returns
     -------
     (...) array of the dtype of `fraction`.
-
-    Raises
-    ------
-    ValueError
-        If `edges` is not finite.
     """
-    check_array("edges", edges)
     edges = edges.astype(fraction.dtype)
     lower = edges[index]
     value: FloatArray = lower + fraction * (edges[index + 1] - lower)
@@ -150,13 +133,7 @@ def median(histogram: FloatArray, edges: FloatArray, *, interpolate: bool = True
     Returns
     -------
     (...) array of the dtype of `histogram`. A row of zeros gives the middle of bin 0.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not finite, `histogram` is negative or `edges` does not fit.
     """
-    check_array("edges", edges, last_axis=histogram.shape[-1] + 1)
     index, fraction = locate_quantile(histogram, 0.5)
     return interpolate_bins(edges, index, fraction if interpolate else np.full_like(fraction, 0.5))
 
@@ -180,13 +157,7 @@ def sample(histogram: FloatArray, edges: FloatArray, uniform: FloatArray) -> Flo
     Returns
     -------
     (...) array of the dtype of `histogram`.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not finite or out of range, or `edges` does not fit.
     """
-    check_array("edges", edges, last_axis=histogram.shape[-1] + 1)
     return interpolate_bins(edges, *locate_quantile(histogram, uniform))
 
 
@@ -210,14 +181,7 @@ def expectation(histogram: FloatArray, centers: FloatArray) -> FloatArray:
     Returns
     -------
     (...) array of the dtype of `histogram`.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not finite, `histogram` is negative or `centers` does not fit.
     """
-    check_array("histogram", histogram, low=0)
-    check_array("centers", centers, last_axis=histogram.shape[-1])
     value: FloatArray = histogram @ centers.astype(histogram.dtype)
     return value
 
@@ -225,9 +189,7 @@ def expectation(histogram: FloatArray, centers: FloatArray) -> FloatArray:
 def mode(histogram: FloatArray, centers: FloatArray) -> FloatArray:
     """Return the centroid of the fullest bin, the first one on ties (section 3.3).
 
-    Arguments, result and errors are those of :func:`expectation`.
+    Arguments and result are those of :func:`expectation`.
     """
-    check_array("histogram", histogram, low=0)
-    check_array("centers", centers, last_axis=histogram.shape[-1])
     value: FloatArray = centers.astype(histogram.dtype)[np.argmax(histogram, axis=-1)]
     return value

@@ -11,14 +11,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from autocolor.core.arrays import FloatArray, check_array
+from autocolor.core.arrays import FloatArray
 from autocolor.histograms.bins import uniform_centers, uniform_edges
 from autocolor.histograms.estimators import fade_chroma, interpolate_bins
 from autocolor.histograms.upsampling import grid_positions
 from autocolor.imaging.color import wrap_hue
 
-HUE_METHODS = ("expectation", "sample")
-CHROMA_METHODS = ("median", "expectation", "sample")
+GRID_HUE_METHODS = ("expectation", "sample")
+GRID_CHROMA_METHODS = ("median", "expectation", "sample")
 """What needs no whole histograms; a mode does."""
 
 
@@ -28,20 +28,13 @@ class GridQuantiles:
     Parameters
     ----------
     grid : (h, w, K) float array
-        Finite and non-negative.
     size : (height, width) of the image
     cells_per_pixel : (y, x)
-
-    Raises
-    ------
-    ValueError
-        If `grid` is no such array.
     """
 
     def __init__(
         self, grid: FloatArray, size: tuple[int, int], cells_per_pixel: tuple[float, float]
     ) -> None:
-        check_array("grid", grid, low=0)
         self._y = grid_positions(size[0], grid.shape[0], cells_per_pixel[0])
         self._x = grid_positions(size[1], grid.shape[1], cells_per_pixel[1])
         self._cumulative = np.zeros((*grid.shape[:2], grid.shape[2] + 1), grid.dtype)
@@ -144,11 +137,6 @@ class GridHueChroma:
     chroma : {"median", "expectation", "sample"}
     fading : bool
         Chromatic fading (Eq. 5).
-
-    Raises
-    ------
-    ValueError
-        If a grid is not finite and non-negative.
     """
 
     def __init__(
@@ -162,13 +150,13 @@ class GridHueChroma:
         chroma: str,
         fading: bool,
     ) -> None:
-        check_array("hue_grid", hue_grid, low=0)
-        check_array("chroma_grid", chroma_grid, low=0)
         self._bins = hue_grid.shape[-1], chroma_grid.shape[-1]
         self._hue, self._chroma, self._fading = hue, chroma, fading
         angles = 2 * np.pi * uniform_centers(self._bins[0])
-        maps = [hue_grid @ (values / self._bins[0]).astype(hue_grid.dtype)
-                for values in (np.cos(angles), np.sin(angles))]  # fmt: skip
+        maps = [
+            hue_grid @ (values / self._bins[0]).astype(hue_grid.dtype)
+            for values in (np.cos(angles), np.sin(angles))
+        ]
         if chroma == "expectation":
             maps.append(chroma_grid @ uniform_centers(self._bins[1]).astype(chroma_grid.dtype))
         self._maps = GridMaps(np.stack(maps), size, cells_per_pixel)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from autocolor.core.arrays import FloatArray
+from autocolor.core.arrays import FloatArray, check_array
 from autocolor.core.errors import InputError
-from autocolor.histograms.decode import check_strength, decode, infer_hue_chroma, resolve_methods
+from autocolor.histograms.decode import DecodeOptions, decode, infer_hue_chroma
 from autocolor.histograms.estimators import draw_uniforms
-from autocolor.histograms.grid_estimators import CHROMA_METHODS, HUE_METHODS, GridHueChroma
+from autocolor.histograms.grid_estimators import (
+    GRID_CHROMA_METHODS,
+    GRID_HUE_METHODS,
+    GridHueChroma,
+)
 from autocolor.histograms.tiles import Tiles, grid_tiles
 from autocolor.histograms.upsampling import GridSampler
 from autocolor.imaging.color import compose_rgb
@@ -25,9 +29,6 @@ from autocolor.imaging.color import compose_rgb
 _TILE_VALUES = 2**19
 # Pixels of a tile where whole histograms are not needed.
 _TILE_PIXELS = 2**16
-
-SAMPLINGS = ("pixel", "image")
-"""Uniform numbers drawn for each pixel, or once for each image (section 3.3)."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,12 @@ class Prediction:
     cells_per_pixel: tuple[float, float]
     strength: float
 
+    @property
+    def bins(self) -> int:
+        """Bins of each channel, K."""
+        bins = self.outputs[0].shape[-1]
+        return math.isqrt(bins) if self.variant == "lab_joint" else bins
+
     def tiles(self) -> Iterator[tuple[slice, tuple[FloatArray, ...]]]:
         """Yield rows of the photo, from the top, with their (rows, W, C) outputs."""
         height, width = self.lightness.shape
@@ -84,27 +91,43 @@ class Prediction:
         strength: float | None = None,
         rng: np.random.Generator | None = None,
         sampling: str = "pixel",
-        tiles: Callable[[], Iterator[tuple[Any, ...]]] | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """Return the colour image; see :meth:`autocolor.runtime.colorizer.Colorizer.colorize`."""
+        return self.decode(DecodeOptions(method, hue, fading, strength, sampling), rng)
+
+    def decode(
+        self,
+        options: DecodeOptions,
+        rng: np.random.Generator | None = None,
         progress: Callable[[int], None] = lambda rows: None,
     ) -> npt.NDArray[np.float32]:
-        """Return the colour image; see :meth:`autocolor.runtime.colorizer.Colorizer.colorize`.
+        """Return the colour image.
 
         Parameters
         ----------
-        tiles : callable, optional
-            Instead of :meth:`tiles`, to change histograms at full resolution. A third item, the
-            (rows, W) share of :class:`autocolor.control.hints.HintedTile`, says what part of them is not
-            the model's own and therefore exempt from the strength.
-        progress : callable, optional
-            Is told now and then how many rows are begun; what it raises stops the work.
+        options : DecodeOptions
+        rng : numpy.random.Generator, optional
+            Draws the samples; needed for them.
+        progress : callable
+            Called with the number of rows that are begun; what it raises stops the work.
+
+        Returns
+        -------
+        (H, W, 3) float32 array, RGB in [0, 1]
+
+        Raises
+        ------
+        InputError
+            If the outputs are no histograms, or as :meth:`DecodeOptions.methods` and
+            :meth:`uniforms`.
         """
-        method, hue = resolve_methods(self.variant, method, hue)
-        strength = self.strength if strength is None else strength
-        check_strength(strength)
-        draw = _uniform_source("sample" in (method, hue), rng, sampling)
+        method, hue = options.methods(self.variant)
+        self._check_outputs()
+        strength = self.strength if options.strength is None else options.strength
+        draw = self.uniforms(options, rng)
         rgb = np.empty((*self.lightness.shape, 3), np.float32)
-        if tiles is None and self._needs_no_histograms(method, hue):
-            estimate = self._grid_hue_chroma(hue, method, fading)
+        if self._needs_no_histograms(method, hue):
+            estimate = self._grid_hue_chroma(hue, method, options.fading)
 
             def colorize_rows(rows: slice, uniforms: FloatArray | None) -> None:
                 hue_rows, chroma_rows = estimate.rows(rows.start, rows.stop, uniforms)
@@ -113,19 +136,34 @@ class Prediction:
 
             self._for_rows(colorize_rows, draw, progress)
             return rgb
-        for rows, outputs, *share in (tiles or self.tiles)():
+        for rows, outputs in self.tiles():
             progress(rows.start)
+            light, uniforms = self.lightness[rows], draw(outputs[0].shape[:2])
             rgb[rows] = decode(
-                self.variant,
-                outputs,
-                self.lightness[rows],
-                method=method or None,
-                hue=hue or None,
-                fading=fading,
-                strength=strength + (1 - strength) * share[0] if share else strength,
-                uniforms=draw(outputs[0].shape[:2]),
+                self.variant, outputs, light, options, strength=strength, uniforms=uniforms
             )
         return rgb
+
+    def uniforms(
+        self, options: DecodeOptions, rng: np.random.Generator | None
+    ) -> Callable[[tuple[int, ...]], npt.NDArray[np.float64] | None]:
+        """Return what draws the uniforms for (rows, W) pixels, from the top of the photo.
+
+        Both channels of a pixel are drawn together, so the tiles' heights make no difference.
+
+        Raises
+        ------
+        InputError
+            Without `rng` where samples are drawn.
+        """
+        if "sample" not in options.methods(self.variant):
+            return lambda size: None
+        if not isinstance(rng, np.random.Generator):
+            raise InputError("rng", f"expected a numpy Generator to sample with, got {rng!r}")
+        if options.sampling == "image":
+            shared = draw_uniforms(rng, (2,))
+            return lambda size: shared
+        return lambda size: draw_uniforms(rng, (*size, 2))
 
     def hue_chroma(
         self, *, hue: str = "expectation", chroma: str = "median", fading: bool = True
@@ -133,6 +171,7 @@ class Prediction:
         """Return hue and chroma; see :meth:`autocolor.runtime.colorizer.Colorizer.hue_chroma`."""
         if self.variant != "hue_chroma":
             raise InputError("variant", f"expected 'hue_chroma', got {self.variant!r}")
+        self._check_outputs()
         hue_image = np.empty(self.lightness.shape, np.float32)
         chroma_image = np.empty(self.lightness.shape, np.float32)
         if self._needs_no_histograms(chroma, hue):
@@ -150,7 +189,12 @@ class Prediction:
         return hue_image, chroma_image
 
     def _needs_no_histograms(self, method: str, hue: str) -> bool:
-        return self.variant == "hue_chroma" and method in CHROMA_METHODS and hue in HUE_METHODS
+        of_grid = method in GRID_CHROMA_METHODS and hue in GRID_HUE_METHODS
+        return of_grid and self.variant == "hue_chroma"
+
+    def _check_outputs(self) -> None:
+        for grid in self.outputs:
+            check_array("outputs", grid, low=-np.inf if self.variant == "lab_l2" else 0)
 
     def _grid_hue_chroma(self, hue: str, chroma: str, fading: bool) -> GridHueChroma:
         height, width = self.lightness.shape
@@ -168,7 +212,7 @@ class Prediction:
     def _for_rows(
         self,
         work: Callable[[slice, FloatArray | None], None],
-        draw: Callable[[tuple[int, int]], FloatArray | None],
+        draw: Callable[[tuple[int, ...]], FloatArray | None],
         progress: Callable[[int], None] = lambda rows: None,
     ) -> None:
         """Do some rows after the other, from the top, in as many threads as there are cores."""
@@ -186,24 +230,3 @@ class Prediction:
                     pending.popleft().result()
             for future in pending:
                 future.result()
-
-
-def _uniform_source(
-    needed: bool, rng: np.random.Generator | None, sampling: str
-) -> Callable[[tuple[int, int]], npt.NDArray[np.float64] | None]:
-    """Return a function that draws the uniforms of a tile of a size.
-
-    Rows are drawn from the top, both channels of a pixel together, so the tiles' heights make no
-    difference.
-    """
-    if not needed:
-        return lambda size: None
-    if not isinstance(rng, np.random.Generator):
-        raise InputError("rng", f"expected a numpy Generator to sample with, got {rng!r}")
-    generator = rng
-    if sampling not in SAMPLINGS:
-        raise InputError("sampling", f"expected one of {', '.join(SAMPLINGS)}, got {sampling!r}")
-    if sampling == "image":
-        shared = draw_uniforms(generator, (2,))
-        return lambda size: shared
-    return lambda size: draw_uniforms(generator, (*size, 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -334,3 +335,18 @@ def fit_side(
     if factor >= 1:
         return image.astype(np.float32, copy=False)
     return resize(image, (max(1, round(height * factor)), max(1, round(width * factor))))
+
+
+def fit_pixels(image: FloatArray, pixels: int) -> npt.NDArray[np.float32]:
+    """Reduce an image in proportion to at most `pixels`, about; never enlarge it."""
+    size = fitted_size(image.shape, pixels)
+    if size == image.shape[:2]:
+        return image.astype(np.float32, copy=False)
+    return resize(image, size)
+
+
+def fitted_size(shape: tuple[int, ...], pixels: int) -> tuple[int, int]:
+    """Return the (height, width) of an image's shape, reduced to at most `pixels`, about."""
+    height, width = shape[:2]
+    factor = min(1.0, math.sqrt(pixels / (height * width)))
+    return max(1, round(height * factor)), max(1, round(width * factor))

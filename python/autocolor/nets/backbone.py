@@ -95,7 +95,7 @@ class HeadNet:
         self, folder: Path, backbone: Backbone, device: str = "cpu", width: float = 1.0
     ) -> None:
         manifest = Manifest.load(folder)
-        network = ColorizationNet(manifest.variant, manifest.levels, _bins(manifest), width)
+        network = ColorizationNet(manifest.variant, manifest.levels, manifest.bins, width)
         net = network.head_deploy_net(manifest.stride)
         self._levels = [level.name for level in vgg16_levels(manifest.levels, width)]
         self._outputs = tuple(manifest.outputs)
@@ -113,10 +113,6 @@ class HeadNet:
             blob.data[0] = features[name]
         self._net.forward()
         return tuple(self._net.blobs[name].data[0].copy() for name in self._outputs)
-
-
-def _bins(manifest: Manifest) -> int:
-    return 0 if manifest.variant == "lab_l2" else manifest.bins
 
 
 def _load(net: caffe_pb2.NetParameter, weights: Path, device: str) -> Any:

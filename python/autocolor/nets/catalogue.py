@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from caffe.proto import caffe_pb2
 from google.protobuf import text_format
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 from google.protobuf.message import Message
 
 from autocolor.core.files import atomic_path
@@ -15,6 +17,7 @@ from autocolor.nets.costs import deploy_costs
 from autocolor.nets.edges import EdgeDetector
 from autocolor.nets.solver import SolverOptions, solver
 from autocolor.nets.vgg16 import vgg16_levels
+from autocolor.runtime.deploy_nets import SCHEMA
 from autocolor.runtime.model_folder import Manifest
 from autocolor.runtime.shipped import shipped_manifest
 
@@ -22,6 +25,24 @@ DEMO_MODEL = "hue_chroma_data-conv5_3"
 """The largest of the paper's networks whose pretrained weights package registries have."""
 
 _HEADER = "# Written by tools/generate_prototxt.py from python/autocolor/: do not edit.\n"
+# What deploy nets say, by message of caffe.proto. Any other field is refused without Caffe.
+_DEPLOY_FIELDS = {
+    "NetParameter": "name layer",
+    "LayerParameter": "name type bottom top param input_param convolution_param pooling_param "
+    "power_param relu_param softmax_param hypercolumn_inner_product_param",
+    "ParamSpec": "lr_mult decay_mult",
+    "InputParameter": "shape",
+    "BlobShape": "dim",
+    "ConvolutionParameter": "num_output bias_term pad kernel_size stride weight_filler bias_filler",
+    "FillerParameter": "type value",
+    "PoolingParameter": "pool kernel_size stride",
+    "PowerParameter": "power scale shift",
+    "ReLUParameter": "negative_slope",
+    "SoftmaxParameter": "axis",
+    "HypercolumnInnerProductParameter": "num_output bias_term weight_filler bias_filler scale "
+    "offset_height offset_width activation_mult stride",
+}
+
 # One epoch of ImageNet's 1.2 million images (section 4) in batches of 8.
 _EPOCH = 150_000
 
@@ -64,7 +85,7 @@ class Model:
         Both sources are then lists of files: see :meth:`ColorizationNet.head_training_net`.
         """
         if not isinstance(self.network, ColorizationNet):
-            raise TypeError(f"network: expected a ColorizationNet, received {self.network}")
+            raise TypeError(f"network: expected a ColorizationNet, got {self.network}")
         validation = replace(self.training, source=self.validation_source)
         return _texts({
             "train.prototxt": self.network.head_training_net(self.training, cached_levels, "train"),
@@ -145,9 +166,23 @@ def all_models() -> dict[str, Model]:
 def shipped_files(manifest: Manifest | None = None) -> dict[str, str]:
     """Deploy net of the shipped model, or of `manifest`, for where no Caffe describes it."""
     manifest = manifest or shipped_manifest()
-    bins = 0 if manifest.variant == "lab_l2" else manifest.bins
-    network = ColorizationNet(manifest.variant, manifest.levels, bins)
+    network = ColorizationNet(manifest.variant, manifest.levels, manifest.bins)
     return _texts({manifest.deploy: network.deploy_net(manifest.stride)})
+
+
+def deploy_schema() -> dict[str, str]:
+    """Return the part of caffe.proto that deploy nets use, for where there is no Caffe."""
+    file = FileDescriptorProto(name="deploy_net.proto", package="caffe")
+    for name, kept in _DEPLOY_FIELDS.items():
+        whole = DescriptorProto()
+        getattr(caffe_pb2, name).DESCRIPTOR.CopyToProto(whole)
+        message = file.message_type.add(name=name)
+        message.field.extend(field for field in whole.field if field.name in kept.split())
+        types = {field.type_name for field in message.field}
+        message.enum_type.extend(
+            enum for enum in whole.enum_type if f".caffe.{name}.{enum.name}" in types
+        )
+    return _texts({SCHEMA.name: file})
 
 
 def write_files(folder: Path, files: Mapping[str, str]) -> None:

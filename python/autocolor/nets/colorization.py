@@ -14,13 +14,12 @@ from caffe import params as P
 from caffe.proto import caffe_pb2
 
 from autocolor.core.constants import (
-    BINS,
     HIDDEN_UNITS,
     HUE_LOSS_WEIGHT,
-    JOINT_BINS,
     LOCATIONS_PER_IMAGE,
     QUANTILE_SIGMA,
 )
+from autocolor.core.variants import VARIANTS, find_variant
 from autocolor.nets.hypercolumn_taps import use_taps
 from autocolor.nets.vgg16 import (
     Level,
@@ -29,15 +28,14 @@ from autocolor.nets.vgg16 import (
     fillers,
     geometry,
     image_input,
-    learned,
     named,
+    param_multipliers,
     scaled_width,
     vgg16_levels,
 )
 from autocolor.runtime.model_folder import INPUT_MULTIPLE
 
-VARIANTS = ("hue_chroma", "lab_marginal", "lab_joint", "lab_l2")
-
+_SUFFIXES = {"hue": "h", "chroma": "c"}  # of the layers' names; a and b are themselves
 _HUE_CHROMA, _LAB = 0, 1  # ColorSpaceParameter
 _GAUSSIAN_QUANTILE = 1  # ColorHistogramParameter
 
@@ -162,8 +160,7 @@ class ColorizationNet:
     width: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.variant not in VARIANTS:
-            raise ValueError(f"variant: expected one of {VARIANTS}, got {self.variant!r}")
+        find_variant(self.variant)
         if self.bins < 0:
             raise ValueError(f"bins: expected a positive number, got {self.bins}")
         vgg16_levels(self.levels, self.width)
@@ -171,15 +168,12 @@ class ColorizationNet:
     @property
     def heads(self) -> tuple[Head, ...]:
         """Its outputs."""
-        if self.variant == "lab_l2":
-            return (Head("ab", "ab", 2, 0),)
-        if self.variant == "lab_joint":
-            bins = self.bins or JOINT_BINS
-            return (Head("ab", "ab", bins * bins, bins),)
-        bins = self.bins or BINS
-        if self.variant == "lab_marginal":
-            return (Head("a", "a", bins, bins), Head("b", "b", bins, bins))
-        return (Head("h", "hue", bins, bins), Head("c", "chroma", bins, bins))
+        variant = VARIANTS[self.variant]
+        bins = (self.bins or variant.bins) if variant.is_histogram else 0
+        return tuple(
+            Head(_SUFFIXES.get(name, name), name, variant.channels(bins), bins)
+            for name in variant.outputs
+        )
 
     def training_net(self, options: TrainingOptions, phase: str) -> caffe_pb2.NetParameter:
         """Return the net that ``caffe train`` runs.
@@ -284,7 +278,7 @@ class ColorizationNet:
 
     def _add_colour(self, net: NetSpec) -> None:
         """Add the grey input ``data`` and ``colour`` of the colour ``image``."""
-        space = _HUE_CHROMA if self.variant == "hue_chroma" else _LAB
+        space = _HUE_CHROMA if VARIANTS[self.variant].has_hue else _LAB
         net.data, net.colour = L.ColorSpace(
             net.image, ntop=2, color_space_param=dict(color_space=space)
         )
@@ -298,7 +292,7 @@ class ColorizationNet:
         net.h_fc1 = L.InnerProduct(
             hypercolumn,
             num_output=scaled_width(HIDDEN_UNITS, self.width),
-            param=learned(),
+            param=param_multipliers(),
             **fillers(),
         )
         net.h_relu1 = L.ReLU(net.h_fc1, in_place=True)
@@ -306,12 +300,13 @@ class ColorizationNet:
             net.h_dropout1 = L.Dropout(net.h_fc1, dropout_ratio=options.dropout, in_place=True)
         for head in self.heads:
             net[f"prediction_{head.suffix}"] = L.InnerProduct(
-                net.h_fc1, num_output=head.channels, param=learned(), **fillers()
+                net.h_fc1, num_output=head.channels, param=param_multipliers(), **fillers()
             )
 
     def _add_losses(self, net: NetSpec) -> None:
+        variant = VARIANTS[self.variant]
         predictions = [net[f"prediction_{head.suffix}"] for head in self.heads]
-        if self.variant == "lab_l2":
+        if not variant.is_histogram:
             # Eq. 1 in units of sigma, so that the loss is of the order of the others.
             net.target_ab = L.SparseHypercolumn(
                 net.locations,
@@ -320,26 +315,26 @@ class ColorizationNet:
             )
             net.loss_ab = L.EuclideanLoss(predictions[0], net.target_ab)
             return
-        if self.variant == "hue_chroma":
+        if variant.has_hue:
             binning: dict[str, float] = dict(bins=self.heads[0].bins)
         else:
             binning = dict(
                 bins=self.heads[0].bins, binning=_GAUSSIAN_QUANTILE, sigma=QUANTILE_SIGMA
             )
-        if self.variant == "lab_joint":
+        if variant.is_joint:
             net.target_ab = L.ColorHistogram(
                 net.colour, net.locations, color_histogram_param=dict(joint=True, **binning)
             )
             net.loss_ab = L.SoftmaxKLDivergenceLoss(predictions[0], net.target_ab)
             return
-        names = ("hue", "chroma") if self.variant == "hue_chroma" else ("a", "b")
-        net[names[0]], net[names[1]] = L.Slice(net.colour, ntop=2, axis=1)
-        for head, name in zip(self.heads, names, strict=True):
+        first, second = variant.outputs
+        net[first], net[second] = L.Slice(net.colour, ntop=2, axis=1)
+        for head in self.heads:
             net[f"target_{head.suffix}"] = L.ColorHistogram(
-                net[name], net.locations, color_histogram_param=dict(**binning)
+                net[head.output], net.locations, color_histogram_param=dict(**binning)
             )
         targets = [net[f"target_{head.suffix}"] for head in self.heads]
-        if self.variant == "lab_marginal":
+        if not variant.has_hue:
             net.loss_a = L.SoftmaxKLDivergenceLoss(predictions[0], targets[0], loss_weight=1)
             net.loss_b = L.SoftmaxKLDivergenceLoss(predictions[1], targets[1], loss_weight=1)
             return

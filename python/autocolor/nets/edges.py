@@ -19,8 +19,8 @@ from autocolor.nets.vgg16 import (
     fillers,
     geometry,
     image_input,
-    learned,
     named,
+    param_multipliers,
     vgg16_levels,
 )
 
@@ -83,10 +83,12 @@ class EdgeDetector:
             sparse_hypercolumn_param=geometry(levels),
         )
         net.fc1 = L.InnerProduct(
-            net.hypercolumn, num_output=self.hidden, param=learned(), **fillers()
+            net.hypercolumn, num_output=self.hidden, param=param_multipliers(), **fillers()
         )
         net.relu1 = L.ReLU(net.fc1, in_place=True)
-        net.prediction = L.InnerProduct(net.fc1, num_output=2, param=learned(), **fillers())
+        net.prediction = L.InnerProduct(
+            net.fc1, num_output=2, param=param_multipliers(), **fillers()
+        )
         net.target = L.ColorHistogram(net.edges, net.locations, color_histogram_param=dict(bins=2))
         net.loss_edges = L.SoftmaxKLDivergenceLoss(net.prediction, net.target)
         return named(net, f"edges_{phase}")

@@ -6,9 +6,6 @@ Reading and writing files is in `autocolor.nets.weights_io`. Needs pycaffe.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +15,10 @@ import numpy as np
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
-from autocolor.nets.weights_io import FloatArray, Weights, WeightsError
+from autocolor.core.files import one_line
+from autocolor.core.isolation import run_isolated
+from autocolor.runtime.caffe_runtime import import_caffe
+from autocolor.runtime.caffemodel import FloatArray, Weights, WeightsError
 
 # Side of the kernel of each of VGG-16's fully connected layers as a convolution: fc6 sees all of
 # pool5, which is 7x7 for an input of 224x224.
@@ -34,13 +34,6 @@ HEADS = {
 
 # Layers that read files when Caffe sets them up.
 _FILE_READERS = ("Data", "ImageData", "HDF5Data", "WindowData")
-
-_PRINT_SHAPES = """\
-import json, sys
-from autocolor.runtime.caffe_runtime import import_caffe
-net = import_caffe().Net(sys.argv[1], 1)
-print(json.dumps({name: [list(blob.shape) for blob in net.params[name]] for name in net.params}))
-"""
 
 
 def to_inner_product(weight: FloatArray) -> FloatArray:
@@ -281,9 +274,7 @@ def read_net(path: Path) -> caffe_pb2.NetParameter:
     try:
         text_format.Parse(path.read_text(encoding="utf-8"), net)
     except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise WeightsError(
-            f"{path}: expected a net's prototxt: {' '.join(str(error).split())}"
-        ) from None
+        raise WeightsError(f"{path}: expected a net's prototxt: {one_line(error)}") from None
     return net
 
 
@@ -304,16 +295,15 @@ def net_shapes(net: caffe_pb2.NetParameter) -> dict[str, tuple[tuple[int, ...], 
     with tempfile.TemporaryDirectory() as folder:
         prototxt = Path(folder, "net.prototxt")
         prototxt.write_text(text_format.MessageToString(net), encoding="utf-8")
-        # In a process of its own: Caffe aborts on a net that it does not like.
-        process = subprocess.run(
-            [sys.executable, "-c", _PRINT_SHAPES, prototxt],
-            capture_output=True, text=True, check=False,
-            env={**os.environ, "GLOG_minloglevel": "2", "GLOG_logtostderr": "1"},
-        )  # fmt: skip
-    if process.returncode:
-        # glog's fatal lines start with F and the date, and have the message after "] ".
-        fatal = [line for line in process.stderr.splitlines() if line.startswith("F")]
-        lines = [line.partition("] ")[2] for line in fatal] or process.stderr.splitlines()[-1:]
-        raise WeightsError(f"net {net.name!r}: Caffe refuses it: {' '.join(lines)}")
-    shapes = json.loads(process.stdout.splitlines()[-1])
-    return {name: tuple(map(tuple, blobs)) for name, blobs in shapes.items() if blobs}
+        shapes = Path(folder, "shapes.json")
+        failure = run_isolated(_write_shapes, [str(prototxt), str(shapes)])
+        if failure:
+            raise WeightsError(f"net {net.name!r}: Caffe refuses it: {failure.reason}")
+        content = json.loads(shapes.read_text(encoding="utf-8"))
+    return {name: tuple(map(tuple, blobs)) for name, blobs in content.items() if blobs}
+
+
+def _write_shapes(prototxt: str, out: str) -> None:
+    net = import_caffe().Net(prototxt, caffe_pb2.TEST)
+    shapes = {name: [list(blob.shape) for blob in blobs] for name, blobs in net.params.items()}
+    Path(out).write_text(json.dumps(shapes), encoding="utf-8")

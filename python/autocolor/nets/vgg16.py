@@ -100,8 +100,8 @@ def named(net: NetSpec, name: str) -> caffe_pb2.NetParameter:
     return parameter
 
 
-def learned() -> list[dict[str, float]]:
-    """Weights decay, biases learn at twice the rate and do not (Caffe's custom for VGG-16)."""
+def param_multipliers() -> list[dict[str, float]]:
+    """Return the multipliers of VGG-16: biases learn at twice the rate and do not decay."""
     return [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
 
 
@@ -126,7 +126,7 @@ def add_convolution(net: NetSpec, name: str, bottom: Any, channels: int, *, kern
         num_output=channels,
         kernel_size=kernel,
         pad=pad,
-        param=[dict(lr_mult=0, decay_mult=0)] * 2 if frozen else learned(),
+        param=[dict(lr_mult=0, decay_mult=0)] * 2 if frozen else param_multipliers(),
         **fillers(),
     )
     return net[name]

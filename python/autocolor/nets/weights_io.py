@@ -1,6 +1,6 @@
 """Read and write a net's weights: Caffe's binary protobuf and HDF5, NumPy archives, VGG-16 in ONNX.
 
-The kind of a file is decided by its content. Needs pycaffe, for the ``NetParameter`` message.
+The kind of a file is decided by its content.
 """
 
 from __future__ import annotations
@@ -8,26 +8,23 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
 import numpy as np
 import numpy.typing as npt
-from caffe.proto import caffe_pb2
-from google.protobuf.message import DecodeError
 
 from autocolor.core.files import atomic_path, one_line
-
-# What this module reads and writes is known without Caffe too.
-from autocolor.runtime.vgg16_gray import FloatArray as FloatArray
-from autocolor.runtime.vgg16_gray import Weights as Weights
-from autocolor.runtime.vgg16_gray import WeightsError as WeightsError
+from autocolor.runtime.caffemodel import FloatArray as FloatArray
+from autocolor.runtime.caffemodel import Weights as Weights
+from autocolor.runtime.caffemodel import WeightsError as WeightsError
+from autocolor.runtime.caffemodel import read_caffemodel, write_caffemodel
 from autocolor.runtime.vgg16_gray import read_vgg16_onnx
 
 _NPZ_BLOBS = ("weight", "bias")
 
-# Caffe counts the values of a blob, and protobuf the bytes of a message, with a signed 32-bit int.
+# Caffe counts the values of a blob with a signed 32-bit int.
 _LARGEST_INT32 = 2**31 - 1
 
 # A compressed array may declare a thousand times its size in the file, and no weights shrink so far.
@@ -39,8 +36,6 @@ _ANY_RATIO = 2**30  # bytes of a file's arrays up to which it does not matter: V
 _DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError, NotImplementedError,
             MemoryError, SyntaxError, zipfile.BadZipFile, zlib.error)  # fmt: skip
 
-_INNER_PRODUCT = ("InnerProduct", caffe_pb2.V1LayerParameter.INNER_PRODUCT, "innerproduct")
-
 
 def read_weights(path: Path) -> Weights:
     """Read the weights of every layer that has some, from any supported kind of file.
@@ -48,9 +43,8 @@ def read_weights(path: Path) -> Weights:
     Parameters
     ----------
     path : Path
-        - ``.caffemodel``, binary protobuf: of today (``layer``) or of 2014 (``layers``), whose
-          blobs have four axes: an inner product's (1, 1, O, I) and biases' (1, 1, 1, O) become
-          (O, I) and (O).
+        - ``.caffemodel``, binary protobuf, as :func:`autocolor.runtime.caffemodel.read_caffemodel`
+          says.
         - ``.caffemodel.h5``, Caffe's HDF5: datasets ``/data/<layer>/0``, ``1``, …
         - ``.npz``, a NumPy archive of arrays ``<layer>/weight`` and ``<layer>/bias``. Pickled
           objects are refused.
@@ -82,7 +76,8 @@ def read_weights(path: Path) -> Weights:
             return read_vgg16_onnx(path.read_bytes())
         except WeightsError as error:
             raise WeightsError(f"{path}: {error}") from None
-    return read_caffemodel(path)
+    # Copies, which can be written to and are aligned.
+    return {name: tuple(map(np.array, blobs)) for name, blobs in read_caffemodel(path).items()}
 
 
 def write_weights(path: Path, weights: Mapping[str, tuple[FloatArray, ...]], name: str) -> None:
@@ -112,56 +107,6 @@ def check_name(path: Path) -> None:
     """Raise `WeightsError` if `write_weights` does not take the name of the file."""
     if path.suffix not in (".caffemodel", ".h5"):
         raise WeightsError(f"{path}: expected a name ending in .caffemodel or .h5")
-
-
-def read_caffemodel(path: Path) -> Weights:
-    """Read every layer with blobs from a binary ``NetParameter``, as `read_weights` says.
-
-    Raises
-    ------
-    WeightsError
-        If the file is none, or holds no weights.
-    """
-    net = caffe_pb2.NetParameter()
-    try:
-        net.ParseFromString(path.read_bytes())
-    except DecodeError:
-        raise WeightsError(
-            f"{path}: expected a binary Caffe model (damaged, or none of .caffemodel, .h5, .npz "
-            "and .onnx)"
-        ) from None
-    # The oldest form has the layer inside its connection.
-    old = (layer.layer if layer.HasField("layer") else layer for layer in net.layers)
-    weights: Weights = {}
-    for layer in (*net.layer, *old):
-        if not layer.blobs:
-            continue
-        if layer.name in weights:
-            raise WeightsError(f"{path}: layer {layer.name}: appears twice")
-        blobs = []
-        for index, blob in enumerate(layer.blobs):
-            shape = _blob_shape(blob, index, layer.type in _INNER_PRODUCT)
-            values = blob.double_data or blob.data
-            if min(shape, default=1) < 0 or len(values) != math.prod(shape):
-                raise WeightsError(
-                    f"{path}: layer {layer.name}: {len(values)} values for the shape {shape}"
-                )
-            blobs.append(np.asarray(values, dtype=np.float32).reshape(shape))
-        weights[layer.name] = tuple(blobs)
-    return _not_empty(path, weights)
-
-
-def _blob_shape(blob: caffe_pb2.BlobProto, index: int, is_inner_product: bool) -> tuple[int, ...]:
-    """Shape of a blob; of one with the four axes of 2014, the shape it has today."""
-    axes = ("num", "channels", "height", "width")
-    if not any(blob.HasField(axis) for axis in axes):
-        return tuple(blob.shape.dim)
-    shape = tuple(getattr(blob, axis) for axis in axes)
-    if index > 0 and shape[:3] == (1, 1, 1):
-        return shape[3:]
-    if index == 0 and is_inner_product and shape[:2] == (1, 1):
-        return shape[2:]
-    return shape
 
 
 def _read_hdf5(path: Path) -> Weights:
@@ -242,32 +187,6 @@ def _read_npz(path: Path) -> Weights:
     })  # fmt: skip
 
 
-def write_caffemodel(path: Path, weights: Mapping[str, tuple[FloatArray, ...]], name: str) -> None:
-    """Write weights as a binary ``NetParameter``, atomically; 4-D weights become Convolutions.
-
-    Raises
-    ------
-    WeightsError
-        If they are more than the 2 GiB that protobuf can hold.
-    """
-    if 4 * sum(array.size for array in _arrays(weights)) > _LARGEST_INT32:
-        raise WeightsError(f"{path}: over 2 GiB of weights; give a name ending in .h5, for HDF5")
-    net = caffe_pb2.NetParameter(name=name)
-    for layer_name, blobs in weights.items():
-        kind = "Convolution" if blobs[0].ndim == 4 else "InnerProduct"
-        layer = net.layer.add(name=layer_name, type=kind)
-        for array in blobs:
-            blob = layer.blobs.add()
-            blob.shape.dim.extend(array.shape)
-            # The field `data` as it is on the wire: its number 5 and type 2 in one byte, the
-            # length, the floats. `extend` takes 0.4 microseconds a float, a minute for VGG-16.
-            values = array.astype("<f4").tobytes()
-            blob.MergeFromString(b"\x2a" + _varint(len(values)) + values)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as partial:
-        partial.write_bytes(net.SerializeToString())
-
-
 def _write_hdf5(path: Path, weights: Mapping[str, tuple[FloatArray, ...]]) -> None:
     for name in weights:
         if "/" in name:
@@ -279,20 +198,6 @@ def _write_hdf5(path: Path, weights: Mapping[str, tuple[FloatArray, ...]]) -> No
             layer = data.create_group(name)
             for index, array in enumerate(blobs):
                 layer.create_dataset(str(index), data=array, dtype="<f4")
-
-
-def _arrays(weights: Mapping[str, tuple[FloatArray, ...]]) -> Iterable[FloatArray]:
-    return (array for blobs in weights.values() for array in blobs)
-
-
-def _varint(number: int) -> bytes:
-    """Protobuf's variable-length integer: seven bits a byte, the lowest first."""
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
 
 
 def _check_array(path: Path, place: str, array: h5py.Dataset | npt.NDArray[np.generic]) -> None:
@@ -317,7 +222,7 @@ def _check_ratio(path: Path, declared: int, stored: int) -> None:
 
 def _not_empty(path: Path, weights: Weights) -> Weights:
     if not weights:
-        raise WeightsError(f"{path}: expected a model with weights, found none")
+        raise WeightsError(f"{path}: expected a model with weights, got none")
     return weights
 
 

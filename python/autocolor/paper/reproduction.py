@@ -17,7 +17,7 @@ from autocolor.core.files import atomic_path, file_sha256
 from autocolor.data.duplicates import describe, find_duplicates
 from autocolor.evaluation.evaluate import GREY, SceneMethod
 from autocolor.evaluation.strength import choose_strengths
-from autocolor.histograms.decode import METHODS, check_strength, resolve_methods
+from autocolor.histograms.decode import METHODS, DecodeOptions, check_strength
 from autocolor.nets.backbone import Backbone, HeadNet
 from autocolor.nets.colorization import ColorizationNet
 from autocolor.nets.weights_io import read_weights
@@ -371,7 +371,7 @@ class Reproduction:
             raise InputError(
                 "model", f"expected some of {', '.join(OF_ONE_MODEL)}, got {', '.join(unknown)}"
             )
-        resolve_methods(self.variant, "sample", None)  # refuses a model without histograms
+        DecodeOptions("sample").methods(self.variant)  # refuses a model without histograms
         if "table4" in names and self.variant != MAIN:
             raise InputError("table4", f"expected a model of hue and chroma, got {self.variant}")
 

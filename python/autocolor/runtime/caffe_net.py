@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,10 +12,9 @@ import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray
 from autocolor.runtime.caffe_runtime import import_caffe
-from autocolor.runtime.caffemodel import Blob, NotMappableError, map_weights
 from autocolor.runtime.fusion import fuse_heads, fuse_relus
-from autocolor.runtime.model_folder import ModelError
-from autocolor.runtime.probe import Refusal, refusal
+from autocolor.runtime.model_folder import ModelError, read_model_weights
+from autocolor.runtime.probe import check_net
 
 # A Python layer runs any module that can be imported.
 _TOUCHES_FILES = ("Data", "HDF5Data", "HDF5Output", "ImageData", "Python", "WindowData")
@@ -38,8 +36,8 @@ class CaffeNet:
         Where Caffe runs.
     outputs : sequence of str
         Blobs to return.
-    probe : callable
-        Tells, of a prototxt and the weights that Caffe is to read, why Caffe cannot use them.
+    check : callable
+        Tells why Caffe cannot use a prototxt, or None.
 
     Raises
     ------
@@ -56,7 +54,7 @@ class CaffeNet:
         device: str = "cpu",
         *,
         outputs: Sequence[str] = ("hue", "chroma"),
-        probe: Callable[[str, Path | None], Refusal | None] = refusal,
+        check: Callable[[str], str | None] = check_net,
     ) -> None:
         for path in (deploy, weights):
             if not path.is_file():
@@ -68,11 +66,8 @@ class CaffeNet:
             fuse_relus(net)
         fuse_heads(net, keep=outputs)
         text = str(net)
-        mapped = _map_weights(weights)
-        # What is mapped is copied, and not read by Caffe.
-        refused = probe(text, weights if mapped is None else None)
-        if refused and not refused.of_weights:
-            raise ModelError(f"{deploy}: Caffe refuses it: {refused.reason}")
+        if problem := check(text):
+            raise ModelError(f"{deploy}: Caffe refuses it: {problem}")
         with tempfile.NamedTemporaryFile(suffix=".prototxt") as prepared:
             Path(prepared.name).write_text(text, encoding="utf-8")
             self._net = caffe.Net(prepared.name, caffe.TEST)
@@ -80,11 +75,8 @@ class CaffeNet:
         self._outputs = tuple(outputs)
         for blob in ("data", *self._outputs):
             if blob not in self._net.blobs:
-                raise ModelError(f"{deploy}: expected a blob named {blob!r}, received none")
-        _check_weights(self._net, weights, mapped)
-        if refused:
-            raise ModelError(f"{weights}: Caffe refuses it: {refused.reason}")
-        _copy_weights(self._net, weights, mapped)
+                raise ModelError(f"{deploy}: expected a blob named {blob!r}, got none")
+        load_weights(self._net, weights)
 
     def __call__(self, lightness: npt.NDArray[np.float32]) -> tuple[FloatArray, ...]:
         """Run the net; see :class:`autocolor.runtime.device.HistogramNet`."""
@@ -133,60 +125,15 @@ def _drop_fillers(net: Any) -> None:
 
 def load_weights(net: Any, path: Path) -> None:
     """Load weights, refusing those that lack a layer of the net or have it in another shape."""
-    mapped = _map_weights(path)
-    _check_weights(net, path, mapped)
-    _copy_weights(net, path, mapped)
-
-
-def _map_weights(path: Path) -> dict[str, list[Blob]] | None:
-    """Return the weights where they lie in the file; None where it has to be parsed."""
-    try:
-        return map_weights(path)
-    except NotMappableError:
-        return None
-
-
-def _check_weights(net: Any, path: Path, mapped: dict[str, list[Blob]] | None) -> None:
-    if mapped is None:
-        shapes = _parsed_shapes(path)
-    else:
-        shapes = {name: [list(shape) for shape, _ in blobs] for name, blobs in mapped.items()}
+    stored = read_model_weights(path)
     for name, blobs in net.params.items():
         expected = [list(blob.shape) for blob in blobs]
-        if shapes.get(name) != expected:
-            received = shapes.get(name, "no such layer")
-            raise ModelError(f"{path}: layer {name!r}: expected {expected}, received {received}")
-
-
-def _copy_weights(net: Any, path: Path, mapped: dict[str, list[Blob]] | None) -> None:
-    if mapped is None:
-        net.copy_from(str(path))
-        return
+        found = [list(values.shape) for values in stored.get(name, ())]
+        if found != expected:
+            raise ModelError(
+                f"{path}: layer {name!r}: expected {expected}, got {found or 'no such layer'}"
+            )
     for name, blobs in net.params.items():
-        for blob, (_, values) in zip(blobs, mapped[name], strict=True):
+        for blob, values in zip(blobs, stored[name], strict=True):
             # As bytes: the floats in the file are not aligned.
-            blob.data.reshape(-1).view(np.uint8)[:] = values
-
-
-def _parsed_shapes(path: Path) -> dict[str, list[list[int]]]:
-    from caffe.proto import caffe_pb2
-    from google.protobuf.message import DecodeError
-
-    stored = caffe_pb2.NetParameter()
-    try:
-        stored.ParseFromString(path.read_bytes())
-        layers = {layer.name: layer for layer in stored.layer}
-    except (DecodeError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path}: not a caffemodel, or cut short") from error
-    if len(layers) != len(stored.layer) or stored.layers:
-        raise ModelError(f"{path}: expected each layer once, in the format of today's Caffe")
-    shapes = {}
-    for name, layer in layers.items():
-        shapes[name] = [list(blob.shape.dim) for blob in layer.blobs]
-        for blob in layer.blobs:
-            values = len(blob.double_data) or len(blob.data)
-            if values != math.prod(blob.shape.dim):
-                raise ModelError(
-                    f"{path}: layer {name!r}: {values} values for the shape {list(blob.shape.dim)}"
-                )
-    return shapes
+            blob.data.reshape(-1).view(np.uint8)[:] = values.reshape(-1).view(np.uint8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from types import ModuleType
+from typing import Any
 
 from autocolor.runtime.device import BackendError, gpu_number
 
@@ -52,6 +53,21 @@ def caffe_is_built() -> bool:
     except CaffeError:
         return False
     return True
+
+
+def layer_names(net: Any) -> list[str]:
+    """Return the names of a net's layers, those that Caffe adds as well, in order."""
+    return list(net._layer_names)
+
+
+def forward_layer(net: Any, index: int) -> None:
+    """Run one layer of a net forward."""
+    net._forward(index, index)
+
+
+def backward_layer(net: Any, index: int) -> None:
+    """Run one layer of a net backward."""
+    net._backward(index, index)
 
 
 def _import() -> ModuleType:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray, check_unit
 from autocolor.core.errors import InputError
+from autocolor.histograms.decode import DecodeOptions
 from autocolor.histograms.prediction import Prediction
 from autocolor.imaging.images import resize
 from autocolor.runtime.backends import load_net
@@ -73,7 +74,7 @@ class Colorizer:
         if not 1 <= self._working_side <= self.manifest.maximum_side:
             raise InputError(
                 "working_side",
-                f"expected 1 to {self.manifest.maximum_side}, received {self._working_side}",
+                f"expected 1 to {self.manifest.maximum_side}, got {self._working_side}",
             )
         if net is None:
             net = load_net(
@@ -145,7 +146,7 @@ class Colorizer:
         """
         check_unit("lightness", lightness)
         if lightness.ndim != 2 or lightness.size == 0:
-            raise InputError("lightness", f"expected shape (H, W), received {lightness.shape}")
+            raise InputError("lightness", f"expected shape (H, W), got {lightness.shape}")
         height, width = self.working_size(*lightness.shape)
         small = resize(lightness, (height, width))
         padding = ((0, -height % INPUT_MULTIPLE), (0, -width % INPUT_MULTIPLE))
@@ -170,7 +171,7 @@ class Colorizer:
         if grid.shape != expected:
             raise ModelError(
                 f"blob {name!r}: expected shape {expected} by the manifest's bins and stride, "
-                f"received {grid.shape}"
+                f"got {grid.shape}"
             )
         height, width = (-(-side // stride) for side in size)
         return np.ascontiguousarray(np.moveaxis(grid[:, :height, :width], 0, -1))
@@ -247,6 +248,5 @@ class Colorizer:
             As :meth:`histograms`, on a method that is unknown or that the variant does not have, on
             samples without `rng`, and on a strength out of range.
         """
-        return self.predict(lightness).colorize(
-            method=method, hue=hue, fading=fading, strength=strength, rng=rng, sampling=sampling
-        )
+        options = DecodeOptions(method, hue, fading, strength, sampling)
+        return self.predict(lightness).decode(options, rng)

@@ -11,17 +11,11 @@ from typing import Any
 from autocolor.core.constants import BINS
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
+from autocolor.core.variants import VARIANTS, find_variant
+from autocolor.runtime.caffemodel import Weights, WeightsError, read_caffemodel
 
 MANIFEST_NAME = "model.json"
 _FORMAT = 1
-
-# Blobs of the deploy net of each variant.
-_OUTPUTS = {
-    "hue_chroma": ("hue", "chroma"),
-    "lab_marginal": ("a", "b"),
-    "lab_joint": ("ab",),
-    "lab_l2": ("ab",),
-}
 
 # The sides of the network's input are multiples of this, the stride of VGG-16's pool5.
 INPUT_MULTIPLE = 32
@@ -69,34 +63,29 @@ class Manifest:
     strength: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.variant not in tuple(_OUTPUTS):
-            raise ValueError(
-                f"variant: expected one of {', '.join(_OUTPUTS)}, received {self.variant!r}"
-            )
+        variant = find_variant(self.variant)
         if not isinstance(self.levels, str):
-            raise ValueError(f"levels: expected a string, received {self.levels!r}")
+            raise ValueError(f"levels: expected a string, got {self.levels!r}")
         for name in ("bins", "stride", "working_side", "maximum_side"):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
-                raise ValueError(f"{name}: expected a positive integer, received {value!r}")
+                raise ValueError(f"{name}: expected a positive integer, got {value!r}")
         if INPUT_MULTIPLE % self.stride:
-            raise ValueError(
-                f"stride: expected a divisor of {INPUT_MULTIPLE}, received {self.stride}"
-            )
-        if self.variant in ("lab_marginal", "lab_joint") and self.bins < 2:
-            raise ValueError(f"bins: expected at least 2 of a and b, received {self.bins}")
+            raise ValueError(f"stride: expected a divisor of {INPUT_MULTIPLE}, got {self.stride}")
+        if variant.is_histogram and not variant.has_hue and self.bins < 2:
+            raise ValueError(f"bins: expected at least 2 of a and b, got {self.bins}")
         for name in ("name", "deploy", "weights"):
             value = getattr(self, name)
             if not isinstance(value, str) or not value:
-                raise ValueError(f"{name}: expected a string, received {value!r}")
+                raise ValueError(f"{name}: expected a string, got {value!r}")
         for name in ("deploy", "weights"):
             value = getattr(self, name)
             if Path(value).name != value or not value.isprintable():
                 raise ValueError(
-                    f"{name}: expected the name of a file in this folder, received {value!r}"
+                    f"{name}: expected the name of a file in this folder, got {value!r}"
                 )
         if type(self.strength) not in (int, float) or not 0 <= self.strength < math.inf:
-            raise ValueError(f"strength: expected a finite number >= 0, received {self.strength!r}")
+            raise ValueError(f"strength: expected a finite number >= 0, got {self.strength!r}")
 
     @property
     def outputs(self) -> dict[str, int]:
@@ -105,8 +94,8 @@ class Manifest:
         The blob ``ab`` of "lab_joint" has index (bin of a) * bins + (bin of b), that of "lab_l2"
         holds a and b themselves.
         """
-        channels = {"lab_joint": self.bins**2, "lab_l2": 2}.get(self.variant, self.bins)
-        return dict.fromkeys(_OUTPUTS[self.variant], channels)
+        variant = VARIANTS[self.variant]
+        return dict.fromkeys(variant.outputs, variant.channels(self.bins))
 
     def save(self, folder: Path) -> None:
         """Write ``model.json`` into `folder`, atomically."""
@@ -141,7 +130,7 @@ class Manifest:
 def _checked_keys(content: Any) -> dict[str, Any]:
     """Return the fields of a manifest out of the content of ``model.json``."""
     if not isinstance(content, dict):
-        raise ValueError(f"expected an object, received {type(content).__name__}")
+        raise ValueError(f"expected an object, got {type(content).__name__}")
     # Manifests once had a colour space, "hue_chroma", instead of variant and levels.
     expected: dict[str, Any] = {"format": _FORMAT}
     if "variant" not in content:
@@ -149,7 +138,7 @@ def _checked_keys(content: Any) -> dict[str, Any]:
         content = {"variant": "hue_chroma", "levels": "", **content}
     for key, value in expected.items():
         if content.get(key) != value:
-            raise ValueError(f"{key}: expected {value!r}, received {content.get(key)!r}")
+            raise ValueError(f"{key}: expected {value!r}, got {content.get(key)!r}")
     values = {key: content[key] for key in content if key not in expected}
     expected_keys = {field.name for field in fields(Manifest)}
     if values.keys() != expected_keys:
@@ -157,3 +146,19 @@ def _checked_keys(content: Any) -> dict[str, Any]:
         unknown = ", ".join(sorted(values.keys() - expected_keys)) or "none"
         raise ValueError(f"keys missing: {missing}; keys unknown: {unknown}")
     return values
+
+
+def read_model_weights(path: Path) -> Weights:
+    """Read the caffemodel of a model, see :func:`autocolor.runtime.caffemodel.read_caffemodel`.
+
+    Raises
+    ------
+    ModelError
+        If there is no such file, or it is none.
+    """
+    try:
+        return read_caffemodel(path)
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file") from None
+    except WeightsError as error:
+        raise ModelError(str(error)) from error

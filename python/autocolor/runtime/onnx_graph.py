@@ -18,8 +18,9 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
-from autocolor.runtime.deploy_nets import NetWeights, read_deploy, read_net_weights
-from autocolor.runtime.model_folder import INPUT_MULTIPLE, ModelError
+from autocolor.runtime.caffemodel import FloatArray, Weights
+from autocolor.runtime.deploy_nets import read_deploy
+from autocolor.runtime.model_folder import INPUT_MULTIPLE, ModelError, read_model_weights
 
 INPUT = "data"
 
@@ -52,13 +53,11 @@ def load_onnx_model(deploy: Path, weights: Path, outputs: Sequence[str]) -> onnx
         Also if a file is missing or damaged.
     """
     return onnx_model(
-        read_deploy(deploy), read_net_weights(weights), outputs, f"{deploy} with {weights.name}"
+        read_deploy(deploy), read_model_weights(weights), outputs, f"{deploy} with {weights.name}"
     )
 
 
-def onnx_model(
-    net: Any, weights: NetWeights, outputs: Sequence[str], source: str
-) -> onnx.ModelProto:
+def onnx_model(net: Any, weights: Weights, outputs: Sequence[str], source: str) -> onnx.ModelProto:
     """Return a deploy net as an ONNX model.
 
     Parameters
@@ -66,7 +65,7 @@ def onnx_model(
     net : message
         As :func:`autocolor.runtime.deploy_nets.read_deploy` returns it.
     weights : dict
-        Layer name to its blobs, as :func:`autocolor.runtime.deploy_nets.read_net_weights` returns them.
+        Layer name to its blobs, as :func:`autocolor.runtime.caffemodel.read_caffemodel` returns them.
         Layers that the net does not have are ignored.
     outputs : sequence of str
         Blobs of the net: histograms, or colours.
@@ -91,7 +90,7 @@ def onnx_model(
         graph.add_layer(layer, [last_writer[top] == index for top in layer.top])
     for blob in (INPUT, *outputs):
         if blob not in graph.tensors:
-            raise ModelError(f"{source}: expected a blob named {blob!r}, received none")
+            raise ModelError(f"{source}: expected a blob named {blob!r}, got none")
     graph.proto.name = net.name or "autocolor"
     graph.proto.input.append(_value(INPUT, graph.channels[INPUT], "height", "width"))
     for blob in outputs:
@@ -119,7 +118,7 @@ class _Graph:
         Blob to its channels.
     """
 
-    def __init__(self, weights: NetWeights, source: str) -> None:
+    def __init__(self, weights: Weights, source: str) -> None:
         self.model = onnx.ModelProto(ir_version=_IR_VERSION, producer_name="autocolor")
         self.model.opset_import.append(helper.make_opsetid("", _OPSET))
         self.proto = self.model.graph
@@ -144,7 +143,7 @@ class _Graph:
         if convert is None:
             raise self._error(layer, f"no equivalent of a layer of type {layer.type!r}")
         if len(layer.top) != 1:
-            raise self._error(layer, f"expected one top, received {len(layer.top)}")
+            raise self._error(layer, f"expected one top, got {len(layer.top)}")
         for blob in layer.bottom:
             if blob not in self.tensors:
                 raise self._error(layer, f"no layer before it has the top {blob!r}")
@@ -176,23 +175,23 @@ class _Graph:
 
     def _bottom(self, layer: Any) -> str:
         if len(layer.bottom) != 1:
-            raise self._error(layer, f"expected one bottom, received {len(layer.bottom)}")
+            raise self._error(layer, f"expected one bottom, got {len(layer.bottom)}")
         return self.tensors[layer.bottom[0]]
 
-    def _blobs(self, layer: Any, *shapes: tuple[int, ...]) -> list[npt.NDArray[np.float32]]:
+    def _blobs(self, layer: Any, *shapes: tuple[int, ...]) -> tuple[FloatArray, ...]:
         """Return the weights of a layer, which must have these shapes."""
         blobs = self._weights.get(layer.name)
-        received = None if blobs is None else [list(blob.shape) for blob in blobs]
+        got = None if blobs is None else [list(blob.shape) for blob in blobs]
         expected = [list(shape) for shape in shapes]
-        if blobs is None or received != expected:
-            raise self._error(layer, f"expected {expected}, received {received or 'no such layer'}")
+        if blobs is None or got != expected:
+            raise self._error(layer, f"expected {expected}, got {got or 'no such layer'}")
         return blobs
 
     def _input(self, layer: Any, output: str) -> int:
         dims = [list(shape.dim) for shape in layer.input_param.shape]
         if output != INPUT or [len(dim) for dim in dims] != [4]:
             raise self._error(
-                layer, f"expected one input {INPUT!r} of four axes, received {output!r} {dims}"
+                layer, f"expected one input {INPUT!r} of four axes, got {output!r} {dims}"
             )
         return int(dims[0][1])
 
@@ -222,7 +221,7 @@ class _Graph:
         if not values and default is not None:
             values = [default]
         if len(values) not in (1, 2):
-            raise self._error(layer, f"{name}: expected one value or two, received {len(values)}")
+            raise self._error(layer, f"{name}: expected one value or two, got {len(values)}")
         if max(values) > _LARGEST_SIZE:
             raise self._error(layer, f"{name}: expected at most {_LARGEST_SIZE}")
         return [values[0], values[-1]]
@@ -269,7 +268,7 @@ class _Graph:
             values = list(getattr(param, field)) or [default]
             if len(values) not in (1, count):
                 raise self._error(
-                    layer, f"{field}: expected 0, 1 or {count} values, received {len(values)}"
+                    layer, f"{field}: expected 0, 1 or {count} values, got {len(values)}"
                 )
             return values if len(values) == count else values * count
 
@@ -287,7 +286,7 @@ class _Graph:
                 raise self._error(
                     layer,
                     f"level {blob!r}: expected a scale of 1, 2, 4 … {INPUT_MULTIPLE} and offsets "
-                    f"of (scale - 1)/2, received scale {scale:g} "
+                    f"of (scale - 1)/2, got scale {scale:g} "
                     f"and offsets {offsets[0]:g}, {offsets[1]:g}",
                 )
             levels.append(_Level(blob, scale, multiplier, first, self.channels[blob]))
@@ -301,7 +300,7 @@ class _Graph:
             raise self._error(
                 layer,
                 "expected levels, a num_output of at least 1 and a stride that divides "
-                f"{INPUT_MULTIPLE}, received {len(layer.bottom)}, {count} and {stride}",
+                f"{INPUT_MULTIPLE}, got {len(layer.bottom)}, {count} and {stride}",
             )
         levels = self._levels(layer)
         shapes: list[tuple[int, ...]] = [(count, sum(level.channels for level in levels))]

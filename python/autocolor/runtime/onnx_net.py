@@ -60,7 +60,7 @@ class OnnxNet:
             providers.insert(0, ("CUDAExecutionProvider", {"device_id": gpu}))
         try:
             self._session = runtime.InferenceSession(model, options, providers=providers)
-        except Exception as error:  # of a dozen classes, which are no one's children
+        except Exception as error:  # of a dozen classes, without a common base
             raise ModelError(f"onnxruntime refuses the network: {one_line(error)}") from error
         if gpu is not None and "CUDAExecutionProvider" not in self._session.get_providers():
             raise BackendError(f"device {device!r}: onnxruntime finds no GPU {gpu} that it can use")

@@ -22,15 +22,9 @@ import numpy as np
 from autocolor.core.downloads import DownloadError, default_cache
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
-from autocolor.runtime.caffemodel import write_mappable
+from autocolor.runtime.caffemodel import Weights, WeightsError, write_caffemodel
 from autocolor.runtime.model_folder import Manifest, ModelError
-from autocolor.runtime.vgg16_gray import (
-    WHEEL,
-    WHEEL_SHA256,
-    Weights,
-    WeightsError,
-    vgg16_gray_weights,
-)
+from autocolor.runtime.vgg16_gray import WHEEL, WHEEL_SHA256, vgg16_gray_weights
 
 FOLDER = Path(__file__).with_name("shipped_model")
 """``model.json``, ``deploy.prototxt``, and ``head.npz``, which :func:`save_head` writes."""
@@ -172,7 +166,7 @@ def _assemble(folder: Path, manifest: Manifest, weights: Weights) -> None:
         whole = Path(temporary, folder.name)
         whole.mkdir()
         (whole / manifest.deploy).write_bytes(_read(FOLDER / manifest.deploy))
-        write_mappable(whole / manifest.weights, weights, manifest.name)
+        write_caffemodel(whole / manifest.weights, weights, manifest.name)
         manifest.save(whole)
         try:
             os.rename(whole, folder)

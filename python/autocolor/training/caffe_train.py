@@ -161,9 +161,7 @@ def read_log(path: Path) -> list[Record]:
         if same and len(records[-1].outputs) < len(same[-1].outputs):
             records.pop()  # cut off in the middle: its loss would be the sum of a part
     if not records:
-        raise ValueError(
-            f"{path}: expected a log of caffe train, received one without any iteration"
-        )
+        raise ValueError(f"{path}: expected a log of caffe train, got one without any iteration")
     return drop_overtaken(records)
 
 

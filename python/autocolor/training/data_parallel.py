@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autocolor.core.errors import AutocolorError
+from autocolor.runtime.caffe_runtime import layer_names
 from autocolor.training.stopping import StopRequest
 
 _LAUNCHED_SIZE = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS")
@@ -204,7 +205,7 @@ class GradientMean:
 
 
 def _layers_with_weights(net: Any) -> Iterator[tuple[str, Any, Any]]:
-    for name, layer in zip(net._layer_names, net.layers, strict=True):
+    for name, layer in zip(layer_names(net), net.layers, strict=True):
         if len(layer.blobs):
             yield name, layer, layer.blobs
 

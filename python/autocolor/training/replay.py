@@ -13,6 +13,8 @@ from typing import Any
 from caffe.proto import caffe_pb2
 from tqdm import tqdm
 
+from autocolor.runtime.caffe_runtime import forward_layer, layer_names
+
 _READ_OR_DRAW = ("Data", "DummyData", "Dropout", "HDF5Data", "ImageData", "WindowData")
 
 
@@ -36,7 +38,7 @@ def replay(
     """
     drawing = {layer.name for layer in layers if _draws(layer)}
     net = caffe_solver.net
-    places = [index for index, name in enumerate(net._layer_names) if name in drawing]
+    places = [index for index, name in enumerate(layer_names(net)) if name in drawing]
     # A test net is run as a whole: which of its layers draw is in another file.
     tests = list(zip(caffe_solver.test_nets, solver.test_iter, strict=False))
     for iteration in tqdm(range(iterations), desc="replaying", unit="iteration", delay=2,
@@ -48,7 +50,7 @@ def replay(
                     test_net.forward()
         for _ in range(solver.iter_size):
             for index in places:
-                net._forward(index, index)
+                forward_layer(net, index)
 
 
 def _draws(layer: Any) -> bool:

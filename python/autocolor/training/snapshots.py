@@ -17,6 +17,7 @@ from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError
 
 from autocolor.core.errors import AutocolorError
+from autocolor.runtime.caffemodel import read_caffemodel
 
 _ENDINGS = (".solverstate", ".solverstate.h5")
 
@@ -91,7 +92,7 @@ def read_state(path: Path) -> State:
         raise SnapshotError(f"{path}: is cut off or damaged") from None
     if state.iteration != _iteration_of(path):
         raise SnapshotError(
-            f"{path}: expected iteration {_iteration_of(path)}, received {state.iteration}"
+            f"{path}: expected iteration {_iteration_of(path)}, got {state.iteration}"
         )
     _shapes(state.model)
     return state
@@ -123,10 +124,9 @@ def _shapes(model: Path) -> dict[str, dict[int, tuple[int, ...]]]:
                     name: {int(index): blob.shape for index, blob in layer.items()}
                     for name, layer in file["data"].items()
                 }
-        net = caffe_pb2.NetParameter.FromString(model.read_bytes())
         return {
-            layer.name: {index: tuple(blob.shape.dim) for index, blob in enumerate(layer.blobs)}
-            for layer in net.layer
+            name: {index: blob.shape for index, blob in enumerate(blobs)}
+            for name, blobs in read_caffemodel(model).items()
         }
     except FileNotFoundError:
         raise SnapshotError(

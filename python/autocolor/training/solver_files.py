@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,17 +16,20 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from autocolor.core.errors import AutocolorError
+from autocolor.core.files import one_line
+from autocolor.core.isolation import run_isolated
 from autocolor.data.lmdb_check import check_lmdb
 from autocolor.data.lmdb_io import decode_datum, read_datums
 from autocolor.imaging.images import ImageError
 from autocolor.runtime.caffe_runtime import import_caffe
+from autocolor.training.snapshots import missing_weights, read_state
 
 M = TypeVar("M", bound=Message)
 
 _TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
 _POLICIES = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
 _NEVER = 2**31 - 1  # an iteration that no training reaches
-_FATAL = re.compile(r"^F\d{4,8} [^\]]*\] (?:Check failed: )?(.*)")
+_BUILT = "built"
 _OF_RECORDS = re.compile(r"^F.* data_transformer\.cpp:", re.MULTILINE)
 
 
@@ -41,7 +42,7 @@ def read_prototxt(path: Path, message: M) -> M:
     try:
         text_format.Parse(path.read_text(encoding="utf-8"), message)
     except (OSError, ValueError, text_format.ParseError) as error:
-        raise SolverError(f"{path}: {' '.join(str(error).split())}") from None
+        raise SolverError(f"{path}: {one_line(error)}") from None
     return message
 
 
@@ -62,9 +63,7 @@ def read_solver(path: Path) -> Any:
 
     def require(condition: bool, name: str, expected: str) -> None:
         if not condition:
-            raise SolverError(
-                f"{path}: {name}: expected {expected}, received {getattr(solver, name)!r}"
-            )
+            raise SolverError(f"{path}: {name}: expected {expected}, got {getattr(solver, name)!r}")
 
     require(solver.type in _TYPES, "type", f"one of {', '.join(_TYPES)}")
     require(solver.lr_policy in _POLICIES, "lr_policy", f"one of {', '.join(_POLICIES)}")
@@ -120,7 +119,7 @@ def check_files(solver: Any, weights: Sequence[str]) -> None:
             raise SolverError(f"{path.strip()}: no such file of weights")
     folder = Path(solver.snapshot_prefix).parent
     if "\0" in solver.snapshot_prefix:
-        raise SolverError(f"snapshot_prefix: expected a path, received {solver.snapshot_prefix!r}")
+        raise SolverError(f"snapshot_prefix: expected a path, got {solver.snapshot_prefix!r}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -246,20 +245,24 @@ def probe(solver_file: Path, state: Path | None = None) -> str | None:
     ImageError
         If that is because of a record of an LMDB, which it names.
     """
-    command = [sys.executable, "-m", "autocolor.training.solver_probe", str(solver_file)]
-    process = subprocess.run(
-        [*command, str(state)] if state else command,
-        capture_output=True, text=True, errors="replace", check=False,
-        env={**os.environ, "GLOG_minloglevel": "2", "GLOG_logtostderr": "1"},
-    )  # fmt: skip
-    if process.returncode == 0:
+    failure = run_isolated(_build, [str(solver_file), state and str(state)])
+    if failure is None:
         return None
-    lines = process.stderr.strip().splitlines() or [f"exit status {process.returncode}"]
-    fatal = [match.group(1) for line in lines if (match := _FATAL.match(line))]
-    reason = fatal[0] if fatal else lines[-1]
-    if "built" not in process.stdout:
-        if _OF_RECORDS.search(process.stderr):
-            # Data layers read ahead as soon as they are built; the record that Caffe does not name is.
-            check_records(solver_file)
-        raise SolverError(f"Caffe refuses the solver: {reason}")
-    return reason
+    if _BUILT in failure.output:
+        return failure.reason
+    if _OF_RECORDS.search(failure.errors):
+        # Data layers read ahead as soon as they are built; the record that Caffe does not name is.
+        check_records(solver_file)
+    raise SolverError(f"Caffe refuses the solver: {failure.reason}")
+
+
+def _build(solver_file: str, state: str | None) -> None:
+    """In the child: build a solver and restore a snapshot."""
+    solver = import_caffe().get_solver(solver_file)
+    print(_BUILT, flush=True)
+    if state is not None:
+        model = read_state(Path(state)).model
+        # Caffe leaves a layer that the file lacks as it was initialised, and says nothing.
+        if missing := missing_weights(solver.net, model):
+            raise SolverError(f"{model} has no weights of {missing}")
+        solver.restore(state)

@@ -17,7 +17,7 @@ import numpy as np
 from google.protobuf import text_format
 from tqdm import tqdm
 
-from autocolor.runtime.caffe_runtime import import_caffe
+from autocolor.runtime.caffe_runtime import import_caffe, layer_names
 from autocolor.training.caffe_train import Record
 from autocolor.training.data_parallel import DivergenceError, GradientMean, Group, ParallelError
 from autocolor.training.log import TrainingLog, log_paths
@@ -374,7 +374,7 @@ class _Reporter:
         self._net, self._group, self._stop = net, group, stop
         self._on_divergence = on_divergence
         # Losses end the process when their input is not finite: that is looked at before.
-        names = list(net._layer_names)
+        names = layer_names(net)
         self._inputs_of_losses = {
             names.index(layer.name): list(layer.bottom) for layer in layers if "Loss" in layer.type
         }

@@ -150,7 +150,7 @@ class Service:
         """Return the photo without colour, as it was, or the map of its uncertainty."""
         kind = request.path_params["picture"]
         upload = self._upload(request.path_params["photo"])
-        if kind not in ("gray", "original", "uncertainty"):
+        if kind not in ("grey", "original", "uncertainty"):
             raise HTTPException(404, f"there is no {kind[:40]!r} of a photo")
         if kind == "uncertainty" and self._manifest.variant not in TARGET_NAMES:
             raise HTTPException(400, "this model predicts colours and no uncertainty")

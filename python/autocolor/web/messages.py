@@ -25,7 +25,7 @@ class Request(NamedTuple):
     job : str
     kind : str
         ``open`` or ``download``, which take long, or ``preview``, ``variations``, ``uncertainty``,
-        ``gray`` or ``original``; or ``cancel`` of the job, or ``forget`` the photo.
+        ``grey`` or ``original``; or ``cancel`` of the job, or ``forget`` the photo.
     photo : StoredPhoto
     controls : Controls
     reference : StoredPhoto, optional

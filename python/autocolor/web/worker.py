@@ -25,10 +25,10 @@ from autocolor.runtime.colorizer import Colorizer
 from autocolor.web.messages import LONG_KINDS, Reply, Request, StoredPhoto, WorkerOptions
 from autocolor.web.render import (
     OpenPhoto,
-    gray,
+    grey,
     open_photo,
     preview,
-    read_reference,
+    read_limited_reference,
     render_file,
     uncertainty,
     variations,
@@ -164,15 +164,14 @@ class WorkerLoop:
             return variations(photo, request.controls, count, rotation, reference)
         if request.kind == "uncertainty":
             return uncertainty(photo)
-        if request.kind == "gray":
-            return gray(photo)
+        if request.kind == "grey":
+            return grey(photo)
         if request.kind == "original":
-            return photo.colored or gray(photo)
+            return photo.colored or grey(photo)
         if request.kind != "download":
             raise ValueError(f"kind: got {request.kind!r}")
         path, output = Path(request.photo.path), Path(options["output"])
-        limit = self._largest_pixels
-        render_file(photo, request.controls, reference, path, output, limit, self._watch)
+        render_file(photo, request.controls, reference, path, output, self._watch)
         return str(output)
 
     def _opened(self, stored: StoredPhoto) -> OpenPhoto:
@@ -190,7 +189,7 @@ class WorkerLoop:
 
     def _read_reference(self, stored: StoredPhoto) -> FloatArray:
         if stored.id not in self._references:
-            reference = read_reference(Path(stored.path), self._largest_pixels)
+            reference = read_limited_reference(Path(stored.path), self._largest_pixels)
             self._references[stored.id] = reference
         self._references.move_to_end(stored.id)
         if len(self._references) > _MOST_REFERENCES:

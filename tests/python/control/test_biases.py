@@ -8,17 +8,14 @@ import pytest
 from scipy.stats import entropy
 
 from autocolor.control.biases import (
-    hue_biases,
-    lab_biases,
-    lab_joint_biases,
     lean_biases,
     render_uncertainty,
     uncertainty,
-    weighted_hue_uncertainty,
 )
 from autocolor.control.energy import apply_bias
 from autocolor.histograms.bins import quantile_centers
-from autocolor.histograms.decode import expectation, expectation_hue
+from autocolor.histograms.estimators import expectation, expectation_hue
+from autocolor.imaging.color import hue_chroma_to_rgb, rgb_to_lab
 
 EVEN = np.full(32, 1 / 32)
 
@@ -26,22 +23,29 @@ EVEN = np.full(32, 1 / 32)
 # ---- biases
 
 
-def test_hue_biases_literal() -> None:
-    # Centres at 45, 135, 225 and 315 degrees; preferred hues 0 and 180 degrees.
+def hue_bias(hue: float, strength: float, bins: int = 32) -> np.ndarray:
+    bias, chroma = lean_biases("hue_chroma", hue, strength, bins)
+    assert chroma is None
+    return bias
+
+
+def test_hue_bias_literal() -> None:
+    # Centres at 45, 135, 225 and 315 degrees.
     root = np.sqrt(0.5)
-    expected = [[root, -root, -root, root], [-root, root, root, -root]]
-    np.testing.assert_allclose(hue_biases(2, 3.0, 4), 3 * np.array(expected), atol=1e-12)
+    for hue, expected in ((0, [root, -root, -root, root]), (0.5, [-root, root, root, -root])):
+        np.testing.assert_allclose(hue_bias(hue, 3.0, 4), 3 * np.array(expected), atol=1e-12)
+    np.testing.assert_allclose(hue_bias(-0.75, 1.0), hue_bias(0.25, 1.0), atol=1e-12)
 
 
 def test_an_even_histogram_takes_the_hues_around_the_circle() -> None:
-    preferred = [expectation_hue(apply_bias(EVEN, bias))[0] for bias in hue_biases(6, 2.0)]
+    preferred = [expectation_hue(apply_bias(EVEN, hue_bias(j / 6, 2.0)))[0] for j in range(6)]
     # Red, at 0 or just below 1, then by way of yellow.
     assert abs((preferred[0] + 0.5) % 1 - 0.5) < 1e-12
     np.testing.assert_allclose(preferred[1:], np.arange(1, 6) / 6, atol=1e-12)
 
 
 def test_certain_pixels_resist() -> None:
-    bias = hue_biases(2, 2.0)[0]
+    bias = hue_bias(0, 2.0)
     blue = np.eye(32)[21]
     np.testing.assert_array_equal(apply_bias(blue, bias), blue)
     moves = []
@@ -51,46 +55,33 @@ def test_certain_pixels_resist() -> None:
     assert 0 < moves[0] < moves[1] < moves[2]
 
 
-@pytest.mark.parametrize(("count", "strength"), [(1, 2.0), (3, 0.0)])
-def test_one_colorization_or_no_strength_is_the_automatic_result(
-    count: int, strength: float
-) -> None:
-    histogram = np.random.default_rng(0).dirichlet(np.ones(32)).astype(np.float32)
-    joint = np.random.default_rng(0).dirichlet(np.ones(256)).astype(np.float32)
-    a, b = lab_biases(count, strength)
-    for bias in (*hue_biases(count, strength), *a, *b):
-        assert apply_bias(histogram, bias) is histogram
-    for bias in lab_joint_biases(count, strength):
-        assert apply_bias(joint, bias) is joint
+@pytest.mark.parametrize("variant", ["hue_chroma", "lab_marginal", "lab_joint"])
+def test_no_strength_is_the_automatic_result(variant: str) -> None:
+    bins = {"lab_joint": 256}.get(variant, 16)
+    histogram = np.random.default_rng(0).dirichlet(np.ones(bins)).astype(np.float32)
+    for bias in lean_biases(variant, 0.3, 0.0, 16):
+        assert bias is None or apply_bias(histogram, bias) is histogram
 
 
-def test_lab_biases_move_a_gaussian_without_changing_its_width() -> None:
+@pytest.mark.parametrize("hue", [0.0, 0.2, 2 / 3])
+def test_lab_biases_move_a_gaussian_without_changing_its_width(hue: float) -> None:
     # Even quantile bins are a Gaussian; a bias linear in its units moves it by the strength times
     # sigma. The bins' centres hold less than the tails, hence the tolerance.
     centers = quantile_centers(1024)
     histogram = np.full(1024, 1 / 1024)
-    for j, (a, b) in enumerate(zip(*lab_biases(4, 0.5, 1024), strict=True)):
-        expected = 12.5 * np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])[j]
-        moved = [expectation(apply_bias(histogram, bias), centers) for bias in (a, b)]
-        np.testing.assert_allclose(moved, expected, atol=0.3)
+    a, b = lean_biases("lab_marginal", hue, 0.5, 1024)
+    moved = [expectation(apply_bias(histogram, bias), centers) for bias in (a, b)]
+    saturated = rgb_to_lab(hue_chroma_to_rgb(np.array(hue), np.array(1.0), np.array(0.5)))[1:]
+    np.testing.assert_allclose(moved, 12.5 * saturated / np.hypot(*saturated), atol=0.3)
 
 
 def test_joint_biases_are_the_marginal_ones() -> None:
     a = np.random.default_rng(0).dirichlet(np.ones(16))
     b = np.random.default_rng(1).dirichlet(np.ones(16))
-    joint = lab_joint_biases(3, 0.7)
-    assert joint.shape == (3, 256)
-    for bias, a_bias, b_bias in zip(joint, *lab_biases(3, 0.7, 16), strict=True):
-        expected = np.outer(apply_bias(a, a_bias), apply_bias(b, b_bias))
-        np.testing.assert_allclose(apply_bias(np.outer(a, b).ravel(), bias), expected.ravel())
-
-
-def test_wrong_biases() -> None:
-    with pytest.raises(ValueError, match="count: expected at least 1, got 0"):
-        hue_biases(0, 1.0)
-    for strength in (-1.0, np.nan, np.inf):
-        with pytest.raises(ValueError, match="strength: expected a finite number >= 0"):
-            lab_biases(2, strength)
+    a_bias, b_bias = lean_biases("lab_marginal", 0.4, 0.7, 16)
+    (joint,) = lean_biases("lab_joint", 0.4, 0.7, 16)
+    expected = np.outer(apply_bias(a, a_bias), apply_bias(b, b_bias))
+    np.testing.assert_allclose(apply_bias(np.outer(a, b).ravel(), joint), expected.ravel())
 
 
 # ---- uncertainty
@@ -117,12 +108,6 @@ def test_rounding_gives_no_negative_entropy() -> None:
     assert uncertainty(np.array([[1.0000001, 0]], np.float32))[0] == 0
 
 
-def test_hue_uncertainty_of_grey_does_not_count() -> None:
-    hue = np.array([[0.25] * 4, [0.25] * 4, [1, 0, 0, 0]])
-    bits = weighted_hue_uncertainty(hue, np.array([0, 0.5, 1]))
-    np.testing.assert_allclose(bits, [0, 1, 0])
-
-
 def test_wrong_histograms() -> None:
     with pytest.raises(ValueError, match="histograms: expected at least one"):
         uncertainty()
@@ -130,8 +115,6 @@ def test_wrong_histograms() -> None:
         uncertainty(np.ones((2, 4)), np.ones((3, 4)))
     with pytest.raises(ValueError, match="histogram: expected finite values"):
         uncertainty(-np.ones((2, 4)))
-    with pytest.raises(ValueError, match="chroma: expected finite values"):
-        weighted_hue_uncertainty(np.ones((2, 4)), -np.ones(2))
 
 
 def test_picture() -> None:
@@ -150,13 +133,6 @@ def test_picture() -> None:
             render_uncertainty(*arguments)
 
 
-@pytest.mark.parametrize("hue", [0.0, 0.25, 2 / 3, -1.0])
-def test_lean_biases_of_hue_are_those_of_the_diverse_ones(hue: float) -> None:
-    bias, chroma = lean_biases("hue_chroma", hue, 1.5, 32)
-    assert chroma is None
-    np.testing.assert_allclose(bias, hue_biases(12, 1.5)[round(hue * 12) % 12], atol=1e-12)
-
-
 @pytest.mark.parametrize(("hue", "a", "b"), [(0, 1, 1), (1 / 3, -1, 1), (2 / 3, 1, -1)])
 def test_lean_biases_of_lab_point_to_red_green_and_blue(hue: float, a: int, b: int) -> None:
     along_a, along_b = lean_biases("lab_marginal", hue, 1.5, 16)
@@ -172,7 +148,9 @@ def test_lean_biases_of_lab_point_to_red_green_and_blue(hue: float, a: int, b: i
     [
         ("lab_l2", 0, 1, "variant"),
         ("hue_chroma", np.inf, 1, "hue"),
-        ("lab_joint", 0, -1, "strength"),
+        ("lab_joint", 0, -1, "strength: expected a finite number >= 0, got -1"),
+        ("lab_marginal", 0, np.nan, "strength"),
+        ("hue_chroma", 0, np.inf, "strength"),
     ],
 )
 def test_lean_biases_refuse(variant: str, hue: float, strength: float, message: str) -> None:

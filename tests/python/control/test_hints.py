@@ -168,7 +168,7 @@ def test_tiles_do_not_matter() -> None:
 
 
 def test_parse() -> None:
-    assert parse_hint("12,34=#ff8000") == Hint(y=34, x=12, rgb=(1.0, 128 / 255, 0.0))
+    assert parse_hint("12,34=#ff8000") == Hint(y=34, x=12, rgb=(1.0, 128 / 255, 0.0), radius=None)
     for text in ("", "12,34", "12=#ff8000", "1,2=#ff80", "-1,2=#ff8000", "1,2=#gg8000", "1,2=red"):
         with pytest.raises(ValueError, match="hint: expected X,Y=#RRGGBB, got"):
             parse_hint(text)

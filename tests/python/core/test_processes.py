@@ -75,7 +75,7 @@ def test_a_lost_worker_and_a_wrong_function_are_told_apart():
 
 
 def test_what_is_not_there_is_said(monkeypatch):
-    with pytest.raises(ValueError, match="processes: expected at least 1, received 0"):
+    with pytest.raises(ValueError, match="processes: expected at least 1, got 0"):
         open_workers(0).__enter__()
     monkeypatch.setattr(processes, "_CONNECT_SECONDS", 1)
     with pytest.raises(WorkerError, match=r"no Dask scheduler at tcp://127\.0\.0\.1:9"):

@@ -150,7 +150,7 @@ def test_what_cannot_be_opened_is_named(content, tmp_path):
         write_lmdb(content, tmp_path / "lmdb", cut_after(1))
     (tmp_path / "lmdb.part" / "data.mdb").write_bytes(b"\xff" * 20_000)
     with pytest.raises(
-        LmdbWriteError, match=re.escape(f"{tmp_path}/lmdb.part/data.mdb: expected an LMDB")
+        LmdbWriteError, match=re.escape(f"{tmp_path}/lmdb.part/data.mdb: damaged: ")
     ):
         write_lmdb(content, tmp_path / "lmdb")
 

@@ -128,11 +128,9 @@ def test_the_seed_decides_and_the_layout_does_not(tree, flat):
 
 def test_errors_say_what_is_wrong(tree, flat, tmp_path):
     photos = validation_photos(tree)
-    with pytest.raises(
-        SplitError, match="cval1k: expected a multiple of the 3 classes, received 4"
-    ):
+    with pytest.raises(SplitError, match="cval1k: expected a multiple of the 3 classes, got 4"):
         split(photos, sizes={"cval1k": 4})
-    with pytest.raises(SplitError, match=r"class 0 \(n01440764\): expected 7 .* received 6 of 8"):
+    with pytest.raises(SplitError, match=r"class 0 \(n01440764\): expected 7 .* got 6 of 8"):
         split(photos, sizes={"cval1k": 21})
     with pytest.raises(ListError, match="expected photos, found none"):
         validation_photos(tmp_path)
@@ -230,7 +228,7 @@ def test_sun_a_subsets(sun):
         random_subsets(photos, sun / "a", 1, 20, 10, 1, UsablePhotos())["sun_a_test_1"]
         != (splits["sun_a_test_1"])
     )
-    with pytest.raises(SplitError, match="expected 45 photos .* received 44 of 47"):
+    with pytest.raises(SplitError, match="expected 45 photos .* got 44 of 47"):
         random_subsets(photos, sun / "a", 1, 45, 1, 0, UsablePhotos())
 
 
@@ -242,11 +240,11 @@ def test_sun_6_categories(sun):
     chosen = category_photos(folders, 6, 0, UsablePhotos())
     assert Counter(label for _, label in chosen) == dict.fromkeys(range(6), 1)
     assert category_photos(folders, 6, 0, UsablePhotos()) == chosen
-    with pytest.raises(SplitError, match="'harbour': expected one folder below .* received 0"):
+    with pytest.raises(SplitError, match="'harbour': expected one folder below .* got 0"):
         find_categories(sun / "six", (*categories, "harbour"), {})
     given = find_categories(sun / "six", (*categories, "harbour"), {"harbour": sun / "a"})
     assert given["harbour"] == sun / "a"
     (sun / "six" / "x" / "beach").mkdir(parents=True)
-    with pytest.raises(SplitError, match=r"'beach': .* received 2: .*six/b/beach"):
+    with pytest.raises(SplitError, match=r"'beach': .* got 2: .*six/b/beach"):
         find_categories(sun / "six", ("beach",), {})
     (sun / "six" / "x" / "beach").rmdir()

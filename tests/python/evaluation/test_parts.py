@@ -204,7 +204,7 @@ def test_results_of_something_else_are_refused(photos: list[ListedPhoto], tmp_pa
     assert file.read_bytes() == before
     with pytest.raises(ValueError, match="expected different names, got tint, tint"):
         score_part((Tint(0), Tint(1)), photos, tmp_path / "x", protocol=PROTOCOL)
-    with pytest.raises(ValueError, match="processes: expected at least 1"):
+    with pytest.raises(ValueError, match="processes: expected at least 1, got 0"):
         score_part(SOURCES, photos, tmp_path / "x", protocol=PROTOCOL, processes=0)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare, kstest
 
-from autocolor.histograms.bins import finite_quantile_edges, quantile_edges, uniform_edges
+from autocolor.histograms.bins import finite_quantile_edges, uniform_edges
 from autocolor.histograms.estimators import (
     draw_uniforms,
     interpolate_bins,
@@ -88,12 +88,3 @@ def test_quantile_against_naive_loop(dtype: type, total: float) -> None:
         # On the scale of mass, since a nearly empty bin magnifies roundings of the level.
         mass = np.interp([value, expected], edges, np.concatenate([[0], np.cumsum(row)]) / total)
         assert mass[0] == pytest.approx(mass[1], abs=1e-6 if dtype is np.float32 else 1e-12)
-
-
-def test_wrong_arguments() -> None:
-    with pytest.raises(ValueError, match="level: expected finite values in"):
-        locate_quantile(ROW, np.array(1.5))
-    with pytest.raises(ValueError, match="edges: expected finite"):
-        sample(ROW, quantile_edges(4), np.array(0.5))
-    with pytest.raises(ValueError, match=r"edges: expected shape \(..., 5\)"):
-        sample(ROW, uniform_edges(5), np.array(0.5))

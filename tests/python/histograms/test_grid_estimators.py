@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autocolor.histograms.decode import infer_hue_chroma
+from autocolor.core.errors import InputError
+from autocolor.histograms.decode import DecodeOptions, decode, infer_hue_chroma
 from autocolor.histograms.estimators import draw_uniforms, locate_quantile
 from autocolor.histograms.grid_estimators import GridHueChroma, GridMaps, GridQuantiles
 from autocolor.histograms.prediction import Prediction
@@ -116,10 +117,14 @@ def test_colors_are_the_same_whether_by_tiles_or_not() -> None:
     lightness = rng.random((300, 401), dtype=np.float32)
     prediction = Prediction("hue_chroma", lightness, grids, (64 / 300, 80 / 401), 0.8)
     for options in ({}, {"method": "expectation"}, {"method": "sample"}, {"fading": False}):
-        by_tiles = prediction.colorize(
-            **options, rng=np.random.default_rng(3), tiles=prediction.tiles
-        )
-        ours = prediction.colorize(**options, rng=np.random.default_rng(3))
+        decoding = DecodeOptions(**options)
+        draw = prediction.uniforms(decoding, np.random.default_rng(3))
+        by_tiles = np.concatenate([
+            decode("hue_chroma", tile, lightness[rows], decoding, strength=0.8,
+                   uniforms=draw(tile[0].shape[:2]))
+            for rows, tile in prediction.tiles()
+        ])  # fmt: skip
+        ours = prediction.decode(decoding, np.random.default_rng(3))
         # At the edge between two bins a rounding of 1e-7 is enough to draw the other one.
         assert np.quantile(np.abs(by_tiles - ours), 0.9999) < 1e-4
 
@@ -128,11 +133,9 @@ def test_colors_are_the_same_whether_by_tiles_or_not() -> None:
 def test_histograms_that_are_none(value: float) -> None:
     grid = np.full((2, 2, 4), 0.25)
     grid[1, 1, 1] = value
-    with pytest.raises(ValueError, match="grid: expected finite values"):
-        GridQuantiles(grid, (3, 3), (0.5, 0.5))
     good = np.full((2, 2, 4), 0.25)
     for grids in ((grid, good), (good, grid)):
-        with pytest.raises(ValueError, match="_grid: expected finite values"):
-            GridHueChroma(
-                *grids, (3, 3), (0.5, 0.5), hue="expectation", chroma="expectation", fading=True
-            )
+        prediction = Prediction("hue_chroma", np.full((3, 3), 0.5), grids, (0.5, 0.5), 1.0)
+        for call in (prediction.colorize, prediction.hue_chroma):
+            with pytest.raises(InputError, match="outputs: expected finite values"):
+                call()

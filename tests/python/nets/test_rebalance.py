@@ -194,7 +194,7 @@ def test_cross_validation_measures_every_image_in_a_net_that_did_not_use_it():
     # The largest image was not used: in the nets balanced without it it is far above 1.
     assert found.second_moments()["b"].value > 2
     for folds in (1, 6):
-        with pytest.raises(ValueError, match=f"folds: expected 2 to 5, .*received {folds}"):
+        with pytest.raises(ValueError, match=f"folds: expected 2 to 5, .*got {folds}"):
             cross_validate(net, weights, lambda i: [], estimated, folds, rng)
 
 

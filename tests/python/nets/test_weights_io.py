@@ -186,7 +186,7 @@ def deep_zip():
 
 FULL = hdf5(lambda file: file.create_dataset("data/fc6/0", data=np.zeros((64, 64))))
 HOSTILE = {
-    "empty": (b"", "found none"),
+    "empty": (b"", "empty file"),
     "text": (b"<!DOCTYPE html><title>404</title>", "expected a binary Caffe model"),
     "garbage": (b"\xff" * 50, "expected a binary Caffe model"),
     "truncated_protobuf": (caffemodel((2, 2), [1, 2, 3, 4])[:-3], "expected a binary Caffe model"),
@@ -215,7 +215,7 @@ HOSTILE = {
         hdf5(lambda file: file.create_dataset("data/fc6/0", data="text")),
         "layer fc6: expected numbers",
     ),
-    "hdf5_nothing": (hdf5(lambda file: file.create_group("data/fc6")), "found none"),
+    "hdf5_nothing": (hdf5(lambda file: file.create_group("data/fc6")), "got none"),
     "hdf5_dangling": (
         hdf5(lambda file: file.require_group("data").__setitem__("fc6", h5py.SoftLink("/no"))),
         "layer fc6: 'fc6' is a link to another place",

@@ -65,7 +65,7 @@ def test_missing_file(files: tuple[Path, Path], missing: int) -> None:
             "num_output: 32",
             "num_output: 16",
             r"layer 'prediction_hue': expected \[\[16, 1, 4, 4\], \[16\]\], "
-            r"received \[\[32, 1, 4, 4\], \[32\]\]",
+            r"got \[\[32, 1, 4, 4\], \[32\]\]",
         ),
         (
             'name: "prediction_chroma"',
@@ -93,7 +93,7 @@ def test_cut_weights(files: tuple[Path, Path]) -> None:
 
 def test_text_as_weights(files: tuple[Path, Path]) -> None:
     files[1].write_text("version https://example.org/large-file-pointer\n")
-    with pytest.raises(ModelError, match="not a caffemodel, or cut short"):
+    with pytest.raises(ModelError, match="expected a binary Caffe model"):
         CaffeNet(*files)
 
 

@@ -15,19 +15,20 @@ import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 
+from autocolor.core.variants import VARIANTS
 from autocolor.histograms import prediction as prediction_module
 from autocolor.histograms.decode import (
     DEFAULT_METHODS,
     METHODS,
+    SAMPLINGS,
     decode,
     decode_hue_chroma,
     infer_hue_chroma,
 )
 from autocolor.histograms.estimators import draw_uniforms
-from autocolor.histograms.prediction import SAMPLINGS
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import resize
-from autocolor.nets.colorization import VARIANTS, ColorizationNet
+from autocolor.nets.colorization import ColorizationNet
 from autocolor.runtime.caffe_runtime import import_caffe
 from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.model_folder import Manifest, ModelError
@@ -261,7 +262,7 @@ def test_working_side_instead_of_the_manifests(tmp_path: Path) -> None:
     net = StubNet()
     colorizer = Colorizer(tmp_path, working_side=20, net=net)
     assert colorizer.working_size(40, 60) == (20, 30)
-    with pytest.raises(ValueError, match="working_side: expected 1 to 160, received 161"):
+    with pytest.raises(ValueError, match="working_side: expected 1 to 160, got 161"):
         Colorizer(tmp_path, working_side=161, net=net)
 
 
@@ -286,8 +287,8 @@ def test_megapixels_in_bounded_memory(tmp_path: Path, variant: str, size: tuple[
         (np.zeros((4, 4), np.uint8), "lightness: .*uint8"),
         (np.full((4, 4), 128.0), "lightness: .*128"),
         (np.full((4, 4), np.nan), "lightness: .*nan"),
-        (np.zeros((4, 4, 3)), r"lightness: expected shape \(H, W\), received \(4, 4, 3\)"),
-        (np.zeros((0, 4)), r"lightness: expected shape \(H, W\), received \(0, 4\)"),
+        (np.zeros((4, 4, 3)), r"lightness: expected shape \(H, W\), got \(4, 4, 3\)"),
+        (np.zeros((0, 4)), r"lightness: expected shape \(H, W\), got \(0, 4\)"),
     ],
 )
 def test_wrong_lightness(tmp_path: Path, light: np.ndarray, message: str) -> None:
@@ -388,7 +389,7 @@ def test_net_of_another_variant(slim_models: dict[str, Path], tmp_path: Path) ->
     for name in ("deploy.prototxt", "weights.caffemodel"):
         (tmp_path / name).symlink_to(slim_models["lab_marginal"] / name)
     Manifest("wrong", "lab_joint", bins=16).save(tmp_path)
-    with pytest.raises(ModelError, match="expected a blob named 'ab', received none"):
+    with pytest.raises(ModelError, match="expected a blob named 'ab', got none"):
         Colorizer(tmp_path)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 
-from autocolor.nets.colorization import VARIANTS, ColorizationNet
+from autocolor.core.variants import VARIANTS
+from autocolor.nets.colorization import ColorizationNet
 from autocolor.runtime.caffe_runtime import import_caffe
 from autocolor.runtime.fusion import fuse_heads
 

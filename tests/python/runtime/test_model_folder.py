@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from autocolor.nets.colorization import VARIANTS, ColorizationNet
+from autocolor.core.variants import VARIANTS
+from autocolor.nets.colorization import ColorizationNet
 from autocolor.runtime.model_folder import Manifest, ModelError
 
 MANIFEST = Manifest(
@@ -41,27 +42,26 @@ def test_file_is_as_documented(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("format", 2, "format: expected 1, received 2"),
+        ("format", 2, "format: expected 1, got 2"),
         (
             "variant",
             "lab",
-            "variant: expected one of hue_chroma, lab_marginal, lab_joint, lab_l2, received 'lab'",
+            "variant: expected one of hue_chroma, lab_marginal, lab_joint, lab_l2, got 'lab'",
         ),
         (
             "variant",
             ["lab_l2"],
-            "variant: expected one of hue_chroma, lab_marginal, lab_joint, lab_l2, "
-            "received ['lab_l2']",
+            "variant: expected one of hue_chroma, lab_marginal, lab_joint, lab_l2, got ['lab_l2']",
         ),
-        ("levels", None, "levels: expected a string, received None"),
-        ("bins", 1, "bins: expected at least 2 of a and b, received 1"),
-        ("bins", "32", "bins: expected a positive integer, received '32'"),
-        ("bins", True, "bins: expected a positive integer, received True"),
-        ("stride", 0, "stride: expected a positive integer, received 0"),
-        ("stride", 5, "stride: expected a divisor of 32, received 5"),
-        ("strength", -1, "strength: expected a finite number >= 0, received -1"),
-        ("strength", None, "strength: expected a finite number >= 0, received None"),
-        ("weights", "", "weights: expected a string, received ''"),
+        ("levels", None, "levels: expected a string, got None"),
+        ("bins", 1, "bins: expected at least 2 of a and b, got 1"),
+        ("bins", "32", "bins: expected a positive integer, got '32'"),
+        ("bins", True, "bins: expected a positive integer, got True"),
+        ("stride", 0, "stride: expected a positive integer, got 0"),
+        ("stride", 5, "stride: expected a divisor of 32, got 5"),
+        ("strength", -1, "strength: expected a finite number >= 0, got -1"),
+        ("strength", None, "strength: expected a finite number >= 0, got None"),
+        ("weights", "", "weights: expected a string, got ''"),
         ("colour", 1, "keys missing: none; keys unknown: colour"),
     ],
 )
@@ -90,7 +90,7 @@ def test_manifest_before_there_were_variants(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text(json.dumps(old))
     assert Manifest.load(tmp_path) == Manifest("old", "hue_chroma", "", bins=16, strength=0.4)
     (tmp_path / "model.json").write_text(json.dumps({**old, "color_space": "lab"}))
-    with pytest.raises(ModelError, match="color_space: expected 'hue_chroma', received 'lab'"):
+    with pytest.raises(ModelError, match="color_space: expected 'hue_chroma', got 'lab'"):
         Manifest.load(tmp_path)
 
 
@@ -117,7 +117,7 @@ def test_no_json(tmp_path: Path, content: bytes) -> None:
 
 def test_other_json(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text("[1]")
-    with pytest.raises(ModelError, match="expected an object, received list"):
+    with pytest.raises(ModelError, match="expected an object, got list"):
         Manifest.load(tmp_path)
 
 

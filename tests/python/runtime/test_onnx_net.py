@@ -19,9 +19,9 @@ from autocolor.nets.colorization import ColorizationNet
 from autocolor.runtime import backends, caffe_runtime
 from autocolor.runtime.backends import choose_backend, load_net
 from autocolor.runtime.caffe_runtime import import_caffe
-from autocolor.runtime.caffemodel import write_mappable
+from autocolor.runtime.caffemodel import read_caffemodel, write_caffemodel
 from autocolor.runtime.colorizer import Colorizer
-from autocolor.runtime.deploy_nets import read_deploy, read_net_weights
+from autocolor.runtime.deploy_nets import read_deploy
 from autocolor.runtime.device import BackendError
 from autocolor.runtime.model_folder import Manifest, ModelError
 from autocolor.runtime.onnx_graph import load_onnx_model
@@ -148,19 +148,19 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
         ("layer {", "lawyer {", r"deploy\.prototxt: not a prototxt .* named \"lawyer\""),
         ("stride: 4", "heads: 2", r"deploy\.prototxt: .*: \d+:\d+ : .*field named \"heads\""),
         ('type: "Softmax"', 'type: "Python"', "'hue': no equivalent of a layer of type 'Python'"),
-        ('top: "chroma"', 'top: "saturation"', "expected a blob named 'chroma', received none"),
+        ('top: "chroma"', 'top: "saturation"', "expected a blob named 'chroma', got none"),
         ('bottom: "conv1_2"', 'bottom: "conv9"', "'relu1_2': no layer before it has the top 'conv9'"),
         ('name: "conv1_2"', 'name: "conv1_3"',
-         r"'conv1_3': expected \[\[4, 4, 3, 3\], \[4\]\], received no such layer"),
+         r"'conv1_3': expected \[\[4, 4, 3, 3\], \[4\]\], got no such layer"),
         ("num_output: 64", "num_output: 65",
-         r"'h_fc1': expected \[\[65, 9\], \[65\]\], received \[\[64, 9\], \[64\]\]"),
+         r"'h_fc1': expected \[\[65, 9\], \[65\]\], got \[\[64, 9\], \[64\]\]"),
         ("offset_height: 0", "offset_height: 1",
          "'h_fc1': level 'data': expected a scale .* offsets of .scale - 1./2, .* scale 1 and offsets 1, 0"),
-        ("stride: 4", "stride: 3", "'h_fc1': expected .* a stride that divides 32, received 3, 64 and 3"),
+        ("stride: 4", "stride: 3", "'h_fc1': expected .* a stride that divides 32, got 3, 64 and 3"),
         ("kernel_size: 3", "kernel_size: 0", "'conv1_1': expected num_output, kernel_size and stride"),
         ("pad: 1", "pad: 2000", "'conv1_1': pad: expected at most 1024"),
-        ("scale: 1\n", "", "'h_fc1': scale: expected 0, 1 or 3 values, received 2"),
-        ("dim: 256", "", r"'data': expected one input 'data' of four axes, received 'data' \[\[1, 1, 256"),
+        ("scale: 1\n", "", "'h_fc1': scale: expected 0, 1 or 3 values, got 2"),
+        ("dim: 256", "", r"'data': expected one input 'data' of four axes, got 'data' \[\[1, 1, 256"),
     ],
 )  # fmt: skip
 def test_nets_that_cannot_be_exported(
@@ -200,10 +200,10 @@ def test_cut_weights(files: tuple[Path, Path]) -> None:
 
 def test_weights_written_without_caffe(files: tuple[Path, Path]) -> None:
     """Caffe and our own reader load them."""
-    weights = read_net_weights(files[1])
+    weights = read_caffemodel(files[1])
     again = files[1].with_name("again.caffemodel")
-    write_mappable(again, weights, "again")
-    for name, blobs in read_net_weights(again).items():
+    write_caffemodel(again, weights, "again")
+    for name, blobs in read_caffemodel(again).items():
         for blob, expected in zip(blobs, weights[name], strict=True):
             np.testing.assert_array_equal(blob, expected)
     caffe = import_caffe()

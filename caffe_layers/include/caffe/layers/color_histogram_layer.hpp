@@ -7,6 +7,7 @@
 #include "caffe/layer.hpp"
 #include "caffe/layers/layer_checks.hpp"
 #include "caffe/proto/caffe.pb.h"
+#include "caffe/util/color_histogram.hpp"
 #include "caffe/util/synced_array.hpp"
 
 namespace caffe {
@@ -29,9 +30,10 @@ namespace caffe {
  * of nothing else gives zeros, which the loss ignores. Data preparation: there is no backward pass.
  */
 template <typename Dtype>
-class ColorHistogramLayer : public Layer<Dtype> {
+class ColorHistogramLayer : public NamedBlobCounts<Layer, Dtype> {
  public:
-  explicit ColorHistogramLayer(const LayerParameter& param) : Layer<Dtype>(param) {}
+  explicit ColorHistogramLayer(const LayerParameter& param)
+      : NamedBlobCounts<Layer, Dtype>(param) {}
   virtual void LayerSetUp(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
   virtual void Reshape(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
 
@@ -41,10 +43,6 @@ class ColorHistogramLayer : public Layer<Dtype> {
   virtual inline bool AllowForceBackward(const int) const { return false; }
 
  protected:
-  virtual void CheckBlobCounts(const vector<Blob<Dtype>*>& bottom,
-                               const vector<Blob<Dtype>*>& top) {
-    CheckNamedBlobCounts(*this, bottom, top);
-  }
   virtual void Forward_cpu(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
   virtual void Forward_gpu(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
   virtual void Backward_cpu(const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
@@ -52,6 +50,22 @@ class ColorHistogramLayer : public Layer<Dtype> {
   virtual void Backward_gpu(const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
                             const vector<Blob<Dtype>*>& bottom) {
     Backward_cpu(top, propagate_down, bottom);  // refuses: there is nothing to compute
+  }
+
+  /// What both devices do forward: a thread takes a location and owns its histogram.
+  template <typename Device>
+  WindowHistogram<Dtype> MakeKernel(const vector<Blob<Dtype>*>& bottom,
+                                    const vector<Blob<Dtype>*>& top) const {
+    return {bottom[0]->shape(2),
+            bottom[0]->shape(3),
+            bottom[1]->shape(1),
+            bins_,
+            joint_,
+            region_,
+            Device::Data(edges_),
+            Device::Data(*bottom[0]),
+            Device::Data(*bottom[1]),
+            Device::MutableData(top[0])};
   }
 
   int bins_;

@@ -7,6 +7,7 @@
 #include "caffe/layer.hpp"
 #include "caffe/layers/layer_checks.hpp"
 #include "caffe/proto/caffe.pb.h"
+#include "caffe/util/color_conversion.hpp"
 
 namespace caffe {
 
@@ -23,9 +24,9 @@ namespace caffe {
  * Data preparation: there is no backward pass.
  */
 template <typename Dtype>
-class ColorSpaceLayer : public Layer<Dtype> {
+class ColorSpaceLayer : public NamedBlobCounts<Layer, Dtype> {
  public:
-  explicit ColorSpaceLayer(const LayerParameter& param) : Layer<Dtype>(param) {}
+  explicit ColorSpaceLayer(const LayerParameter& param) : NamedBlobCounts<Layer, Dtype>(param) {}
   virtual void Reshape(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
 
   virtual inline const char* type() const { return "ColorSpace"; }
@@ -34,10 +35,6 @@ class ColorSpaceLayer : public Layer<Dtype> {
   virtual inline bool AllowForceBackward(const int) const { return false; }
 
  protected:
-  virtual void CheckBlobCounts(const vector<Blob<Dtype>*>& bottom,
-                               const vector<Blob<Dtype>*>& top) {
-    CheckNamedBlobCounts(*this, bottom, top);
-  }
   virtual void Forward_cpu(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
   virtual void Forward_gpu(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
   virtual void Backward_cpu(const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
@@ -45,6 +42,29 @@ class ColorSpaceLayer : public Layer<Dtype> {
   virtual void Backward_gpu(const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
                             const vector<Blob<Dtype>*>& bottom) {
     Backward_cpu(top, propagate_down, bottom);  // refuses: there is nothing to compute
+  }
+
+  /// What both devices do forward: a thread takes a pixel.
+  template <typename Device>
+  void Split(const Blob<Dtype>& images, const vector<Blob<Dtype>*>& top) const {
+    switch (this->layer_param_.color_space_param().color_space()) {
+      case ColorSpaceParameter_ColorSpace_HUE_CHROMA:
+        Split<Device, HueChroma<Dtype> >(images, top);
+        break;
+      case ColorSpaceParameter_ColorSpace_LAB:
+        Split<Device, LabColor<Dtype> >(images, top);
+        break;
+      case ColorSpaceParameter_ColorSpace_ALPHA_BETA:
+        Split<Device, AlphaBeta<Dtype> >(images, top);
+        break;
+    }
+  }
+  template <typename Device, typename Convert>
+  void Split(const Blob<Dtype>& images, const vector<Blob<Dtype>*>& top) const {
+    const int plane = images.shape(2) * images.shape(3);
+    const SplitColor<Dtype, Convert> split = {
+        plane, Device::Data(images), Device::MutableData(top[0]), Device::MutableData(top[1])};
+    Device::Run(static_cast<int64_t>(images.shape(0)) * plane, split);
   }
 };
 

@@ -40,9 +40,10 @@ class Bf16x2Gemm;
  * gradient.
  */
 template <typename Dtype>
-class HypercolumnInnerProductLayer : public Layer<Dtype> {
+class HypercolumnInnerProductLayer : public NamedBlobCounts<Layer, Dtype> {
  public:
-  explicit HypercolumnInnerProductLayer(const LayerParameter& param) : Layer<Dtype>(param) {}
+  explicit HypercolumnInnerProductLayer(const LayerParameter& param)
+      : NamedBlobCounts<Layer, Dtype>(param) {}
   virtual void LayerSetUp(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
   virtual void Reshape(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
 
@@ -53,7 +54,7 @@ class HypercolumnInnerProductLayer : public Layer<Dtype> {
  protected:
   virtual void CheckBlobCounts(const vector<Blob<Dtype>*>& bottom,
                                const vector<Blob<Dtype>*>& top) {
-    CheckNamedBlobCounts(*this, bottom, top);
+    NamedBlobCounts<Layer, Dtype>::CheckBlobCounts(bottom, top);
     const int heads = this->layer_param_.hypercolumn_inner_product_param().heads();
     CheckCount(this->layer_param_.name(), "bottoms", static_cast<int>(bottom.size()), -1,
                1 + 2 * heads, -1);

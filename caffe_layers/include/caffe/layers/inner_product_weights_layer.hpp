@@ -22,9 +22,10 @@ namespace caffe {
  * of the weights.
  */
 template <typename Dtype>
-class InnerProductWeightsLayer : public Layer<Dtype> {
+class InnerProductWeightsLayer : public NamedBlobCounts<Layer, Dtype> {
  public:
-  explicit InnerProductWeightsLayer(const LayerParameter& param) : Layer<Dtype>(param) {}
+  explicit InnerProductWeightsLayer(const LayerParameter& param)
+      : NamedBlobCounts<Layer, Dtype>(param) {}
   virtual void LayerSetUp(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
   virtual void Reshape(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
 
@@ -33,10 +34,6 @@ class InnerProductWeightsLayer : public Layer<Dtype> {
   virtual inline int ExactNumTopBlobs() const { return 2; }
 
  protected:
-  virtual void CheckBlobCounts(const vector<Blob<Dtype>*>& bottom,
-                               const vector<Blob<Dtype>*>& top) {
-    CheckNamedBlobCounts(*this, bottom, top);
-  }
   virtual void Forward_cpu(const vector<Blob<Dtype>*>&, const vector<Blob<Dtype>*>&) {}
   virtual void Forward_gpu(const vector<Blob<Dtype>*>&, const vector<Blob<Dtype>*>&) {}
   virtual void Backward_cpu(const vector<Blob<Dtype>*>&, const vector<bool>&,

@@ -8,6 +8,7 @@
 #include "caffe/layers/layer_checks.hpp"
 #include "caffe/layers/loss_layer.hpp"
 #include "caffe/proto/caffe.pb.h"
+#include "caffe/util/softmax_divergence.hpp"
 
 namespace caffe {
 
@@ -26,9 +27,10 @@ namespace caffe {
  * that is negative or NaN, and logits or weights that are not finite, end the run with a message.
  */
 template <typename Dtype>
-class SoftmaxKLDivergenceLossLayer : public LossLayer<Dtype> {
+class SoftmaxKLDivergenceLossLayer : public NamedBlobCounts<LossLayer, Dtype> {
  public:
-  explicit SoftmaxKLDivergenceLossLayer(const LayerParameter& param) : LossLayer<Dtype>(param) {}
+  explicit SoftmaxKLDivergenceLossLayer(const LayerParameter& param)
+      : NamedBlobCounts<LossLayer, Dtype>(param) {}
   virtual void LayerSetUp(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
   virtual void Reshape(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
 
@@ -39,10 +41,6 @@ class SoftmaxKLDivergenceLossLayer : public LossLayer<Dtype> {
   virtual inline bool AllowForceBackward(const int bottom_index) const { return bottom_index == 0; }
 
  protected:
-  virtual void CheckBlobCounts(const vector<Blob<Dtype>*>& bottom,
-                               const vector<Blob<Dtype>*>& top) {
-    CheckNamedBlobCounts(*this, bottom, top);
-  }
   virtual void Forward_cpu(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
   virtual void Forward_gpu(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
   virtual void Backward_cpu(const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
@@ -50,10 +48,44 @@ class SoftmaxKLDivergenceLossLayer : public LossLayer<Dtype> {
   virtual void Backward_gpu(const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
                             const vector<Blob<Dtype>*>& bottom);
 
+  /// What both devices do: a thread takes a row forward, and a logit backward.
+  template <typename Device>
+  void ForwardOn(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top) {
+    const SoftmaxDivergence<Dtype> divergence = {bottom[0]->shape(1),
+                                                 cross_entropy_,
+                                                 Device::Data(*bottom[0]),
+                                                 Device::Data(*bottom[1]),
+                                                 RowWeights<Device>(bottom),
+                                                 Device::MutableData(&probabilities_),
+                                                 Device::MutableData(&target_sums_),
+                                                 Device::MutableData(&losses_)};
+    Device::Run(bottom[0]->shape(0), divergence);
+    Reduce(bottom, top[0]);
+  }
+  template <typename Device>
+  void BackwardOn(const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
+                  const vector<Blob<Dtype>*>& bottom) {
+    for (size_t i = 1; i < bottom.size(); ++i) {
+      RefuseGradient(*this, propagate_down, i, "only the logits (bottom 0) have a gradient");
+    }
+    if (!Propagates(propagate_down, 0)) {
+      return;
+    }
+    const SoftmaxDivergenceGradient<Dtype> gradient = {
+        bottom[0]->shape(1),           static_cast<Dtype>(top[0]->cpu_diff()[0] / normalizer_),
+        Device::Data(*bottom[1]),      RowWeights<Device>(bottom),
+        Device::Data(probabilities_),  Device::Data(target_sums_),
+        Device::MutableDiff(bottom[0])};
+    Device::Run(bottom[0]->count(), gradient);
+  }
+  template <typename Device>
+  static const Dtype* RowWeights(const vector<Blob<Dtype>*>& bottom) {
+    return bottom.size() == 3 ? Device::Data(*bottom[2]) : nullptr;
+  }
+
   /// The loss, from the rows' losses on the host.
   void Reduce(const vector<Blob<Dtype>*>& bottom, Blob<Dtype>* loss);
   void ReportBadRow(const vector<Blob<Dtype>*>& bottom, int row) const;
-  void RefuseOtherGradients(const vector<bool>& propagate_down) const;
 
   LossParameter_NormalizationMode normalization_;
   bool cross_entropy_;

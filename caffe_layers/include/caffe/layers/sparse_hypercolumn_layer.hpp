@@ -29,9 +29,10 @@ namespace caffe {
  * atomically.
  */
 template <typename Dtype>
-class SparseHypercolumnLayer : public Layer<Dtype> {
+class SparseHypercolumnLayer : public NamedBlobCounts<Layer, Dtype> {
  public:
-  explicit SparseHypercolumnLayer(const LayerParameter& param) : Layer<Dtype>(param) {}
+  explicit SparseHypercolumnLayer(const LayerParameter& param)
+      : NamedBlobCounts<Layer, Dtype>(param) {}
   virtual void Reshape(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
 
   virtual inline const char* type() const { return "SparseHypercolumn"; }
@@ -40,10 +41,6 @@ class SparseHypercolumnLayer : public Layer<Dtype> {
   virtual inline bool AllowForceBackward(const int bottom_index) const { return bottom_index > 0; }
 
  protected:
-  virtual void CheckBlobCounts(const vector<Blob<Dtype>*>& bottom,
-                               const vector<Blob<Dtype>*>& top) {
-    CheckNamedBlobCounts(*this, bottom, top);
-  }
   virtual void Forward_cpu(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
   virtual void Forward_gpu(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top);
   virtual void Backward_cpu(const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
@@ -55,7 +52,9 @@ class SparseHypercolumnLayer : public Layer<Dtype> {
   /// Takes images_ and locations_ from the shape of the locations.
   void ReshapeLocations(const Blob<Dtype>& locations);
   void SortLocations(const Dtype* locations);
-  void RefuseLocationGradient(const vector<bool>& propagate_down) const;
+  void RefuseLocationGradient(const vector<bool>& propagate_down, size_t bottom) const {
+    RefuseGradient(*this, propagate_down, bottom, "the gradient of locations is not defined");
+  }
 
   int images_;
   int locations_;             // per image

@@ -34,6 +34,30 @@ void ParallelForGPU(int64_t count, const Kernel& kernel) {
   CUDA_POST_KERNEL_CHECK;
 }
 
+/// OnCPU's counterpart.
+struct OnGPU {
+  template <typename Array>
+  static auto Data(const Array& array) -> decltype(array.gpu_data()) {
+    return array.gpu_data();
+  }
+  template <typename Array>
+  static auto MutableData(Array* array) -> decltype(array->mutable_gpu_data()) {
+    return array->mutable_gpu_data();
+  }
+  template <typename Array>
+  static auto Diff(const Array& array) -> decltype(array.gpu_diff()) {
+    return array.gpu_diff();
+  }
+  template <typename Array>
+  static auto MutableDiff(Array* array) -> decltype(array->mutable_gpu_diff()) {
+    return array->mutable_gpu_diff();
+  }
+  template <typename Kernel>
+  static void Run(int64_t count, const Kernel& kernel) {
+    ParallelForGPU(count, kernel);
+  }
+};
+
 /// Caffe's atomic addition, as the functors take it.
 struct GPUAtomicAdd {
   template <typename Dtype>

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <vector>
 
-#include "caffe/util/color_histogram.hpp"
 #include "caffe/util/parallel_for.hpp"
 
 namespace caffe {
@@ -68,17 +67,7 @@ void ColorHistogramLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
 template <typename Dtype>
 void ColorHistogramLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
                                              const vector<Blob<Dtype>*>& top) {
-  const WindowHistogram<Dtype> histogram = {bottom[0]->shape(2),
-                                            bottom[0]->shape(3),
-                                            bottom[1]->shape(1),
-                                            bins_,
-                                            joint_,
-                                            region_,
-                                            edges_.cpu_data(),
-                                            bottom[0]->cpu_data(),
-                                            bottom[1]->cpu_data(),
-                                            top[0]->mutable_cpu_data()};
-  ParallelFor(top[0]->shape(0), histogram);
+  ParallelFor(top[0]->shape(0), MakeKernel<OnCPU>(bottom, top));
 }
 
 template <typename Dtype>
@@ -86,9 +75,7 @@ void ColorHistogramLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>&,
                                               const vector<bool>& propagate_down,
                                               const vector<Blob<Dtype>*>&) {
   for (int i = 0; i < 2; ++i) {
-    CHECK(!Propagates(propagate_down, i))
-        << "layer " << this->layer_param_.name() << ": propagate_down of bottom " << i
-        << " expected false, got true: ColorHistogram prepares data and has no gradient";
+    RefuseGradient(*this, propagate_down, i, "ColorHistogram prepares data and has no gradient");
   }
 }
 

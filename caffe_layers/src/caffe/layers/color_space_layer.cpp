@@ -2,22 +2,9 @@
 
 #include <vector>
 
-#include "caffe/util/color_conversion.hpp"
 #include "caffe/util/parallel_for.hpp"
 
 namespace caffe {
-
-namespace {
-
-template <typename Dtype, typename Convert>
-void Split(const Blob<Dtype>& images, const vector<Blob<Dtype>*>& top) {
-  const int plane = images.shape(2) * images.shape(3);
-  const SplitColor<Dtype, Convert> split = {plane, images.cpu_data(), top[0]->mutable_cpu_data(),
-                                            top[1]->mutable_cpu_data()};
-  ParallelFor(static_cast<int64_t>(images.shape(0)) * plane, split);
-}
-
-}  // namespace
 
 template <typename Dtype>
 void ColorSpaceLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
@@ -35,27 +22,14 @@ void ColorSpaceLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
 template <typename Dtype>
 void ColorSpaceLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
                                          const vector<Blob<Dtype>*>& top) {
-  switch (this->layer_param_.color_space_param().color_space()) {
-    case ColorSpaceParameter_ColorSpace_HUE_CHROMA:
-      Split<Dtype, HueChroma<Dtype> >(*bottom[0], top);
-      break;
-    case ColorSpaceParameter_ColorSpace_LAB:
-      Split<Dtype, LabColor<Dtype> >(*bottom[0], top);
-      break;
-    case ColorSpaceParameter_ColorSpace_ALPHA_BETA:
-      Split<Dtype, AlphaBeta<Dtype> >(*bottom[0], top);
-      break;
-  }
+  Split<OnCPU>(*bottom[0], top);
 }
 
 template <typename Dtype>
 void ColorSpaceLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>&,
                                           const vector<bool>& propagate_down,
                                           const vector<Blob<Dtype>*>&) {
-  CHECK(!Propagates(propagate_down, 0))
-      << "layer " << this->layer_param_.name()
-      << ": propagate_down of the image (bottom 0) expected "
-      << "false, got true: ColorSpace prepares data and has no gradient";
+  RefuseGradient(*this, propagate_down, 0, "ColorSpace prepares data and has no gradient");
 }
 
 #ifdef CPU_ONLY

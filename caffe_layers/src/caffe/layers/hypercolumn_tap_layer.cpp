@@ -51,9 +51,9 @@ template <typename Dtype>
 void HypercolumnTapLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>& top,
                                               const vector<bool>& propagate_down,
                                               const vector<Blob<Dtype>*>& bottom) {
-  SparseHypercolumnLayer<Dtype>::Backward_cpu(
-      {top[0]}, {Propagates(propagate_down, 2), Propagates(propagate_down, 1)},
-      {bottom[2], bottom[1]});
+  this->RefuseLocationGradient(propagate_down, 2);
+  SparseHypercolumnLayer<Dtype>::Backward_cpu({top[0]}, {false, Propagates(propagate_down, 1)},
+                                              {bottom[2], bottom[1]});
 }
 
 #ifdef CPU_ONLY

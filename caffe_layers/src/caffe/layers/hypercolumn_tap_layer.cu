@@ -14,9 +14,9 @@ template <typename Dtype>
 void HypercolumnTapLayer<Dtype>::Backward_gpu(const vector<Blob<Dtype>*>& top,
                                               const vector<bool>& propagate_down,
                                               const vector<Blob<Dtype>*>& bottom) {
-  SparseHypercolumnLayer<Dtype>::Backward_gpu(
-      {top[0]}, {Propagates(propagate_down, 2), Propagates(propagate_down, 1)},
-      {bottom[2], bottom[1]});
+  this->RefuseLocationGradient(propagate_down, 2);
+  SparseHypercolumnLayer<Dtype>::Backward_gpu({top[0]}, {false, Propagates(propagate_down, 1)},
+                                              {bottom[2], bottom[1]});
 }
 
 INSTANTIATE_LAYER_GPU_FUNCS(HypercolumnTapLayer);

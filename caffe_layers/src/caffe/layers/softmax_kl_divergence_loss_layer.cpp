@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "caffe/util/parallel_for.hpp"
-#include "caffe/util/softmax_divergence.hpp"
 
 namespace caffe {
 
@@ -105,44 +104,16 @@ void SoftmaxKLDivergenceLossLayer<Dtype>::Reduce(const vector<Blob<Dtype>*>& bot
 }
 
 template <typename Dtype>
-void SoftmaxKLDivergenceLossLayer<Dtype>::RefuseOtherGradients(
-    const vector<bool>& propagate_down) const {
-  for (size_t i = 1; i < propagate_down.size(); ++i) {
-    CHECK(!propagate_down[i]) << "layer " << this->layer_param_.name()
-                              << ": propagate_down of bottom " << i << " expected false, got true: "
-                              << "only the logits (bottom 0) have a gradient";
-  }
-}
-
-template <typename Dtype>
 void SoftmaxKLDivergenceLossLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
                                                       const vector<Blob<Dtype>*>& top) {
-  const SoftmaxDivergence<Dtype> divergence = {bottom[0]->shape(1),
-                                               cross_entropy_,
-                                               bottom[0]->cpu_data(),
-                                               bottom[1]->cpu_data(),
-                                               bottom.size() == 3 ? bottom[2]->cpu_data() : nullptr,
-                                               probabilities_.mutable_cpu_data(),
-                                               target_sums_.mutable_cpu_data(),
-                                               losses_.mutable_cpu_data()};
-  ParallelFor(bottom[0]->shape(0), divergence);
-  Reduce(bottom, top[0]);
+  ForwardOn<OnCPU>(bottom, top);
 }
 
 template <typename Dtype>
 void SoftmaxKLDivergenceLossLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>& top,
                                                        const vector<bool>& propagate_down,
                                                        const vector<Blob<Dtype>*>& bottom) {
-  RefuseOtherGradients(propagate_down);
-  if (!Propagates(propagate_down, 0)) {
-    return;
-  }
-  const SoftmaxDivergenceGradient<Dtype> gradient = {
-      bottom[0]->shape(1),          static_cast<Dtype>(top[0]->cpu_diff()[0] / normalizer_),
-      bottom[1]->cpu_data(),        bottom.size() == 3 ? bottom[2]->cpu_data() : nullptr,
-      probabilities_.cpu_data(),    target_sums_.cpu_data(),
-      bottom[0]->mutable_cpu_diff()};
-  ParallelFor(bottom[0]->count(), gradient);
+  BackwardOn<OnCPU>(top, propagate_down, bottom);
 }
 
 #ifdef CPU_ONLY

@@ -54,15 +54,6 @@ HypercolumnIndexing<Dtype> SparseHypercolumnLayer<Dtype>::Indexing(
   return {levels_[level], locations_, channels_, cells + level * images_ * locations_};
 }
 
-template <typename Dtype>
-void SparseHypercolumnLayer<Dtype>::RefuseLocationGradient(
-    const vector<bool>& propagate_down) const {
-  CHECK(!Propagates(propagate_down, 0))
-      << "layer " << this->layer_param_.name()
-      << ": propagate_down of the locations (bottom 0) expected false, got true: their gradient is "
-      << "not defined";
-}
-
 // Sorts the rows of each image by the cell of the first level, so that neighbouring locations
 // follow each other.
 template <typename Dtype>
@@ -114,7 +105,7 @@ template <typename Dtype>
 void SparseHypercolumnLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>& top,
                                                  const vector<bool>& propagate_down,
                                                  const vector<Blob<Dtype>*>& bottom) {
-  RefuseLocationGradient(propagate_down);
+  RefuseLocationGradient(propagate_down, 0);
   std::vector<ScatterOnCPU<Dtype> > kernels;
   std::vector<int64_t> counts;
   for (size_t l = 0; l < levels_.size(); ++l) {

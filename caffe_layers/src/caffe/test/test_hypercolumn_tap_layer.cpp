@@ -157,7 +157,7 @@ TYPED_TEST(HypercolumnTapLayerTest, TestPropagateDown) {
     ASSERT_EQ(-7, this->level(0)->cpu_diff()[i]);
   }
   EXPECT_DEATH(taps[0]->Backward(this->Tops(0, 2), {true, true, true}, this->Bottoms(0)),
-               "layer tap: propagate_down of the locations");
+               "layer tap: propagate_down of bottom 2");
 }
 
 TYPED_TEST(HypercolumnTapLayerTest, TestMessages) {

@@ -22,11 +22,11 @@ export class Stage {
     for (const name of ["color", "before", "uncertainty"]) clear($(name));
     $("frame").style.setProperty("--ratio", photo.width / photo.height);
     $("photo-name").textContent = `${photo.name} · ${photo.width} × ${photo.height}`;
-    document.querySelector('[name="side"][value="gray"]').checked = true;
+    document.querySelector('[name="side"][value="grey"]').checked = true;
     this.choose("compare");
     $("split").value = 50;
     this.split();
-    await this.side("gray");
+    await this.side("grey");
   }
 
   choose(view) {
@@ -51,7 +51,7 @@ export class Stage {
   }
 
   async side(side) {
-    $("badge-before").textContent = side === "gray" ? "Grey" : "Original";
+    $("badge-before").textContent = side === "grey" ? "Grey" : "Original";
     await this.fetch("before", side);
   }
 
