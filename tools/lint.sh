@@ -33,7 +33,7 @@ mapfile -t shell < <(git ls-files '*.sh' .ci/run)
 mapfile -t docker < <(git ls-files '*Dockerfile.cpu' '*Dockerfile.cuda')
 mapfile -t cmake < <(git ls-files '*CMakeLists.txt' '*.cmake')
 # Not the layers' unit tests, most of whose text is gtest's macros.
-mapfile -t tidied < <(git ls-files 'caffe_layers/src/caffe/layers/*.cpp' 'tests/cpp/kernels*.cpp')
+mapfile -t tidied < <(git ls-files 'caffe_layers/src/caffe/layers/*.cpp' 'caffe_layers/src/caffe/util/*.cpp' 'tests/cpp/kernels*.cpp')
 
 if [ -n "$fix" ]; then
   ruff check --quiet --fix-only .

@@ -31,8 +31,8 @@ using dnnl::memory;
 // channels, fit the second-level cache.
 const int kTileRows = 16;
 const int kTileChannels = 64;
-const int kMostChannels = 768;
-const int kMostRows = 128;
+const int kMaxChannels = 768;
+const int kMaxRows = 128;
 
 const dnnl::engine& Cpu() {
   static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
@@ -184,11 +184,11 @@ struct Bf16x2Gemm::State {
   std::vector<Columns>& Get(int first, int count, float multiplier) {
     std::vector<Columns>& found = columns[std::make_tuple(first, count, multiplier)];
     if (found.empty()) {
-      const int parts = (count + kMostChannels - 1) / kMostChannels;
+      const int parts = (count + kMaxChannels - 1) / kMaxChannels;
       const int tiles = (count + kTileChannels - 1) / kTileChannels;
-      const int most = (tiles + parts - 1) / parts * kTileChannels;
-      for (int begin = 0; begin < count; begin += most) {
-        const int here = std::min(most, count - begin);
+      const int max_here = (tiles + parts - 1) / parts * kTileChannels;
+      for (int begin = 0; begin < count; begin += max_here) {
+        const int here = std::min(max_here, count - begin);
         const int padded = (here + kTileChannels - 1) / kTileChannels * kTileChannels;
         found.push_back({begin, here, padded, memory(), memory(), {}});
         Fill(&found.back(), first + begin, multiplier);
@@ -201,7 +201,7 @@ struct Bf16x2Gemm::State {
     const memory::dims dims = {part->padded, outputs};
     const memory::desc plain = Halves(dims, memory::format_tag::ba);
     const memory::desc tiled =
-        ProductOf(kMostRows, part->padded, outputs, Halves(dims, memory::format_tag::any))
+        ProductOf(kMaxRows, part->padded, outputs, Halves(dims, memory::format_tag::any))
             .weights_desc();
     std::vector<uint16_t> halves[2];
     for (auto& half : halves) half.assign(static_cast<size_t>(outputs) * part->padded, 0);
@@ -275,13 +275,13 @@ void Bf16x2Gemm::SetWeights(const float* weights, int outputs, int channels) {
 }
 
 void Bf16x2Gemm::Add(const std::vector<Factor>& factors, int count, float* out) {
-  CHECK(IsFast()) << "Bf16x2Gemm: this processor has no bfloat16 tiles";
+  CHECK(IsFast()) << "Bf16x2Gemm expected a processor with bfloat16 tiles (AMX), got none";
   if (count < 1) return;
-  int block = kMostRows;
+  int block = kMaxRows;
 #ifdef _OPENMP
   // Of few rows, a share for each thread, in whole tiles.
   const int share = (count + omp_get_max_threads() - 1) / omp_get_max_threads();
-  block = std::min(kMostRows, (share + kTileRows - 1) / kTileRows * kTileRows);
+  block = std::min(kMaxRows, (share + kTileRows - 1) / kTileRows * kTileRows);
 #endif
   std::vector<std::vector<Columns>*> columns;
   for (const Factor& factor : factors) {

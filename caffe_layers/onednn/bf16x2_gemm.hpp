@@ -11,8 +11,8 @@ namespace caffe {
  *
  * Each value is the sum of two bfloat16 numbers, x = h + l, of which h has the upper 8 bits of the
  * mantissa and l the next 8. A product is then h h' + h l' + l h', summed in float: three products
- * of tiles, which are 8 times as fast as that of floats. What is left out is 2^-16 of a product at
- * most; the sums of the layers here differ by about 1e-6 of the largest.
+ * of tiles, which are 8 times as fast as that of floats. What is left out is at most 2^-16 of a
+ * product; the sums of the layers here differ by about 1e-6 of the largest.
  *
  * Not to be used by several threads at once; a call runs on all OpenMP threads, each of which takes
  * rows of `out` that fit its second-level cache through all factors.

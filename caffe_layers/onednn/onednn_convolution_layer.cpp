@@ -676,7 +676,8 @@ void OneDnnConvolutionLayer::Backward_cpu(const vector<Blob<float>*>& top,
 
 void OneDnnConvolutionLayer::Forward_gpu(const vector<Blob<float>*>& bottom,
                                          const vector<Blob<float>*>& top) {
-  CHECK(!Rectifies()) << "layer " << layer_param_.name() << ": fuse_relu works on the CPU only";
+  CHECK(!Rectifies()) << "layer " << layer_param_.name()
+                      << ": fuse_relu expected mode CPU, got GPU";
   ConvolutionLayer<float>::Forward_gpu(bottom, top);
 }
 

@@ -85,11 +85,6 @@ def colorize_files(
         As in `jobs`, when it is done.
     error : AutocolorError, OSError or None
         Why there is no output, naming the file; None if there is one.
-
-    Raises
-    ------
-    InputError
-        On options that do not fit the model or the photo.
     """
     for photo, output in jobs:
         error: Exception | None = None

@@ -293,11 +293,6 @@ def plan_outputs(photos: Sequence[str], output: str | None) -> list[tuple[Path, 
         Files (which may be missing: that is reported later), folders and glob patterns.
     output : str, optional
         Value of ``--output``.
-
-    Raises
-    ------
-    InputError
-        If there is nothing to do, a photo would be overwritten, or two outputs are one file.
     """
     paths = list(dict.fromkeys(path for given in photos for path in _expand(given)))
     if output is None:

@@ -44,11 +44,6 @@ class HistogramSmoother:
     ----------
     amount : float
         In [0, 1); 0 leaves every frame as it is.
-
-    Raises
-    ------
-    ValueError
-        If it is not.
     """
 
     def __init__(self, amount: float = SMOOTHING) -> None:
@@ -102,8 +97,6 @@ def colorize_video(
     ------
     autocolor.imaging.images.ImageError
         If the file is no video that can be read, or the output cannot be written.
-    ValueError
-        If an option is out of range.
     """
     smoother = HistogramSmoother(smoothing)
 

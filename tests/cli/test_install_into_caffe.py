@@ -107,7 +107,7 @@ def build(tree, out):
     assert made.returncode == 0, made.stderr
     program = out / "program.cpp"
     program.write_text(PROGRAM)
-    ours = [name for name in OVERLAY if re.fullmatch(r"src/caffe/layers/.*\.cpp", name)]
+    ours = [name for name in OVERLAY if re.fullmatch(r"src/caffe/(layers|util)/.*\.cpp", name)]
     sources = [generated / "caffe.pb.cc", program, *(tree / name for name in ours)]
     assert len(ours) >= 5
     compiler = CACHE["CMAKE_CXX_COMPILER"]

@@ -24,7 +24,7 @@ from PIL import Image
 
 from autocolor.cli import main
 from autocolor.control.edits import read_reference
-from autocolor.control.targets import image_targets, save_targets
+from autocolor.control.targets import image_targets
 from autocolor.imaging.color import lightness, rgb_to_hue_chroma
 from helpers.web_server import Server, file_of, pixels_of, serving
 
@@ -124,7 +124,7 @@ def test_page_and_command_make_the_same_pixels_of_the_same_edits(
     # More than is kept of a reference.
     reference.write_bytes(file_of(ASTRONAUT.rotate(90).resize((700, 600))))
     targets = image_targets(read_reference(reference), "hue_chroma", 32)
-    save_targets(tmp_path / "targets.npz", targets)
+    np.savez(tmp_path / "targets.npz", **targets)
     names = {"reference": reference, "targets": tmp_path / "targets.npz"}
     given = [text.format_map(names) for text in arguments]
     out = tmp_path / "out.png"

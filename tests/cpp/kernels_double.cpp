@@ -1,4 +1,4 @@
-// Kernels in double, for tests/python/test_kernels.py to compare with SciPy, scikit-image and
+// Kernels in double, for tests/python/layers/test_layers.py to compare with SciPy, scikit-image and
 // colorsys: pycaffe itself computes in float.
 #include <vector>
 

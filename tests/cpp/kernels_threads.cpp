@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "caffe/util/bilinear_cpu.hpp"
 #include "caffe/util/color_conversion.hpp"
 #include "caffe/util/color_histogram.hpp"
 #include "caffe/util/hypercolumn.hpp"
@@ -47,7 +48,7 @@ struct HostAtomicAdd {
   void operator()(double* cell, double value) const { Add<double, uint64_t>(cell, value); }
 };
 
-// Each thread has a copy of the kernel, as in ParallelForEach.
+// Each thread has a copy of the kernel, as in ParallelFor.
 template <typename Kernel>
 void RunOnThreads(const Kernel& kernel, int64_t count) {
   const int threads = 4;
@@ -193,12 +194,29 @@ void CheckUpsampling(int height, int width, int output_height, int output_width,
                              rows.data(), columns.data(), row_ranges.data(), column_ranges.data()};
   const std::vector<Dtype> in = Normal<Dtype>(maps * height * width);
   const std::vector<Dtype> diff = Normal<Dtype>(maps * output_height * output_width);
-  std::vector<Dtype> out(diff.size(), 1), in_diff(in.size());
+  std::vector<Dtype> out(diff.size(), 1), in_diff(in.size(), 7);
   RunOnThreads(UpsampleValue<Dtype>{grid, in.data(), out.data(), true}, out.size());
   for (Dtype& value : out) value -= 1;  // it accumulates
   RunOnThreads(UpsampleAdjointValue<Dtype>{grid, diff.data(), in_diff.data()}, in_diff.size());
   Expect(std::abs(Dot(out, diff) - Dot(in, in_diff)) < Tolerance<Dtype>(),
          "upsampling and its adjoint");
+
+  // The CPU's kernels, the output rows from `first` on; they overwrite.
+  std::vector<Dtype> adjoint(in.size(), 7);
+  RunOnThreads(UpsampleAdjointMap<Dtype>{grid, diff.data(), adjoint.data(), {}}, maps);
+  Expect(Difference(adjoint, in_diff) < Tolerance<Dtype>(), "adjoint by maps and by values");
+  for (const int first : {0, 1}) {
+    const int taken = output_height - first;
+    std::vector<Dtype> band(static_cast<size_t>(maps) * taken * output_width, 7), expected;
+    for (int m = 0; m < maps; ++m) {
+      const auto map = out.begin() + static_cast<size_t>(m) * output_height * output_width;
+      expected.insert(expected.end(), map + static_cast<size_t>(first) * output_width,
+                      map + static_cast<size_t>(output_height) * output_width);
+    }
+    RunOnThreads(UpsampleRow<Dtype>{grid, first, taken, in.data(), band.data(), {}}, maps * taken);
+    Expect(Difference(band, expected) < Tolerance<Dtype>() / 100,
+           "upsampling by rows and by values");
+  }
 }
 
 template <typename Dtype>

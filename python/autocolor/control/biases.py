@@ -43,11 +43,6 @@ def lean_biases(variant: str, hue: float, strength: float, bins: int) -> tuple[B
     tuple of (K,) float64 arrays or None
         For each predicted channel, in the order of `autocolor.control.targets.TARGET_NAMES`; None where it
         stays as it is. Of "lab_joint" one array of (K * K,).
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
     """
     check_variant(variant)
     if not np.isfinite(hue):
@@ -80,11 +75,6 @@ def uncertainty(*histograms: FloatArray) -> npt.NDArray[np.float32]:
     -------
     (...) float32 array
         In bits: 0 for one-hot histograms, the sum of log2 K for even ones.
-
-    Raises
-    ------
-    InputError
-        If there is no histogram, one is not finite and non-negative, or the shapes differ.
     """
     if not histograms:
         raise InputError("histograms", "expected at least one, got none")
@@ -97,9 +87,7 @@ def uncertainty(*histograms: FloatArray) -> npt.NDArray[np.float32]:
     return np.maximum(bits, 0, out=bits)
 
 
-def render_uncertainty(
-    bits: FloatArray, maximum_bits: float, color_map: str = "viridis"
-) -> npt.NDArray[np.float32]:
+def render_uncertainty(bits: FloatArray, maximum_bits: float) -> npt.NDArray[np.float32]:
     """Draw an uncertainty map in false colour, on a fixed scale so that images compare.
 
     Parameters
@@ -108,26 +96,17 @@ def render_uncertainty(
         From :func:`uncertainty`.
     maximum_bits : float, > 0
         Drawn in the last colour: 2 log2 K for two marginals of K bins or for a joint K x K.
-    color_map : str
-        Name of a matplotlib colour map.
 
     Returns
     -------
     (H, W, 3) float32 array, RGB in [0, 1].
-
-    Raises
-    ------
-    InputError
-        If `bits` is not finite, `maximum_bits` not positive or the colour map unknown.
     """
     import matplotlib
 
     check_array("bits", bits)
     if not 0 < maximum_bits < np.inf:
         raise InputError("maximum_bits", f"expected a positive number, got {maximum_bits}")
-    if color_map not in matplotlib.colormaps:
-        raise InputError("color_map", f"expected one of matplotlib's, got {color_map!r}")
     # Through all 256 entries by rounding, not by the floor that matplotlib takes of floats.
     levels = np.rint(np.clip(bits / maximum_bits, 0, 1) * 255).astype(np.uint8)
-    table = matplotlib.colormaps[color_map].resampled(256)(np.arange(256))
+    table = matplotlib.colormaps["viridis"].resampled(256)(np.arange(256))
     return table[levels, :3].astype(np.float32)

@@ -122,8 +122,6 @@ def load_reference(path: Path, transfer: str, variant: str, bins: int) -> Refere
     ------
     autocolor.imaging.images.ImageError, OSError
         If an image cannot be read.
-    InputError
-        If the file is no usable one or does not fit the transfer.
     """
     if transfer not in TRANSFERS:
         raise InputError("transfer", f"expected one of {', '.join(TRANSFERS)}, got {transfer!r}")
@@ -183,12 +181,6 @@ def colorize_edited(
     Yields
     ------
     (H, W, 3) float32 array, RGB in [0, 1], of the lightness of the photo.
-
-    Raises
-    ------
-    InputError
-        If a model of this variant predicts no histograms to change, or as
-        :meth:`autocolor.histograms.prediction.Prediction.decode`.
     """
     edits.check(prediction.variant)
     reference = edits.reference or Reference()
@@ -214,13 +206,7 @@ def colorize_edited(
 
 
 def uncertainty_image(prediction: Prediction) -> npt.NDArray[np.float32]:
-    """Return the entropy of the predicted colour as an (H, W, 3) image (Figure 10).
-
-    Raises
-    ------
-    InputError
-        If a model of this variant predicts no histograms.
-    """
+    """Return the entropy of the predicted colour as an (H, W, 3) image (Figure 10)."""
     check_variant(prediction.variant)
     bits = np.empty(prediction.lightness.shape, np.float32)
     for rows, outputs in prediction.tiles():
@@ -237,8 +223,6 @@ def save_histograms(path: Path, prediction: Prediction) -> None:
 
     Raises
     ------
-    InputError
-        If a model of this variant predicts no histograms.
     OSError
         If the file cannot be written.
     """

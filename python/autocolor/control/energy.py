@@ -86,12 +86,6 @@ def apply_bias(histogram: FloatArray, bias: Float64Array) -> FloatArray:
     -------
     (..., K) array of the dtype of `histogram`; rows sum to 1, empty bins stay empty. If all biases
     are equal it is `histogram` itself, bit for bit.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not finite, `histogram` is negative or a row of it is empty, or the
-        numbers of bins differ.
     """
     check_array("histogram", histogram, low=0)
     _check_bins("bias", bias, histogram.shape[-1])
@@ -171,12 +165,6 @@ def minimize_energy(
     Returns
     -------
     Transfer
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range, shapes do not fit, or the tiles hold no pixel or invalid
-        histograms.
     """
     problem = _Problem(tiles, target, weight)
     point = problem.evaluate(np.zeros(len(target)))

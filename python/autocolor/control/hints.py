@@ -145,13 +145,7 @@ class HintedTile(NamedTuple):
 
 
 def parse_hint(text: str) -> Hint:
-    """Read a hint as a command line gives it, ``X,Y=#RRGGBB``, in pixels from the upper left.
-
-    Raises
-    ------
-    InputError
-        If it is none.
-    """
+    """Read a hint as a command line gives it, ``X,Y=#RRGGBB``, in pixels from the upper left."""
     match = re.fullmatch(r"(\d+),(\d+)=#([0-9a-fA-F]{6})", text.strip())
     if match is None:
         raise InputError("hint", f"expected X,Y=#RRGGBB, got {text!r}")
@@ -188,11 +182,6 @@ def spread_hints(
     Yields
     ------
     HintedTile
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range or a hint lies outside the image.
     """
     check_unit("lightness", lightness)
     check_variant(variant)

@@ -28,11 +28,6 @@ def match_quantiles(source: FloatArray, target: FloatArray) -> FloatArray:
     Returns
     -------
     Array of the shape and dtype of `source`, with values between the extremes of `target`.
-
-    Raises
-    ------
-    ValueError
-        If an array is empty.
     """
     for name, array in (("source", source), ("target", target)):
         if array.size == 0:
@@ -54,11 +49,6 @@ def normalize_lightness(rgb: FloatArray) -> FloatArray:
     Returns
     -------
     (..., 3) array of the dtype of `rgb`.
-
-    Raises
-    ------
-    ValueError
-        If `rgb` is no such array.
     """
     check_unit("rgb", rgb, last_axis=3)
     light = lightness(rgb)[..., None]
@@ -81,11 +71,6 @@ def transfer_quantiles(source: FloatArray, target: FloatArray) -> FloatArray:
     Returns
     -------
     (H, W, 3) array in [0, 1], of the dtype and lightness of `source`.
-
-    Raises
-    ------
-    ValueError
-        If an array is empty or no RGB in [0, 1].
     """
     reference = normalize_lightness(target)
     matched = normalize_lightness(source)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,6 @@ import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray, check_array, check_same_shape
 from autocolor.core.errors import AutocolorError, InputError
-from autocolor.core.files import atomic_path
 from autocolor.core.variants import VARIANTS
 from autocolor.histograms.bins import bin_index, quantile_edges, uniform_edges
 from autocolor.imaging.color import rgb_to_hue_chroma, rgb_to_lab
@@ -36,6 +34,19 @@ Targets = dict[str, npt.NDArray[np.float64]]
 TARGET_NAMES = {
     variant.name: variant.outputs for variant in VARIANTS.values() if variant.is_histogram
 }
+
+# What NumPy and zipfile raise on damaged files.
+_DAMAGED = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    EOFError,
+    SyntaxError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 _LARGEST_ARRAY = 16 * 2**20  # bytes, of a histogram in a file
 
@@ -60,11 +71,6 @@ def image_targets(rgb: FloatArray, variant: str, bins: int) -> Targets:
     Returns
     -------
     dict of (K,) float64 arrays, each of sum 1.
-
-    Raises
-    ------
-    ValueError
-        On an unknown variant, and if `rgb` is empty or no such array.
     """
     check_variant(variant)
     if rgb.size == 0:
@@ -80,26 +86,6 @@ def image_targets(rgb: FloatArray, variant: str, bins: int) -> Targets:
     if VARIANTS[variant].is_joint:
         return {"ab": _count(a * bins + b, bins * bins)}
     return {"a": _count(a, bins), "b": _count(b, bins)}
-
-
-def save_targets(path: Path | str, targets: Mapping[str, FloatArray]) -> None:
-    """Write targets to a .npz file, atomically; see the module's text for the format.
-
-    Raises
-    ------
-    ValueError
-        If the name does not end in .npz or the histograms are not those of one variant.
-    OSError
-        If the file cannot be written.
-    """
-    path = Path(path)
-    if path.suffix != ".npz":
-        raise InputError(str(path), f"expected a file name ending in .npz, got {path.name!r}")
-    if set(targets) not in [set(names) for names in TARGET_NAMES.values()]:
-        raise InputError("targets", f"expected {_choices()}, got {', '.join(targets) or 'none'}")
-    normalised = {name: _normalised(name, histogram) for name, histogram in targets.items()}
-    with atomic_path(path) as partial:
-        np.savez(partial, allow_pickle=False, **normalised)
 
 
 def load_targets(path: Path | str, variant: str, bins: int) -> Targets:
@@ -121,8 +107,6 @@ def load_targets(path: Path | str, variant: str, bins: int) -> Targets:
     ------
     TargetError
         If the file is missing, no such archive, or of another variant or number of bins.
-    ValueError
-        On an unknown variant.
     """
     check_variant(variant)
     path = Path(path)
@@ -142,11 +126,7 @@ def load_targets(path: Path | str, variant: str, bins: int) -> Targets:
                     raise TargetError(f"{path}: expected arrays, got something else")
     except FileNotFoundError:
         raise TargetError(f"{path}: no such file") from None
-    # What NumPy and zipfile raise on damaged files.
-    except (OSError, ValueError, RuntimeError, LookupError, EOFError, SyntaxError, MemoryError,
-            zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
-        if isinstance(error, TargetError):
-            raise
+    except _DAMAGED as error:
         raise TargetError(f"{path}: cannot be read: {error}") from error
     names = TARGET_NAMES[variant]
     if set(content) != set(names):
@@ -159,7 +139,7 @@ def load_targets(path: Path | str, variant: str, bins: int) -> Targets:
         for name in names:
             check_same_shape(name, content[name], (size,))
         return {name: _normalised(name, content[name]) for name in names}
-    except ValueError as error:
+    except InputError as error:
         raise TargetError(f"{path}: {error}") from error
 
 
@@ -182,11 +162,7 @@ def _normalised(name: str, histogram: FloatArray) -> npt.NDArray[np.float64]:
 
 
 def check_variant(variant: str) -> None:
-    """Refuse a variant that predicts no histograms, with a `ValueError`."""
+    """Refuse a variant that predicts no histograms, with an `InputError`."""
     if variant not in TARGET_NAMES:
         choices = ", ".join(TARGET_NAMES)
         raise InputError("variant", f"expected one of {choices}, got {variant!r}")
-
-
-def _choices() -> str:
-    return " or ".join(" and ".join(names) for names in TARGET_NAMES.values())

@@ -1,7 +1,8 @@
 """The errors of the library: `except AutocolorError` catches whatever it raises on purpose.
 
 A command line exits with 2 on an :class:`InputError`, a wrong argument, and with 1 on all others,
-such as a file that cannot be read.
+such as a file that cannot be read. A function raises an InputError on an argument that is not what its
+docstring says, which is then not said again under Raises.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class UsablePhotos:
         if photo not in self._known:
             reason = None
             try:
-                if read_image(photo, least_side=1).is_gray:
+                if read_image(photo, least_side=1).is_grey:
                     reason = "encoded as greyscale"
             except ImageError as error:
                 reason = " ".join(str(error).split())

@@ -62,11 +62,6 @@ def finite_quantile_edges(
 
     An outer edge lies as far from its bin's centroid as the inner edge does, so the middle of an
     end bin is its centroid. At sigma = 25 the ends are +-66.0 for K = 32 and +-60.0 for K = 16.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two bins, that is no inner edge.
     """
     if bins < 2:
         raise InputError("bins", f"expected at least 2 between finite edges, got {bins}")

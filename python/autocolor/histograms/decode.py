@@ -2,6 +2,8 @@
 
 A histogram array is (..., K), float32 or float64, non-negative, each row summing to 1; "..." is
 usually (H, W). The methods are those of the paper, in :mod:`autocolor.histograms.estimators`.
+Histograms are not checked here, where each tile of a photo comes by:
+:class:`autocolor.histograms.prediction.Prediction` does that once, on the network's grid.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from autocolor.core.arrays import FloatArray, check_array, check_same_shape, check_unit
+from autocolor.core.arrays import FloatArray, check_unit
 from autocolor.core.errors import InputError
 from autocolor.core.variants import VARIANTS
 from autocolor.histograms.bins import (
@@ -49,19 +51,9 @@ SAMPLINGS = ("pixel", "image")
 
 
 def check_strength(strength: float | FloatArray) -> None:
-    """Refuse chroma factors that are negative, infinite or NaN, with a `ValueError`."""
+    """Refuse chroma factors that are negative, infinite or NaN, with an `InputError`."""
     if not np.all((np.asarray(strength) >= 0) & (np.asarray(strength) < np.inf)):
         raise InputError("strength", f"expected a finite number >= 0, got {strength}")
-
-
-def _check_hue(hue: str) -> None:
-    if hue == "median":
-        raise InputError(
-            "hue",
-            "the median is undefined for circular histograms such as hue (section 3.3), "
-            f"expected one of {', '.join(HUE_METHODS)}, got 'median'",
-        )
-    _check_choice("hue", hue, HUE_METHODS)
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -86,11 +78,6 @@ class DecodeOptions:
         Factor on chroma, or on a and b: 0 gives grey, 1 the prediction. The model's unless given.
     sampling : {"pixel", "image"}
         Whether each pixel is sampled with numbers of its own, or all with the same two.
-
-    Raises
-    ------
-    InputError
-        On an unknown method, and on a strength out of range.
     """
 
     method: str | None = None
@@ -103,19 +90,14 @@ class DecodeOptions:
         if self.method is not None:
             _check_choice("method", self.method, METHODS)
         if self.hue is not None:
-            _check_hue(self.hue)
+            # The median is undefined for circular histograms such as hue (section 3.3).
+            _check_choice("hue", self.hue, HUE_METHODS)
         if self.strength is not None:
             check_strength(self.strength)
         _check_choice("sampling", self.sampling, SAMPLINGS)
 
     def methods(self, variant: str) -> tuple[str, str]:
-        """Return the method and the hue's method for a variant, "" where it has none.
-
-        Raises
-        ------
-        InputError
-            On an unknown variant, and on a method that it does not have.
-        """
+        """Return the method and the hue's method for a variant, "" where it has none."""
         _check_choice("variant", variant, (*DEFAULT_METHODS, "lab_l2"))
         if variant == "lab_l2" and self.method is not None:
             raise InputError(
@@ -149,46 +131,25 @@ def infer_hue_chroma(
     fading : bool
         Chromatic fading (Eq. 5).
     uniforms : (..., 2) or (2,) float array, optional
-        For samples, of hue and of chroma; from :func:`autocolor.histograms.estimators.draw_uniforms`. Those
-        of shape (2,) are shared by all pixels.
+        For samples, of hue and of chroma; from
+        :func:`autocolor.histograms.estimators.draw_uniforms`. Those of shape (2,) are shared by all
+        pixels.
 
     Returns
     -------
     hue : (...) array in [0, 1)
     chroma : (...) array in [0, 1]
-
-    Raises
-    ------
-    InputError
-        On an unknown method, on shapes that differ, on histograms that are not finite and
-        non-negative, and on samples without uniforms.
     """
-    _check_hue(hue)
-    _check_choice("chroma", chroma, METHODS)
-    check_array("hue_histogram", hue_histogram, low=0)
-    check_array("chroma_histogram", chroma_histogram, low=0)
-    check_same_shape("chroma_histogram", chroma_histogram[..., 0], hue_histogram.shape[:-1])
     drawn = _uniforms("sample" in (hue, chroma), uniforms, hue_histogram.shape[:-1])
-    return _hue_chroma(hue_histogram, chroma_histogram, hue, chroma, fading, drawn)
-
-
-def _hue_chroma(
-    hue_histogram: FloatArray,
-    chroma_histogram: FloatArray,
-    hue: str,
-    chroma: str,
-    fading: bool,
-    uniforms: FloatArray,
-) -> tuple[FloatArray, FloatArray]:
     bins = hue_histogram.shape[-1]
     hue_value, magnitude = expectation_hue(hue_histogram)
     if hue == "mode":
         hue_value = mode(hue_histogram, uniform_centers(bins))
     elif hue == "sample":
-        hue_value = wrap_hue(sample(hue_histogram, uniform_edges(bins), uniforms[..., 0]))
+        hue_value = wrap_hue(sample(hue_histogram, uniform_edges(bins), drawn[..., 0]))
     chroma_bins = chroma_histogram.shape[-1]
     edges, centers = uniform_edges(chroma_bins), uniform_centers(chroma_bins)
-    chroma_value = _estimate(chroma_histogram, chroma, edges, centers, uniforms[..., 1])
+    chroma_value = _estimate(chroma_histogram, chroma, edges, centers, drawn[..., 1])
     if fading:
         chroma_value = fade_chroma(chroma_value, magnitude, bins)
     return hue_value, chroma_value
@@ -201,7 +162,7 @@ def infer_ab_marginal(
     method: str = "expectation",
     uniforms: FloatArray | None = None,
 ) -> FloatArray:
-    """Return one a and b for each pair of histograms (section 3.3).
+    """Return one a and b for each pair of histograms (section 3.3), (..., 2).
 
     A bin's colour is its centroid under N(0, 25^2); medians and samples lie between the finite
     edges of :func:`autocolor.histograms.bins.finite_quantile_edges`.
@@ -211,46 +172,23 @@ def infer_ab_marginal(
     a_histogram, b_histogram : (..., K) float array
         Bins of Gaussian quantiles with sigma = 25 (section 3.2), K at least 2.
     method : {"sample", "mode", "median", "expectation"}
-        Of either channel.
     uniforms : (..., 2) or (2,) float array, optional
         As for :func:`infer_hue_chroma`, of a and of b.
-
-    Returns
-    -------
-    (..., 2) array of the dtype of the histograms, in units of CIE L*a*b*.
-
-    Raises
-    ------
-    InputError
-        As :func:`infer_hue_chroma`.
     """
-    _check_choice("method", method, METHODS)
-    check_array("a_histogram", a_histogram, low=0)
-    check_array("b_histogram", b_histogram, low=0)
-    check_same_shape("b_histogram", b_histogram, a_histogram.shape)
-    drawn = _uniforms(method == "sample", uniforms, a_histogram.shape[:-1])
-    return _ab_marginal(a_histogram, b_histogram, method, drawn)
-
-
-def _ab_marginal(
-    a_histogram: FloatArray, b_histogram: FloatArray, method: str, uniforms: FloatArray
-) -> FloatArray:
-    bins = a_histogram.shape[-1]
+    shape, bins = a_histogram.shape[:-1], a_histogram.shape[-1]
+    drawn = _uniforms(method == "sample", uniforms, shape)
     edges, centroids = finite_quantile_edges(bins), quantile_centroids(bins)
     values = [
-        _estimate(histogram, method, edges, centroids, uniforms[..., channel])
+        _estimate(histogram, method, edges, centroids, drawn[..., channel])
         for channel, histogram in enumerate((a_histogram, b_histogram))
     ]
     return np.stack(values, axis=-1)
 
 
 def infer_ab_joint(
-    histogram: FloatArray,
-    *,
-    method: str = "expectation",
-    uniforms: FloatArray | None = None,
+    histogram: FloatArray, *, method: str = "expectation", uniforms: FloatArray | None = None
 ) -> FloatArray:
-    """Return one a and b for each joint histogram of both (section 3.3).
+    """Return one a and b for each joint histogram of both (section 3.3), (..., 2).
 
     The mode is that of the joint bins. A sample draws a from its marginal and then b from the row
     of a's bin, which is a sample of the joint histogram. Expectation and median are taken of each
@@ -262,81 +200,21 @@ def infer_ab_joint(
         Bin (bin of a) * K + (bin of b), Gaussian quantiles with sigma = 25, K at least 2.
     method, uniforms
         As for :func:`infer_ab_marginal`.
-
-    Returns
-    -------
-    (..., 2) array of the dtype of `histogram`, in units of CIE L*a*b*.
-
-    Raises
-    ------
-    InputError
-        As :func:`infer_ab_marginal`, and if the number of bins is no square.
     """
-    _check_choice("method", method, METHODS)
-    check_array("histogram", histogram, low=0)
-    bins = math.isqrt(histogram.shape[-1])
-    if bins * bins != histogram.shape[-1]:
-        raise InputError(
-            "histogram", f"expected a square number of joint bins, got {histogram.shape[-1]}"
-        )
-    drawn = _uniforms(method == "sample", uniforms, histogram.shape[:-1])
-    return _ab_joint(histogram, method, drawn)
-
-
-def _ab_joint(histogram: FloatArray, method: str, uniforms: FloatArray) -> FloatArray:
-    bins = math.isqrt(histogram.shape[-1])
+    shape, bins = histogram.shape[:-1], math.isqrt(histogram.shape[-1])
     if method == "mode":
         centroids = quantile_centroids(bins).astype(histogram.dtype)
         a_bin, b_bin = np.divmod(np.argmax(histogram, axis=-1), bins)
         return np.stack([centroids[a_bin], centroids[b_bin]], axis=-1)
-    joint = histogram.reshape(*histogram.shape[:-1], bins, bins)
+    joint = histogram.reshape(*shape, bins, bins)
     if method == "sample":
+        drawn = _uniforms(True, uniforms, shape)
         edges = finite_quantile_edges(bins)
-        a_bin, fraction = locate_quantile(joint.sum(axis=-1), uniforms[..., 0])
+        a_bin, fraction = locate_quantile(joint.sum(axis=-1), drawn[..., 0])
         row = np.take_along_axis(joint, a_bin[..., None, None], axis=-2)[..., 0, :]
         a_value = interpolate_bins(edges, a_bin, fraction)
-        return np.stack([a_value, sample(row, edges, uniforms[..., 1])], axis=-1)
-    return _ab_marginal(joint.sum(axis=-1), joint.sum(axis=-2), method, uniforms)
-
-
-def decode_hue_chroma(
-    hue_histogram: FloatArray,
-    chroma_histogram: FloatArray,
-    lightness: FloatArray,
-    *,
-    hue: str = "expectation",
-    chroma: str = "median",
-    fading: bool = True,
-    strength: float | FloatArray = 1.0,
-    uniforms: FloatArray | None = None,
-) -> npt.NDArray[np.float32]:
-    """Return the colour image that the histograms predict (section 3.3, A.4).
-
-    Parameters
-    ----------
-    hue_histogram, chroma_histogram, hue, chroma, fading, uniforms
-        As for :func:`infer_hue_chroma`.
-    lightness : (...) float array in [0, 1]
-        Of the grey input.
-    strength : float or (...) array, >= 0
-        Factor on the chroma: 0 gives grey, 1 the prediction.
-
-    Returns
-    -------
-    (..., 3) float32 array, RGB in [0, 1], of exactly the given lightness.
-
-    Raises
-    ------
-    InputError
-        As :func:`infer_hue_chroma`, and on lightness or strength out of range.
-    """
-    check_strength(strength)
-    check_same_shape("lightness", lightness, hue_histogram.shape[:-1])
-    hue_value, chroma_value = infer_hue_chroma(
-        hue_histogram, chroma_histogram, hue=hue, chroma=chroma, fading=fading, uniforms=uniforms
-    )
-    rgb = compose_rgb(hue_value, chroma_value * strength, lightness)
-    return rgb.astype(np.float32, copy=False)
+        return np.stack([a_value, sample(row, edges, drawn[..., 1])], axis=-1)
+    return infer_ab_marginal(joint.sum(axis=-1), joint.sum(axis=-2), method=method)
 
 
 def decode(
@@ -349,9 +227,6 @@ def decode(
     uniforms: FloatArray | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return the colour image that the outputs of a network of any variant say.
-
-    They are not looked at closely, for this is called for each tile of a photo:
-    :class:`autocolor.histograms.prediction.Prediction` does that once, on the network's grid.
 
     Parameters
     ----------
@@ -370,24 +245,21 @@ def decode(
     -------
     (..., 3) float32 array, RGB in [0, 1], of exactly the given lightness. For Lab see
     :func:`autocolor.imaging.color.compose_lab`.
-
-    Raises
-    ------
-    InputError
-        As :meth:`DecodeOptions.methods`, and on samples without uniforms.
     """
     method, hue = options.methods(variant)
-    drawn = _uniforms("sample" in (method, hue), uniforms, outputs[0].shape[:-1])
     if variant == "hue_chroma":
-        hues, chroma = _hue_chroma(outputs[0], outputs[1], hue, method, options.fading, drawn)
+        hues, chroma = infer_hue_chroma(
+            *outputs, hue=hue, chroma=method, fading=options.fading, uniforms=uniforms
+        )
         rgb = compose_rgb(hues, chroma * strength, lightness)
         return rgb.astype(np.float32, copy=False)
     if variant == "lab_marginal":
-        ab = _ab_marginal(outputs[0], outputs[1], method, drawn)
+        ab = infer_ab_marginal(*outputs, method=method, uniforms=uniforms)
+    elif variant == "lab_joint":
+        ab = infer_ab_joint(*outputs, method=method, uniforms=uniforms)
     else:
-        ab = outputs[0] if variant == "lab_l2" else _ab_joint(outputs[0], method, drawn)
-    factor = np.asarray(strength, ab.dtype)
-    rgb = compose_lab(ab * factor[..., None], lightness)
+        (ab,) = outputs
+    rgb = compose_lab(ab * np.asarray(strength, ab.dtype)[..., None], lightness)
     return rgb.astype(np.float32, copy=False)
 
 

@@ -1,8 +1,7 @@
 """One value out of each predicted histogram: sample, mode, median, expectation (section 3.3).
 
 A histogram array is (..., K), float32 or float64, non-negative, each row summing to 1. Nothing is
-checked here, where each pixel of a photo comes by, but in :mod:`autocolor.histograms.decode` and
-:class:`autocolor.histograms.prediction.Prediction`.
+checked here, as in :mod:`autocolor.histograms.decode`.
 """
 
 from __future__ import annotations
@@ -116,26 +115,23 @@ def interpolate_bins(
     return value
 
 
-def median(histogram: FloatArray, edges: FloatArray, *, interpolate: bool = True) -> FloatArray:
-    """Return the median of each histogram (section 3.3); not for hue, which is circular.
+def median(histogram: FloatArray, edges: FloatArray) -> FloatArray:
+    """Return the median of each histogram (section 3.3), linear inside its bin.
 
-    Half of a row's own sum is looked for, so rows that sum to less than 1, even to less than 1/2,
-    are no trouble.
+    Not for hue, which is circular. Half of a row's own sum is looked for, so rows that sum to less
+    than 1, even to less than 1/2, are no trouble; one of zeros gives the middle of bin 0.
 
     Parameters
     ----------
     histogram : (..., K) float array
     edges : (K + 1,) float array
         Bin edges, finite and ascending.
-    interpolate : bool
-        True: linear inside the bin, as the paper says. False: the middle of the bin.
 
     Returns
     -------
-    (...) array of the dtype of `histogram`. A row of zeros gives the middle of bin 0.
+    (...) array of the dtype of `histogram`.
     """
-    index, fraction = locate_quantile(histogram, 0.5)
-    return interpolate_bins(edges, index, fraction if interpolate else np.full_like(fraction, 0.5))
+    return interpolate_bins(edges, *locate_quantile(histogram, 0.5))
 
 
 def sample(histogram: FloatArray, edges: FloatArray, uniform: FloatArray) -> FloatArray:

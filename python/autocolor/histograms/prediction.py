@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray, check_array
 from autocolor.core.errors import InputError
+from autocolor.core.variants import VARIANTS
 from autocolor.histograms.decode import DecodeOptions, decode, infer_hue_chroma
 from autocolor.histograms.estimators import draw_uniforms
 from autocolor.histograms.grid_estimators import (
@@ -62,8 +62,7 @@ class Prediction:
     @property
     def bins(self) -> int:
         """Bins of each channel, K."""
-        bins = self.outputs[0].shape[-1]
-        return math.isqrt(bins) if self.variant == "lab_joint" else bins
+        return VARIANTS[self.variant].bins_of(self.outputs[0].shape[-1])
 
     def tiles(self) -> Iterator[tuple[slice, tuple[FloatArray, ...]]]:
         """Yield rows of the photo, from the top, with their (rows, W, C) outputs."""
@@ -114,12 +113,6 @@ class Prediction:
         Returns
         -------
         (H, W, 3) float32 array, RGB in [0, 1]
-
-        Raises
-        ------
-        InputError
-            If the outputs are no histograms, or as :meth:`DecodeOptions.methods` and
-            :meth:`uniforms`.
         """
         method, hue = options.methods(self.variant)
         self._check_outputs()
@@ -150,11 +143,6 @@ class Prediction:
         """Return what draws the uniforms for (rows, W) pixels, from the top of the photo.
 
         Both channels of a pixel are drawn together, so the tiles' heights make no difference.
-
-        Raises
-        ------
-        InputError
-            Without `rng` where samples are drawn.
         """
         if "sample" not in options.methods(self.variant):
             return lambda size: None
@@ -171,6 +159,7 @@ class Prediction:
         """Return hue and chroma; see :meth:`autocolor.runtime.colorizer.Colorizer.hue_chroma`."""
         if self.variant != "hue_chroma":
             raise InputError("variant", f"expected 'hue_chroma', got {self.variant!r}")
+        DecodeOptions(chroma, hue)  # refuses what is no method
         self._check_outputs()
         hue_image = np.empty(self.lightness.shape, np.float32)
         chroma_image = np.empty(self.lightness.shape, np.float32)

@@ -25,8 +25,20 @@ PHOTO_SUFFIXES = (*OUTPUT_SUFFIXES, ".gif")
 
 # What the content of a file may be. Pillow would read more, some of it with programs of others: of
 # EPS it lets Ghostscript run what the file says.
-_FORMATS = ("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF",
-            "WEBP")  # fmt: skip
+_FORMATS = (
+    "AVIF",
+    "BMP",
+    "DIB",
+    "GIF",
+    "ICO",
+    "JPEG",
+    "JPEG2000",
+    "PNG",
+    "PPM",
+    "TGA",
+    "TIFF",
+    "WEBP",
+)
 
 _JPEG_SUFFIXES = (".jpeg", ".jpg")
 _JPEG_OPTIONS: dict[str, Any] = {"quality": 95, "subsampling": "4:4:4"}
@@ -50,13 +62,13 @@ class Photo:
     rgb : (H, W, 3) float32 array in [0, 1]
     alpha : (H, W) float32 array in [0, 1], or None
         Opacity, where the file has it.
-    is_gray : bool
+    is_grey : bool
         Whether the file stores one grey channel, so that its three channels here are equal.
     """
 
     rgb: npt.NDArray[np.float32]
     alpha: npt.NDArray[np.float32] | None
-    is_gray: bool
+    is_grey: bool
 
 
 def find_photos(folder: Path, *, recursive: bool = False) -> list[Path]:
@@ -150,14 +162,14 @@ def _to_photo(image: Image.Image) -> Photo:
     profile = image.info.get("icc_profile")
     image = ImageOps.exif_transpose(image)
     if image.mode == "F" or image.mode.startswith("I"):
-        gray = _deep_gray(image)
-        return Photo(np.repeat(gray[..., None], 3, axis=-1), alpha=None, is_gray=True)
-    is_gray = image.mode in ("1", "L", "LA")
+        grey = _deep_grey(image)
+        return Photo(np.repeat(grey[..., None], 3, axis=-1), alpha=None, is_grey=True)
+    is_grey = image.mode in ("1", "L", "LA")
     alpha = None
     if image.has_transparency_data:
         image = image.convert("RGBA")
         alpha = _to_unit_range(image.getchannel("A"))
-    return Photo(_to_unit_range(_to_srgb(image, profile, is_gray)), alpha, is_gray)
+    return Photo(_to_unit_range(_to_srgb(image, profile, is_grey)), alpha, is_grey)
 
 
 def _to_unit_range(image: Image.Image) -> npt.NDArray[np.float32]:
@@ -172,19 +184,19 @@ def _to_unit_range(image: Image.Image) -> npt.NDArray[np.float32]:
     return values
 
 
-def _deep_gray(image: Image.Image) -> npt.NDArray[np.float32]:
+def _deep_grey(image: Image.Image) -> npt.NDArray[np.float32]:
     """Return a grey image of 16 bit or of floats in [0, 1] as an array."""
     values = np.asarray(image).astype(np.float32)
     maximum = 1 if image.mode == "F" else _MAXIMUM_16_BIT
     if not (values.min() >= 0 and values.max() <= maximum):
         raise ImageError(
-            f"expected grey values in [0, {maximum}], received [{values.min():g}, {values.max():g}]"
+            f"expected grey values in [0, {maximum}], got [{values.min():g}, {values.max():g}]"
         )
     return values / np.float32(maximum)
 
 
-def _to_srgb(image: Image.Image, profile: bytes | None, is_gray: bool) -> Image.Image:
-    if is_gray:
+def _to_srgb(image: Image.Image, profile: bytes | None, is_grey: bool) -> Image.Image:
+    if is_grey:
         image = image.convert("L")
     elif image.mode != "CMYK":
         image = image.convert("RGB")
@@ -218,8 +230,6 @@ def write_image(path: Path | str, rgb: FloatArray, alpha: FloatArray | None = No
     ------
     ImageError
         If the suffix is unknown, the format stores no alpha, or the file cannot be written.
-    ValueError
-        If an array has another shape, dtype or range.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -245,11 +255,6 @@ def to_uint8(image: FloatArray) -> npt.NDArray[np.uint8]:
     """Round an image of any shape from [0, 1] to the nearest of 256 levels.
 
     The lightness of a pixel stays within half a level, 0.5/255.
-
-    Raises
-    ------
-    ValueError
-        If `image` is no float array in [0, 1].
     """
     check_unit("image", image)
     return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
@@ -261,7 +266,7 @@ def check_output_suffix(path: Path, *, with_alpha: bool = False) -> None:
     if suffix not in OUTPUT_SUFFIXES:
         raise ImageError(
             f"{path}: expected a file name ending in {', '.join(OUTPUT_SUFFIXES)}, "
-            f"received {path.name!r}"
+            f"got {path.name!r}"
         )
     if with_alpha and suffix in _WITHOUT_ALPHA:
         raise ImageError(
@@ -283,18 +288,13 @@ def resize(image: FloatArray, size: tuple[int, int]) -> npt.NDArray[np.float32]:
     Returns
     -------
     (height, width) or (height, width, C) float32 array in [0, 1].
-
-    Raises
-    ------
-    ValueError
-        If `image` is no such array or `size` is not positive.
     """
     check_unit("image", image)
     height, width = size
     if image.ndim not in (2, 3):
-        raise InputError("image", f"expected shape (H, W) or (H, W, C), received {image.shape}")
+        raise InputError("image", f"expected shape (H, W) or (H, W, C), got {image.shape}")
     if height < 1 or width < 1:
-        raise InputError("size", f"expected at least (1, 1), received ({height}, {width})")
+        raise InputError("size", f"expected at least (1, 1), got ({height}, {width})")
     planes = np.atleast_3d(image).astype(np.float32, copy=False)
     resized = [
         Image.fromarray(np.ascontiguousarray(planes[..., channel])).resize(
@@ -322,14 +322,9 @@ def fit_side(
     Returns
     -------
     (h, w) or (h, w, C) float32 array.
-
-    Raises
-    ------
-    ValueError
-        If `image` is no such array or `side` is not positive.
     """
     if side < 1:
-        raise InputError("side", f"expected at least 1, received {side}")
+        raise InputError("side", f"expected at least 1, got {side}")
     height, width = image.shape[:2]
     factor = side / (max if side_of == "larger" else min)(height, width)
     if factor >= 1:

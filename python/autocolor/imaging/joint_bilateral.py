@@ -49,11 +49,6 @@ def joint_bilateral_upsample(
     -------
     (H, W, C) float32 array.
 
-    Raises
-    ------
-    ValueError
-        If an argument is out of range or shapes do not fit.
-
     References
     ----------
     Kopf, Cohen, Lischinski, Uyttendaele: Joint bilateral upsampling. SIGGRAPH 2007.

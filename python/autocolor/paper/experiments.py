@@ -23,7 +23,7 @@ from autocolor.core.arrays import FloatArray
 from autocolor.core.files import atomic_path
 from autocolor.evaluation.evaluate import GREY, EvaluationProtocol, Scene, SceneMethod, score
 from autocolor.evaluation.metrics import ColorMetrics
-from autocolor.histograms.decode import DecodeOptions, decode_hue_chroma
+from autocolor.histograms.decode import DecodeOptions, decode
 from autocolor.histograms.prediction import Prediction
 from autocolor.runtime.colorizer import Colorizer
 
@@ -48,7 +48,7 @@ def model_method(key: str, colorizer: Colorizer, *, seed: int = 0) -> SceneMetho
     way, _, strength = key.partition("@")
     name, _, inference = way.partition("/")
     options = DecodeOptions(
-        inference.removesuffix(_FADED) or None,
+        method=inference.removesuffix(_FADED) or None,
         fading=not inference or inference.endswith(_FADED),
         strength=None if strength == "chosen" else float(strength),
     )
@@ -122,7 +122,7 @@ def colorize_by_energy(
     rgb = np.empty((*light.shape, 3), np.float32)
     for (rows, hue), (_, chroma) in zip(tiles[0](), tiles[1](), strict=True):
         hue, chroma = apply_bias(hue, found[0].bias), apply_bias(chroma, found[1].bias)
-        rgb[rows] = decode_hue_chroma(hue, chroma, light[rows])
+        rgb[rows] = decode("hue_chroma", (hue, chroma), light[rows])
     return rgb, found
 
 

@@ -371,7 +371,7 @@ class Reproduction:
             raise InputError(
                 "model", f"expected some of {', '.join(OF_ONE_MODEL)}, got {', '.join(unknown)}"
             )
-        DecodeOptions("sample").methods(self.variant)  # refuses a model without histograms
+        DecodeOptions(method="sample").methods(self.variant)  # refuses a model without histograms
         if "table4" in names and self.variant != MAIN:
             raise InputError("table4", f"expected a model of hue and chroma, got {self.variant}")
 

@@ -43,8 +43,6 @@ class Colorizer:
         If the folder cannot be used.
     autocolor.runtime.device.BackendError
         If the backend is not there, or cannot use the device.
-    ValueError
-        If `working_side` is not in [1, maximum_side], or the backend or the device is unknown.
 
     Notes
     -----
@@ -138,8 +136,6 @@ class Colorizer:
 
         Raises
         ------
-        ValueError
-            If `lightness` is no such array.
         ModelError
             If the network's output is not of the size and the number of bins that the manifest
             says.

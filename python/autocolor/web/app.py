@@ -33,7 +33,7 @@ from autocolor.web.controls import (
     number,
     parse_controls,
 )
-from autocolor.web.jobs import BusyError, Job, JobError, WorkerDiedError, Workers
+from autocolor.web.jobs import BusyError, Job, JobError, RenderPool, WorkerDiedError
 from autocolor.web.messages import Request as WorkerRequest
 from autocolor.web.render import FINE_PIXELS, QUICK_PIXELS
 from autocolor.web.security import LocalOnly
@@ -69,7 +69,7 @@ class Service:
 
     Parameters
     ----------
-    workers : Workers
+    pool : RenderPool
     uploads : Uploads
     manifest : Manifest
         Of the model.
@@ -77,9 +77,9 @@ class Service:
     """
 
     def __init__(
-        self, workers: Workers, uploads: Uploads, manifest: Manifest, limits: Limits
+        self, pool: RenderPool, uploads: Uploads, manifest: Manifest, limits: Limits
     ) -> None:
-        self._workers = workers
+        self._pool = pool
         self._uploads = uploads
         self._manifest = manifest
         self._limits = limits
@@ -104,7 +104,7 @@ class Service:
 
     async def info(self, request: Request) -> Response:
         """Say what this server can do."""
-        return JSONResponse({
+        content = {
             "version": autocolor.__version__,
             "model": self._manifest.name,
             "histograms": self._manifest.variant in TARGET_NAMES,
@@ -115,8 +115,9 @@ class Service:
             "largest_lean": LARGEST_LEAN,
             "most_hints": MOST_HINTS,
             "quick_pixels": QUICK_PIXELS,
-            "crashes": self._workers.crashes,
-        })  # fmt: skip
+            "crashes": self._pool.crashes,
+        }
+        return JSONResponse(content)
 
     async def upload(self, request: Request) -> Response:
         """Take a photo, the body of the request; cut off where it is too large."""
@@ -137,7 +138,7 @@ class Service:
         """Delete a photo, its jobs and results."""
         upload = self._upload(request.path_params["photo"])
         for job in upload.jobs.values():
-            self._workers.cancel(job)
+            self._pool.cancel(job)
         self._remove(upload)
         return Response(status_code=204)
 
@@ -189,17 +190,18 @@ class Service:
     async def job(self, request: Request) -> Response:
         """Say how far a job is."""
         _, job = self._job(request.path_params["job"])
-        return JSONResponse({
+        content = {
             "state": job.state,
             "progress": round(job.progress, 3),
             "error": job.error,
             "result": job.result if job.request.kind == "open" else None,
-        })  # fmt: skip
+        }
+        return JSONResponse(content)
 
     async def cancel(self, request: Request) -> Response:
         """Stop a job."""
         _, job = self._job(request.path_params["job"])
-        self._workers.cancel(job)
+        self._pool.cancel(job)
         return Response(status_code=204)
 
     async def file(self, request: Request) -> Response:
@@ -247,7 +249,7 @@ class Service:
             raise HTTPException(404, "this job is no longer on the server") from None
 
     def _remove(self, upload: Upload) -> None:
-        self._workers.forget(WorkerRequest("", "forget", upload.stored))
+        self._pool.forget(WorkerRequest("", "forget", upload.stored))
         self._uploads.remove(upload)
 
     def _controlled(
@@ -262,14 +264,14 @@ class Service:
         return WorkerRequest("", kind, stored, controls, reference, options)
 
     def _queued(self, upload: Upload, asked: WorkerRequest) -> Response:
-        job = self._workers.submit(asked)
+        job = self._pool.submit(asked)
         upload.jobs[job.id] = job
         return JSONResponse({"job": job.id}, 202)
 
     async def _quick(self, asked: WorkerRequest) -> tuple[Any, float]:
         """Return the result of a quick job and the seconds that it took here."""
         started = time.perf_counter()
-        job = self._workers.submit(asked)
+        job = self._pool.submit(asked)
         return await job.wait(), time.perf_counter() - started
 
 

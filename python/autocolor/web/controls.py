@@ -62,13 +62,7 @@ class Controls:
 
 
 def parse_controls(content: Any) -> Controls:
-    """Return the controls that a JSON value says; nothing unknown is passed over.
-
-    Raises
-    ------
-    InputError
-        Naming the key, what was expected and what was got.
-    """
+    """Return the controls that a JSON value says; nothing unknown is passed over."""
     if not isinstance(content, dict):
         raise InputError("controls", f"expected an object, got {_short(content)}")
     known = {"strength", "hue", "lean", "hints", "reference", "transfer"}
@@ -97,13 +91,7 @@ def parse_controls(content: Any) -> Controls:
 
 
 def number(content: Mapping[str, Any], key: str, low: float, high: float) -> float:
-    """Return a number of `content` within [low, high].
-
-    Raises
-    ------
-    InputError
-        If it is missing, no number or out of range.
-    """
+    """Return a number of `content` within [low, high]."""
     value = content.get(key)
     # A bool is an int to Python.
     valid = type(value) in (int, float) and math.isfinite(value) and low <= value <= high  # type: ignore[arg-type, operator]

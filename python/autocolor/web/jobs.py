@@ -34,7 +34,7 @@ class BusyError(AutocolorError):
     """Too much is waiting."""
 
 
-class WorkerError(AutocolorError):
+class RenderError(AutocolorError):
     """A worker that cannot be started; one line."""
 
 
@@ -125,17 +125,12 @@ class Worker:
         """Number of jobs that are not done."""
         return len(self._given) + len(self._queue)
 
-    @property
-    def process_id(self) -> int | None:
-        """Of the process, None when there is none."""
-        return None if self._process is None else self._process.pid
-
     async def start(self) -> None:
         """Start the process and wait until it has loaded the model.
 
         Raises
         ------
-        WorkerError
+        RenderError
             If it cannot.
         """
         self._launch()
@@ -143,7 +138,7 @@ class Worker:
         try:
             await asyncio.wait_for(asyncio.shield(self._ready), START_SECONDS)
         except TimeoutError:
-            raise WorkerError(f"the model is not loaded after {START_SECONDS:g} s") from None
+            raise RenderError(f"the model is not loaded after {START_SECONDS:g} s") from None
 
     def _launch(self) -> None:
         ours, theirs = Pipe()
@@ -253,7 +248,7 @@ class Worker:
         if reply.kind == "ready":
             self._ready.set_result(None)
         elif not reply.job:
-            self._ready.set_exception(WorkerError(reply.value))
+            self._ready.set_exception(RenderError(reply.value))
         elif reply.kind == "progress":
             if reply.job in self._given:
                 self._given[reply.job].progress = reply.value
@@ -280,7 +275,7 @@ class Worker:
         reason = _end_of(self._process.wait())
         was_ready = self._ready.done() and self._ready.exception() is None
         if not self._ready.done():
-            self._ready.set_exception(WorkerError(f"the worker process {reason} while starting"))
+            self._ready.set_exception(RenderError(f"the worker process {reason} while starting"))
         lost = list(self._given.values())
         self._given.clear()
         if not was_ready:
@@ -300,7 +295,7 @@ class Worker:
             self._next()
 
 
-class Workers:
+class RenderPool:
     """Several workers; each photo stays with one, which then has its histograms.
 
     Parameters
@@ -316,17 +311,12 @@ class Workers:
         self._homes: dict[str, Worker] = {}
 
     async def start(self) -> None:
-        """Start all of them; raises `WorkerError` if one cannot be."""
+        """Start all of them; raises `RenderError` if one cannot be."""
         await asyncio.gather(*(worker.start() for worker in self._workers))
 
     async def close(self) -> None:
         """End all of them."""
         await asyncio.gather(*(worker.close() for worker in self._workers))
-
-    @property
-    def process_ids(self) -> list[int]:
-        """Of the processes that live."""
-        return [worker.process_id for worker in self._workers if worker.process_id is not None]
 
     @property
     def crashes(self) -> int:
@@ -363,11 +353,6 @@ def core_groups(count: int | None) -> list[tuple[int, ...]]:
     ----------
     count : int, optional
         Number of workers; one for every 4 cores unless given.
-
-    Raises
-    ------
-    ValueError
-        If it is not between 1 and the number of cores.
     """
     cores = sorted(os.sched_getaffinity(0))
     workers = max(1, len(cores) // 4) if count is None else count

@@ -114,7 +114,7 @@ def open_photo(colorizer: Colorizer, path: Path, largest_pixels: int) -> OpenPho
     prediction = colorizer.predict(light)
     height, width = light.shape
     colored = b""
-    if not photo.is_gray and np.ptp(photo.rgb, axis=-1).max() > 2 / 255:
+    if not photo.is_grey and np.ptp(photo.rgb, axis=-1).max() > 2 / 255:
         colored = encode_jpeg(fit_pixels(photo.rgb, FINE_PIXELS))
     return OpenPhoto(reduced(prediction, FINE_PIXELS), (height, width), colored)
 

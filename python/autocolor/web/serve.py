@@ -21,7 +21,7 @@ from autocolor.runtime.device import gpu_number
 from autocolor.runtime.model_folder import Manifest
 from autocolor.runtime.shipped import shipped_model_folder
 from autocolor.web.app import Limits, Service, make_app
-from autocolor.web.jobs import Workers, core_groups
+from autocolor.web.jobs import RenderPool, core_groups
 from autocolor.web.messages import WorkerOptions
 from autocolor.web.storage import Uploads
 
@@ -154,21 +154,23 @@ async def _serve(
         options = WorkerOptions(
             str(model.resolve()), arguments.device, arguments.backend, folder, (), limits.pixels
         )
-        workers = Workers(options, groups)
-        service = Service(workers, Uploads(Path(folder), limits.bytes), manifest, limits)
+        pool = RenderPool(options, groups)
+        service = Service(pool, Uploads(Path(folder), limits.bytes), manifest, limits)
         app = make_app(service, [arguments.host, *arguments.allow_host])
-        server = _Server(
-            uvicorn.Config(
-                app, log_level="warning", lifespan="off", timeout_graceful_shutdown=2,
-                server_header=False,
-            )
-        )  # fmt: skip
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            lifespan="off",
+            timeout_graceful_shutdown=2,
+            server_header=False,
+        )
+        server = _Server(config)
         loop = asyncio.get_running_loop()
         serving: asyncio.Task[None] | None = None
         stopped = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, stopped.set)
-        starting = asyncio.create_task(workers.start())
+        starting = asyncio.create_task(pool.start())
         waiting = asyncio.create_task(stopped.wait())
         try:
             await asyncio.wait([starting, waiting], return_when=asyncio.FIRST_COMPLETED)
@@ -184,7 +186,7 @@ async def _serve(
         finally:
             starting.cancel()
             waiting.cancel()
-            await workers.close()
+            await pool.close()
 
 
 class _Server(uvicorn.Server):

@@ -128,9 +128,8 @@ def test_picture() -> None:
     # Perceptual: it gets lighter throughout.
     ramp = render_uncertainty(np.linspace(0, 10, 256, dtype=np.float32)[None], 10)[0]
     assert (np.diff(ramp @ [0.2126, 0.7152, 0.0722]) > 0).all()
-    for arguments, message in [((bits, 0), "maximum_bits"), ((bits, 10, "no"), "color_map")]:
-        with pytest.raises(ValueError, match=f"{message}: expected"):
-            render_uncertainty(*arguments)
+    with pytest.raises(ValueError, match="maximum_bits: expected"):
+        render_uncertainty(bits, 0)
 
 
 @pytest.mark.parametrize(("hue", "a", "b"), [(0, 1, 1), (1 / 3, -1, 1), (2 / 3, 1, -1)])

@@ -18,7 +18,7 @@ from autocolor.control.edits import (
 )
 from autocolor.control.energy import apply_bias, chi_square
 from autocolor.control.hints import Hint, spread_hints
-from autocolor.control.targets import image_targets, save_targets
+from autocolor.control.targets import image_targets
 from autocolor.core.errors import InputError
 from autocolor.histograms.decode import DecodeOptions
 from autocolor.histograms.prediction import Prediction
@@ -146,7 +146,7 @@ def test_references(tmp_path) -> None:
     quantile = load_reference(tmp_path / "reference.png", "quantile", "hue_chroma", 32)
     assert quantile.targets is None
     energy = load_reference(tmp_path / "reference.png", "energy", "hue_chroma", 32)
-    save_targets(tmp_path / "targets.npz", energy.targets)
+    np.savez(tmp_path / "targets.npz", **energy.targets)
     from_file = load_reference(tmp_path / "targets.npz", "energy", "hue_chroma", 32)
     for name, target in energy.targets.items():
         np.testing.assert_allclose(from_file.targets[name], target)

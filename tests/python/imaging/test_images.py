@@ -41,7 +41,7 @@ def test_png_round_trip(tmp_path: Path, pixels: np.ndarray) -> None:
     write_image(tmp_path / "a.png", pixels.astype(np.float32) / 255)
     photo = read_image(tmp_path / "a.png")
     np.testing.assert_array_equal(as_bytes(photo.rgb), pixels)
-    assert photo.alpha is None and not photo.is_gray
+    assert photo.alpha is None and not photo.is_grey
 
 
 def test_rgba_round_trip(tmp_path: Path, pixels: np.ndarray) -> None:
@@ -74,7 +74,7 @@ def test_16_bit_grey(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"deep{suffix}"
     Image.fromarray(values).save(path)
     photo = read_image(path)
-    assert photo.is_gray and photo.rgb.shape == (2, 3, 3)
+    assert photo.is_grey and photo.rgb.shape == (2, 3, 3)
     np.testing.assert_allclose(photo.rgb[..., 1], values / 65535, atol=1e-7)
 
 
@@ -93,7 +93,7 @@ def test_float_grey(tmp_path: Path) -> None:
     Image.fromarray(values).save(tmp_path / "a.tif")
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif").rgb[..., 2], values)
     Image.fromarray(values * 100).save(tmp_path / "b.tif")
-    with pytest.raises(ImageError, match=r"b\.tif.*\[0, 1\], received \[0, 100\]"):
+    with pytest.raises(ImageError, match=r"b\.tif.*\[0, 1\], got \[0, 100\]"):
         read_image(tmp_path / "b.tif")
 
 
@@ -118,7 +118,7 @@ def test_exif_orientation(tmp_path: Path, pixels: np.ndarray, orientation: int) 
 
 
 @pytest.mark.parametrize(
-    ("mode", "color", "expected", "is_gray"),
+    ("mode", "color", "expected", "is_grey"),
     [
         ("1", 1, (255, 255, 255), True),
         ("L", 77, (77, 77, 77), True),
@@ -126,11 +126,11 @@ def test_exif_orientation(tmp_path: Path, pixels: np.ndarray, orientation: int) 
         ("RGBA", (1, 2, 3, 9), (1, 2, 3), False),
     ],
 )
-def test_modes(tmp_path: Path, mode: str, color, expected, is_gray: bool) -> None:  # type: ignore[no-untyped-def]
+def test_modes(tmp_path: Path, mode: str, color, expected, is_grey: bool) -> None:  # type: ignore[no-untyped-def]
     Image.new(mode, (3, 2), color).save(tmp_path / "a.png")
     photo = read_image(tmp_path / "a.png")
     np.testing.assert_array_equal(as_bytes(photo.rgb), np.broadcast_to(expected, (2, 3, 3)))
-    assert photo.is_gray is is_gray
+    assert photo.is_grey is is_grey
     assert (photo.alpha is not None) is mode.endswith("A")
 
 
@@ -280,7 +280,7 @@ def test_written_file_has_usual_permissions(tmp_path: Path, pixels: np.ndarray) 
 
 def test_wrong_outputs(tmp_path: Path, pixels: np.ndarray) -> None:
     rgb = pixels / 255
-    with pytest.raises(ImageError, match=r"ending in \.bmp.*received 'a.txt'"):
+    with pytest.raises(ImageError, match=r"ending in \.bmp.*got 'a.txt'"):
         write_image(tmp_path / "a.txt", rgb)
     with pytest.raises(ImageError, match=r"\.jpg stores no transparency"):
         write_image(tmp_path / "a.jpg", rgb, np.ones((8, 10)))
@@ -319,7 +319,7 @@ def test_resize_colour_equals_resized_channels(pixels: np.ndarray) -> None:
 
 
 def test_resize_wrong_arguments() -> None:
-    with pytest.raises(ValueError, match=r"size: expected at least \(1, 1\), received \(0, 3\)"):
+    with pytest.raises(ValueError, match=r"size: expected at least \(1, 1\), got \(0, 3\)"):
         resize(np.zeros((2, 2)), (0, 3))
     with pytest.raises(ValueError, match=r"image: expected shape \(H, W\)"):
         resize(np.zeros(4), (1, 1))
@@ -345,5 +345,5 @@ def test_fit_side() -> None:
     assert same.dtype == np.float32
     np.testing.assert_array_equal(same, image.astype(np.float32))
     np.testing.assert_array_equal(fit_side(image, 61, "smaller"), same)
-    with pytest.raises(ValueError, match="side: expected at least 1, received 0"):
+    with pytest.raises(ValueError, match="side: expected at least 1, got 0"):
         fit_side(image, 0, "larger")

@@ -21,8 +21,8 @@ from autocolor.histograms.decode import (
     DEFAULT_METHODS,
     METHODS,
     SAMPLINGS,
+    DecodeOptions,
     decode,
-    decode_hue_chroma,
     infer_hue_chroma,
 )
 from autocolor.histograms.estimators import draw_uniforms
@@ -35,6 +35,13 @@ from autocolor.runtime.model_folder import Manifest, ModelError
 
 BINS, STRIDE, WORKING_SIDE, MAXIMUM_SIDE = 8, 4, 64, 160
 SIZES = [(1, 1), (1, 5), (7, 3000), (3000, 7), (37, 53), (64, 64), (65, 200), (480, 360)]
+
+
+def decode_hue_chroma(
+    hue_histogram, chroma_histogram, light, hue="expectation", chroma=None, fading=True, **rest
+) -> np.ndarray:
+    options = DecodeOptions(chroma, hue, fading)
+    return decode("hue_chroma", (hue_histogram, chroma_histogram), light, options, **rest)
 
 
 class StubNet:

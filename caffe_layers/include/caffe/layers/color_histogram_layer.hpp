@@ -49,7 +49,7 @@ class ColorHistogramLayer : public NamedBlobCounts<Layer, Dtype> {
                             const vector<Blob<Dtype>*>& bottom);
   virtual void Backward_gpu(const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
                             const vector<Blob<Dtype>*>& bottom) {
-    Backward_cpu(top, propagate_down, bottom);  // refuses: there is nothing to compute
+    Backward_cpu(top, propagate_down, bottom);  // rejects: there is nothing to compute
   }
 
   /// What both devices do forward: a thread takes a location and owns its histogram.

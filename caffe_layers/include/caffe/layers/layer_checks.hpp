@@ -44,7 +44,7 @@ inline bool Propagates(const std::vector<bool>& propagate_down, size_t index) {
 
 /// Ends the run where the gradient of bottom `index`, which has none, is asked for.
 template <typename Dtype>
-void RefuseGradient(const Layer<Dtype>& layer, const std::vector<bool>& propagate_down,
+void RejectGradient(const Layer<Dtype>& layer, const std::vector<bool>& propagate_down,
                     size_t index, const char* reason) {
   CHECK(!Propagates(propagate_down, index))
       << "layer " << layer.layer_param().name() << ": propagate_down of bottom " << index

@@ -66,7 +66,7 @@ class SoftmaxKLDivergenceLossLayer : public NamedBlobCounts<LossLayer, Dtype> {
   void BackwardOn(const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
                   const vector<Blob<Dtype>*>& bottom) {
     for (size_t i = 1; i < bottom.size(); ++i) {
-      RefuseGradient(*this, propagate_down, i, "only the logits (bottom 0) have a gradient");
+      RejectGradient(*this, propagate_down, i, "only the logits (bottom 0) have a gradient");
     }
     if (!Propagates(propagate_down, 0)) {
       return;

@@ -52,8 +52,8 @@ class SparseHypercolumnLayer : public NamedBlobCounts<Layer, Dtype> {
   /// Takes images_ and locations_ from the shape of the locations.
   void ReshapeLocations(const Blob<Dtype>& locations);
   void SortLocations(const Dtype* locations);
-  void RefuseLocationGradient(const vector<bool>& propagate_down, size_t bottom) const {
-    RefuseGradient(*this, propagate_down, bottom, "the gradient of locations is not defined");
+  void RejectLocationGradient(const vector<bool>& propagate_down, size_t bottom) const {
+    RejectGradient(*this, propagate_down, bottom, "the gradient of locations is not defined");
   }
 
   int images_;

@@ -12,8 +12,7 @@ namespace caffe {
 // How the CPU traverses hypercolumns. The time goes into memory, not into arithmetic, so that
 //  - a block of channels is read at one location after the other, whose cache misses overlap;
 //  - results leave through a buffer in the cache, in long runs and past the caches;
-//  - small maps, which many locations share, are turned around first: the channels of a cell then
-//  lie
+//  - small maps, which many locations share, are transposed first: the channels of a cell then lie
 //    side by side, and the compiler takes several at a time.
 // Each value is the sum of the same products in the same order as in GatherHypercolumn and
 // ScatterHypercolumnBlock over the cells as they stand, whatever the number of threads. The cells
@@ -22,11 +21,11 @@ namespace caffe {
 /// Channels that are read at a time: a cache line of floats.
 const int kHypercolumnLanes = 16;
 
-/// Whether turning the maps of a level costs less than it saves: it moves each cell once, where
+/// Whether transposing the maps of a level costs less than it saves: it moves each cell once, where
 /// otherwise four cells are read or written for each location.
 inline bool AreSmallMaps(int plane, int locations) {
-  const int most = 512;  // cells of a block of kHypercolumnLanes maps in the first-level cache
-  return plane <= most && plane <= 2 * locations;
+  const int max_cells = 512;  // cells of a block of kHypercolumnLanes maps in the first-level cache
+  return plane <= max_cells && plane <= 2 * locations;
 }
 
 /// Channels of a block: of small maps as many as fit the first-level cache.
@@ -44,7 +43,7 @@ struct GatherOnCPU {
   const int* order;  // of all N * P cells
   const Dtype* features;
   Dtype* hypercolumns;
-  std::vector<Dtype> buffer, turned;
+  std::vector<Dtype> buffer, transposed;
 
   void operator()(int64_t index) {
     const HypercolumnIndexing<Dtype>& at = block.at;
@@ -55,14 +54,14 @@ struct GatherOnCPU {
     Dtype* out = hypercolumns + at.column(0, block.first(index));
     const bool small = AreSmallMaps(plane, at.locations_per_image);
     if (small) {
-      Turn(maps, count);
+      Transpose(maps, count);
     }
     const int rows = 128;  // at a time
     buffer.resize(static_cast<size_t>(rows) * count);
     for (int first = 0; first < at.locations_per_image; first += rows) {
       const int last = std::min(first + rows, at.locations_per_image);
       if (small) {
-        GatherTurned(cells + first, last - first, count);
+        GatherTransposed(cells + first, last - first, count);
       } else {
         GatherLanes(maps, cells + first, last - first, count);
       }
@@ -75,25 +74,25 @@ struct GatherOnCPU {
   }
 
   // (count, plane) to (plane, count)
-  void Turn(const Dtype* maps, int count) {
+  void Transpose(const Dtype* maps, int count) {
     const int plane = block.at.level.plane();
     for (int i = 0; i < plane * count; i += kHypercolumnLanes) {
       __builtin_prefetch(maps + i);  // in order of address, as memory is fastest
     }
-    turned.resize(static_cast<size_t>(plane) * count);
+    transposed.resize(static_cast<size_t>(plane) * count);
     for (int first = 0; first < count; first += kHypercolumnLanes) {
       const int last = std::min(first + kHypercolumnLanes, count);
       for (int i = 0; i < plane; ++i) {
         for (int c = first; c < last; ++c) {
-          turned[i * count + c] = maps[c * plane + i];
+          transposed[i * count + c] = maps[c * plane + i];
         }
       }
     }
   }
 
-  void GatherTurned(const BilinearCell<Dtype>* cells, int rows, int count) {
+  void GatherTransposed(const BilinearCell<Dtype>* cells, int rows, int count) {
     const Dtype multiplier = static_cast<Dtype>(block.at.level.multiplier);
-    const Dtype* from = turned.data();
+    const Dtype* from = transposed.data();
     Dtype* out = buffer.data();
     for (int p = 0; p < rows; ++p, out += count) {
       const BilinearCell<Dtype> cell = cells[p];
@@ -136,13 +135,13 @@ struct ScatterOnCPU {
   void operator()(int64_t index) {
     const int plane = block.at.level.plane();
     if (AreSmallMaps(plane, block.at.locations_per_image)) {
-      ScatterTurned(index);
+      ScatterTransposed(index);
     } else {
       ScatterMaps(index);
     }
   }
 
-  void ScatterTurned(int64_t index) {
+  void ScatterTransposed(int64_t index) {
     const HypercolumnIndexing<Dtype>& at = block.at;
     const int count = block.count(index), plane = at.level.plane();
     const Dtype multiplier = static_cast<Dtype>(at.level.multiplier);

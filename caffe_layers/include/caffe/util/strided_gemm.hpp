@@ -19,8 +19,9 @@ inline void StridedGemm(CBLAS_TRANSPOSE trans_a, CBLAS_TRANSPOSE trans_b, int m,
   const dnnl_status_t status =
       dnnl_sgemm(trans_a == CblasTrans ? 'T' : 'N', trans_b == CblasTrans ? 'T' : 'N', m, n, k,
                  alpha, a, lda, b, ldb, beta, c, ldc);
-  CHECK_EQ(status, dnnl_success) << "oneDNN refuses a product of " << m << " x " << k << " and "
-                                 << k << " x " << n << " values";
+  CHECK_EQ(status, dnnl_success) << "oneDNN: a product of " << m << " x " << k << " and " << k
+                                 << " x " << n << " values expected status " << dnnl_success
+                                 << ", got " << status;
 #else
   cblas_sgemm(CblasRowMajor, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 #endif

@@ -15,9 +15,9 @@ void ColorHistogramLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>&,
   const ColorHistogramParameter& param = this->layer_param_.color_histogram_param();
   const string& name = this->layer_param_.name();
   joint_ = param.joint();
-  const int most = joint_ ? 46340 : INT_MAX;  // the root of INT_MAX, for bins * bins
-  CHECK(param.bins() > 0 && param.bins() <= static_cast<uint32_t>(most))
-      << "layer " << name << ": bins expected 1 to " << most << ", got " << param.bins();
+  const int max_bins = joint_ ? 46340 : INT_MAX;  // the root of INT_MAX, for bins * bins
+  CHECK(param.bins() > 0 && param.bins() <= static_cast<uint32_t>(max_bins))
+      << "layer " << name << ": bins expected 1 to " << max_bins << ", got " << param.bins();
   CHECK(param.region() > 0 && param.region() <= INT_MAX)
       << "layer " << name << ": region expected 1 to " << INT_MAX << ", got " << param.region();
   bins_ = param.bins();
@@ -75,7 +75,7 @@ void ColorHistogramLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>&,
                                               const vector<bool>& propagate_down,
                                               const vector<Blob<Dtype>*>&) {
   for (int i = 0; i < 2; ++i) {
-    RefuseGradient(*this, propagate_down, i, "ColorHistogram prepares data and has no gradient");
+    RejectGradient(*this, propagate_down, i, "ColorHistogram prepares data and has no gradient");
   }
 }
 

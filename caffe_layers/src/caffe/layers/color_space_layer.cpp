@@ -29,7 +29,7 @@ template <typename Dtype>
 void ColorSpaceLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>&,
                                           const vector<bool>& propagate_down,
                                           const vector<Blob<Dtype>*>&) {
-  RefuseGradient(*this, propagate_down, 0, "ColorSpace prepares data and has no gradient");
+  RejectGradient(*this, propagate_down, 0, "ColorSpace prepares data and has no gradient");
 }
 
 #ifdef CPU_ONLY

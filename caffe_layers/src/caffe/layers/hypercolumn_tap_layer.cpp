@@ -51,7 +51,7 @@ template <typename Dtype>
 void HypercolumnTapLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>& top,
                                               const vector<bool>& propagate_down,
                                               const vector<Blob<Dtype>*>& bottom) {
-  this->RefuseLocationGradient(propagate_down, 2);
+  this->RejectLocationGradient(propagate_down, 2);
   SparseHypercolumnLayer<Dtype>::Backward_cpu({top[0]}, {false, Propagates(propagate_down, 1)},
                                               {bottom[2], bottom[1]});
 }

@@ -105,7 +105,7 @@ template <typename Dtype>
 void SparseHypercolumnLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>& top,
                                                  const vector<bool>& propagate_down,
                                                  const vector<Blob<Dtype>*>& bottom) {
-  RefuseLocationGradient(propagate_down, 0);
+  RejectLocationGradient(propagate_down, 0);
   std::vector<ScatterOnCPU<Dtype> > kernels;
   std::vector<int64_t> counts;
   for (size_t l = 0; l < levels_.size(); ++l) {

@@ -29,7 +29,7 @@ template <typename Dtype>
 void SparseHypercolumnLayer<Dtype>::Backward_gpu(const vector<Blob<Dtype>*>& top,
                                                  const vector<bool>& propagate_down,
                                                  const vector<Blob<Dtype>*>& bottom) {
-  RefuseLocationGradient(propagate_down, 0);
+  RejectLocationGradient(propagate_down, 0);
   for (size_t l = 0; l < levels_.size(); ++l) {
     if (!Propagates(propagate_down, l + 1)) {
       continue;

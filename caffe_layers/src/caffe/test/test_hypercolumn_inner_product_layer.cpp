@@ -210,7 +210,7 @@ TYPED_TEST(HypercolumnInnerProductLayerTest, TestHeads) {
 #endif
 }
 
-TYPED_TEST(HypercolumnInnerProductLayerTest, TestRefusesHeads) {
+TYPED_TEST(HypercolumnInnerProductLayerTest, TestRejectsHeads) {
   typedef typename TypeParam::Dtype Dtype;
   if (Caffe::mode() != Caffe::CPU) return;  // a death test forks, which CUDA does not survive
   LayerParameter param(this->layer_param_);
@@ -232,51 +232,6 @@ TYPED_TEST(HypercolumnInnerProductLayerTest, TestRefusesHeads) {
   layer.SetUp(bottom, this->top_vec_);
   EXPECT_DEATH(layer.Backward(this->top_vec_, std::vector<bool>(6, true), bottom),
                "layer dense: a gradient expected heads of 0, got 1");
-}
-
-// Which way each level goes: sampled first where that is fewer multiply-adds.
-template <typename Dtype>
-class ExposedInnerProductLayer : public HypercolumnInnerProductLayer<Dtype> {
- public:
-  using HypercolumnInnerProductLayer<Dtype>::HypercolumnInnerProductLayer;
-  std::vector<std::vector<int> > Ways() const {  // is the output's grid, projects first
-    std::vector<std::vector<int> > result;
-    for (const auto& grid : this->grids_) {
-      result.push_back({grid.is_output, grid.projects_first});
-    }
-    return result;
-  }
-  std::vector<std::vector<size_t> > ProjectedTogether() const {
-    std::vector<std::vector<size_t> > result;
-    for (const auto& group : this->groups_) {
-      result.push_back(group.levels);
-    }
-    return result;
-  }
-};
-
-TYPED_TEST(HypercolumnInnerProductLayerTest, TestCostModel) {
-  typedef typename TypeParam::Dtype Dtype;
-  LayerParameter param;
-  HypercolumnInnerProductParameter* product = param.mutable_hypercolumn_inner_product_param();
-  product->set_num_output(64);
-  product->set_stride(4);
-  Blob<Dtype> fine(1, 8, 32, 32), middle(1, 8, 8, 8), coarse(1, 32, 4, 4), other(1, 16, 4, 4),
-      narrow(1, 1, 4, 4), top;
-  for (float scale : {1, 4, 8, 8, 8}) {
-    product->add_scale(scale);
-    product->add_offset_height((scale - 1) / 2);
-    product->add_offset_width((scale - 1) / 2);
-  }
-  const std::vector<Blob<Dtype>*> bottom{&fine, &middle, &coarse, &other, &narrow};
-  ExposedInnerProductLayer<Dtype> layer(param);
-  layer.SetUp(bottom, {&top});
-  // The fine level is sampled; the middle one is the output's grid; of the coarse ones, those of
-  // many channels are projected at their 16 cells (2 * 64 * 32 / 2 below 64 * 32 * 64), and the one
-  // of a single channel is sampled, since the interpolation of 64 maps costs more than that of one.
-  const std::vector<std::vector<int> > expected{{0, 0}, {1, 0}, {0, 1}, {0, 1}, {0, 0}};
-  EXPECT_EQ(expected, layer.Ways());
-  EXPECT_EQ((std::vector<std::vector<size_t> >{{2, 3}}), layer.ProjectedTogether());
 }
 
 TYPED_TEST(HypercolumnInnerProductLayerTest, TestGradient) {

@@ -21,7 +21,7 @@ class HypercolumnTapLayerTest : public MultiDeviceTest<TypeParam> {
  protected:
   HypercolumnTapLayerTest() {
     Caffe::set_random_seed(1701);
-    // The second is a small map, which is turned around first; the first has more than one block.
+    // The second is a small map, which is transposed first; the first has more than one block.
     Resize(2, 40, {{150, 6, 27}, {37, 3, 4}, {1, 1, 1}});
     param_.set_name("tap");
     param_.mutable_sparse_hypercolumn_param()->add_scale(2);

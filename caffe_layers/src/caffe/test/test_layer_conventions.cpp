@@ -17,8 +17,11 @@
 
 namespace caffe {
 
-const char* const kTypes[] = {"SparseHypercolumn", "HypercolumnInnerProduct", "ColorSpace",
-                              "ColorHistogram", "SoftmaxKLDivergenceLoss"};
+const std::vector<std::string> kTypes = {// in order
+                                         "ColorHistogram",          "ColorSpace",
+                                         "HypercolumnInnerProduct", "HypercolumnTap",
+                                         "InnerProductWeights",     "SoftmaxKLDivergenceLoss",
+                                         "SparseHypercolumn"};
 
 LayerParameter ExampleParameter(const std::string& type) {
   LayerParameter param;
@@ -41,6 +44,17 @@ LayerParameter ExampleParameter(const std::string& type) {
     product->set_stride(2);
     product->mutable_weight_filler()->set_type("gaussian");
     product->mutable_bias_filler()->set_type("gaussian");
+  } else if (type == "HypercolumnTap") {
+    param.mutable_sparse_hypercolumn_param()->set_first_channel(2);
+    param.mutable_sparse_hypercolumn_param()->add_scale(2);
+    param.mutable_sparse_hypercolumn_param()->add_offset_height(0.5);
+    param.mutable_sparse_hypercolumn_param()->add_offset_width(0.5);
+  } else if (type == "InnerProductWeights") {
+    InnerProductWeightsParameter* weights = param.mutable_inner_product_weights_param();
+    weights->set_num_output(3);
+    weights->set_num_input(4);
+    weights->mutable_weight_filler()->set_type("gaussian");
+    weights->mutable_bias_filler()->set_type("gaussian");
   } else if (type == "ColorHistogram") {
     param.mutable_color_histogram_param()->set_bins(4);
     param.mutable_color_histogram_param()->set_joint(true);
@@ -62,12 +76,16 @@ class Example {
     } else if (type == "HypercolumnInnerProduct") {
       Add({images, 3, side, side}, -1, 1);
       Add({images, 18, half, half}, -1, 1);
+    } else if (type == "HypercolumnTap") {
+      Add({rows, 2 + 18}, -1, 1);
+      Add({images, 18, half, half}, -1, 1);
+      Add({images, locations, 2}, -2, side + 1);
     } else if (type == "ColorSpace") {
       Add({images, 3, side, side}, 0, 1);
     } else if (type == "ColorHistogram") {
       Add({images, 2, side, side}, 0, 1);
       Add({images, locations, 2}, -2, side + 1);
-    } else {
+    } else if (type == "SoftmaxKLDivergenceLoss") {
       Add({rows, bins}, -2, 2);
       Add({rows, bins}, 0, 1);
       Add({rows}, 0, 1);
@@ -78,15 +96,19 @@ class Example {
         for (int k = 0; k < bins; ++k) row[k] = m % 5 == 4 ? 0 : row[k] / sum;
       }
     }
-    for (int i = 0; i < (type == "ColorSpace" ? 2 : 1); ++i) {
-      tops_.emplace_back(new Blob<Dtype>());
-      top.push_back(tops_.back().get());
+    if (type == "HypercolumnTap") {
+      top.push_back(bottom[0]);  // in place
+    } else {
+      for (int i = 0; i < (type == "ColorSpace" || type == "InnerProductWeights" ? 2 : 1); ++i) {
+        tops_.emplace_back(new Blob<Dtype>());
+        top.push_back(tops_.back().get());
+      }
     }
-    // The first bottom is locations, or data without a gradient.
+    // The others are locations, or data without a gradient.
     for (size_t i = 0; i < bottom.size(); ++i) {
-      propagate_down.push_back(type == "HypercolumnInnerProduct" ||
-                               (type == "SparseHypercolumn" && i > 0) ||
-                               (type == "SoftmaxKLDivergenceLoss" && i == 0));
+      propagate_down.push_back(
+          type == "HypercolumnInnerProduct" || (type == "HypercolumnTap" && i < 2) ||
+          (type == "SparseHypercolumn" && i > 0) || (type == "SoftmaxKLDivergenceLoss" && i == 0));
     }
   }
 
@@ -102,11 +124,11 @@ class Example {
   std::vector<bool> propagate_down;
 
  private:
-  void Add(const std::vector<int>& shape, double least, double most) {
+  void Add(const std::vector<int>& shape, double min, double max) {
     bottoms_.emplace_back(new Blob<Dtype>(shape));
     FillerParameter range;
-    range.set_min(least);
-    range.set_max(most);
+    range.set_min(min);
+    range.set_max(max);
     UniformFiller<Dtype>(range).Fill(bottoms_.back().get());
     bottom.push_back(bottoms_.back().get());
   }
@@ -126,10 +148,19 @@ template <typename TypeParam>
 class LayerConventionsTest : public MultiDeviceTest<TypeParam> {};
 TYPED_TEST_CASE(LayerConventionsTest, TestDtypesAndDevices);
 
+#ifdef AUTOCOLOR_TESTS  // elsewhere all of Caffe's layers are registered, and the user's
+TYPED_TEST(LayerConventionsTest, TestTypesAreAllOfOurs) {
+  typedef typename TypeParam::Dtype Dtype;
+  std::vector<std::string> types = LayerRegistry<Dtype>::LayerTypeList();
+  types.erase(std::remove(types.begin(), types.end(), "InnerProduct"), types.end());  // Caffe's
+  EXPECT_EQ(kTypes, types);
+}
+#endif
+
 TYPED_TEST(LayerConventionsTest, TestReshapedEqualsNew) {
   typedef typename TypeParam::Dtype Dtype;
   Caffe::set_random_seed(1701);
-  for (const char* type : kTypes) {
+  for (const std::string& type : kTypes) {
     SCOPED_TRACE(type);
     Example<Dtype> first(type, 2, 7);
     shared_ptr<Layer<Dtype> > layer = LayerRegistry<Dtype>::CreateLayer(ExampleParameter(type));
@@ -160,7 +191,7 @@ TYPED_TEST(LayerConventionsTest, TestReshapedEqualsNew) {
 TYPED_TEST(LayerConventionsTest, TestEmptyPropagateDown) {
   typedef typename TypeParam::Dtype Dtype;
   Caffe::set_random_seed(1701);
-  for (const char* type : kTypes) {
+  for (const std::string& type : kTypes) {
     SCOPED_TRACE(type);
     Example<Dtype> example(type, 2, 7);
     shared_ptr<Layer<Dtype> > layer = LayerRegistry<Dtype>::CreateLayer(ExampleParameter(type));
@@ -190,11 +221,11 @@ TYPED_TEST(LayerGPUTest, TestGPUEqualsCPU) {
   // Sums of some hundred products of order one, in another order.
   const double tolerance = sizeof(Dtype) == 4 ? 1e-4 : 1e-11;
   Caffe::set_random_seed(1701);
-  for (const char* type : kTypes) {
+  for (const std::string& type : kTypes) {
     for (const bool deterministic : {false, true}) {
       SCOPED_TRACE(type);
       LayerParameter param = ExampleParameter(type);
-      if (std::string(type) == "SparseHypercolumn") {
+      if (type == "SparseHypercolumn" || type == "HypercolumnTap") {
         param.mutable_sparse_hypercolumn_param()->set_deterministic(deterministic);
       }
       Example<Dtype> example(type, 3, 11);

@@ -58,10 +58,10 @@ float Largest(int count, const float* values) {
   return largest;
 }
 
-void ExpectNear(int count, const float* expected, const float* received, const char* what) {
+void ExpectNear(int count, const float* expected, const float* got, const char* what) {
   const float scale = std::max(1e-3f, Largest(count, expected));
   for (int i = 0; i < count; ++i) {
-    ASSERT_NEAR(expected[i], received[i], kTolerance * scale) << what << " at " << i;
+    ASSERT_NEAR(expected[i], got[i], kTolerance * scale) << what << " at " << i;
   }
 }
 
