@@ -28,6 +28,7 @@ from autocolor.paper.reproduction import (
 from autocolor.training.feature_cache import FeatureOptions
 from autocolor.training.head import HeadOptions
 from results_page import Provenance, write_results
+from sample_sheet import draw_samples
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -192,8 +193,18 @@ inference methods of section 3.3.""",
             check_disjoint(config)
         reproduction = Reproduction(config)
         results = reproduction.results(tuple(dict.fromkeys(names)), arguments.rows)
-        seconds = reproduction.longest()
-        written = write_results(results, config, seconds, provenance, arguments.page)
+        samples = None
+        if "fig10" in results.figures:
+            with reproduction.timed("figure 10"):
+                samples = draw_samples(reproduction.colorizer(reproduction.main), photos)
+        written = write_results(
+            results,
+            config,
+            reproduction.longest(),
+            provenance,
+            samples=samples,
+            page=arguments.page,
+        )
     except (AutocolorError, ValueError, OSError) as error:
         print(f"reproduce: error: {error}", file=sys.stderr)
         return 1

@@ -12,6 +12,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from autocolor.core.files import atomic_path
 from autocolor.evaluation.evaluate import GREY
@@ -39,6 +40,8 @@ def write_results(
     config: ReproductionConfig,
     seconds: Mapping[str, float],
     provenance: Provenance,
+    *,
+    samples: Image.Image | None = None,
     page: Path | None = None,
 ) -> Path:
     """Write ``results.md``, ``results.json`` and the plots into the configuration's ``out``.
@@ -50,6 +53,8 @@ def write_results(
     seconds : dict of float
         By stage.
     provenance : Provenance
+    samples : Image, optional
+        The picture of Figure 10.
     page : Path, optional
         A copy of the page; its plots go into a folder of its name without ending.
 
@@ -66,9 +71,8 @@ def write_results(
         plots["fig7.png"] = partial(plot_errors, _metrics(scores, FIGURE_7))
     if "fig8" in results.figures:
         plots["fig8.png"] = partial(plot_psnr, _metrics(scores, FIGURE_8))
-    if results.samples is not None:
-        sheet = results.samples
-        plots["fig10.jpg"] = lambda path: sheet.save(path, quality=90)
+    if samples is not None:
+        plots["fig10.jpg"] = partial(samples.save, quality=90)
 
     def write(target: Path, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,9 @@
 """Regression of colour on fixed features of three scales, trained by Caffe.
 
-What is taken from Cheng et al.: at each pixel the 7 x 7 patch of lightness, a DAISY descriptor of 32
-values and a semantic feature of 47 that is smoothed along the photo's edges; a fully connected net with
-three hidden layers of half the input's width, trained for the squared error of U and V; a joint
-bilateral filter of the result, guided by the photo. Their semantic feature is the posterior of a
-scene parser's 47 categories. No such parser can be had here: its place is taken by the 47 principal
-components of VGG-16's conv5_3.
+A net with three hidden layers is trained for the squared error of U and V at single pixels, from a
+patch of lightness, a DAISY descriptor and a semantic feature; a joint bilateral filter follows. Cheng
+et al. take the posterior of a scene parser's 47 categories for the semantic feature. No such parser can
+be had here: its place is taken by the 47 principal components of VGG-16's conv5_3.
 
 References
 ----------

@@ -63,22 +63,7 @@ class Baseline:
     skipped: list[tuple[Path, str]] = field(default_factory=list)
 
     def __call__(self, lightness: FloatArray) -> FloatArray:
-        """Colorize a photo.
-
-        Parameters
-        ----------
-        lightness : (H, W) float array in [0, 1]
-            (R + G + B)/3; any size.
-
-        Returns
-        -------
-        (H, W, 3) float32 array, RGB in [0, 1], of the given lightness.
-
-        Raises
-        ------
-        ValueError
-            If `lightness` is no such array.
-        """
+        """Return (H, W, 3) float32 RGB of the given lightness, (H, W) in [0, 1] and of any size."""
         check_unit("lightness", lightness)
         if lightness.ndim != 2 or lightness.size == 0:
             raise InputError("lightness", f"expected shape (H, W), got {lightness.shape}")

@@ -44,6 +44,21 @@ class _InlineExecutor(Executor):
         return future
 
 
+class _ProcessPool(ProcessPoolExecutor):
+    """Leaves Ctrl-C to this process.
+
+    Processes are started by calls, when there are too few. They inherit that the signal is blocked;
+    otherwise it could reach them before an initializer that ignores it runs.
+    """
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(function, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 @dataclass(frozen=True)
 class Workers:
     """Processes that take calls.
@@ -134,30 +149,16 @@ def open_workers(processes: int, scheduler: str | None = None) -> Iterator[Worke
         yield INLINE
         return
     # A forked child would share this process's open files and the locks of its threads.
-    executor = ProcessPoolExecutor(
+    executor = _ProcessPool(
         processes,
         multiprocessing.get_context("spawn"),
         _start_worker,
         (max(1, available_processors() // processes),),
     )
     try:
-        start_processes(executor)
         yield Workers(executor, _IN_FLIGHT * processes, (BrokenExecutor,))
     finally:
         executor.shutdown(cancel_futures=True)
-
-
-def start_processes(executor: ProcessPoolExecutor) -> None:
-    """Start an executor's processes now, and leave Ctrl-C to this one.
-
-    They inherit that the signal is blocked; otherwise it could reach them before an initializer
-    that ignores it runs.
-    """
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        executor.submit(int)
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def available_processors() -> int:

@@ -37,32 +37,7 @@ PSNR_BINS = 200
 
 @dataclass(frozen=True)
 class Scores:
-    """Metrics of one image or of many; None where they were not measured.
-
-    Attributes
-    ----------
-    rmse : float
-        Eq. 10: mean over all pixels of the Euclidean alpha-beta error; lower is better.
-    psnr : float
-        Eq. 11: arithmetic mean over images, in dB; higher is better.
-    root_mean_square : float
-        The other reading of Eq. 10: root of the mean over all pixels of the squared error.
-    geometric_psnr : float
-        Geometric mean over images of the PSNR in dB, as Cheng et al. report it.
-    auc : float
-        Area under the curve of ab errors, in [0, 1]; higher is better. See
-        :func:`autocolor.evaluation.image_errors.ab_credit`.
-    balanced_auc : float
-        The same, with each pixel weighted by the inverse frequency of the truth's class of colour
-        among all pixels scored: the mean over the classes that occur. Zhang et al. take the
-        frequencies from ImageNet, so their numbers are not comparable.
-    colorfulness, truth_colorfulness : float
-        Mean over images of the predictions' and of the photos' colourfulness; see
-        :func:`autocolor.evaluation.image_errors.colorfulness`.
-    ssim : float
-        Mean over images of SSIM on RGB; higher is better. Images with a side below 11 pixels are
-        left out.
-    """
+    """Metrics of one image or of many, as docs/evaluation.md defines them; None if not measured."""
 
     rmse: float
     psnr: float
@@ -103,14 +78,9 @@ class Difference:
 class ColorMetrics:
     """Metrics over images that are added one at a time.
 
-    Eq. 10 prints a norm inside the root of a square. It is the mean, over all pixels of all
-    images, of the Euclidean alpha-beta error; read as the root of a mean square, the paper's row
-    "no colorization" would come out larger. Eq. 11 is the arithmetic mean over images of
-    -10 log10(mean squared RGB error), its inner sum sign being a misprint.
-
-    An exact prediction has an infinite PSNR, and so has every mean that it takes part in:
-    `exact_images` counts them. A PSNR of 0 (black instead of white) makes the geometric mean 0;
-    with both, it is undefined, NaN. No PSNR is negative, as RGB lies in [0, 1].
+    Eq. 10 prints a norm inside the root of a square; it is read as the mean of the norms, since as
+    the root of a mean square the paper's row "no colorization" would come out larger. The inner sum
+    sign of Eq. 11 is a misprint.
 
     Parameters
     ----------

@@ -146,7 +146,19 @@ def _write_csv(evaluation: Evaluation, path: Path) -> None:
 
 def metrics_table(evaluation: Evaluation) -> str:
     """Return RMSE and PSNR of every method as a Markdown table, with 95 % intervals."""
-    return _table(evaluation, ("rmse", "psnr"))
+    names = ("rmse", "psnr")
+    resolution = evaluation.protocol.resolution
+    resolution = "full resolution" if resolution == "full" else resolution
+    headings = " | ".join(_COLUMNS[name][0] for name in names)
+    lines = [f"| {len(evaluation.photos)} photos, {resolution} | {headings} |", "|---|---|---|"]
+    intervals = evaluation.intervals(_LEVEL)
+    for method, scores in evaluation.scores.items():
+        cells = [
+            _cell(getattr(scores, name), intervals[method][name], _COLUMNS[name][1])
+            for name in names
+        ]
+        lines.append("| " + " | ".join([method, *cells]) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def metrics_page(evaluation: Evaluation) -> str:
@@ -175,24 +187,9 @@ def metrics_page(evaluation: Evaluation) -> str:
             for photo in case.photos
         )
         lines += ["", f"Worst {case.metric.upper()} of {case.method}: {photos}"]
-    return "\n".join(lines + _skipped_lines(evaluation)) + "\n"
-
-
-def _table(evaluation: Evaluation, names: tuple[str, ...]) -> str:
-    headings = " | ".join(_COLUMNS[name][0] for name in names)
-    resolution = evaluation.protocol.resolution
-    resolution = "full resolution" if resolution == "full" else resolution
-    lines = [
-        f"| {len(evaluation.photos)} photos, {resolution} | {headings} |",
-        "|---" * (len(names) + 1) + "|",
-    ]
-    intervals = evaluation.intervals(_LEVEL)
-    for method, scores in evaluation.scores.items():
-        cells = [
-            _cell(getattr(scores, name), intervals[method][name], _COLUMNS[name][1])
-            for name in names
-        ]
-        lines.append("| " + " | ".join([method, *cells]) + " |")
+    if evaluation.skipped:
+        reasons = [f"- {reason}" for _, reason in evaluation.skipped]
+        lines += ["", f"Skipped {len(reasons)}:", "", *reasons]
     return "\n".join(lines) + "\n"
 
 
@@ -210,13 +207,6 @@ def _difference_lines(evaluation: Evaluation) -> list[str]:
             f"PSNR {psnr.value:+.2f} dB [{psnr.low:+.2f}, {psnr.high:+.2f}]"
         )
     return lines
-
-
-def _skipped_lines(evaluation: Evaluation) -> list[str]:
-    if not evaluation.skipped:
-        return []
-    reasons = [f"- {reason}" for _, reason in evaluation.skipped]
-    return ["", f"Skipped {len(reasons)}:", "", *reasons]
 
 
 def plot_errors(metrics: Mapping[str, ColorMetrics], path: Path) -> None:

@@ -23,7 +23,7 @@ from autocolor.core.arrays import FloatArray
 from autocolor.core.files import atomic_path
 from autocolor.evaluation.evaluate import GREY, EvaluationProtocol, Scene, SceneMethod, score
 from autocolor.evaluation.metrics import ColorMetrics
-from autocolor.histograms.decode import decode
+from autocolor.histograms.decode import DecodeOptions, decode
 from autocolor.histograms.prediction import Prediction
 from autocolor.runtime.colorizer import Colorizer
 
@@ -47,12 +47,14 @@ def model_method(key: str, colorizer: Colorizer, *, seed: int = 0) -> SceneMetho
     """
     way, _, strength = key.partition("@")
     name, _, inference = way.partition("/")
-    options: dict[str, Any] = {} if strength == "chosen" else {"strength": float(strength)}
-    if inference:
-        options |= {"method": inference.removesuffix(_FADED), "fading": inference.endswith(_FADED)}
+    options = DecodeOptions(
+        method=inference.removesuffix(_FADED) or None,
+        fading=not inference or inference.endswith(_FADED),
+        strength=None if strength == "chosen" else float(strength),
+    )
 
     def colorize(scene: Scene) -> FloatArray:
-        return predicted(scene, name, colorizer).colorize(rng=scene.rng(seed), **options)
+        return predicted(scene, name, colorizer).decode(options, scene.rng(seed))
 
     return colorize
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-from PIL import Image
 
 from autocolor.baselines.cheng import ChengOptions
 from autocolor.baselines.registry import Baseline, load_baseline
@@ -29,8 +27,16 @@ from autocolor.paper.experiments import (
     model_method,
     score_methods,
 )
-from autocolor.paper.published import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, Row, Table
-from autocolor.paper.sample_sheet import draw_samples
+from autocolor.paper.published import (
+    TABLE_1,
+    TABLE_2,
+    TABLE_3,
+    TABLE_4,
+    TABLE_5,
+    Published,
+    Row,
+    Table,
+)
 from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.model_folder import Manifest
 from autocolor.training.feature_cache import FeatureOptions
@@ -152,8 +158,6 @@ class Results:
     images : int
         Photos scored.
     skipped : list of (path, reason)
-    samples : Image or None
-        The picture of Figure 10.
     """
 
     tables: list[Table]
@@ -161,7 +165,6 @@ class Results:
     scores: dict[str, ScoredMethod]
     images: int
     skipped: list[tuple[Path, str]]
-    samples: Image.Image | None
 
 
 @dataclass
@@ -359,12 +362,9 @@ class Reproduction:
             if figure in figures:
                 keys += methods
         scores, skipped = self.score(tuple(dict.fromkeys(keys)))
-        samples = None
         if "fig10" in figures:
             self.train([self.main])
-            with self.timed("figure 10"):
-                samples = draw_samples(self.colorizer(self.main), self.config.photos)
-        return Results(tables, figures, scores, scores[GREY].metrics.images, skipped, samples)
+        return Results(tables, figures, scores, scores[GREY].metrics.images, skipped)
 
     def _check_names(self, names: Sequence[str]) -> None:
         if unknown := [name for name in names if name not in OF_ONE_MODEL]:
@@ -457,27 +457,17 @@ def _tables(last: str, main: str, variant: str, strength: float) -> dict[str, Ta
             cval1k,
             (
                 grey,
-                *(Row(name, f"{model}@1", TABLE_1[name]) for name, model in variants.items()),
+                *_at_one(variants, TABLE_1),
                 Row("hue/chroma, K = 32", f"{MAIN}/median@1", TABLE_1["hue/chroma, K = 32"]),
                 Row("+ chromatic fading", f"{MAIN}@1", TABLE_1["+ chromatic fading"]),
-                *(
-                    Row(f"{name}, chosen strength", f"{model}@chosen")
-                    for name, model in {**variants, "hue/chroma with fading": MAIN}.items()
-                ),
+                *_at_chosen({**variants, "hue/chroma with fading": MAIN}),
             ),
         ),
         Table(
             "table2",
             "Table 2: levels of the hypercolumn",
             cval1k,
-            (
-                grey,
-                *(Row(name, f"{model}@1", TABLE_2.get(name)) for name, model in ablations.items()),
-                *(
-                    Row(f"{name}, chosen strength", f"{model}@chosen")
-                    for name, model in ablations.items()
-                ),
-            ),
+            (grey, *_at_one(ablations, TABLE_2), *_at_chosen(ablations)),
             missing="" if last == "fc7" else no_fc,
         ),
         Table(
@@ -520,6 +510,15 @@ def _tables(last: str, main: str, variant: str, strength: float) -> dict[str, Ta
         ),
     ]
     return {table.name: table for table in tables}
+
+
+def _at_one(models: Mapping[str, str], published: Mapping[str, Published]) -> list[Row]:
+    """Return the rows of models, by the names of rows, at the paper's strength."""
+    return [Row(name, f"{model}@1", published.get(name)) for name, model in models.items()]
+
+
+def _at_chosen(models: Mapping[str, str]) -> list[Row]:
+    return [Row(f"{name}, chosen strength", f"{model}@chosen") for name, model in models.items()]
 
 
 def _way(name: str) -> str:

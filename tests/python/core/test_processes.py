@@ -1,6 +1,7 @@
 """Calls in other processes: in order, a bounded number at once, with clear errors."""
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -43,6 +44,19 @@ def test_results_come_in_order_and_items_are_taken_as_needed():
     processes = {process for _, process in results}
     assert os.getpid() not in processes
     assert len(processes) == 2
+
+
+def leaves_interrupts_alone(number):
+    time.sleep(0.2)
+    return os.getpid(), signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_interrupts_are_for_this_process_alone():
+    """Also where a worker is started by a later call than the first."""
+    with open_workers(2) as workers:
+        found = set(workers.map_ordered(leaves_interrupts_alone, range(6)))
+    assert len(found) == 2 and all(blocked for _, blocked in found)
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_one_process_is_this_one():
