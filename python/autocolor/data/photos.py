@@ -232,8 +232,14 @@ def extract(
                     except KeyError:
                         yield entry, f"not in {archive.name}"
         # What zipfile raises on damaged files.
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError,
-                NotImplementedError, OSError) as error:  # fmt: skip
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            RuntimeError,
+            ValueError,
+            OSError,
+        ) as error:
             archive.unlink()
             raise PhotoError(f"{archive.name}: {error}; removed, run again") from None
         return

@@ -170,14 +170,18 @@ def find_listed(path: Path, root: Path, photos: Sequence[Path]) -> list[ListedPh
             missing.append(listed)
             continue
         if len(candidates) > 1:
-            raise SplitError(f"{path}: {listed.name}: expected one such photo, there are "
-                             f"{len(candidates)}, such as {candidates[0]}")  # fmt: skip
+            raise SplitError(
+                f"{path}: {listed.name}: expected one such photo, there are "
+                f"{len(candidates)}, such as {candidates[0]}"
+            )
         if candidates[0] in found:
             raise SplitError(f"{path}: lists {candidates[0]} twice")
         found[candidates[0]] = ListedPhoto(candidates[0], label)
     if missing:
-        raise SplitError(f"{path}: {len(missing)} of its {len(missing) + len(found)} photos are "
-                         f"not below {root}, the first is {missing[0].name}")  # fmt: skip
+        raise SplitError(
+            f"{path}: {len(missing)} of its {len(missing) + len(found)} photos are "
+            f"not below {root}, the first is {missing[0].name}"
+        )
     if not found:
         raise SplitError(f"{path}: expected photos, the list is empty")
     return list(found.values())

@@ -87,11 +87,15 @@ class Model:
         if not isinstance(self.network, ColorizationNet):
             raise TypeError(f"network: expected a ColorizationNet, got {self.network}")
         validation = replace(self.training, source=self.validation_source)
-        return _texts({
-            "train.prototxt": self.network.head_training_net(self.training, cached_levels, "train"),
-            "test.prototxt": self.network.head_training_net(validation, cached_levels, "test"),
-            "solver.prototxt": solver(self.solver),
-        })  # fmt: skip
+        return _texts(
+            {
+                "train.prototxt": self.network.head_training_net(
+                    self.training, cached_levels, "train"
+                ),
+                "test.prototxt": self.network.head_training_net(validation, cached_levels, "test"),
+                "solver.prototxt": solver(self.solver),
+            }
+        )
 
     def in_folder(self, folder: Path) -> Model:
         """Return the model with the paths of its files, and its snapshots, in another folder."""
@@ -135,14 +139,20 @@ def all_models() -> dict[str, Model]:
             ("lab_marginal_data-fc7", "Table 1, Lab K = 32", ColorizationNet("lab_marginal")),
             ("lab_joint_data-fc7", "Table 1, Lab K = 16 x 16", ColorizationNet("lab_joint")),
             *(
-                (f"hue_chroma_{levels.replace('..', '-')}", f"Table 2, {levels}",
-                 ColorizationNet(levels=levels))
+                (
+                    f"hue_chroma_{levels.replace('..', '-')}",
+                    f"Table 2, {levels}",
+                    ColorizationNet(levels=levels),
+                )
                 for levels in ("data..conv5_3", "conv4_1..fc7", "conv5_1..fc7", "fc6..fc7", "fc7")
             ),
-            ("hue_chroma_data-fc7_slim", "an eighth as wide, for tests and laptops",
-             ColorizationNet(width=1 / 8)),
+            (
+                "hue_chroma_data-fc7_slim",
+                "an eighth as wide, for tests and laptops",
+                ColorizationNet(width=1 / 8),
+            ),
         ]
-    }  # fmt: skip
+    }
     name = "vgg16_gray_classifier"
     models[name] = Model(
         "section 3.5, grey ImageNet classification",

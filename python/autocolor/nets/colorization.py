@@ -203,8 +203,14 @@ class ColorizationNet:
         )
         levels = vgg16_levels(self.levels, self.width)
         if levels[-1].name != "data":
-            add_vgg16(net, net.data, levels[-1].name, width=self.width, frozen=options.frozen,
-                      dropout=options.dropout)  # fmt: skip
+            add_vgg16(
+                net,
+                net.data,
+                levels[-1].name,
+                width=self.width,
+                frozen=options.frozen,
+                dropout=options.dropout,
+            )
         net.hypercolumn = L.SparseHypercolumn(
             net.locations,
             *(net[level.name] for level in levels),
@@ -390,10 +396,11 @@ class ColorizationNet:
         net.h_fc1 = L.HypercolumnInnerProduct(
             *(net[level.name] for level in levels),
             hypercolumn_inner_product_param=dict(
-                num_output=scaled_width(HIDDEN_UNITS, self.width), stride=stride,
+                num_output=scaled_width(HIDDEN_UNITS, self.width),
+                stride=stride,
                 **geometry(levels),
             ),
-        )  # fmt: skip
+        )
         net.h_relu1 = L.ReLU(net.h_fc1, in_place=True)
         for head in self.heads:
             # On one level at scale 1 this is a 1x1 convolution with weights of InnerProduct's shape.
@@ -429,8 +436,15 @@ class Classifier:
 
     def _add_scores(self, net: NetSpec, options: TrainingOptions | None) -> None:
         dropout = 0.0 if options is None else options.dropout
-        bottom = add_vgg16(net, net.data, "fc7", width=self.width, dropout=dropout, fc6_pad=0,
-                           frozen=options is not None and options.frozen)  # fmt: skip
+        bottom = add_vgg16(
+            net,
+            net.data,
+            "fc7",
+            width=self.width,
+            dropout=dropout,
+            fc6_pad=0,
+            frozen=options is not None and options.frozen,
+        )
         if dropout > 0:
             net.dropout7 = L.Dropout(bottom, dropout_ratio=dropout)
             bottom = net.dropout7

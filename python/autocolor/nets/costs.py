@@ -61,8 +61,11 @@ def deploy_costs(net: caffe_pb2.NetParameter, height: int, width: int) -> Costs:
             convolution = layer.convolution_param
             kernel, pad = convolution.kernel_size[0], sum(convolution.pad)
             channels, rows, columns = bottoms[0]
-            shape = (convolution.num_output, rows + 2 * pad - kernel + 1,
-                     columns + 2 * pad - kernel + 1)  # fmt: skip
+            shape = (
+                convolution.num_output,
+                rows + 2 * pad - kernel + 1,
+                columns + 2 * pad - kernel + 1,
+            )
             weights = convolution.num_output * channels * kernel**2
             parameters += weights + convolution.num_output
             multiply_adds += weights * shape[1] * shape[2]

@@ -118,8 +118,16 @@ def geometry(levels: Sequence[Level]) -> dict[str, list[float]]:
     )
 
 
-def add_convolution(net: NetSpec, name: str, bottom: Any, channels: int, *, kernel: int = 3,
-                    pad: int = 1, frozen: bool = False) -> Any:  # fmt: skip
+def add_convolution(
+    net: NetSpec,
+    name: str,
+    bottom: Any,
+    channels: int,
+    *,
+    kernel: int = 3,
+    pad: int = 1,
+    frozen: bool = False,
+) -> Any:
     """Add a convolution; a frozen one keeps its weights."""
     net[name] = L.Convolution(
         bottom,
@@ -132,8 +140,16 @@ def add_convolution(net: NetSpec, name: str, bottom: Any, channels: int, *, kern
     return net[name]
 
 
-def add_vgg16(net: NetSpec, bottom: Any, last: str, *, width: float = 1.0, frozen: bool = False,
-              dropout: float = 0.0, fc6_pad: int = 3) -> Any:  # fmt: skip
+def add_vgg16(
+    net: NetSpec,
+    bottom: Any,
+    last: str,
+    *,
+    width: float = 1.0,
+    frozen: bool = False,
+    dropout: float = 0.0,
+    fc6_pad: int = 3,
+) -> Any:
     """Add VGG-16-gray up to a level, with in-place ReLUs: hypercolumns read rectified maps.
 
     Parameters
@@ -171,9 +187,14 @@ def add_vgg16(net: NetSpec, bottom: Any, last: str, *, width: float = 1.0, froze
         bottom = net[f"pool{block}"]
     for name, kernel, pad in (("fc6", _FC6_KERNEL, fc6_pad), ("fc7", 1, 0)):
         bottom = add_convolution(
-            net, name, bottom, scaled_width(_FC_CHANNELS, width), kernel=kernel, pad=pad,
+            net,
+            name,
+            bottom,
+            scaled_width(_FC_CHANNELS, width),
+            kernel=kernel,
+            pad=pad,
             frozen=frozen,
-        )  # fmt: skip
+        )
         net[f"relu{name[2:]}"] = L.ReLU(bottom, in_place=True)
         if name == last:
             break

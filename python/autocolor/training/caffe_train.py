@@ -305,9 +305,12 @@ def plot_records(records: Sequence[Record], path: Path) -> None:
             points = [(r.iteration, value(r, name)) for r in records if r.phase == phase]
             if any(number is not None for _, number in points):
                 training = phase == "train"
-                axes.plot(*zip(*points, strict=True), "-" if training else "o-",
-                          label="training" if training else phase.replace("test", "validation"),
-                          alpha=0.6 if training else 1)  # fmt: skip
+                axes.plot(
+                    *zip(*points, strict=True),
+                    "-" if training else "o-",
+                    label="training" if training else phase.replace("test", "validation"),
+                    alpha=0.6 if training else 1,
+                )
         axes.set_title(name)
         axes.set_xlabel("iteration")
         axes.grid(alpha=0.3)

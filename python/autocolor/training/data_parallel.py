@@ -235,9 +235,12 @@ class LossWeights:
         if not self._losses:
             return {}
         counts = np.array(
-            [_valid_rows(self._net, layer) if mode == "VALID" else 1
-             for _, mode, layer, _ in self._losses], np.float64,
-        )  # fmt: skip
+            [
+                _valid_rows(self._net, layer) if mode == "VALID" else 1
+                for _, mode, layer, _ in self._losses
+            ],
+            np.float64,
+        )
         totals = counts.copy()
         self._group.add([totals])
         factors = {}
@@ -256,8 +259,11 @@ class LossWeights:
 def _normalization(layer: Any) -> str | None:
     """Return ``VALID`` or ``NONE`` where the ranks' losses have to be weighed, else None."""
     if layer.type not in (
-        "SoftmaxKLDivergenceLoss", "SoftmaxWithLoss", "SigmoidCrossEntropyLoss", "InfogainLoss",
-    ):  # fmt: skip
+        "SoftmaxKLDivergenceLoss",
+        "SoftmaxWithLoss",
+        "SigmoidCrossEntropyLoss",
+        "InfogainLoss",
+    ):
         return None
     loss = layer.loss_param
     if loss.HasField("normalization"):
