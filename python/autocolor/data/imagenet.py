@@ -54,7 +54,7 @@ def validation_photos(
     """
     photos = sorted(find_photos(root, recursive=True), key=lambda path: path.name)
     if not photos:
-        raise ListError(f"{root}: expected photos, found none")
+        raise ListError(f"{root}: expected photos, got none")
     for first, second in itertools.pairwise(photos):
         if first.stem == second.stem:
             raise ListError(f"{root}: two photos have one name, {first} and {second}")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import atomic_path, file_sha256
+from autocolor.core.files import atomic_path, file_sha256, one_line
 from autocolor.data.photo_lists import ListedPhoto, quote, read_photo_list, write_photo_list
 from autocolor.imaging.images import ImageError, read_image
 
@@ -81,7 +81,7 @@ class UsablePhotos:
                 if read_image(photo, least_side=1).is_grey:
                     reason = "encoded as greyscale"
             except ImageError as error:
-                reason = " ".join(str(error).split())
+                reason = one_line(error)
             if reason is not None:
                 self.left_out.append((photo, reason))
             self._known[photo] = reason is None

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
+from autocolor.core.isolation import parse_failure
 
 _ITERATION = re.compile(
     r"Iteration (\d+) \(.*?(?:([\d.e+-]+)s/(\d+) iters)?\), loss = ([-+.\deinfa]+)"
@@ -244,8 +245,9 @@ def run_caffe_train(
             process.wait()
             raise
     if status:
-        fatal = [line for line in last_lines if line.startswith("F")] or last_lines[-1:]
-        raise TrainingError(f"caffe train exited with status {status}: {' '.join(fatal)} ({log})")
+        failure = parse_failure(status, "", "\n".join(last_lines))
+        assert failure is not None
+        raise TrainingError(f"caffe train failed: {failure.reason} ({log})")
     return records
 
 

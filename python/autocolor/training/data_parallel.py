@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autocolor.core.errors import AutocolorError
+from autocolor.core.files import one_line
 from autocolor.runtime.caffe_runtime import layer_names
 from autocolor.training.stopping import StopRequest
 
@@ -142,7 +143,7 @@ class MpiGroup(Group):
                     raise ParallelError(f"another rank did not answer within {self._timeout:g} s")
                 os.sched_yield()  # the other ranks may need this core
         except self._mpi.Exception as error:
-            raise ParallelError(f"MPI: {' '.join(str(error).split())}") from None
+            raise ParallelError(f"MPI: {one_line(error)}") from None
 
 
 class GradientMean:
