@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import sys
 from collections import Counter
@@ -13,6 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from autocolor.core.constants import CTEST_IMAGES, CVAL_IMAGES
+from autocolor.core.files import file_sha256
 from autocolor.data.imagenet import PUBLISHED_SHA256, validation_photos
 from autocolor.data.photo_lists import ListedPhoto, ListError
 from autocolor.data.splits import (
@@ -120,7 +120,7 @@ def _published(
 
 
 def _origin(path: Path) -> dict[str, str]:
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = file_sha256(path)
     known = {sha256: name for name, sha256 in PUBLISHED_SHA256.items()}
     name = known.get(digest)
     return {"sha256": digest, "is": f"the authors' {name}" if name else "a list of unknown origin"}

@@ -8,21 +8,57 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
+from caffe.proto import caffe_pb2
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
+from model_costs import models_table
+
 from autocolor.core.variants import VARIANTS
 from autocolor.nets.catalogue import (
     DEMO_MODEL,
     Model,
     all_models,
-    deploy_schema,
-    models_table,
     shipped_files,
+    to_texts,
     write_files,
 )
 from autocolor.runtime.deploy_nets import SCHEMA
 from autocolor.runtime.shipped import FOLDER
 
+# What deploy nets say, by message of caffe.proto. Any other field is refused without Caffe.
+_DEPLOY_FIELDS = {
+    "NetParameter": "name layer",
+    "LayerParameter": "name type bottom top param input_param convolution_param pooling_param "
+    "power_param relu_param softmax_param hypercolumn_inner_product_param",
+    "ParamSpec": "lr_mult decay_mult",
+    "InputParameter": "shape",
+    "BlobShape": "dim",
+    "ConvolutionParameter": "num_output bias_term pad kernel_size stride weight_filler bias_filler",
+    "FillerParameter": "type value",
+    "PoolingParameter": "pool kernel_size stride",
+    "PowerParameter": "power scale shift",
+    "ReLUParameter": "negative_slope",
+    "SoftmaxParameter": "axis",
+    "HypercolumnInnerProductParameter": "num_output bias_term weight_filler bias_filler scale "
+    "offset_height offset_width activation_mult stride",
+}
+
 _NETWORK_OPTIONS = ("variant", "levels", "bins", "width")
 _TRAINING_OPTIONS = ("source", "batch", "crop", "locations", "frozen")
+
+
+def deploy_schema() -> dict[str, str]:
+    """Return the part of caffe.proto that deploy nets use, for where there is no Caffe."""
+    file = FileDescriptorProto(name="deploy_net.proto", package="caffe")
+    for name, kept in _DEPLOY_FIELDS.items():
+        whole = DescriptorProto()
+        getattr(caffe_pb2, name).DESCRIPTOR.CopyToProto(whole)
+        message = file.message_type.add(name=name)
+        message.field.extend(field for field in whole.field if field.name in kept.split())
+        types = {field.type_name for field in message.field}
+        message.enum_type.extend(
+            enum for enum in whole.enum_type if f".caffe.{name}.{enum.name}" in types
+        )
+    return to_texts({SCHEMA.name: file})
 
 
 def changed_model(arguments: argparse.Namespace) -> Model:

@@ -124,6 +124,8 @@ def _train(arguments: argparse.Namespace, group: Group, stop: StopRequest) -> in
         )  # fmt: skip
         runner = SolverRunner(job, group, stop)
         stopped = runner.run()
+    except ParallelError:  # ends this rank alone
+        raise
     except (AutocolorError, ValueError, OSError) as error:
         if group.rank == 0:
             print(f"{_PROGRAM}: error: {error}", file=sys.stderr)

@@ -369,7 +369,7 @@ def test_imagenet_splits(tmp_path):
         (("--cval-images", 6), "cval1k: expected a multiple of the 5 classes, got 6"),
         (("--cval-images", 10), "expected 12 photos that are not greyscale, got 11 of 13"),
         (("--published", lists["cval1k"], lists["cval1k"]), "5 photos are in both lists"),
-        (("--images", tmp_path / "nowhere"), "expected photos, found none"),
+        (("--images", tmp_path / "nowhere"), "expected photos, got none"),
     ]:
         refused = run("data_prep/imagenet_splits.py", *arguments, "--out", tmp_path / "x", *extra,
                       status=1)  # fmt: skip

@@ -224,7 +224,7 @@ def restore_hdf5_weights(net_source: str) -> str:
 
 
 def install_pycaffe(source: Path, out: Path) -> None:
-    """Copy pycaffe's Python files, mended for today's numpy and scikit-image.
+    """Copy pycaffe's Python files, patched for today's numpy and scikit-image.
 
     Raises
     ------

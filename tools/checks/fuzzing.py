@@ -17,8 +17,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from autocolor.core.isolation import Failure, call_in_child, parse_failure
 
 ACCEPTED, REFUSED = "accepted", "refused"
 
@@ -206,6 +209,31 @@ class _Child:
             number = os.WTERMSIG(status)
             return "hang" if number == signal.SIGALRM else f"signal {number}"
         return f"exit status {os.WEXITSTATUS(status)}"
+
+
+def run_forked(
+    function: Callable[..., object], args: Sequence[Any], seconds: float = 600
+) -> Failure | None:
+    """Do what `run_isolated` does in a fork of this process: many times as fast.
+
+    For fuzzing: this process must not have threads, which a fork has not, and so must not have run
+    Caffe.
+    """
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                os.dup2(output.fileno(), 1)
+                os.dup2(errors.fileno(), 2)
+                resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds)))
+                status = call_in_child(function, args)
+            finally:
+                os._exit(status)
+        _, status = os.waitpid(child, 0)
+        for file in (output, errors):
+            file.seek(0)
+        return parse_failure(os.waitstatus_to_exitcode(status), output.read(), errors.read())
 
 
 def _serve(reader: Reader, folder: Path, limits: Limits, asked: int, answer: int) -> None:

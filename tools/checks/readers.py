@@ -22,7 +22,6 @@ from onnx import numpy_helper
 from PIL import Image
 
 from autocolor.control.targets import TargetError, load_targets
-from autocolor.core.isolation import run_forked
 from autocolor.data.lmdb_io import LmdbOptions, decode_datum, make_datum, read_datums
 from autocolor.data.photo_lists import ListError, read_photo_list
 from autocolor.data.photos import PhotoEntry, PhotoError, extract, read_list
@@ -34,11 +33,11 @@ from autocolor.runtime.caffe_net import CaffeNet
 from autocolor.runtime.caffe_runtime import import_caffe
 from autocolor.runtime.model_folder import MANIFEST_NAME, Manifest, ModelError
 from autocolor.runtime.onnx_net import OnnxNet
-from autocolor.runtime.probe import check_net_forked
+from autocolor.runtime.probe import build_net
 from autocolor.training.caffe_train import read_log
 from autocolor.training.snapshots import SnapshotError, read_state
 from autocolor.training.solver_files import SolverError, check_files, read_solver
-from fuzzing import Reader
+from fuzzing import Reader, run_forked
 
 _WEIGHTS = {
     "conv1": (np.full((2, 1, 3, 3), 0.5, np.float32), np.zeros(2, np.float32)),
@@ -279,12 +278,17 @@ def _text_readers(folder: Path) -> list[Reader]:
                [solver.encode()]),
         Reader("log", "train.log", read_log, (ValueError,), [log.encode()]),
         Reader("deploy", "deploy.prototxt",
-               lambda path: CaffeNet(path, model, check=check_net_forked), (ModelError,),
+               lambda path: CaffeNet(path, model, check=_check_net), (ModelError,),
                [_DEPLOY.encode()]),
         Reader("deploy_weights", "tiny.caffemodel",
-               lambda path: CaffeNet(deploy, path, check=check_net_forked), (ModelError,),
+               lambda path: CaffeNet(deploy, path, check=_check_net), (ModelError,),
                [model.read_bytes()]),
     ]  # fmt: skip
+
+
+def _check_net(prototxt: str) -> str | None:
+    failure = run_forked(build_net, [prototxt])
+    return failure and failure.reason
 
 
 def _onnx_readers(folder: Path) -> list[Reader]:

@@ -13,6 +13,7 @@ from scipy.special import entr
 from autocolor.control.targets import check_variant
 from autocolor.core.arrays import FloatArray, check_array, check_same_shape
 from autocolor.core.errors import InputError
+from autocolor.core.variants import VARIANTS
 from autocolor.histograms.bins import quantile_centers, uniform_centers
 from autocolor.imaging.color import hue_chroma_to_rgb, rgb_to_lab
 
@@ -41,7 +42,7 @@ def lean_biases(variant: str, hue: float, strength: float, bins: int) -> tuple[B
     Returns
     -------
     tuple of (K,) float64 arrays or None
-        For each predicted channel, in the order of `autocolor.control.targets.TARGET_NAMES`; None where it
+        For each predicted channel, in the order of the variant's outputs; None where it
         stays as it is. Of "lab_joint" one array of (K * K,).
     """
     check_variant(variant)
@@ -49,13 +50,13 @@ def lean_biases(variant: str, hue: float, strength: float, bins: int) -> tuple[B
         raise InputError("hue", f"expected a finite number of turns, got {hue}")
     if not 0 <= strength < np.inf:
         raise InputError("strength", f"expected a finite number >= 0, got {strength}")
-    if variant == "hue_chroma":
+    if VARIANTS[variant].has_hue:
         return strength * np.cos(2 * np.pi * (uniform_centers(bins) - hue)), None
     saturated = hue_chroma_to_rgb(np.array(float(hue) % 1), np.array(1.0), np.array(0.5))
     direction = rgb_to_lab(saturated)[1:]
     units = strength * quantile_centers(bins, sigma=1) / np.hypot(*direction)
     a, b = direction[0] * units, direction[1] * units
-    if variant == "lab_marginal":
+    if not VARIANTS[variant].is_joint:
         return a, b
     return ((a[:, None] + b).ravel(),)
 

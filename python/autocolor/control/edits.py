@@ -25,7 +25,6 @@ from autocolor.control.energy import apply_bias, minimize_energy
 from autocolor.control.hints import Hint, RegionHint, spread_hints
 from autocolor.control.quantile import transfer_quantiles
 from autocolor.control.targets import (
-    TARGET_NAMES,
     Targets,
     check_variant,
     image_targets,
@@ -34,6 +33,7 @@ from autocolor.control.targets import (
 from autocolor.core.arrays import FloatArray
 from autocolor.core.errors import InputError
 from autocolor.core.files import atomic_path
+from autocolor.core.variants import VARIANTS
 from autocolor.histograms.decode import DecodeOptions, decode
 from autocolor.histograms.prediction import Prediction
 from autocolor.histograms.tiles import array_tiles
@@ -150,7 +150,7 @@ def read_reference(path: Path) -> npt.NDArray[np.float32]:
 
 def energy_biases(prediction: Prediction, targets: Targets) -> list[Biases | None]:
     """Return the biases of Eq. 6 for each output of a network, found on its grid."""
-    names = TARGET_NAMES[prediction.variant]
+    names = VARIANTS[prediction.variant].outputs
     return [
         minimize_energy(array_tiles(output), targets[name]).bias
         for name, output in zip(names, prediction.outputs, strict=True)
@@ -227,7 +227,7 @@ def save_histograms(path: Path, prediction: Prediction) -> None:
         If the file cannot be written.
     """
     check_variant(prediction.variant)
-    arrays = dict(zip(TARGET_NAMES[prediction.variant], prediction.outputs, strict=True))
+    arrays = dict(zip(VARIANTS[prediction.variant].outputs, prediction.outputs, strict=True))
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as partial, partial.open("wb") as stream:
         arrays["cells_per_pixel"] = np.array(prediction.cells_per_pixel)

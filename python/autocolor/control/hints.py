@@ -34,6 +34,7 @@ from scipy.ndimage import distance_transform_edt
 from autocolor.control.targets import check_variant
 from autocolor.core.arrays import FloatArray, check_same_shape, check_unit
 from autocolor.core.errors import InputError
+from autocolor.core.variants import VARIANTS
 from autocolor.histograms.bins import quantile_centers, uniform_centers
 from autocolor.histograms.tiles import ImageTiles
 from autocolor.imaging.color import rgb_to_hue_chroma, rgb_to_lab
@@ -268,14 +269,14 @@ def _color_histograms(
 ) -> list[npt.NDArray[np.float64]]:
     """Return, of each channel, the histograms (hints, K) of the hints' colours."""
     rgb = np.stack(colors)
-    if variant == "hue_chroma":
+    if VARIANTS[variant].has_hue:
         hue, chroma = rgb_to_hue_chroma(rgb)
         hues = _share(hue, uniform_centers(sizes[0]), period=1)
         # Grey has no hue: an even histogram, which chromatic fading (Eq. 5) keeps grey.
         hues[chroma == 0] = 1 / sizes[0]
         return [hues, _share(chroma, uniform_centers(sizes[1]))]
     lab = rgb_to_lab(rgb)
-    if variant == "lab_marginal":
+    if not VARIANTS[variant].is_joint:
         return [_share(lab[:, 1 + i], quantile_centers(size)) for i, size in enumerate(sizes)]
     centers = quantile_centers(round(sizes[0] ** 0.5))
     a, b = _share(lab[:, 1], centers), _share(lab[:, 2], centers)

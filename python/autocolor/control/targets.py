@@ -29,11 +29,9 @@ from autocolor.histograms.bins import bin_index, quantile_edges, uniform_edges
 from autocolor.imaging.color import rgb_to_hue_chroma, rgb_to_lab
 
 Targets = dict[str, npt.NDArray[np.float64]]
-"""Names and (K,) histograms, in the order of `TARGET_NAMES`."""
+"""Names and (K,) histograms, in the order of the variant's outputs."""
 
-TARGET_NAMES = {
-    variant.name: variant.outputs for variant in VARIANTS.values() if variant.is_histogram
-}
+_HISTOGRAMS = {name: v.outputs for name, v in VARIANTS.items() if v.is_histogram}
 
 # What NumPy and zipfile raise on damaged files.
 _DAMAGED = (
@@ -128,7 +126,7 @@ def load_targets(path: Path | str, variant: str, bins: int) -> Targets:
         raise TargetError(f"{path}: no such file") from None
     except _DAMAGED as error:
         raise TargetError(f"{path}: cannot be read: {error}") from error
-    names = TARGET_NAMES[variant]
+    names = _HISTOGRAMS[variant]
     if set(content) != set(names):
         got = ", ".join(sorted(content)) or "none"
         raise TargetError(
@@ -163,6 +161,6 @@ def _normalised(name: str, histogram: FloatArray) -> npt.NDArray[np.float64]:
 
 def check_variant(variant: str) -> None:
     """Refuse a variant that predicts no histograms, with an `InputError`."""
-    if variant not in TARGET_NAMES:
-        choices = ", ".join(TARGET_NAMES)
+    if variant not in _HISTOGRAMS:
+        choices = ", ".join(_HISTOGRAMS)
         raise InputError("variant", f"expected one of {choices}, got {variant!r}")

@@ -30,6 +30,8 @@ WHEEL_VERSIONS = {
     "ursina": "7.0.0",
 }
 
+_PIP_DOWNLOAD = ("-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:")
+
 
 class DownloadError(AutocolorError):
     """A package could not be fetched."""
@@ -76,9 +78,8 @@ def download(source: str, package: str, cache: Path) -> Path:
             # The sandbox user of apt may not read this folder, and need not.
             ["apt-get", "-o", "APT::Sandbox::User=root", "download", package]
             if source == "apt"
-            else [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
-                  "--only-binary", ":all:", package]
-        )  # fmt: skip
+            else [sys.executable, *_PIP_DOWNLOAD, package]
+        )
         run = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
         files = [path for path in Path(work).iterdir() if path.suffix in (".deb", ".whl")]
         if run.returncode or len(files) != 1:

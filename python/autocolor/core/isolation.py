@@ -13,7 +13,6 @@ import resource
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -32,11 +31,11 @@ class Failure(NamedTuple):
 
 
 Runner: TypeAlias = Callable[..., Failure | None]
-"""What calls a function in a child: `run_isolated` or `run_forked`."""
+"""What calls a function in a child: `run_isolated`, or for fuzzing a fork."""
 
 
 def run_isolated(
-    function: Callable[..., object], args: Sequence[Any], seconds: float = 600
+    function: Callable[..., object], args: Sequence[Any], seconds: float | None = None
 ) -> Failure | None:
     """Call a function in a new process; return how it failed, or None.
 
@@ -46,7 +45,7 @@ def run_isolated(
         Of a module, so that the child can import it. What it returns is dropped.
     args : sequence
         Its arguments, of types that JSON has.
-    seconds : float
+    seconds : float, optional
         How long it may take.
     """
     call = {"module": function.__module__, "function": function.__qualname__, "args": list(args)}
@@ -66,31 +65,6 @@ def run_isolated(
     return parse_failure(process.returncode, process.stdout, process.stderr)
 
 
-def run_forked(
-    function: Callable[..., object], args: Sequence[Any], seconds: float = 600
-) -> Failure | None:
-    """Do what `run_isolated` does in a fork of this process: many times as fast.
-
-    For fuzzing: this process must not have threads, which a fork has not, and so must not have run
-    Caffe.
-    """
-    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                os.dup2(output.fileno(), 1)
-                os.dup2(errors.fileno(), 2)
-                resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds)))
-                status = _call(function, args)
-            finally:
-                os._exit(status)
-        _, status = os.waitpid(child, 0)
-        for file in (output, errors):
-            file.seek(0)
-        return parse_failure(os.waitstatus_to_exitcode(status), output.read(), errors.read())
-
-
 def parse_failure(status: int, output: str, errors: str) -> Failure | None:
     """Return how a process failed, given its exit status and what it wrote; None if it did not.
 
@@ -107,8 +81,8 @@ def parse_failure(status: int, output: str, errors: str) -> Failure | None:
     return Failure(reason, output, errors)
 
 
-def _call(function: Callable[..., object], args: Sequence[Any]) -> int:
-    """In the child: call the function; the text of an error is the last line on stderr."""
+def call_in_child(function: Callable[..., object], args: Sequence[Any]) -> int:
+    """Call the function and return the exit status; an error's text is the last line on stderr."""
     limit = resource.getrlimit(resource.RLIMIT_CORE)[1]
     resource.setrlimit(resource.RLIMIT_CORE, (0, limit))
     try:
@@ -124,4 +98,4 @@ def _call(function: Callable[..., object], args: Sequence[Any]) -> int:
 if __name__ == "__main__":
     request = json.load(sys.stdin)
     called = getattr(importlib.import_module(request["module"]), request["function"])
-    sys.exit(_call(called, request["args"]))
+    sys.exit(call_in_child(called, request["args"]))

@@ -51,8 +51,9 @@ def find_duplicates(
     list of Duplicate
         At most one for each of `photos`, with the nearest original.
     """
-    bar: tqdm[Any] = tqdm(total=len(originals) + len(photos), unit="photo", desc="comparing",
-               disable=not progress)  # fmt: skip
+    bar: tqdm[Any] = tqdm(
+        total=len(originals) + len(photos), unit="photo", desc="comparing", disable=not progress
+    )
     with bar:
         known = [_Print(path, bar, looks) for path in originals]
         by_bytes = {print_.bytes_hash: print_.path for print_ in known}

@@ -54,7 +54,7 @@ def validation_photos(
     """
     photos = sorted(find_photos(root, recursive=True), key=lambda path: path.name)
     if not photos:
-        raise ListError(f"{root}: expected photos, found none")
+        raise ListError(f"{root}: expected photos, got none")
     for first, second in itertools.pairwise(photos):
         if first.stem == second.stem:
             raise ListError(f"{root}: two photos have one name, {first} and {second}")
@@ -66,8 +66,10 @@ def validation_photos(
     labelled = [ListedPhoto(photo, classes.get(photo.stem)) for photo in photos]
     missing = [photo.path.name for photo in labelled if photo.label is None]
     if missing:
-        raise ListError(f"{labels}: no class for {len(missing)} of {len(photos)} photos, the first "
-                        f"is {missing[0]}")  # fmt: skip
+        raise ListError(
+            f"{labels}: no class for {len(missing)} of {len(photos)} photos, the first "
+            f"is {missing[0]}"
+        )
     return labelled
 
 
@@ -75,8 +77,10 @@ def _read_labels(path: Path, synsets: Path | None) -> dict[str, int]:
     """Class of each photo, by its file name without suffix."""
     lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     if lines and lines[0].startswith("ImageId,"):
-        names = {row["ImageId"]: (row["PredictionString"] or "").split(" ")[0]
-                 for row in csv.DictReader(lines)}  # fmt: skip
+        names = {
+            row["ImageId"]: (row["PredictionString"] or "").split(" ")[0]
+            for row in csv.DictReader(lines)
+        }
         order = _positions(names.values())
         return {name: order[synset] for name, synset in names.items()}
     if all(re.fullmatch(r"\s*[0-9]+\s*", line) for line in lines):

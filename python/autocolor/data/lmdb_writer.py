@@ -1,4 +1,4 @@
-"""Write photos into an LMDB: in parallel, and so that a job that was cut off goes on.
+"""Write photos into an LMDB: in parallel, and so that a job that was cut off can be resumed.
 
 One process writes, in the order of the keys; others read, resize and encode. Each transaction holds
 `TRANSACTION` photos, always the same ones, in an environment that is opened for it: what a run has
@@ -24,7 +24,7 @@ from pathlib import Path
 import lmdb
 
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import atomic_path
+from autocolor.core.files import atomic_path, one_line
 from autocolor.core.processes import INLINE, Workers
 from autocolor.data.lmdb_check import check_lmdb
 from autocolor.data.lmdb_io import LmdbOptions, make_datum
@@ -41,7 +41,7 @@ _LEAST_LMDB = 2 * 4096  # bytes: the two pages that LMDB begins a file with
 
 
 class LmdbWriteError(AutocolorError):
-    """An LMDB could not be written; one line. What is there is valid, and can be gone on with."""
+    """An LMDB could not be written; one line. What is there is valid, and can be resumed."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,10 @@ def encode_photos(call: tuple[list[tuple[Path, int]], LmdbOptions]) -> list[byte
             datum = make_datum(options.prepare(path), options, label)
             results.append(datum.SerializeToString())
         except ImageError as error:
-            results.append(" ".join(str(error).split()))
+            results.append(one_line(error))
         # Whatever else is odd about one photo must not end the job.
         except (OSError, ValueError, MemoryError) as error:
-            results.append(f"{path}: cannot be stored: {' '.join(str(error).split())}")
+            results.append(f"{path}: cannot be stored: {one_line(error)}")
     return results
 
 
@@ -163,7 +163,7 @@ def write_lmdb(
             part.replace(path)
     except (lmdb.Error, OSError) as error:
         raise LmdbWriteError(
-            f"{part}: cannot be written: {' '.join(str(error).split())}; {done} of "
+            f"{part}: cannot be written: {one_line(error)}; {done} of "
             f"{len(content.photos)} photos are done; run again to go on from there"
         ) from error
     return read_skipped(path)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import atomic_path, file_sha256
+from autocolor.core.files import atomic_path, file_sha256, one_line
 from autocolor.data.photo_lists import ListedPhoto, quote, read_photo_list, write_photo_list
 from autocolor.imaging.images import ImageError, read_image
 
@@ -81,7 +81,7 @@ class UsablePhotos:
                 if read_image(photo, least_side=1).is_grey:
                     reason = "encoded as greyscale"
             except ImageError as error:
-                reason = " ".join(str(error).split())
+                reason = one_line(error)
             if reason is not None:
                 self.left_out.append((photo, reason))
             self._known[photo] = reason is None
@@ -170,14 +170,18 @@ def find_listed(path: Path, root: Path, photos: Sequence[Path]) -> list[ListedPh
             missing.append(listed)
             continue
         if len(candidates) > 1:
-            raise SplitError(f"{path}: {listed.name}: expected one such photo, there are "
-                             f"{len(candidates)}, such as {candidates[0]}")  # fmt: skip
+            raise SplitError(
+                f"{path}: {listed.name}: expected one such photo, there are "
+                f"{len(candidates)}, such as {candidates[0]}"
+            )
         if candidates[0] in found:
             raise SplitError(f"{path}: lists {candidates[0]} twice")
         found[candidates[0]] = ListedPhoto(candidates[0], label)
     if missing:
-        raise SplitError(f"{path}: {len(missing)} of its {len(missing) + len(found)} photos are "
-                         f"not below {root}, the first is {missing[0].name}")  # fmt: skip
+        raise SplitError(
+            f"{path}: {len(missing)} of its {len(missing) + len(found)} photos are "
+            f"not below {root}, the first is {missing[0].name}"
+        )
     if not found:
         raise SplitError(f"{path}: expected photos, the list is empty")
     return list(found.values())

@@ -104,7 +104,7 @@ def category_photos(
     for label, folder in enumerate(folders.values()):
         paths = find_photos(folder, recursive=True)
         if not paths:
-            raise SplitError(f"{folder}: expected photos, found none")
+            raise SplitError(f"{folder}: expected photos, got none")
         photos += [ListedPhoto(path, label) for path in paths]
     return balanced_splits(photos, {"sun_6_test": count}, seed, usable)["sun_6_test"]
 

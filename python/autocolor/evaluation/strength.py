@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray
 from autocolor.core.errors import InputError
+from autocolor.core.variants import VARIANTS
 from autocolor.evaluation.evaluate import GREY, EvaluationProtocol, Scene, SceneMethod, score
 from autocolor.evaluation.metrics import Scores
 from autocolor.histograms.decode import check_strength
@@ -139,7 +140,7 @@ def _at_strength(name: str, colorizer: PhotoColorizer, strength: float) -> Scene
 
 def _decoded(prediction: Prediction) -> Callable[[float], npt.NDArray[np.float32]]:
     """Return strength to RGB; hue and chroma are taken from their histograms only once."""
-    if prediction.variant != "hue_chroma":
+    if not VARIANTS[prediction.variant].has_hue:
         return lambda strength: prediction.colorize(strength=strength)
     hue, chroma = prediction.hue_chroma()
     return lambda strength: compose_rgb(hue, chroma * strength, prediction.lightness)

@@ -16,7 +16,7 @@ finite, non-negative, each with some mass."""
 
 ImageTiles = Callable[[], Iterator[tuple[slice, tuple[FloatArray, ...]]]]
 """Yields rows and their histograms of all channels: hue and chroma, a and b, or the joint one, in
-the order of `autocolor.control.targets.TARGET_NAMES`."""
+the order of the variant's outputs."""
 
 TILE_PIXELS = 8192
 

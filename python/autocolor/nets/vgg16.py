@@ -14,6 +14,8 @@ from caffe import layers as L
 from caffe import params as P
 from caffe.proto import caffe_pb2
 
+from autocolor.core.errors import InputError
+
 # Convolutional blocks: (convolutions, channels). A 2x2 max pooling lies after each.
 _BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 _FC_CHANNELS = 4096
@@ -67,7 +69,7 @@ def vgg16_levels(levels: str = "data..fc7", width: float = 1.0) -> tuple[Level, 
         If a level is unknown, they are in the wrong order, or the width is not positive.
     """
     if not 0 < width < float("inf"):
-        raise ValueError(f"width: expected a positive number, got {width}")
+        raise InputError("width", f"expected a positive number, got {width}")
     scale, offset = 1, 0.0
     found = [Level("data", 1, scale, offset)]
     for block, (count, channels) in enumerate(_BLOCKS, start=1):
@@ -84,7 +86,7 @@ def vgg16_levels(levels: str = "data..fc7", width: float = 1.0) -> tuple[Level, 
     first, _, last = levels.partition("..")
     last = last or first
     if first not in names or last not in names or names.index(first) > names.index(last):
-        raise ValueError(f"levels: expected FIRST..LAST of {', '.join(names)}, got {levels!r}")
+        raise InputError("levels", f"expected FIRST..LAST of {', '.join(names)}, got {levels!r}")
     return tuple(found[names.index(first) : names.index(last) + 1])
 
 
@@ -118,8 +120,16 @@ def geometry(levels: Sequence[Level]) -> dict[str, list[float]]:
     )
 
 
-def add_convolution(net: NetSpec, name: str, bottom: Any, channels: int, *, kernel: int = 3,
-                    pad: int = 1, frozen: bool = False) -> Any:  # fmt: skip
+def add_convolution(
+    net: NetSpec,
+    name: str,
+    bottom: Any,
+    channels: int,
+    *,
+    kernel: int = 3,
+    pad: int = 1,
+    frozen: bool = False,
+) -> Any:
     """Add a convolution; a frozen one keeps its weights."""
     net[name] = L.Convolution(
         bottom,
@@ -132,8 +142,16 @@ def add_convolution(net: NetSpec, name: str, bottom: Any, channels: int, *, kern
     return net[name]
 
 
-def add_vgg16(net: NetSpec, bottom: Any, last: str, *, width: float = 1.0, frozen: bool = False,
-              dropout: float = 0.0, fc6_pad: int = 3) -> Any:  # fmt: skip
+def add_vgg16(
+    net: NetSpec,
+    bottom: Any,
+    last: str,
+    *,
+    width: float = 1.0,
+    frozen: bool = False,
+    dropout: float = 0.0,
+    fc6_pad: int = 3,
+) -> Any:
     """Add VGG-16-gray up to a level, with in-place ReLUs: hypercolumns read rectified maps.
 
     Parameters
@@ -171,9 +189,14 @@ def add_vgg16(net: NetSpec, bottom: Any, last: str, *, width: float = 1.0, froze
         bottom = net[f"pool{block}"]
     for name, kernel, pad in (("fc6", _FC6_KERNEL, fc6_pad), ("fc7", 1, 0)):
         bottom = add_convolution(
-            net, name, bottom, scaled_width(_FC_CHANNELS, width), kernel=kernel, pad=pad,
+            net,
+            name,
+            bottom,
+            scaled_width(_FC_CHANNELS, width),
+            kernel=kernel,
+            pad=pad,
             frozen=frozen,
-        )  # fmt: skip
+        )
         net[f"relu{name[2:]}"] = L.ReLU(bottom, in_place=True)
         if name == last:
             break

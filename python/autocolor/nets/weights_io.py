@@ -33,8 +33,18 @@ _ANY_RATIO = 2**30  # bytes of a file's arrays up to which it does not matter: V
 
 # What h5py, zipfile and NumPy raise on damaged or hostile files. A shape that does not fit into
 # memory is a MemoryError.
-_DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError, NotImplementedError,
-            MemoryError, SyntaxError, zipfile.BadZipFile, zlib.error)  # fmt: skip
+_DAMAGED = (
+    OSError,
+    RuntimeError,
+    KeyError,
+    ValueError,
+    TypeError,
+    EOFError,
+    MemoryError,
+    SyntaxError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def read_weights(path: Path) -> Weights:
@@ -181,10 +191,13 @@ def _read_npz(path: Path) -> Weights:
     for layer, blobs in found.items():
         if "weight" not in blobs:
             raise WeightsError(f"{path}: {layer}/weight is missing")
-    return _not_empty(path, {
-        layer: tuple(blobs[blob] for blob in _NPZ_BLOBS if blob in blobs)
-        for layer, blobs in found.items()
-    })  # fmt: skip
+    return _not_empty(
+        path,
+        {
+            layer: tuple(blobs[blob] for blob in _NPZ_BLOBS if blob in blobs)
+            for layer, blobs in found.items()
+        },
+    )
 
 
 def _write_hdf5(path: Path, weights: Mapping[str, tuple[FloatArray, ...]]) -> None:

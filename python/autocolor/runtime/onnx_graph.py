@@ -345,8 +345,10 @@ class _Graph:
         for level in levels:
             key = (max(level.scale, stride), level.channels % _BLOCK == 0)
             groups.setdefault(key, []).append(level)
-        return [(scale, groups[scale, blocked]) for scale, blocked in
-                sorted(groups, key=lambda key: (-key[0], key[1]))]  # fmt: skip
+        return [
+            (scale, groups[scale, blocked])
+            for scale, blocked in sorted(groups, key=lambda key: (-key[0], key[1]))
+        ]
 
     def _resize(self, tensor: str, factor: float, output: str) -> str:
         """Interpolate bilinearly with half-pixel centres, clamped at the border."""

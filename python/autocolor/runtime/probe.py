@@ -6,7 +6,7 @@ import resource
 import tempfile
 from functools import lru_cache
 
-from autocolor.core.isolation import run_forked, run_isolated
+from autocolor.core.isolation import run_isolated
 from autocolor.runtime.caffe_runtime import import_caffe
 
 _MEMORY = 8 * 2**30  # the paper's network takes 0.6 GiB
@@ -21,17 +21,12 @@ def check_net(prototxt: str) -> str | None:
     The net is built, and reshaped to an input of another size, with 8 GiB of memory. The last
     answers are remembered.
     """
-    failure = run_isolated(_build, [prototxt], _SECONDS)
+    failure = run_isolated(build_net, [prototxt], _SECONDS)
     return failure and failure.reason
 
 
-def check_net_forked(prototxt: str) -> str | None:
-    """Return what `check_net` does, with :func:`autocolor.core.isolation.run_forked`."""
-    failure = run_forked(_build, [prototxt], _SECONDS)
-    return failure and failure.reason
-
-
-def _build(prototxt: str) -> None:
+def build_net(prototxt: str) -> None:
+    """In the child: build a net, and reshape it."""
     caffe = import_caffe()
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     memory = _MEMORY if most == resource.RLIM_INFINITY else min(_MEMORY, most)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
+from autocolor.core.isolation import parse_failure
 
 _ITERATION = re.compile(
     r"Iteration (\d+) \(.*?(?:([\d.e+-]+)s/(\d+) iters)?\), loss = ([-+.\deinfa]+)"
@@ -244,8 +245,9 @@ def run_caffe_train(
             process.wait()
             raise
     if status:
-        fatal = [line for line in last_lines if line.startswith("F")] or last_lines[-1:]
-        raise TrainingError(f"caffe train exited with status {status}: {' '.join(fatal)} ({log})")
+        failure = parse_failure(status, "", "\n".join(last_lines))
+        assert failure is not None
+        raise TrainingError(f"caffe train failed: {failure.reason} ({log})")
     return records
 
 
@@ -305,9 +307,12 @@ def plot_records(records: Sequence[Record], path: Path) -> None:
             points = [(r.iteration, value(r, name)) for r in records if r.phase == phase]
             if any(number is not None for _, number in points):
                 training = phase == "train"
-                axes.plot(*zip(*points, strict=True), "-" if training else "o-",
-                          label="training" if training else phase.replace("test", "validation"),
-                          alpha=0.6 if training else 1)  # fmt: skip
+                axes.plot(
+                    *zip(*points, strict=True),
+                    "-" if training else "o-",
+                    label="training" if training else phase.replace("test", "validation"),
+                    alpha=0.6 if training else 1,
+                )
         axes.set_title(name)
         axes.set_xlabel("iteration")
         axes.grid(alpha=0.3)

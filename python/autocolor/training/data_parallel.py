@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autocolor.core.errors import AutocolorError
+from autocolor.core.files import one_line
 from autocolor.runtime.caffe_runtime import layer_names
 from autocolor.training.stopping import StopRequest
 
@@ -142,7 +143,7 @@ class MpiGroup(Group):
                     raise ParallelError(f"another rank did not answer within {self._timeout:g} s")
                 os.sched_yield()  # the other ranks may need this core
         except self._mpi.Exception as error:
-            raise ParallelError(f"MPI: {' '.join(str(error).split())}") from None
+            raise ParallelError(f"MPI: {one_line(error)}") from None
 
 
 class GradientMean:
@@ -235,9 +236,12 @@ class LossWeights:
         if not self._losses:
             return {}
         counts = np.array(
-            [_valid_rows(self._net, layer) if mode == "VALID" else 1
-             for _, mode, layer, _ in self._losses], np.float64,
-        )  # fmt: skip
+            [
+                _valid_rows(self._net, layer) if mode == "VALID" else 1
+                for _, mode, layer, _ in self._losses
+            ],
+            np.float64,
+        )
         totals = counts.copy()
         self._group.add([totals])
         factors = {}
@@ -256,8 +260,11 @@ class LossWeights:
 def _normalization(layer: Any) -> str | None:
     """Return ``VALID`` or ``NONE`` where the ranks' losses have to be weighed, else None."""
     if layer.type not in (
-        "SoftmaxKLDivergenceLoss", "SoftmaxWithLoss", "SigmoidCrossEntropyLoss", "InfogainLoss",
-    ):  # fmt: skip
+        "SoftmaxKLDivergenceLoss",
+        "SoftmaxWithLoss",
+        "SigmoidCrossEntropyLoss",
+        "InfogainLoss",
+    ):
         return None
     loss = layer.loss_param
     if loss.HasField("normalization"):

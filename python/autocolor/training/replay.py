@@ -41,8 +41,14 @@ def replay(
     places = [index for index, name in enumerate(layer_names(net)) if name in drawing]
     # A test net is run as a whole: which of its layers draw is in another file.
     tests = list(zip(caffe_solver.test_nets, solver.test_iter, strict=False))
-    for iteration in tqdm(range(iterations), desc="replaying", unit="iteration", delay=2,
-                          disable=not show, leave=False):  # fmt: skip
+    for iteration in tqdm(
+        range(iterations),
+        desc="replaying",
+        unit="iteration",
+        delay=2,
+        disable=not show,
+        leave=False,
+    ):
         wanted = iteration > 0 or solver.test_initialization
         if wanted and solver.test_interval and iteration % solver.test_interval == 0:
             for test_net, batches in tests:

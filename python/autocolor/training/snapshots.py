@@ -17,12 +17,21 @@ from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError
 
 from autocolor.core.errors import AutocolorError
-from autocolor.runtime.caffemodel import read_caffemodel
+from autocolor.runtime.caffemodel import WeightsError, read_caffemodel
 
 _ENDINGS = (".solverstate", ".solverstate.h5")
 
-# What protobuf and h5py raise on damaged files, and what comes of values of other types than Caffe's.
-_DAMAGED = (OSError, RuntimeError, DecodeError, LookupError, ValueError, TypeError, AttributeError)
+# What the readers raise on damaged files, and what comes of values of other types than Caffe's.
+_DAMAGED = (
+    OSError,
+    RuntimeError,
+    DecodeError,
+    WeightsError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+)
 
 
 class SnapshotError(AutocolorError):

@@ -164,9 +164,13 @@ class SolverRunner:
         self._began = time.monotonic()
         self._log = TrainingLog(prefix, list(names), self._start) if self._root else None
         self._bar = tqdm(
-            total=self.solver.max_iter, initial=self._start, unit="iteration", desc="training",
-            disable=not self._root, mininterval=0.5 if sys.stderr.isatty() else 30,
-        )  # fmt: skip
+            total=self.solver.max_iter,
+            initial=self._start,
+            unit="iteration",
+            desc="training",
+            disable=not self._root,
+            mininterval=0.5 if sys.stderr.isatty() else 30,
+        )
         try:
             return self._loop()
         except DivergenceError:
@@ -243,12 +247,17 @@ class SolverRunner:
         loss = self._reporter.loss
         self._smoothed.add(loss)
         if self._log is not None and iteration % (self.solver.display or 1) == 0:
-            self._log.add(Record(
-                iteration, "train", dict(self._reporter.outputs), _decimal(loss),
-                smoothed_loss=_decimal(self._smoothed.value),
-                learning_rate=None if rate is None else _decimal(rate),
-                seconds=round(time.monotonic() - self._began, 3),
-            ))  # fmt: skip
+            self._log.add(
+                Record(
+                    iteration,
+                    "train",
+                    dict(self._reporter.outputs),
+                    _decimal(loss),
+                    smoothed_loss=_decimal(self._smoothed.value),
+                    learning_rate=None if rate is None else _decimal(rate),
+                    seconds=round(time.monotonic() - self._began, 3),
+                )
+            )
 
     def _test(self, iteration: int) -> int:
         """Run the test nets, on rank 0; returns the signal that asked some rank to stop, or 0."""
@@ -303,11 +312,14 @@ class SolverRunner:
         place = None if np.isfinite(self._reporter.loss) else _first_not_finite(self._net)
         if place is None:
             place = next(
-                (f"the weights of layer {name!r}"
-                 for name, blobs in self._net.params.items()
-                 for blob in blobs if not _is_finite(blob)),
+                (
+                    f"the weights of layer {name!r}"
+                    for name, blobs in self._net.params.items()
+                    for blob in blobs
+                    if not _is_finite(blob)
+                ),
                 None if np.isfinite(self._reporter.loss) else "the loss",
-            )  # fmt: skip
+            )
         if place is not None:
             self._diverged(place)
 

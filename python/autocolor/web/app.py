@@ -21,8 +21,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 import autocolor
-from autocolor.control.targets import TARGET_NAMES
 from autocolor.core.errors import InputError
+from autocolor.core.variants import VARIANTS
 from autocolor.runtime.model_folder import Manifest
 from autocolor.web.controls import (
     LARGEST_LEAN,
@@ -107,7 +107,7 @@ class Service:
         content = {
             "version": autocolor.__version__,
             "model": self._manifest.name,
-            "histograms": self._manifest.variant in TARGET_NAMES,
+            "histograms": VARIANTS[self._manifest.variant].is_histogram,
             "strength": self._manifest.strength,
             "megabytes": self._limits.megabytes,
             "megapixels": self._limits.megapixels,
@@ -153,7 +153,7 @@ class Service:
         upload = self._upload(request.path_params["photo"])
         if kind not in ("grey", "original", "uncertainty"):
             raise HTTPException(404, f"there is no {kind[:40]!r} of a photo")
-        if kind == "uncertainty" and self._manifest.variant not in TARGET_NAMES:
+        if kind == "uncertainty" and not VARIANTS[self._manifest.variant].is_histogram:
             raise HTTPException(400, "this model predicts colours and no uncertainty")
         return _jpeg(*await self._quick(WorkerRequest("", kind, upload.stored)))
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from autocolor.control.targets import (
-    TARGET_NAMES,
     TargetError,
     image_targets,
     load_targets,
 )
+from autocolor.core.variants import VARIANTS
 from autocolor.histograms.bins import quantile_edges
 from autocolor.imaging.color import hue_chroma_to_rgb, lab_to_rgb, rgb_to_hue_chroma, rgb_to_lab
 
@@ -57,14 +57,16 @@ def test_joint_index_is_a_first() -> None:
     np.testing.assert_array_equal(image_targets(violet, "lab_joint", 2)["ab"], [0, 0, 1, 0])
 
 
-@pytest.mark.parametrize("variant", TARGET_NAMES)
+@pytest.mark.parametrize(
+    "variant", [name for name, variant in VARIANTS.items() if variant.is_histogram]
+)
 def test_files(variant: str, tmp_path: Path) -> None:
     rgb = np.random.default_rng(0).random((20, 30, 3)).astype(np.float32)
     targets = image_targets(rgb, variant, 16)
     path = tmp_path / "targets.npz"
     np.savez(path, **{name: 7 * target for name, target in targets.items()})
     loaded = load_targets(path, variant, 16)
-    assert list(loaded) == list(TARGET_NAMES[variant])
+    assert list(loaded) == list(VARIANTS[variant].outputs)
     for name, target in targets.items():
         np.testing.assert_allclose(loaded[name], target, rtol=1e-14)
 

@@ -132,7 +132,7 @@ def test_errors_say_what_is_wrong(tree, flat, tmp_path):
         split(photos, sizes={"cval1k": 4})
     with pytest.raises(SplitError, match=r"class 0 \(n01440764\): expected 7 .* got 6 of 8"):
         split(photos, sizes={"cval1k": 21})
-    with pytest.raises(ListError, match="expected photos, found none"):
+    with pytest.raises(ListError, match="expected photos, got none"):
         validation_photos(tmp_path)
     lines = (flat / "val.txt").read_text().splitlines()
     (tmp_path / "val.txt").write_text("\n".join(lines[1:]))

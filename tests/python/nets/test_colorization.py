@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
+from model_costs import deploy_costs, models_table
 
-from autocolor.nets.catalogue import all_models, models_table
+from autocolor.nets.catalogue import all_models
 from autocolor.nets.colorization import Classifier, ColorizationNet, TrainingOptions
-from autocolor.nets.costs import deploy_costs
 from autocolor.nets.vgg16 import vgg16_levels
 
 ROOT = Path(__file__).resolve().parents[3]

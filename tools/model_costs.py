@@ -1,11 +1,17 @@
-"""What a deploy net costs: parameters, multiply-adds and memory of one forward pass."""
+"""What deploy nets cost, parameters, multiply-adds and memory of one forward pass, and a page of it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from caffe.proto import caffe_pb2
+
+from autocolor.nets.catalogue import EPOCH, Model
+from autocolor.nets.colorization import Classifier, ColorizationNet, TrainingOptions
+from autocolor.nets.solver import SolverOptions
+from autocolor.nets.vgg16 import vgg16_levels
 
 _SAME_SHAPE = {"ReLU", "Softmax", "Power", "Dropout"}
 
@@ -61,8 +67,11 @@ def deploy_costs(net: caffe_pb2.NetParameter, height: int, width: int) -> Costs:
             convolution = layer.convolution_param
             kernel, pad = convolution.kernel_size[0], sum(convolution.pad)
             channels, rows, columns = bottoms[0]
-            shape = (convolution.num_output, rows + 2 * pad - kernel + 1,
-                     columns + 2 * pad - kernel + 1)  # fmt: skip
+            shape = (
+                convolution.num_output,
+                rows + 2 * pad - kernel + 1,
+                columns + 2 * pad - kernel + 1,
+            )
             weights = convolution.num_output * channels * kernel**2
             parameters += weights + convolution.num_output
             multiply_adds += weights * shape[1] * shape[2]
@@ -95,3 +104,45 @@ def deploy_costs(net: caffe_pb2.NetParameter, height: int, width: int) -> Costs:
             activations += math.prod(shape)
         shapes[layer.top[0]] = shape
     return Costs(parameters, multiply_adds, activations)
+
+
+def models_table(models: Mapping[str, Model]) -> str:
+    """Return ``prototxt/README.md``: what the models are and cost."""
+    rows = []
+    for name, model in models.items():
+        network = model.network
+        costs = deploy_costs(network.deploy_net(), 256, 256)
+        channels = "–"
+        if not isinstance(network, Classifier):
+            width = network.width if isinstance(network, ColorizationNet) else 1
+            channels = f"{sum(level.channels for level in vgg16_levels(network.levels, width)):,}"
+        rows.append(
+            f"| [`{name}`]({name}) | {model.description} | {channels} | "
+            f"{costs.parameters / 1e6:.1f} M | {costs.bytes / 1e6:,.0f} MB | "
+            f"{costs.multiply_adds / 1e9:.1f} G |"
+        )
+    table = "\n".join(rows)
+    training, descent = TrainingOptions(""), SolverOptions("", "", "", 0)
+    return f"""# The networks
+
+Written by `tools/generate_prototxt.py` from `python/autocolor/`: do not edit. Each folder has `train`,
+`test`, `deploy` and `solver` prototxt. Parameters, memory (parameters and blobs in float, without
+gradients) and multiply-adds are of one forward pass of the deploy net on 256 × 256 pixels.
+
+| folder | what | hypercolumn channels | parameters | memory | multiply-adds |
+|---|---|---|---|---|---|
+{table}
+
+Colorizers are trained as follows unless the solver says otherwise: batches of {training.batch} images, random
+crops of {training.crop} pixels, mirrored half of the time; {training.locations} random locations a crop; Xavier
+initialisation of what is new; dropout {training.dropout} on `h_fc1` and between the fully connected layers of
+VGG-16; stochastic gradient descent with momentum {descent.momentum}, weight decay {descent.weight_decay}, a learning rate that
+falls linearly from {descent.base_learning_rate} to zero over {EPOCH:,} iterations, which is one epoch of 1.2 million images.
+
+Other combinations, for example a joint histogram of 10 × 10 bins on three blocks, half as wide:
+
+```
+python tools/generate_prototxt.py --variant lab_joint --levels conv3_1..conv5_3 --bins 10 --width 0.5 \\
+    --locations 256 --batch 4 --source my_lmdb --validation-source my_validation_lmdb --out my_model
+```
+"""
