@@ -50,10 +50,10 @@ tidy() {
   ninja -C build -t compdb | sed 's/ccache //' >build/lint/compile_commands.json
   settings=$(git ls-files -z '*.hpp' '*.h' '*.inc' caffe_layers/proto caffe_layers/compat .clang-tidy \
     tools/lint.sh tools/requirements.txt | xargs -0 cat build/lint/compile_commands.json | sha256sum)
+  # shellcheck disable=SC2016 # the inner bash expands it
   for file in "${tidied[@]}"; do
     key=$clean/$(printf '%s\n' "$settings" "$file" | cat - "$file" | sha256sum | cut -c1-32)
     [ -e "$key" ] || printf '%s\n' "$file" "$key"
-  # shellcheck disable=SC2016 # the inner bash expands it
   done | xargs -r -P "$(nproc)" -n 2 bash -c 'clang-tidy --quiet -p build/lint \
     --extra-arg="-idirafter$(g++ -print-file-name=include)" "$0" && touch "$1"'
 }

@@ -6,12 +6,13 @@ import re
 import subprocess
 import sys
 import time
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from helpers.programs import ROOT, run_tool
+
 BENCH = ROOT / "tools" / "bench"
 
 
@@ -31,13 +32,10 @@ def results(monkeypatch):
     return results
 
 
-def bench(*arguments):
-    command = [sys.executable, BENCH / "run.py", *arguments]
-    return subprocess.run(
-        [str(word) for word in command], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+bench = partial(run_tool, "tools/bench/run.py", status=None)
 
 
+@pytest.mark.slow
 def test_every_benchmark_runs(tmp_path):
     """At small sizes; --resume then measures nothing again."""
     listed = bench("--list").stdout.splitlines()
@@ -80,6 +78,7 @@ def test_bad_arguments_are_refused(arguments, message):
     assert message in refused.stderr
 
 
+@pytest.mark.slow
 def test_table_of_convolutions_is_written(tmp_path):
     """In the form that the library is compiled with: letters by pass, channels, outputs and tiles."""
     out, times = tmp_path / "choice.inc", tmp_path / "times.csv"

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import caffe
@@ -21,23 +22,13 @@ import pytest
 from autocolor.data.lmdb_io import decode_datum, read_datums
 from autocolor.data.photo_lists import read_photo_list
 from helpers.photo_tree import SYNSETS, small_photo, write_odd_files, write_tree
+from helpers.programs import PATIENCE, ROOT, run_tool, tool_command, wait_until, wait_until_gone
 
-ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+
 SMALL = ("--side", 48, "--minimum-side", 32)
 # People supply their own copy; beside the repository unless the variable says where.
 PUBLISHED = Path(os.environ.get("AUTOCOLOR_BENCHMARK_LISTS", ROOT.parent / "shared" / "data"))
-
-
-def command(tool, *arguments):
-    return [sys.executable, str(ROOT / tool), *map(str, arguments)]
-
-
-def run(tool, *arguments, status=0, **options):
-    process = subprocess.run(
-        command(tool, *arguments), capture_output=True, text=True, check=False, **options
-    )
-    assert process.returncode == status, process.stderr[-3000:]
-    return process
 
 
 def records(path):
@@ -56,14 +47,14 @@ def tree(tmp_path_factory):
 def whole(tree, tmp_path_factory):
     """The LMDB that one run with one process makes of them."""
     path = tmp_path_factory.mktemp("whole") / "lmdb"
-    run("data_prep/build_lmdb.py", "--photos", tree, "--labels", *SMALL, "--processes", 1,
+    run_tool("data_prep/build_lmdb.py", "--photos", tree, "--labels", *SMALL, "--processes", 1,
         "--out", path)  # fmt: skip
     return path
 
 
 def test_odd_files_and_names(tmp_path):
     good, bad = write_odd_files(tmp_path / "train")
-    ran = run("data_prep/build_lmdb.py", "--photos", tmp_path / "train", "--labels", *SMALL,
+    ran = run_tool("data_prep/build_lmdb.py", "--photos", tmp_path / "train", "--labels", *SMALL,
               "--out", tmp_path / "lmdb", "--seed", 5)  # fmt: skip
     assert f"{len(good)} photos, {len(bad)} skipped" in ran.stdout
     skipped = {}
@@ -85,14 +76,14 @@ def test_odd_files_and_names(tmp_path):
         assert min(image.shape[:2]) == 48
         assert np.ptp(image.astype(int), axis=2).max() > 20  # in colour
     # From the list that it wrote, in the same order: the same LMDB.
-    run("data_prep/build_lmdb.py", "--photos", tmp_path / "lmdb.txt", "--labels", *SMALL,
+    run_tool("data_prep/build_lmdb.py", "--photos", tmp_path / "lmdb.txt", "--labels", *SMALL,
         "--out", tmp_path / "again", "--seed", 5)  # fmt: skip
     assert (tmp_path / "again/data.mdb").read_bytes() == (tmp_path / "lmdb/data.mdb").read_bytes()
 
 
 def test_a_classifier_may_have_grey_photos(tmp_path):
     good, _ = write_odd_files(tmp_path / "train")
-    run("data_prep/build_lmdb.py", "--photos", tmp_path / "train", "--labels", "--keep-grey", *SMALL,
+    run_tool("data_prep/build_lmdb.py", "--photos", tmp_path / "train", "--labels", "--keep-grey", *SMALL,
         "--out", tmp_path / "lmdb")  # fmt: skip
     assert len(records(tmp_path / "lmdb")) == len(good) + 2
     assert "grey" not in (tmp_path / "lmdb.skipped.tsv").read_text()
@@ -102,23 +93,25 @@ def test_labels_that_are_missing_are_named(tree, tmp_path):
     (tmp_path / "list.txt").write_text(f"{next(tree.rglob('*.JPEG'))}\n")
     for photos, message in [(tmp_path / "list.txt", "--labels: expected a class behind"),
                             (tree / SYNSETS[0], "expected it in the folder of a class")]:  # fmt: skip
-        refused = run("data_prep/build_lmdb.py", "--photos", photos, "--labels", "--out",
+        refused = run_tool("data_prep/build_lmdb.py", "--photos", photos, "--labels", "--out",
                       tmp_path / "lmdb", status=2)  # fmt: skip
         assert message in refused.stderr.splitlines()[-1]
-    run("data_prep/build_lmdb.py", "--photos", tmp_path / "list.txt", *SMALL,
+    run_tool("data_prep/build_lmdb.py", "--photos", tmp_path / "list.txt", *SMALL,
         "--out", tmp_path / "lmdb")  # fmt: skip
     assert [datum.label for _, datum in read_datums(tmp_path / "lmdb")] == [0]
 
 
 def test_shards_are_the_whole_and_caffe_reads_them_as_one_batch(tree, whole, tmp_path):
     options = ("--photos", tree, "--labels", *SMALL, "--shards", 3, "--out", tmp_path / "lmdb")
-    run("data_prep/build_lmdb.py", *options, "--only-shard", 1)
+    run_tool("data_prep/build_lmdb.py", *options, "--only-shard", 1)
     assert os.listdir(tmp_path / "lmdb") == ["shard-00001-of-00003"]
-    assert "complete already" in run("data_prep/build_lmdb.py", *options).stdout
+    assert "complete already" in run_tool("data_prep/build_lmdb.py", *options).stdout
     shards = sorted((tmp_path / "lmdb").iterdir())
     assert [path.name for path in shards] == [f"shard-0000{i}-of-00003" for i in range(3)]
     assert [record for shard in shards for record in records(shard)] == records(whole)
-    run("data_prep/build_lmdb.py", *options[:-3], 1, *options[-2:], status=2)  # not into shards
+    run_tool(
+        "data_prep/build_lmdb.py", *options[:-3], 1, *options[-2:], status=2
+    )  # not into shards
     # As docs/data.md says: a layer a shard, and Concat.
     layer = """layer {{ name: "data{0}" type: "Data" top: "data{0}" top: "label{0}"
         transform_param {{ crop_size: 32 }}
@@ -137,6 +130,10 @@ def test_shards_are_the_whole_and_caffe_reads_them_as_one_batch(tree, whole, tmp
     assert len(set(expected)) > 1
 
 
+def has_grown(data, size, done):
+    return done.exists() or (data.exists() and data.stat().st_size > size)
+
+
 def test_killed_processes_leave_no_workers_and_resume(tree, whole, tmp_path):
     """SIGKILL as soon as something is stored; Ctrl-C is told in a line."""
     arguments = ("data_prep/build_lmdb.py", "--photos", tree, "--labels", *SMALL, "--processes", 2,
@@ -144,16 +141,13 @@ def test_killed_processes_leave_no_workers_and_resume(tree, whole, tmp_path):
     left = [(signal.SIGKILL, -9), (signal.SIGINT, 130)]
     for _ in range(20):
         kind, status = left[0]
-        process = subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + 60
+        process = subprocess.Popen(tool_command(*arguments), stderr=subprocess.PIPE, text=True)
         data = tmp_path / "lmdb.part" / "data.mdb"
         size = data.stat().st_size if data.exists() else 0
-        children: list[str] = []
-        while time.monotonic() < deadline and (not data.exists() or data.stat().st_size <= size):
-            time.sleep(0.005)
+        wait_until(partial(has_grown, data, size, tmp_path / "lmdb"), step=0.005)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         process.send_signal(kind)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE)
         if process.returncode == 0:  # it was done before the signal came
             shutil.rmtree(tmp_path / "lmdb")
             continue
@@ -162,22 +156,13 @@ def test_killed_processes_leave_no_workers_and_resume(tree, whole, tmp_path):
         if kind == signal.SIGINT:
             assert errors.splitlines()[-1] == "build_lmdb: interrupted; run again to go on"
             assert "Traceback" not in errors
-        while any(_runs(child) for child in children):
-            assert time.monotonic() < deadline, "workers outlive the tool"
-            time.sleep(0.02)
+        wait_until_gone(children)  # no worker outlives the tool
         left.pop(0)
         if not left:
             break
     assert not left, "the tool was done before every signal"
-    run(*arguments)
+    run_tool(*arguments)
     assert (tmp_path / "lmdb/data.mdb").read_bytes() == (whole / "data.mdb").read_bytes()
-
-
-def _runs(process):
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_a_dask_cluster_writes_the_same_bytes(tree, whole, tmp_path):
@@ -195,19 +180,16 @@ def test_a_dask_cluster_writes_the_same_bytes(tree, whole, tmp_path):
               "--scheduler-file", tmp_path / "scheduler.json")  # fmt: skip
         workers = [start("worker", "--scheduler-file", tmp_path / "scheduler.json", "--no-nanny",
                          "--no-dashboard", "--nthreads", 1) for _ in range(2)]  # fmt: skip
-        deadline = time.monotonic() + 60
-        while not (tmp_path / "scheduler.json").exists():
-            assert time.monotonic() < deadline, (tmp_path / "dask.log").read_text()
-            time.sleep(0.05)
+        wait_until((tmp_path / "scheduler.json").exists, started[0])
         address = json.loads((tmp_path / "scheduler.json").read_text())["address"]
-        building = subprocess.Popen(command(
+        building = subprocess.Popen(tool_command(
             "data_prep/build_lmdb.py", "--photos", os.path.relpath(tree), "--labels", *SMALL,
             "--scheduler", address, "--out", tmp_path / "lmdb",
         ), stderr=subprocess.PIPE, text=True)  # fmt: skip
         while not (tmp_path / "lmdb.part" / "data.mdb").exists() and building.poll() is None:
             time.sleep(0.01)
         workers[0].kill()
-        _, errors = building.communicate(timeout=120)
+        _, errors = building.communicate(timeout=PATIENCE)
         assert building.returncode == 0, errors[-3000:]
     finally:
         for process in reversed(started):
@@ -220,7 +202,7 @@ def _check_full_disk(out, tree, whole, free, **options):
     """Run on a disk that is full before the end; see what is there; `free` it and go on."""
     arguments = ("data_prep/build_lmdb.py", "--photos", tree, "--labels", *SMALL, "--processes", 2,
                  "--out", out)  # fmt: skip
-    refused = run(*arguments, status=1, **options)
+    refused = run_tool(*arguments, status=1, **options)
     lines = [line for line in refused.stderr.split("\n") if line.startswith("build_lmdb: error:")]
     assert len(lines) == 1
     assert f"{out}.part: cannot be written" in lines[0]
@@ -230,7 +212,7 @@ def _check_full_disk(out, tree, whole, free, **options):
     assert 100 <= len(stored) < 450
     assert stored == records(whole)[: len(stored)]
     free()
-    run(*arguments)
+    run_tool(*arguments)
     assert (out / "data.mdb").read_bytes() == (whole / "data.mdb").read_bytes()
     return lines[0]
 
@@ -272,7 +254,7 @@ def test_wrong_arguments(tree, tmp_path):
         (("--shards", 2, "--only-shard", 2), "--only-shard: expected 0 to 1, got 2"),
         (("--scheduler", "nonsense://a"), "no Dask scheduler at nonsense://a"),
     ]:
-        refused = run("data_prep/build_lmdb.py", "--photos", tree, "--out", tmp_path / "lmdb",
+        refused = run_tool("data_prep/build_lmdb.py", "--photos", tree, "--out", tmp_path / "lmdb",
                       *arguments, status=1 if "--scheduler" in arguments else 2)  # fmt: skip
         assert message in refused.stderr.splitlines()[-1]
         assert not (tmp_path / "lmdb").exists()
@@ -317,7 +299,7 @@ def test_commands_of_the_documentation_run(tmp_path):
 
 def test_the_measurement_of_building_runs():
     """600 generated JPEGs: a plain loop, the tool, the tool killed three times; all must agree."""
-    ran = run("tools/bench/lmdb_building.py", "--images", 600, "--kills", 3)
+    ran = run_tool("tools/bench/lmdb_building.py", "--images", 600, "--kills", 3)
     print(ran.stdout)
     assert "ratio:" in ran.stdout
     assert "killed with" in ran.stdout
@@ -338,7 +320,7 @@ def validation_tree(folder):
 def test_imagenet_splits(tmp_path):
     validation_tree(tmp_path / "val")
     arguments = ("--images", tmp_path / "val", "--cval-images", 5, "--ctest-images", 50)
-    ran = run("data_prep/imagenet_splits.py", *arguments, "--out", tmp_path / "lists")
+    ran = run_tool("data_prep/imagenet_splits.py", *arguments, "--out", tmp_path / "lists")
     assert "5 photos; classes by photos: 5 with 1\n" in ran.stdout
     assert "50 photos; classes by photos: 5 with 10\n" in ran.stdout
     assert "10 left out" in ran.stdout
@@ -348,16 +330,16 @@ def test_imagenet_splits(tmp_path):
         entries = read_photo_list(path)
         assert len(set(Counter(label for _, label in entries).values())) == 1
         assert all(photo.is_file() for photo, _ in entries)
-    run("data_prep/imagenet_splits.py", *arguments, "--out", tmp_path / "lists")
+    run_tool("data_prep/imagenet_splits.py", *arguments, "--out", tmp_path / "lists")
     assert {name: path.read_bytes() for name, path in lists.items()} == contents
     # build_lmdb reads them, and they serve as published lists for another copy.
-    run("data_prep/build_lmdb.py", "--photos", lists["cval1k"], "--labels", "--side", 16,
+    run_tool("data_prep/build_lmdb.py", "--photos", lists["cval1k"], "--labels", "--side", 16,
         "--minimum-side", 16, "--out", tmp_path / "lmdb")  # fmt: skip
     assert sorted(datum.label for _, datum in read_datums(tmp_path / "lmdb")) == [0, 1, 2, 3, 4]
     (tmp_path / "flat").mkdir()
     for path in (tmp_path / "val").rglob("*.JPEG"):
         (tmp_path / "flat" / path.name).symlink_to(path)
-    ran = run("data_prep/imagenet_splits.py", "--images", tmp_path / "flat", "--published",
+    ran = run_tool("data_prep/imagenet_splits.py", "--images", tmp_path / "flat", "--published",
               *lists.values(), "--out", tmp_path / "other")  # fmt: skip
     assert "a list of unknown origin" in ran.stdout
     records = [json.loads((tmp_path / name / "imagenet.json").read_text())["lists"]
@@ -371,7 +353,7 @@ def test_imagenet_splits(tmp_path):
         (("--published", lists["cval1k"], lists["cval1k"]), "5 photos are in both lists"),
         (("--images", tmp_path / "nowhere"), "expected photos, got none"),
     ]:
-        refused = run("data_prep/imagenet_splits.py", *arguments, "--out", tmp_path / "x", *extra,
+        refused = run_tool("data_prep/imagenet_splits.py", *arguments, "--out", tmp_path / "x", *extra,
                       status=1)  # fmt: skip
         assert message in refused.stderr.splitlines()[-1]
     assert not (tmp_path / "x").exists()
@@ -385,7 +367,7 @@ def test_published_lists_of_the_authors(tmp_path):
         for photo, _ in read_photo_list(path, tmp_path / "val"):
             photo.parent.mkdir(parents=True, exist_ok=True)
             photo.touch()
-    ran = run("data_prep/imagenet_splits.py", "--images", tmp_path / "val", "--published", *paths,
+    ran = run_tool("data_prep/imagenet_splits.py", "--images", tmp_path / "val", "--published", *paths,
               "--out", tmp_path / "lists")  # fmt: skip
     assert "cval1k.txt: 1000 photos; classes by photos: 958 with 1, 21 with 2\n" in ran.stdout
     assert "ctest10k.txt: 10000 photos; classes by photos: 1 with 6, 2 with 7, " in ran.stdout
@@ -401,7 +383,7 @@ def test_published_lists_of_the_authors(tmp_path):
     for photo in synset.iterdir():
         photo.rename(tmp_path / "val" / "n01443537" / photo.name)
     synset.rmdir()  # now every class is one less
-    refused = run("data_prep/imagenet_splits.py", "--images", tmp_path / "val", "--published", *paths,
+    refused = run_tool("data_prep/imagenet_splits.py", "--images", tmp_path / "val", "--published", *paths,
                   "--out", tmp_path / "lists", status=1)  # fmt: skip
     assert "is a folder missing?" in refused.stderr
 
@@ -419,11 +401,11 @@ def test_sun_splits(tmp_path):
             small_photo(rng, (20, 16)).save(path)
     options = ("--images", tmp_path / "sun_a", "--out", tmp_path / "lists", "--test-images", 10,
                "--train-images", 20)  # fmt: skip
-    run("data_prep/sun_splits.py", "sun-a", *options)
+    run_tool("data_prep/sun_splits.py", "sun-a", *options)
     lists = sorted((tmp_path / "lists").glob("sun_a_*.txt"))
     assert len(lists) == 10
     before = [path.read_bytes() for path in lists]
-    run("data_prep/sun_splits.py", "sun-a", *options)
+    run_tool("data_prep/sun_splits.py", "sun-a", *options)
     assert [path.read_bytes() for path in lists] == before
     for number in range(1, 6):
         test, train = (
@@ -434,12 +416,14 @@ def test_sun_splits(tmp_path):
     assert len({path.read_bytes() for path in lists}) == 10
 
     options = ("sun-6", "--images", tmp_path / "sun_6", "--out", tmp_path / "lists")
-    refused = run("data_prep/sun_splits.py", *options, "--test-images", 12, status=1)
+    refused = run_tool("data_prep/sun_splits.py", *options, "--test-images", 12, status=1)
     assert "category 'outdoor': expected one folder below" in refused.stderr
-    run("data_prep/sun_splits.py", *options, "--test-images", 12, "--category", "outdoor=somewhere")
+    run_tool(
+        "data_prep/sun_splits.py", *options, "--test-images", 12, "--category", "outdoor=somewhere"
+    )
     chosen = read_photo_list(tmp_path / "lists" / "sun_6_test.txt")
     assert Counter(label for _, label in chosen) == dict.fromkeys(range(6), 2)
     (tmp_path / "published.txt").write_text("kitchen/kitchen2.jpg\nwrong/bedroom1.jpg\n")
-    run("data_prep/sun_splits.py", *options, "--published", tmp_path / "published.txt")
+    run_tool("data_prep/sun_splits.py", *options, "--published", tmp_path / "published.txt")
     chosen = read_photo_list(tmp_path / "lists" / "sun_6_test.txt")
     assert [path.name for path, _ in chosen] == ["kitchen2.jpg", "bedroom1.jpg"]

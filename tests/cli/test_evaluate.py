@@ -8,21 +8,18 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from autocolor.nets.vgg16 import vgg16_gray_features
 from autocolor.runtime.caffe_runtime import import_caffe
+from helpers.programs import PATIENCE, run_tool, tool_command, wait_until
 
-TOOL = Path(__file__).parents[2] / "tools" / "evaluate.py"
+pytestmark = pytest.mark.slow
 
-
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, TOOL, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+run = partial(run_tool, "tools/evaluate.py", status=None)
 
 
 def test_report(model_folder: Path, photo_folder: Path, tmp_path: Path) -> None:
@@ -97,12 +94,9 @@ def test_killed_and_run_again(model_folder: Path, photo_folder: Path, tmp_path: 
               "--paper-only")  # fmt: skip
     assert run(*common, "--out", whole).returncode == 0
     part = cut / "part_1_of_1.jsonl"
-    command = [sys.executable, TOOL, *map(str, common), "--out", str(cut)]
+    command = tool_command("tools/evaluate.py", *common, "--out", cut)
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 60
-        while not part.exists() or part.read_bytes().count(b"\n") < 4:
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: part.exists() and part.read_bytes().count(b"\n") >= 4, process, 0.01)
         process.send_signal(signal.SIGKILL)
     kept = part.read_bytes()
     assert 4 <= kept.count(b"\n") < 61
@@ -185,16 +179,15 @@ def test_control_c(processes: str, model_folder: Path, photo_folder: Path, tmp_p
     for number in range(400):
         (photos / f"{number:03}.png").symlink_to(photo_folder / "coffee.png")
     out = tmp_path / "out"
-    command = [sys.executable, TOOL, "--model", model_folder, "--photos", photos, "--out", out,
-               "--processes", processes, "--paper-only"]  # fmt: skip
+    command = tool_command(
+        "tools/evaluate.py", "--model", model_folder, "--photos", photos, "--out", out,
+        "--processes", processes, "--paper-only",
+    )  # fmt: skip
     part = out / "part_1_of_1.jsonl"
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, process_group=0) as process:
-        deadline = time.monotonic() + 60
-        while not part.exists() or part.read_bytes().count(b"\n") < 4:
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: part.exists() and part.read_bytes().count(b"\n") >= 4, process, 0.01)
         os.killpg(process.pid, signal.SIGINT)  # the whole group, as a terminal does
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "evaluate: stopped; the same command goes on from here"
     assert "Traceback" not in errors

@@ -15,6 +15,8 @@ import pytest
 from autocolor.runtime.caffemodel import read_caffemodel, write_caffemodel
 from autocolor.runtime.onnx_graph import load_onnx_model
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = runpy.run_path(str(ROOT / "tools/export_onnx.py"), run_name="export_onnx")
 

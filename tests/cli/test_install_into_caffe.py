@@ -3,14 +3,17 @@
 import os
 import re
 import shutil
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from helpers.programs import ROOT, run, run_tool
+
+pytestmark = pytest.mark.slow
+
 LAYERS = ROOT / "caffe_layers"
 CACHE = dict(
     re.findall(r"^(\w+):\w+=(.*)$", (ROOT / "build/CMakeCache.txt").read_text(), re.MULTILINE)
@@ -62,14 +65,7 @@ int main() {
 """
 
 
-def run(*command, **options):
-    return subprocess.run(
-        [str(word) for word in command], capture_output=True, text=True, check=False, **options
-    )
-
-
-def install(*arguments):
-    return run(sys.executable, ROOT / "tools/caffe_tree/install_into_caffe.py", *arguments)
+install = partial(run_tool, "tools/caffe_tree/install_into_caffe.py", status=None)
 
 
 def contents(root):

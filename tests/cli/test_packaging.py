@@ -4,7 +4,6 @@ import ast
 import email
 import os
 import re
-import subprocess
 import sys
 import sysconfig
 import time
@@ -18,17 +17,15 @@ from PIL import Image
 
 import autocolor
 from autocolor.core.downloads import default_cache
+from helpers.programs import ROOT, run
 
-ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+
 PACKAGE = ROOT / "python/autocolor"
 
 
-def run(*command, **options):
-    done = subprocess.run(
-        [str(word) for word in command], capture_output=True, text=True, check=False, **options
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def output_of(*command, **options):
+    return run(*command, **options).stdout
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +33,13 @@ def wheel(tmp_path_factory):
     """Build as `pip install .` does, but with the setuptools that is there."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
-    files = run("git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard",
+    files = output_of("git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard",
                 "python", "docs/*.md", "pyproject.toml", "README.md", "LICENSE")  # fmt: skip
     for name in files.rstrip("\0").split("\0"):
         if (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
-    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index",
+    output_of(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index",
         "--quiet", "--wheel-dir", folder, source)  # fmt: skip
     (built,) = folder.glob("*.whl")
     return built
@@ -71,7 +68,7 @@ def test_wheel_holds_the_package_and_the_shipped_model(wheel):
 def test_command_of_the_wheel_colorizes_without_caffe(wheel, tmp_path, photo_folder):
     """In a new environment, which finds this one's libraries but neither pycaffe nor autocolor."""
     environment = tmp_path / "venv"
-    run(sys.executable, "-m", "venv", "--without-pip", environment)
+    output_of(sys.executable, "-m", "venv", "--without-pip", environment)
     bin_folder = environment / "bin"
     (site,) = (environment / "lib").glob("python*/site-packages")
     own_site = Path(sysconfig.get_paths()["purelib"])
@@ -82,23 +79,23 @@ def test_command_of_the_wheel_colorizes_without_caffe(wheel, tmp_path, photo_fol
         if path.suffix != ".pth" and not path.name.startswith(("autocolor", "__editable__")):
             (libraries / path.name).symlink_to(path)
     (site / "libraries.pth").write_text(f"{libraries}\n")
-    run(sys.executable, "-m", "pip", "--python", bin_folder / "python", "install", "--no-deps",
+    output_of(sys.executable, "-m", "pip", "--python", bin_folder / "python", "install", "--no-deps",
         "--no-index", "--quiet", wheel)  # fmt: skip
     variables = {"PATH": f"{bin_folder}:/usr/bin:/bin", "AUTOCOLOR_CACHE": str(default_cache()),
                  "HOME": str(tmp_path), "OMP_NUM_THREADS": "2"}  # fmt: skip
 
     def command(*words):
-        return run(bin_folder / "autocolor", *words, cwd=tmp_path, env=variables)
+        return output_of(bin_folder / "autocolor", *words, cwd=tmp_path, env=variables)
 
     where = "import autocolor; print(autocolor.__file__)"
-    assert str(site) in run(bin_folder / "python", "-c", where, cwd=tmp_path, env=variables)
+    assert str(site) in output_of(bin_folder / "python", "-c", where, cwd=tmp_path, env=variables)
     no_caffe = "import importlib.util; print(importlib.util.find_spec('caffe'))"
-    assert run(bin_folder / "python", "-c", no_caffe, env=variables).strip() == "None"
+    assert output_of(bin_folder / "python", "-c", no_caffe, env=variables).strip() == "None"
     assert "colorize" in command("--help").lower()
     assert command("--version").strip() == f"autocolor {autocolor.__version__}"
     command(photo_folder / "chelsea.jpg", "-o", tmp_path / "onnx.png")
     # The same as Caffe's, from this environment.
-    run(sys.executable, "-m", "autocolor.cli", photo_folder / "chelsea.jpg", "--backend", "caffe",
+    output_of(sys.executable, "-m", "autocolor.cli", photo_folder / "chelsea.jpg", "--backend", "caffe",
         "-o", tmp_path / "caffe.png", env={key: value for key, value in os.environ.items()
                                            if key != "AUTOCOLOR_MODEL"})  # fmt: skip
     with Image.open(tmp_path / "onnx.png") as ours, Image.open(tmp_path / "caffe.png") as theirs:
@@ -109,11 +106,11 @@ def test_command_of_the_wheel_colorizes_without_caffe(wheel, tmp_path, photo_fol
 
 def test_completion(tmp_path):
     """As bash asks for it."""
-    script = run(sys.executable, "-m", "autocolor.cli", "--print-completion", "bash")
+    script = output_of(sys.executable, "-m", "autocolor.cli", "--print-completion", "bash")
     (tmp_path / "completion.sh").write_text(script)
     asked = ("source completion.sh; COMP_WORDS=(autocolor --backend ''); COMP_CWORD=2;"
              "_shtab_autocolor; echo ${COMPREPLY[@]}")  # fmt: skip
-    assert run("bash", "-c", asked, cwd=tmp_path).split() == ["auto", "caffe", "onnx"]
+    assert output_of("bash", "-c", asked, cwd=tmp_path).split() == ["auto", "caffe", "onnx"]
 
 
 def test_version_is_the_same_everywhere():
@@ -151,15 +148,15 @@ def test_base_dependencies_are_what_the_package_imports():
 )
 def test_fresh_install_colorizes_within_two_minutes(tmp_path, photo_folder):
     """With nothing in any cache."""
-    run("/usr/bin/python3", "-m", "venv", tmp_path / "venv")
+    output_of("/usr/bin/python3", "-m", "venv", tmp_path / "venv")
     bin_folder = tmp_path / "venv/bin"
     variables = {"PATH": f"{bin_folder}:/usr/bin:/bin", "AUTOCOLOR_CACHE": str(tmp_path / "cache"),
                  "HOME": str(tmp_path), "PIP_NO_CACHE_DIR": "1"}  # fmt: skip
     variables |= {key: os.environ[key] for key in os.environ if key.startswith("PIP_")}
     start = time.monotonic()
-    run(bin_folder / "pip", "install", "--quiet", f"{ROOT}[onnx]", env=variables)
+    output_of(bin_folder / "pip", "install", "--quiet", f"{ROOT}[onnx]", env=variables)
     installed = time.monotonic()
-    run(bin_folder / "autocolor", photo_folder / "coffee.png", "-o", tmp_path / "out.png",
+    output_of(bin_folder / "autocolor", photo_folder / "coffee.png", "-o", tmp_path / "out.png",
         env=variables)  # fmt: skip
     print(f"installed in {installed - start:.0f} s, first photo in "
           f"{time.monotonic() - installed:.0f} s")  # fmt: skip

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import caffe
@@ -19,20 +18,12 @@ from PIL import Image
 from autocolor.data.lmdb_io import decode_datum, read_datums
 from autocolor.data.photos import PhotoEntry
 from autocolor.runtime.caffemodel import read_caffemodel
+from helpers.programs import ROOT, run_tool
 
-ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+
 TRAINING = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 REPRODUCE = (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
-
-
-def run(tool, *arguments, cwd=ROOT, status=0):
-    """Run a tool of the repository; returns the finished process."""
-    process = subprocess.run(
-        [sys.executable, ROOT / tool, *map(str, arguments)],
-        cwd=cwd, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert process.returncode == status, process.stderr[-2000:]
-    return process
 
 
 @pytest.fixture(scope="module")
@@ -76,11 +67,11 @@ def data(photos, tmp_path_factory):
     """Prepared data: LMDBs, VGG-16-gray and its re-balanced form."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "photos").symlink_to(photos)
-    run("data_prep/build_lmdb.py", "--photos", photos / "train", "--list", photos / "list.tsv",
+    run_tool("data_prep/build_lmdb.py", "--photos", photos / "train", "--list", photos / "list.tsv",
         "--validation", 0.3, "--out", folder / "train_lmdb",
         "--validation-out", folder / "validation_lmdb")  # fmt: skip
-    run("tools/convert_vgg16.py", "--out", folder / "vgg16_gray.caffemodel")
-    run("tools/rebalance.py", "--weights", folder / "vgg16_gray.caffemodel",
+    run_tool("tools/convert_vgg16.py", "--out", folder / "vgg16_gray.caffemodel")
+    run_tool("tools/rebalance.py", "--weights", folder / "vgg16_gray.caffemodel",
         "--lmdb", folder / "train_lmdb", "--images", 4, "--report", folder / "report",
         "--out", folder / "vgg16_gray_balanced.caffemodel")  # fmt: skip
     return folder
@@ -111,15 +102,15 @@ def test_lmdb_is_what_caffe_reads(data):
 
 def test_lmdb_is_resumed_kept_and_not_overwritten(photos, tmp_path):
     command = ("data_prep/build_lmdb.py", "--photos", photos / "train", "--out", tmp_path / "lmdb")
-    run(*command)
+    run_tool(*command)
     before = (tmp_path / "lmdb" / "data.mdb").read_bytes()
-    assert "complete already" in run(*command).stdout
-    refused = run(*command, "--encoding", "raw", status=2)
+    assert "complete already" in run_tool(*command).stdout
+    refused = run_tool(*command, "--encoding", "raw", status=2)
     assert "holds something else" in refused.stderr
     assert (tmp_path / "lmdb" / "data.mdb").read_bytes() == before
-    run(*command, "--encoding", "raw", "--force")
+    run_tool(*command, "--encoding", "raw", "--force")
     assert not any(datum.encoded for _, datum in read_datums(tmp_path / "lmdb"))
-    missing = run("data_prep/build_lmdb.py", "--photos", tmp_path / "none", "--out", tmp_path / "x",
+    missing = run_tool("data_prep/build_lmdb.py", "--photos", tmp_path / "none", "--out", tmp_path / "x",
                   status=2)  # fmt: skip
     assert missing.stderr.startswith("build_lmdb: error:")
 
@@ -149,7 +140,7 @@ def test_the_colorizers_output_is_kept(data, tmp_path):
         weight.data[...] = rng.normal(size=weight.data.shape) / weight.data.shape[1]
         bias.data[...] = rng.normal(size=bias.data.shape)
     net.save(str(tmp_path / "start.caffemodel"))
-    run("tools/rebalance.py", "--net", prototxt, "--keep-output", "--images", 2,
+    run_tool("tools/rebalance.py", "--net", prototxt, "--keep-output", "--images", 2,
         "--weights", tmp_path / "start.caffemodel", "--lmdb", data / "train_lmdb",
         "--out", tmp_path / "balanced.caffemodel.h5")  # fmt: skip
     image = skimage.data.astronaut()[:64, 200:296].mean(axis=2, dtype=np.float32) / 255
@@ -173,7 +164,7 @@ def test_the_colorizers_output_is_kept(data, tmp_path):
 def test_caffe_train_and_resume(data, tmp_path):
     options = ("--source", data / "train_lmdb", "--validation-source", data / "validation_lmdb",
                "--batch", 1, "--crop", 64, "--locations", 16, "--frozen")  # fmt: skip
-    run("tools/generate_prototxt.py", "--out", tmp_path, *options, "--iterations", 3)
+    run_tool("tools/generate_prototxt.py", "--out", tmp_path, *options, "--iterations", 3)
 
     def train(*arguments):
         command = ["caffe", "train", f"-solver={tmp_path}/solver.prototxt", *arguments]
@@ -186,7 +177,7 @@ def test_caffe_train_and_resume(data, tmp_path):
     trained = read_caffemodel(tmp_path / "snapshot_iter_3.caffemodel")
     np.testing.assert_array_equal(trained["conv5_3"][0], frozen["conv5_3"][0])
 
-    run("tools/generate_prototxt.py", "--out", tmp_path, *options, "--iterations", 5)
+    run_tool("tools/generate_prototxt.py", "--out", tmp_path, *options, "--iterations", 5)
     second = train(f"-snapshot={tmp_path}/snapshot_iter_3.solverstate")
     assert "SGDSolver: restoring history" in second.stderr
     assert "Iteration 0 (" in first.stderr
@@ -231,7 +222,9 @@ def test_training_commands_of_the_page_run(photos, tmp_path):
 
 
 def test_demo_writes_everything(data, tmp_path):
-    process = run("tools/demo.py", "--minutes", 0.1, "--data", data, "--out", tmp_path / "demo")
+    process = run_tool(
+        "tools/demo.py", "--minutes", 0.1, "--data", data, "--out", tmp_path / "demo"
+    )
     assert "held-out photos" in process.stdout.splitlines()[-1]
     metrics = json.loads((tmp_path / "demo" / "metrics.json").read_text())
     assert metrics["images"] == 3
@@ -258,7 +251,9 @@ def test_reproduce_makes_every_table_and_figure(data, tmp_path):
     assert "\npython tools/paper/reproduce.py all\n" in REPRODUCE
     out = tmp_path / "reproduction"
     common = ("--data", data, "--out", out, "--minutes", 0.02, "--passes", 1, "--locations", 64)
-    process = run("tools/paper/reproduce.py", "all", *common, "--page", tmp_path / "results.md")
+    process = run_tool(
+        "tools/paper/reproduce.py", "all", *common, "--page", tmp_path / "results.md"
+    )
     assert f"written to {out / 'results.md'}" in process.stdout
     content = json.loads((out / "results.json").read_text())
     assert content["provenance"]["command"].startswith("python tools/paper/reproduce.py all --data")
@@ -280,7 +275,7 @@ def test_reproduce_makes_every_table_and_figure(data, tmp_path):
     # One row again: nothing is trained or scored anew, and the numbers are the same.
     models = {path: path.stat().st_mtime_ns for path in out.glob("models/*/weights.caffemodel")}
     assert len(models) == 7
-    again = run("tools/paper/reproduce.py", "table1", *common, "--rows", "lab_l2@1")
+    again = run_tool("tools/paper/reproduce.py", "table1", *common, "--rows", "lab_l2@1")
     assert {path: path.stat().st_mtime_ns for path in models} == models
     row = next(line for line in page.splitlines() if line.endswith("`lab_l2@1` |"))
     assert row in again.stdout
@@ -293,9 +288,9 @@ def test_reproduce_refuses_photos_that_are_trained_on(data, tmp_path):
     with Image.open(photo) as image:
         image.save(tmp_path / "photos" / "copy.jpg", quality=70)
     command = ("tools/paper/reproduce.py", "table1", "--data", data, "--out", tmp_path / "out")
-    refused = run(*command, "--photos", tmp_path / "photos", status=1)
+    refused = run_tool(*command, "--photos", tmp_path / "photos", status=1)
     assert f"copy.jpg is {photo.resolve()} (nearly: " in refused.stderr
-    unknown = run(*command, "--rows", "nothing", status=1)
+    unknown = run_tool(*command, "--rows", "nothing", status=1)
     assert "rows: expected some of no colorization, lab_l2@1, " in unknown.stderr
 
 
@@ -310,7 +305,7 @@ def test_reproduce_refuses_photos_that_are_trained_on(data, tmp_path):
     ],
 )
 def test_errors_are_one_line(tool, arguments, tmp_path):
-    process = run(tool, *arguments, cwd=tmp_path, status=1)
+    process = run_tool(tool, *arguments, cwd=tmp_path, status=1)
     line = process.stderr.strip().splitlines()[-1]
     assert line.startswith(f"{Path(tool).stem}: error:")
     assert "nowhere" in line

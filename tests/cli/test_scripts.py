@@ -1,16 +1,13 @@
 """The remaining command-line tools and the shell scripts."""
 
 import hashlib
-import subprocess
-import sys
 from dataclasses import astuple, fields
-from pathlib import Path
 
 import pytest
 
 from autocolor.data.photos import PhotoEntry
+from helpers.programs import ROOT, run, run_tool
 
-ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = [
     "tools/setup.sh",
     "tools/coverage.sh",
@@ -48,31 +45,18 @@ TOOLS = [
 ]
 
 
-def run(*command, **options):
-    return subprocess.run(
-        [str(word) for word in command],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        **options,
-    )
-
-
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_scripts_explain_themselves_and_refuse_unknown_arguments(script):
     explained = run("bash", script, "--help")
-    assert explained.returncode == 0
     assert f"usage: {script}" in explained.stdout
-    refused = run("bash", script, "--nonsense")
-    assert refused.returncode == 2
+    refused = run("bash", script, "--nonsense", status=2)
     assert "unknown argument '--nonsense'" in refused.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", TOOLS)
 def test_tools_explain_themselves(tool):
-    explained = run(sys.executable, tool, "--help")
-    assert explained.returncode == 0
+    explained = run_tool(tool, "--help")
     assert "usage:" in explained.stdout
 
 
@@ -88,7 +72,7 @@ def test_every_tool_is_tested():
 
 def test_generate_prototxt(tmp_path):
     def generate(*arguments):
-        return run(sys.executable, "tools/generate_prototxt.py", *arguments)
+        return run_tool("tools/generate_prototxt.py", *arguments, status=None)
 
     assert generate("--check").returncode == 0
     stale = generate("--check", "--out", tmp_path)
@@ -121,20 +105,17 @@ def test_generate_prototxt(tmp_path):
 
 def test_fetch_photos_of_one_package(tmp_path):
     """From the registry, or from the cache where an earlier run left the package."""
-    command = (sys.executable, "data_prep/fetch_photos.py", "--out", tmp_path,
-               "--package", "palapeli-data")  # fmt: skip
-    fetched = run(*command)
-    assert fetched.returncode == 0, fetched.stderr
+    command = ("data_prep/fetch_photos.py", "--out", tmp_path, "--package", "palapeli-data")
+    fetched = run_tool(*command)
     assert "5 photos in" in fetched.stdout
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 5
-    assert "5 are there already" in run(*command).stdout
+    assert "5 are there already" in run_tool(*command).stdout
 
 
 def test_fetch_photos_leaves_those_of_the_shipped_model_alone_unless_asked(tmp_path):
     def listed(*arguments):
-        command = (sys.executable, "data_prep/fetch_photos.py", "--out", tmp_path, *arguments)
-        fetched = run(*command, "--package", "palapeli-data")
-        assert fetched.returncode == 0, fetched.stderr
+        command = ("data_prep/fetch_photos.py", "--out", tmp_path, *arguments)
+        fetched = run_tool(*command, "--package", "palapeli-data")
         return fetched.stdout.splitlines()[0]
 
     rows = ["\t".join(field.name for field in fields(PhotoEntry))]
@@ -159,6 +140,5 @@ def test_a_wrong_caffe_source_is_refused(source, tmp_path):
         "CAFFE_SOURCE": source,
         "AUTOCOLOR_CACHE": str(tmp_path),
     }
-    refused = run("bash", "tools/fetch_caffe.sh", env=environment)
-    assert refused.returncode == 1
+    refused = run("bash", "tools/fetch_caffe.sh", env=environment, status=1)
     assert f"CAFFE_SOURCE={source}: expected a" in refused.stderr

@@ -4,28 +4,18 @@ import csv
 import hashlib
 import json
 import re
-import subprocess
-import sys
 from dataclasses import astuple
-from pathlib import Path
 
 import pytest
 import skimage.data
 from PIL import Image
 
 from autocolor.data.photos import PhotoEntry
+from helpers.programs import ROOT, run_tool
 
-ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+
 COLUMNS = ("split", "source", "package", "file", "member", "group", "sha256")
-
-
-def run(tool, *arguments, status=0):
-    done = subprocess.run(
-        [sys.executable, ROOT / "tools" / "release" / tool, *map(str, arguments)],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == status, done.stderr[-2000:]
-    return done
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +48,7 @@ def test_train_shipped(photos, tmp_path):
                  "--crop", 32, "--iterations", 4, "--batch", 128, "--processes", 1)  # fmt: skip
     (held_out,) = photos.glob("test/package7/g/*.png")
     held_out.unlink()  # it is not asked for
-    done = run("train_shipped.py", *arguments)
+    done = run_tool("tools/release/train_shipped.py", *arguments)
     assert "does best on the 1 validation photos; training on all photos" in done.stdout
     assert {path.name for path in package.iterdir()} == {
         "deploy.prototxt", "head.npz", "model.json", "training.json",
@@ -72,20 +62,22 @@ def test_train_shipped(photos, tmp_path):
     snapshots = sorted((tmp_path / "out" / "models").rglob("snapshot_iter_4.caffemodel"))
     assert len(snapshots) == 3  # both variants and the final training
     times = [path.stat().st_mtime_ns for path in snapshots]
-    again = run("train_shipped.py", *arguments)
+    again = run_tool("tools/release/train_shipped.py", *arguments)
     assert again.stdout == done.stdout
     assert [path.stat().st_mtime_ns for path in snapshots] == times
 
 
 def test_missing_photos_are_named(photos, tmp_path):
-    done = run("train_shipped.py", "--photos", tmp_path, "--list", photos / "photos.tsv",
+    done = run_tool("tools/release/train_shipped.py", "--photos", tmp_path, "--list", photos / "photos.tsv",
                "--out", tmp_path / "out", status=1)  # fmt: skip
     assert "7 listed photos are missing, such as train/package0/g/photo-" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
 def test_model_card(photo_folder, tmp_path):
-    done = run("model_card.py", "--photos", photo_folder, "--out", tmp_path, "--side", 48)
+    done = run_tool(
+        "tools/release/model_card.py", "--photos", photo_folder, "--out", tmp_path, "--side", 48
+    )
     card = (tmp_path / "model_card.md").read_text()
     assert done.stdout.strip() in card
     rmse = re.search(r"\| αβ RMSE \| ([\d.]+) \(([\d.]+) to ([\d.]+)\) \| ([\d.]+)", card)
@@ -98,7 +90,9 @@ def test_model_card(photo_folder, tmp_path):
 
 
 def test_model_card_without_photos(tmp_path):
-    done = run("model_card.py", "--photos", tmp_path / "none", "--out", tmp_path, status=1)
+    done = run_tool(
+        "tools/release/model_card.py", "--photos", tmp_path / "none", "--out", tmp_path, status=1
+    )
     assert done.stderr == f"model_card: error: {tmp_path / 'none'}: expected a folder of photos\n"
     assert not (tmp_path / "model_card.md").exists()
 

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from autocolor.training.caffe_train import parse_log
 from autocolor.training.log import read_json_lines
 from autocolor.training.snapshots import newest_usable
 from autocolor.training.solver_files import probe
+from helpers.programs import PATIENCE, wait_until, wait_until_gone
 from helpers.tiny_training import (
     ENVIRONMENT,
     ROOT,
@@ -27,6 +27,8 @@ from helpers.tiny_training import (
     write_lmdb,
     write_training,
 )
+
+pytestmark = pytest.mark.slow
 
 # A rate at which a training that only a signal ends does not diverge in the meantime.
 STEADY = {"base_lr": 1e-5, "lr_policy": '"fixed"'}
@@ -69,13 +71,9 @@ def start(solver, *arguments, ranks=0):
         process = subprocess.Popen(
             train_command(solver, *arguments, ranks=ranks), env=ENVIRONMENT, stderr=stream
         )
-    for _ in range(300):
-        log = solver.parent / "s_log.jsonl"
-        if log.exists() and log.stat().st_size > 1000:
-            return process, errors
-        assert process.poll() is None, errors.read_text()
-        time.sleep(0.1)
-    raise AssertionError("no iteration within 30 s")
+    log = solver.parent / "s_log.jsonl"
+    wait_until(lambda: log.exists() and log.stat().st_size > 1000, process)
+    return process, errors
 
 
 # ---- the same training as caffe train
@@ -228,7 +226,7 @@ def test_ctrl_c_snapshots_and_a_resumed_run_goes_on(source, tmp_path):
     solver = write_training(tmp_path, source, max_iter=10**7, **STEADY)
     process, errors = start(solver)
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130, errors.read_text()
+    assert process.wait(PATIENCE) == 130, errors.read_text()
     assert "--resume goes on" in errors.read_text()
     (state,) = tmp_path.glob("s_iter_*.solverstate")
     iteration = int(re.search(r"iter_(\d+)", state.name).group(1))
@@ -367,22 +365,6 @@ def ranks_of(errors):
     return {int(rank): int(process) for rank, process in found}
 
 
-def assert_all_end(processes):
-    """Within ten seconds; one that has ended may be left as a zombie by the container's init."""
-    for _ in range(100):
-        states = []
-        for process in processes:
-            try:
-                text = Path(f"/proc/{process}/stat").read_text()
-                states.append(text.rsplit(")", 1)[1].split()[0])
-            except (FileNotFoundError, ProcessLookupError):
-                pass
-        if set(states) <= {"Z"}:
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"still there: {states}")
-
-
 @pytest.mark.parametrize(
     ("victim", "how", "status", "reason"),
     [
@@ -402,11 +384,10 @@ def test_a_lost_rank_or_a_signal_ends_the_job_with_a_snapshot(
     process, errors = start(solver, *patience, ranks=2)
     ranks = ranks_of(errors)
     os.kill(process.pid if victim == "mpirun" else ranks[victim], how)
-    # Less than a second, or the time-out and as long again for the keeper of the rank that hangs.
     # What mpirun returns for a rank that was killed is its own affair, but for not being 0.
-    code = process.wait(15)
+    code = process.wait(PATIENCE)
     assert code == status if status else code != 0, errors.read_text()
-    assert_all_end(ranks.values())
+    wait_until_gone(ranks.values())
     assert reason in errors.read_text()
     states = [path.name for path in tmp_path.glob("s_iter_*.solverstate")]
     assert states

@@ -3,13 +3,15 @@
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import lmdb
 import pytest
 
+from helpers.programs import PATIENCE, state_of, wait_until, wait_until_gone
 from helpers.tiny_training import ENVIRONMENT, train, train_command, write_lmdb, write_training
+
+pytestmark = pytest.mark.slow
 
 STEADY = {"base_lr": 1e-5, "lr_policy": '"fixed"', "max_iter": 10**6}
 
@@ -47,10 +49,7 @@ def start(folder: Path) -> tuple[subprocess.Popen, int]:
         train_command(solver), env=ENVIRONMENT, stderr=subprocess.PIPE, text=True
     )
     log = folder / "t" / "s_log.jsonl"
-    for _ in range(300):
-        if log.exists() and log.stat().st_size > 1000:
-            break
-        time.sleep(0.1)
+    wait_until(lambda: log.exists() and log.stat().st_size > 1000, process)
     (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     return process, int(child)
 
@@ -59,7 +58,7 @@ def test_a_training_that_is_killed_says_so(tmp_path):
     """As the kernel does where memory is short."""
     process, child = start(tmp_path)
     os.kill(child, signal.SIGKILL)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     expected = "train: error: the training was ended by SIGKILL: was memory short?"
     assert said.strip().splitlines()[-1].startswith(expected)
@@ -68,29 +67,16 @@ def test_a_training_that_is_killed_says_so(tmp_path):
 def test_nothing_goes_on_when_the_command_is_killed(tmp_path):
     process, child = start(tmp_path)
     process.kill()
-    process.communicate(timeout=60)
-    for _ in range(100):
-        if not Path(f"/proc/{child}").exists():
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"process {child} still trains")
+    process.communicate(timeout=PATIENCE)
+    wait_until_gone([child])
 
 
 def test_it_can_be_paused(tmp_path):
     process, child = start(tmp_path)
-
-    def state(number: int) -> str:
-        return Path(f"/proc/{number}/stat").read_text().rsplit(")", 1)[1].split()[0]
-
     process.send_signal(signal.SIGTSTP)
-    for _ in range(100):
-        if state(process.pid) == state(child) == "T":
-            break
-        time.sleep(0.1)
-    assert state(process.pid) == state(child) == "T"
+    wait_until(lambda: state_of(process.pid) == state_of(child) == "T")
     process.send_signal(signal.SIGCONT)
-    time.sleep(0.2)
-    assert state(child) != "T"
+    wait_until(lambda: state_of(child) != "T", process)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 143

@@ -2,9 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,17 +9,11 @@ import skimage.data
 from PIL import Image
 from train_edges import read_squares
 
-ROOT = Path(__file__).resolve().parents[2]
+from helpers.programs import run_tool
+
+pytestmark = pytest.mark.slow
+
 ITERATIONS = 40
-
-
-def run(tool, *arguments, status=0):
-    process = subprocess.run(
-        [sys.executable, ROOT / tool, *map(str, arguments)],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert process.returncode == status, process.stderr[-2000:]
-    return process
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +35,10 @@ def data(tmp_path_factory):
                 crop = pixels[top : top + 220, left : left + 220]
                 Image.fromarray(crop).save(folder / split / f"{name}{index}.png")
     (folder / "train" / "broken.jpg").write_text("not an image")
-    run("tools/convert_vgg16.py", "--out", folder / "vgg16_gray.caffemodel")
-    run("data_prep/build_lmdb.py", "--photos", folder / "test", "--out", folder / "lmdb",
+    run_tool("tools/convert_vgg16.py", "--out", folder / "vgg16_gray.caffemodel")
+    run_tool("data_prep/build_lmdb.py", "--photos", folder / "test", "--out", folder / "lmdb",
         "--side", 64, "--minimum-side", 64)  # fmt: skip
-    run("tools/rebalance.py", "--weights", folder / "vgg16_gray.caffemodel", "--images", 2,
+    run_tool("tools/rebalance.py", "--weights", folder / "vgg16_gray.caffemodel", "--images", 2,
         "--lmdb", folder / "lmdb", "--out", folder / "balanced.caffemodel")  # fmt: skip
     return folder
 
@@ -64,7 +55,7 @@ def test_it_learns(data, tmp_path):
     command = ("tools/train_edges.py", "--photos", data / "train", "--test-photos", data / "test",
                "--weights", data / "balanced.caffemodel", "--out", tmp_path, "--side", 64,
                "--iterations", ITERATIONS)  # fmt: skip
-    last_line = run(*command).stdout.splitlines()[-1]
+    last_line = run_tool(*command).stdout.splitlines()[-1]
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["held_out_photos"] == 4
     rows = list(csv.DictReader((tmp_path / "losses.csv").open()))
@@ -83,7 +74,7 @@ def test_it_learns(data, tmp_path):
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
     assert "broken.jpg" in (tmp_path / "train" / "skipped.tsv").read_text()
 
-    again = run(*command)
+    again = run_tool(*command)
     assert "trained already" in again.stdout
     assert again.stdout.splitlines()[-1] == last_line
 
@@ -95,7 +86,7 @@ def test_errors_are_one_line(data, tmp_path):
         (data / "test", tmp_path / "nowhere", "nowhere"),
         (data / "test", data / "test" / "astronaut0.png", "expected a binary Caffe model"),
     ):
-        process = run("tools/train_edges.py", "--photos", photos, "--test-photos", data / "test",
+        process = run_tool("tools/train_edges.py", "--photos", photos, "--test-photos", data / "test",
                       "--weights", weights, "--out", tmp_path / "out", "--side", 32,
                       status=1)  # fmt: skip
         line = process.stderr.strip().splitlines()[-1]

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-TOOL = Path(__file__).parents[2] / "tools" / "paper" / "transfer_benchmark.py"
+from helpers.programs import run_tool
 
+pytestmark = pytest.mark.slow
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, TOOL, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+run = partial(run_tool, "tools/paper/transfer_benchmark.py", status=None)
 
 
 def test_scores(model_folder: Path, photo_folder: Path, tmp_path: Path) -> None:

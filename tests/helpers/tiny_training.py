@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +11,8 @@ import lmdb
 import numpy as np
 from caffe.proto import caffe_pb2
 
-ROOT = Path(__file__).resolve().parents[2]
+from helpers.programs import PATIENCE, ROOT, run
+
 RECORDS = 12
 SIDE = 16
 
@@ -141,20 +141,11 @@ def train_command(solver: Path, *arguments: object, ranks: int = 0) -> list[str]
 
 def train(solver: Path, *arguments: object, ranks: int = 0, status: int = 0) -> str:
     """Train to the end; returns what it said on stderr."""
-    process = subprocess.run(
-        train_command(solver, *arguments, ranks=ranks),
-        capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=100,
-    )  # fmt: skip
-    assert process.returncode == status, process.stderr[-3000:]
-    return process.stderr
+    command = train_command(solver, *arguments, ranks=ranks)
+    return run(*command, status=status, env=ENVIRONMENT, timeout=PATIENCE).stderr
 
 
 def caffe_train(solver: Path, *arguments: object) -> str:
     """Train with the caffe tool; returns its log."""
-    process = subprocess.run(
-        ["caffe", "train", f"-solver={solver}", *map(str, arguments)],
-        capture_output=True, text=True, check=False,
-        env={**ENVIRONMENT, "GLOG_minloglevel": "0", "GLOG_logtostderr": "1"},
-    )  # fmt: skip
-    assert process.returncode == 0, process.stderr[-3000:]
-    return process.stderr
+    environment = {**ENVIRONMENT, "GLOG_minloglevel": "0", "GLOG_logtostderr": "1"}
+    return run("caffe", "train", f"-solver={solver}", *arguments, env=environment).stderr

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from helpers.programs import PATIENCE
+
 
 @dataclass
 class Server:
@@ -42,7 +44,7 @@ class Server:
             self.url + path, data=data, method=method, headers=headers or {}
         )
         try:
-            with urllib.request.urlopen(asked, timeout=60) as answer:  # noqa: S310
+            with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:  # noqa: S310
                 return answer.status, answer.read(), _lower(answer.headers)
         except urllib.error.HTTPError as error:
             return error.code, error.read(), _lower(error.headers)
@@ -59,7 +61,7 @@ class Server:
 
     def finish(self, job: str) -> dict[str, Any]:
         """Return the last state of a job."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             state = self.call("GET", f"/jobs/{job}")
             if state["state"] not in ("queued", "running"):
@@ -132,4 +134,4 @@ def serving(model: Path, folder: Path, *arguments: str) -> Iterator[Server]:
         yield Server(process, line.split()[1].rstrip("/"), folder)
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(PATIENCE)

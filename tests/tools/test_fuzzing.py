@@ -173,10 +173,10 @@ def test_qt_resources_take_linear_memory() -> None:
         struct.pack(">IHIIQ", 0, 2, max(0, entries - i - 1), i + 1, 0) for i in range(entries)
     )
     header = struct.pack(">4sIIII", b"qres", 2, 20, 20, 20 + len(tree))
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(ResourceError, match="is listed twice"):
         read_members(header + tree + bytes(16))
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
 
 
 def entry(**change: str) -> PhotoEntry:

@@ -56,6 +56,7 @@ def test_other_photos_are_not_found(originals, tmp_path):
     assert found.distance is None
 
 
+@pytest.mark.slow
 def test_no_held_out_photo_is_among_the_training_photos(tmp_path):
     """The lists that come with the project: neither the same files nor copies that look alike."""
     entries = read_list(ROOT / "data_prep" / "photos.tsv")

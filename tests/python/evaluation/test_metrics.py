@@ -320,6 +320,7 @@ def one_pixel(value: float) -> tuple[np.ndarray, np.ndarray]:
     return truth, np.full((1, 1, 3), 0.3)
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth() -> None:
     """Of 300 samples of 60 images, 95 % intervals hold the population's mean in about 95 %."""
     rng = np.random.default_rng(11)
@@ -371,6 +372,7 @@ def test_other_images_cannot_be_paired() -> None:
             ours.merge(other)
 
 
+@pytest.mark.slow
 def test_memory_is_constant() -> None:
     """After the first 1,000 images, 19,000 more take no memory."""
     rng = np.random.default_rng(14)

@@ -14,6 +14,7 @@ import tempfile
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 
 NOT_FINITE = ("nan", "inf", "-inf")
 
@@ -282,6 +283,7 @@ def main():
     print(json.dumps(results))
 
 
+@pytest.mark.slow
 def test_malformed_layers_end_in_a_clear_line(capsys):
     process = subprocess.run(
         [sys.executable, __file__], capture_output=True, text=True, check=True,

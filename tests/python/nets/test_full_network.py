@@ -11,7 +11,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.lib.stride_tricks import sliding_window_view
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -54,6 +54,7 @@ def make_lmdb(folder, photos):
     write_lmdb(content, folder)
 
 
+@pytest.mark.slow
 def test_with_fc7_all_rows_of_table_2_are_there(config):
     reproduction = Reproduction(config)
     results = reproduction.results(["table2"])
@@ -69,6 +70,7 @@ def test_with_fc7_all_rows_of_table_2_are_there(config):
     )
 
 
+@pytest.mark.slow
 def test_end_to_end(config):
     config = replace(config, end_to_end=True, out=config.out / "end_to_end")
     reproduction = Reproduction(config)

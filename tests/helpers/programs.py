@@ -1,0 +1,66 @@
+"""Programs as a user runs them, and patience with those that run in the background."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# After so many seconds a test gives up on what must happen some time. Nothing is tested by it: on an
+# idle machine the longest takes a few, and a loaded one may be twenty times as slow.
+PATIENCE = 300
+
+
+def run(
+    *command: object, status: int | None = 0, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a program from the repository's root, to the exit status expected; None takes any."""
+    options.setdefault("cwd", ROOT)
+    done = subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, check=False, **options
+    )
+    assert status is None or done.returncode == status, done.stdout[-1000:] + done.stderr[-3000:]
+    return done
+
+
+def tool_command(tool: str, *arguments: object) -> list[str]:
+    """Return the command line of a tool of the repository, such as ``tools/evaluate.py``."""
+    return [sys.executable, str(ROOT / tool), *map(str, arguments)]
+
+
+def run_tool(
+    tool: str, *arguments: object, status: int | None = 0, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a tool of the repository, see :func:`run`."""
+    return run(*tool_command(tool, *arguments), status=status, **options)
+
+
+def wait_until(
+    condition: Callable[[], object],
+    process: subprocess.Popen[Any] | None = None,
+    step: float = 0.02,
+) -> None:
+    """Wait until something is true, which must be before `process` ends."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert process is None or process.poll() is None, f"ended with {process.returncode}"
+        assert time.monotonic() < deadline, f"not so after {PATIENCE} s"
+        time.sleep(step)
+
+
+def state_of(process: int | str) -> str:
+    """Return the letter of a process's state, Z if there is no such process."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "Z"
+
+
+def wait_until_gone(processes: Iterable[int | str]) -> None:
+    """Wait until all have ended; the container's init may leave them as zombies."""
+    wait_until(lambda: all(state_of(process) == "Z" for process in processes))
