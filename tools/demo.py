@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from autocolor.core.errors import AutocolorError
+from autocolor.data.photo_lists import list_photos
 from autocolor.evaluation.evaluate import GREY, evaluate
 from autocolor.evaluation.report import metrics_table, write_report
 from autocolor.evaluation.strength import StrengthChoice, choose_strength
@@ -45,7 +46,7 @@ def train(data: Path, out: Path, minutes: float) -> tuple[Path, list[Record]]:
         ),
         validation_source=str(data / "validation_lmdb"),
     )  # fmt: skip
-    validation_images = len((data / "validation_lmdb.txt").read_text().splitlines())
+    validation_images = len(list_photos(data / "validation_lmdb.txt"))
     solver = replace(
         model.solver,
         test_iterations=max(1, validation_images // model.training.batch),
@@ -119,9 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         manifest = Manifest(DEMO_MODEL, network.variant, network.levels, network.heads[0].bins)
         save_model(out / "model", caffemodel, training, manifest)
         print("choosing the strength of the colour on the validation photos")
-        validation = [
-            Path(line) for line in (arguments.data / "validation_lmdb.txt").read_text().splitlines()
-        ]
+        validation = list_photos(arguments.data / "validation_lmdb.txt")
         choice = choose_strength(Colorizer(out / "model"), validation, _STRENGTHS)
         manifest = replace(manifest, strength=choice.strength)
         manifest.save(out / "model")

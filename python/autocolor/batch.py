@@ -31,7 +31,11 @@ def is_video(path: Path) -> bool:
 
 def find_files(folder: Path) -> list[Path]:
     """Return the photos and videos of a folder, sorted by path."""
-    videos = [path for path in folder.iterdir() if is_video(path) and not path.name.startswith(".")]
+    videos = [
+        path
+        for path in folder.iterdir()
+        if is_video(path) and not path.name.startswith(".") and path.is_file()
+    ]
     return sorted([*find_photos(folder), *videos])
 
 
@@ -70,7 +74,7 @@ class FileOptions:
 
 def colorize_files(
     colorizer: Colorizer, jobs: Iterable[tuple[Path, Path]], options: FileOptions = FileOptions()
-) -> Iterator[tuple[Path, Path, Exception | None]]:
+) -> Iterator[tuple[Path, list[Path], Exception | None]]:
     """Colorize photos of any sizes one at a time, so that memory does not grow with their number.
 
     Parameters
@@ -81,25 +85,28 @@ def colorize_files(
 
     Yields
     ------
-    photo, output : Path
+    photo : Path
         As in `jobs`, when it is done.
+    written : list of Path
+        As of :func:`colorize_file`; empty where there is an error.
     error : AutocolorError, OSError or None
         Why there is no output, naming the file; None if there is one.
     """
     for photo, output in jobs:
+        written: list[Path] = []
         error: Exception | None = None
         try:
-            colorize_file(colorizer, photo, output, options)
+            written = colorize_file(colorizer, photo, output, options)
         except InputError:
             raise
         except (AutocolorError, OSError) as reason:
             error = reason
-        yield photo, output, error
+        yield photo, written, error
 
 
 def colorize_file(
     colorizer: Colorizer, photo: Path, output: Path, options: FileOptions = FileOptions()
-) -> None:
+) -> list[Path]:
     """Colorize one photo file, whose transparency is kept, or a video.
 
     Of several colorizations, number i goes to OUTPUT_i, and page i of a TIFF file that has several
@@ -112,6 +119,11 @@ def colorize_file(
         The output's suffix chooses its format; its folder is made if need be.
     options : FileOptions
 
+    Returns
+    -------
+    list of Path
+        What was written: colorizations first, then what the options ask for beside them.
+
     Raises
     ------
     AutocolorError, OSError
@@ -120,35 +132,44 @@ def colorize_file(
     output.parent.mkdir(parents=True, exist_ok=True)
     if is_video(photo):
         colorize_video(colorizer, photo, output, options.decoding, smoothing=options.smoothing)
-        return
+        return [output]
     pages = count_pages(photo)
+    written: list[Path] = []
     for page in range(pages):
         ending = f"_page_{page + 1}" if pages > 1 else ""
         one = options
         if options.histograms is not None:
             one = replace(options, histograms=_ended(options.histograms, ending))
-        _colorize_page(colorizer, read_image(photo, page), _ended(output, ending), one)
+        written += _colorize_page(colorizer, read_image(photo, page), _ended(output, ending), one)
+    return written
 
 
-def _colorize_page(colorizer: Colorizer, photo: Photo, output: Path, options: FileOptions) -> None:
+def _colorize_page(
+    colorizer: Colorizer, photo: Photo, output: Path, options: FileOptions
+) -> list[Path]:
     check_output_suffix(output, with_alpha=photo.alpha is not None)
     light = lightness(photo.rgb)
     prediction = colorizer.predict(light)
+    beside = []
     if options.histograms is not None:
         save_histograms(options.histograms, prediction)
+        beside.append(options.histograms)
     if options.uncertainty:
-        path = output.with_name(f"{output.stem}_uncertainty.png")
-        write_image(path, uncertainty_image(prediction))
+        beside.append(output.with_name(f"{output.stem}_uncertainty.png"))
+        write_image(beside[-1], uncertainty_image(prediction))
     alpha = photo.alpha
     if options.compare and alpha is not None:
         alpha = np.concatenate([alpha, alpha], axis=1)
     rng = np.random.default_rng(options.seed)
     results = colorize_edited(prediction, options.edits, rng, options.decoding)
+    written = []
     for number, rgb in enumerate(results, start=1):
         if options.compare:
             rgb = np.concatenate([np.repeat(light[..., None], 3, axis=-1), rgb], axis=1)
         several = options.edits.samples > 1
-        write_image(_ended(output, f"_{number}") if several else output, rgb, alpha)
+        written.append(_ended(output, f"_{number}") if several else output)
+        write_image(written[-1], rgb, alpha)
+    return written + beside
 
 
 def _ended(path: Path, ending: str) -> Path:

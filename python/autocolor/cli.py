@@ -222,14 +222,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     failures = 0
     results = colorize_files(colorizer, jobs, options)
     try:
-        for photo, output, failure in tqdm(
+        for photo, written, failure in tqdm(
             results, total=len(jobs), unit="photo", disable=len(jobs) == 1
         ):
             if failure:
                 tqdm.write(f"autocolor: error: {failure}", file=sys.stderr)
                 failures += 1
             else:
-                tqdm.write(f"{photo} -> {output}", file=sys.stdout)
+                tqdm.write(f"{photo} -> {', '.join(map(str, written))}", file=sys.stdout)
     except InputError as error:  # a hint outside its photo, say
         return _fail(error, arguments)
     if len(jobs) > 1:

@@ -343,6 +343,37 @@ def test_every_page_of_a_tiff(photo_folder: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(written, np.asarray(page) / 255, atol=0.502 / 255)
 
 
+def test_the_names_that_are_printed_are_those_written(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    pages = [Image.open(photos / "coffee.png").convert("L")] * 2
+    pages[0].save(tmp_path / "scan.tif", save_all=True, append_images=pages[1:])
+    for arguments in (
+        [str(photos)],
+        [str(photos / "coffee.png"), "--samples", "2", "--uncertainty",
+         "--histograms", str(out / "coffee.npz")],
+        [str(tmp_path / "scan.tif"), "--samples", "2", "--uncertainty",
+         "--histograms", str(out / "scan.npz")],
+    ):  # fmt: skip
+        assert main([*arguments, "-o", f"{out}/"]) == 0
+        lines = [line for line in capsys.readouterr().out.splitlines() if " -> " in line]
+        printed = [name for line in lines for name in line.split(" -> ")[1].split(", ")]
+        assert sorted(printed) == sorted(str(path) for path in out.iterdir())
+        shutil.rmtree(out)
+
+
+def test_a_folder_named_like_a_photo_or_a_video_is_passed_over(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for name in ("film.mp4", "scans.tif"):
+        (photos / name).mkdir()
+    out = tmp_path / "out"
+    assert main([str(photos), "-o", str(out)]) == 0
+    assert names(out) == ["astronaut.png", "chelsea.png", "coffee.png"]
+    assert "3 colorized, 0 failed" in capsys.readouterr().out
+
+
 def test_photos_of_every_kind(
     photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

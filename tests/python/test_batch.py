@@ -27,7 +27,9 @@ def test_bad_files_do_not_stop_the_rest(
     out = tmp_path / "out"
     jobs = [(path, out / f"{path.stem}.png") for path in find_photos(folder)]
     results = list(colorize_files(Colorizer(model_folder), jobs))
-    assert [(photo, output) for photo, output, _ in results] == jobs
+    assert [(photo, written) for photo, written, _ in results] == [
+        (photo, [] if photo.name == "bad.jpg" else [output]) for photo, output in jobs
+    ]
     errors = {photo.name: error for photo, _, error in results if error}
     assert list(errors) == ["bad.jpg"] and "not an image" in str(errors["bad.jpg"])
     assert sorted(os.listdir(out)) == ["astronaut.png", "chelsea.png", "coffee.png"]
@@ -40,7 +42,7 @@ def test_results_are_those_of_the_colorizer(
     paths = find_photos(photo_folder)
     jobs = [(path, tmp_path / f"{path.stem}.png") for path in paths]
     options = FileOptions(DecodeOptions(method="sample"), seed=5)
-    for photo, output, error in colorize_files(colorizer, jobs, options):
+    for photo, (output,), error in colorize_files(colorizer, jobs, options):
         assert error is None
         expected = colorizer.colorize(
             lightness(read_image(photo).rgb), method="sample", rng=np.random.default_rng(5)

@@ -27,7 +27,7 @@ class LicenceError(RuntimeError):
 
 def locked_packages(requirements: Path) -> list[tuple[str, str]]:
     """Return name and version of every package of a lock of pip's."""
-    return _LOCKED.findall(requirements.read_text(encoding="utf-8"))
+    return _LOCKED.findall(requirements.read_text(encoding="utf-8-sig"))
 
 
 def photo_packages(photos: Path, licences: Path) -> list[tuple[str, str, int, str]]:
@@ -43,9 +43,9 @@ def photo_packages(photos: Path, licences: Path) -> list[tuple[str, str, int, st
     LicenceError
         If a package's licence is not listed.
     """
-    with licences.open(encoding="utf-8", newline="") as stream:
+    with licences.open(encoding="utf-8-sig", newline="") as stream:
         known = {row["package"]: row["licence"] for row in csv.DictReader(stream, delimiter="\t")}
-    with photos.open(encoding="utf-8", newline="") as stream:
+    with photos.open(encoding="utf-8-sig", newline="") as stream:
         rows = csv.DictReader(stream, delimiter="\t")
         counts = Counter((row["source"], row["package"]) for row in rows)
     missing = [package for _, package in counts if package not in known]

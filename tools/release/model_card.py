@@ -56,7 +56,7 @@ def numbers(evaluation: Evaluation) -> str:
 def sources(entries: Sequence[PhotoEntry], photo_list: Path) -> str:
     """Packages of the training photos, as a table."""
     counts = Counter((entry.source, entry.package) for entry in entries)
-    with photo_list.with_name("licences.tsv").open(encoding="utf-8", newline="") as stream:
+    with photo_list.with_name("licences.tsv").open(encoding="utf-8-sig", newline="") as stream:
         licences = {
             row["package"]: row["licence"] for row in csv.DictReader(stream, delimiter="\t")
         }

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, their hashes, and errors in one line."""
+"""Files that appear whole or not at all, their hashes and lines, and errors in one line."""
 
 from __future__ import annotations
 
@@ -28,6 +28,18 @@ def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a text file, without their ends.
+
+    A byte order mark in front, which Windows programs write, is no part of the first line. Bytes
+    that are no UTF-8 are kept, as in names of files.
+    """
+    lines = path.read_bytes().decode("utf-8-sig", "surrogateescape").split("\n")
+    if not lines[-1]:
+        lines.pop()  # what follows the last line's end
+    return [line.removesuffix("\r") for line in lines]
 
 
 def one_line(error: BaseException) -> str:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from autocolor.core.files import read_lines
 from autocolor.data.labels import class_folders, label_by_folder
 from autocolor.data.photo_lists import ListedPhoto, ListError, read_photo_list
 from autocolor.imaging.images import find_photos
@@ -75,7 +76,7 @@ def validation_photos(
 
 def _read_labels(path: Path, synsets: Path | None) -> dict[str, int]:
     """Class of each photo, by its file name without suffix."""
-    lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    lines = read_lines(path)
     if lines and lines[0].startswith("ImageId,"):
         names = {
             row["ImageId"]: (row["PredictionString"] or "").split(" ")[0]
@@ -110,8 +111,7 @@ def _positions(synsets: Iterable[str]) -> dict[str, int]:
 def _read_synsets(path: Path) -> list[str]:
     """Synsets in the order of the ground truth's numbers."""
     if path.suffix != ".mat":
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [line.split()[0] for line in lines if line.strip()]
+        return [line.split()[0] for line in read_lines(path) if line.strip()]
     from scipy.io import loadmat
 
     try:

@@ -7,7 +7,8 @@ This is the form of the published lists of cval1k and ctest10k, and of Caffe's o
 
 Paths are relative to the folder of the list. Bytes that are no UTF-8 are kept as they are. A path that
 one plain line cannot hold (it contains a line break, begins or ends with white space, begins with a
-double quote, or ends like a class) is written as a JSON string.
+double quote, or ends like a class) is written as a JSON string. A byte order mark in front of the first
+line counts for nothing.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def read_photo_list(path: Path, root: Path | None = None) -> list[ListedPhoto]:
     content = path.read_bytes()
     if b"\0" in content:
         raise ListError(f"{path}: expected a text file with a path a line")
-    text = content.decode("utf-8", "surrogateescape")
+    text = content.decode("utf-8-sig", "surrogateescape")
     photos = []
     for number, line in enumerate(text.split("\n"), start=1):
         line = line.strip()

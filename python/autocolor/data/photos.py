@@ -85,7 +85,7 @@ def read_list(path: Path) -> list[PhotoEntry]:
         If the file is no such list, a column is missing or a value is not one this module knows.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
             rows = list(csv.DictReader(stream, delimiter="\t"))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise PhotoError(f"{path}: not a tab-separated list: {error}") from None

@@ -15,6 +15,7 @@ from autocolor.baselines.registry import Baseline, load_baseline
 from autocolor.core.errors import InputError
 from autocolor.core.files import atomic_path, file_sha256
 from autocolor.data.duplicates import describe, find_duplicates
+from autocolor.data.photo_lists import list_photos
 from autocolor.evaluation.evaluate import GREY, SceneMethod
 from autocolor.evaluation.strength import choose_strengths
 from autocolor.histograms.decode import METHODS, DecodeOptions, check_strength
@@ -126,8 +127,7 @@ class ReproductionConfig:
 
     def listed(self, name: str) -> list[Path]:
         """Return the photos of ``train_lmdb`` or ``validation_lmdb``."""
-        lines = (self.data / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-        return [Path(line) for line in lines]
+        return list_photos(self.data / f"{name}.txt")
 
 
 def check_disjoint(config: ReproductionConfig) -> None:

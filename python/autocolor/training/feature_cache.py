@@ -22,7 +22,7 @@ from google.protobuf import text_format
 from tqdm import tqdm
 
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import atomic_path
+from autocolor.core.files import atomic_path, read_lines
 from autocolor.data.lmdb_check import check_lmdb
 from autocolor.data.lmdb_io import decode_datum, parse_datum
 from autocolor.imaging.color import lightness
@@ -151,7 +151,7 @@ def cache_features(
 def count_rows(files: Path) -> int:
     """Return the number of hypercolumns in the files of a list."""
     total = 0
-    for line in files.read_text(encoding="utf-8").splitlines():
+    for line in read_lines(files):
         with h5py.File(line) as file:
             total += len(file["cached_hypercolumn"])
     return total
@@ -160,7 +160,7 @@ def count_rows(files: Path) -> int:
 def seconds_taken(files: Path) -> float:
     """Return how long the files of a list took to compute."""
     total = 0.0
-    for line in files.read_text(encoding="utf-8").splitlines():
+    for line in read_lines(files):
         with h5py.File(line) as file:
             total += float(file.attrs["seconds"])
     return total

@@ -12,6 +12,7 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from autocolor.core.files import atomic_path
+from autocolor.data.photo_lists import read_photo_list
 from autocolor.nets.catalogue import Model
 from autocolor.nets.colorization import ColorizationNet, TrainingOptions
 from autocolor.nets.solver import SolverOptions
@@ -208,7 +209,7 @@ def train_whole(
     """
     training = folder / "training"
     options = TrainingOptions(str(data / "train_lmdb"))
-    validation_images = len((data / "validation_lmdb.txt").read_text().splitlines())
+    validation_images = len(read_photo_list(data / "validation_lmdb.txt"))
     model = Model(
         name, network, options, str(data / "validation_lmdb"),
         SolverOptions(

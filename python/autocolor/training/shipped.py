@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from autocolor.core.files import atomic_path
+from autocolor.core.files import atomic_path, read_lines
 from autocolor.data.photos import PhotoEntry, split_validation
 from autocolor.nets.catalogue import Model, write_files
 from autocolor.nets.colorization import ColorizationNet, TrainingOptions
@@ -174,7 +174,7 @@ def whole_batches(files: Path, batch: int) -> Path:
     ``HDF5Data`` begins its files anew where a validation ended. Files that fill none are kept if
     there are no others.
     """
-    lines = files.read_text(encoding="utf-8").splitlines()
+    lines = read_lines(files)
     rows = []
     for line in lines:
         with h5py.File(line) as file:
@@ -190,7 +190,7 @@ def join_lists(lists: Sequence[Path], out: Path) -> Path:
     """Write one list of the files of several."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(out) as partial:
-        partial.write_text("".join(path.read_text(encoding="utf-8") for path in lists))
+        partial.write_text("".join(f"{line}\n" for path in lists for line in read_lines(path)))
     return out
 
 

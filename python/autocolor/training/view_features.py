@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from autocolor.core.files import atomic_path
+from autocolor.core.files import atomic_path, read_lines
 from autocolor.imaging.images import fit_side, read_image
 from autocolor.nets.vgg16 import vgg16_levels
 from autocolor.training.augmentation import View, ViewOptions, clean_view, random_view
@@ -173,7 +173,7 @@ def mix_rows(files: Path, folder: Path, seed: int = 0, rows_per_file: int = 8192
     Path
         List of the new files.
     """
-    lines = files.read_text(encoding="utf-8").splitlines()
+    lines = read_lines(files)
     digest = hashlib.sha256(json.dumps([lines, seed, rows_per_file]).encode()).hexdigest()
     folder = folder / f"mixed-{digest[:16]}"
     listed = folder / "views.txt"
