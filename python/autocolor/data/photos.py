@@ -22,7 +22,7 @@ from autocolor.core.downloads import (
     download,
     matches,
 )
-from autocolor.core.errors import AutocolorError
+from autocolor.core.errors import AutocolorError, InputError
 from autocolor.core.files import atomic_path
 from autocolor.data.qt_resource import ResourceError, read_members
 
@@ -145,7 +145,7 @@ def split_validation(
         If `fraction` is out of range.
     """
     if not 0 <= fraction < 1:
-        raise ValueError(f"fraction: expected a number in [0, 1), got {fraction}")
+        raise InputError("fraction", f"expected a number in [0, 1), got {fraction}")
     sizes = Counter(groups)
     names = sorted(sizes)  # type: ignore[type-var]
     missing = round(fraction * len(groups))

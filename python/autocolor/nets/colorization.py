@@ -19,6 +19,7 @@ from autocolor.core.constants import (
     LOCATIONS_PER_IMAGE,
     QUANTILE_SIGMA,
 )
+from autocolor.core.errors import InputError
 from autocolor.core.variants import VARIANTS, find_variant
 from autocolor.nets.hypercolumn_taps import use_taps
 from autocolor.nets.vgg16 import (
@@ -74,7 +75,7 @@ class TrainingOptions:
 def check_phase(phase: str) -> None:
     """Raise `ValueError` if `phase` is neither ``train`` nor ``test``."""
     if phase not in ("train", "test"):
-        raise ValueError(f"phase: expected 'train' or 'test', got {phase!r}")
+        raise InputError("phase", f"expected 'train' or 'test', got {phase!r}")
 
 
 def _image_data(options: TrainingOptions, phase: str, **more: Any) -> Any:
@@ -162,7 +163,7 @@ class ColorizationNet:
     def __post_init__(self) -> None:
         find_variant(self.variant)
         if self.bins < 0:
-            raise ValueError(f"bins: expected a positive number, got {self.bins}")
+            raise InputError("bins", f"expected a positive number, got {self.bins}")
         vgg16_levels(self.levels, self.width)
 
     @property
@@ -245,7 +246,9 @@ class ColorizationNet:
         cached = vgg16_levels(cached_levels, self.width)
         own = vgg16_levels(self.levels, self.width)
         if not set(own) <= set(cached):
-            raise ValueError(f"cached_levels: expected {self.levels} or more, got {cached_levels}")
+            raise InputError(
+                "cached_levels", f"expected {self.levels} or more, got {cached_levels}"
+            )
         net = NetSpec()
         net.cached_hypercolumn, net.image = L.HDF5Data(
             ntop=2, source=options.source, batch_size=options.batch, shuffle=phase == "train"
@@ -448,7 +451,7 @@ class Classifier:
         """
         check_phase(phase)
         if options.crop < 224:
-            raise ValueError(f"crop: expected at least 224, got {options.crop}")
+            raise InputError("crop", f"expected at least 224, got {options.crop}")
         net = NetSpec()
         net.image, net.label = _image_data(options, phase, ntop=2)
         net.data, net.colour = L.ColorSpace(net.image, ntop=2)

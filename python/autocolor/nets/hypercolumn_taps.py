@@ -10,6 +10,8 @@ from typing import Any
 
 from caffe.proto import caffe_pb2
 
+from autocolor.core.errors import InputError
+
 # Layers whose backward pass reads its bottom no more once it writes the bottom's gradient.
 _OVERWRITING = {"Dropout", "InnerProduct", "ReLU"}
 
@@ -50,12 +52,12 @@ def use_taps(
         if layer.type == "SparseHypercolumn" and layer.name == name
     ]
     if not found:
-        raise ValueError(f"net: expected a SparseHypercolumn layer {name}, got none")
+        raise InputError("net", f"expected a SparseHypercolumn layer {name}, got none")
     position = found[0]
     whole = net.layer[position]
     locations, *levels = whole.bottom
     if len(levels) != len(channels):
-        raise ValueError(f"channels: expected {len(levels)} numbers, got {len(channels)}")
+        raise InputError("channels", f"expected {len(levels)} numbers, got {len(channels)}")
     before, after = net.layer[:position], net.layer[position + 1 :]
     taps = dict(zip(levels, _taps(whole, locations, levels, channels), strict=True))
     readers = {layer.type for layer in after if whole.top[0] in layer.bottom}
@@ -86,7 +88,7 @@ def _last(layers: Iterable[Any], blob: str) -> int:
     """Return the place of the last layer that makes or changes a blob."""
     places = [index for index, layer in enumerate(layers) if blob in layer.top]
     if not places:
-        raise ValueError(f"net: no layer makes {blob}")
+        raise InputError("net", f"no layer makes {blob}")
     return places[-1]
 
 

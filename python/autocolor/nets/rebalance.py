@@ -17,6 +17,7 @@ import numpy.typing as npt
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
+from autocolor.core.errors import InputError
 from autocolor.runtime.caffe_runtime import import_caffe
 from autocolor.runtime.caffemodel import FloatArray, Weights, WeightsError, write_caffemodel
 
@@ -233,7 +234,7 @@ def cross_validate(
     """
     count = len(estimated.sums)
     if not 2 <= folds <= count:
-        raise ValueError(f"folds: expected 2 to {count}, the number of images, got {folds}")
+        raise InputError("folds", f"expected 2 to {count}, the number of images, got {folds}")
     sums, counts = np.empty_like(estimated.sums), np.empty_like(estimated.counts)
     for fold in np.array_split(generator.permutation(count), folds):
         others = np.setdiff1d(np.arange(count), fold)

@@ -14,6 +14,8 @@ from caffe import layers as L
 from caffe import params as P
 from caffe.proto import caffe_pb2
 
+from autocolor.core.errors import InputError
+
 # Convolutional blocks: (convolutions, channels). A 2x2 max pooling lies after each.
 _BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 _FC_CHANNELS = 4096
@@ -67,7 +69,7 @@ def vgg16_levels(levels: str = "data..fc7", width: float = 1.0) -> tuple[Level, 
         If a level is unknown, they are in the wrong order, or the width is not positive.
     """
     if not 0 < width < float("inf"):
-        raise ValueError(f"width: expected a positive number, got {width}")
+        raise InputError("width", f"expected a positive number, got {width}")
     scale, offset = 1, 0.0
     found = [Level("data", 1, scale, offset)]
     for block, (count, channels) in enumerate(_BLOCKS, start=1):
@@ -84,7 +86,7 @@ def vgg16_levels(levels: str = "data..fc7", width: float = 1.0) -> tuple[Level, 
     first, _, last = levels.partition("..")
     last = last or first
     if first not in names or last not in names or names.index(first) > names.index(last):
-        raise ValueError(f"levels: expected FIRST..LAST of {', '.join(names)}, got {levels!r}")
+        raise InputError("levels", f"expected FIRST..LAST of {', '.join(names)}, got {levels!r}")
     return tuple(found[names.index(first) : names.index(last) + 1])
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autocolor.core.constants import BINS
-from autocolor.core.errors import AutocolorError
+from autocolor.core.errors import AutocolorError, InputError
 from autocolor.core.files import atomic_path
 from autocolor.core.variants import VARIANTS, find_variant
 from autocolor.runtime.caffemodel import Weights, WeightsError, read_caffemodel
@@ -65,27 +65,25 @@ class Manifest:
     def __post_init__(self) -> None:
         variant = find_variant(self.variant)
         if not isinstance(self.levels, str):
-            raise ValueError(f"levels: expected a string, got {self.levels!r}")
+            raise InputError("levels", f"expected a string, got {self.levels!r}")
         for name in ("bins", "stride", "working_side", "maximum_side"):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
-                raise ValueError(f"{name}: expected a positive integer, got {value!r}")
+                raise InputError(name, f"expected a positive integer, got {value!r}")
         if INPUT_MULTIPLE % self.stride:
-            raise ValueError(f"stride: expected a divisor of {INPUT_MULTIPLE}, got {self.stride}")
+            raise InputError("stride", f"expected a divisor of {INPUT_MULTIPLE}, got {self.stride}")
         if variant.is_histogram and not variant.has_hue and self.bins < 2:
-            raise ValueError(f"bins: expected at least 2 of a and b, got {self.bins}")
+            raise InputError("bins", f"expected at least 2 of a and b, got {self.bins}")
         for name in ("name", "deploy", "weights"):
             value = getattr(self, name)
             if not isinstance(value, str) or not value:
-                raise ValueError(f"{name}: expected a string, got {value!r}")
+                raise InputError(name, f"expected a string, got {value!r}")
         for name in ("deploy", "weights"):
             value = getattr(self, name)
             if Path(value).name != value or not value.isprintable():
-                raise ValueError(
-                    f"{name}: expected the name of a file in this folder, got {value!r}"
-                )
+                raise InputError(name, f"expected the name of a file in this folder, got {value!r}")
         if type(self.strength) not in (int, float) or not 0 <= self.strength < math.inf:
-            raise ValueError(f"strength: expected a finite number >= 0, got {self.strength!r}")
+            raise InputError("strength", f"expected a finite number >= 0, got {self.strength!r}")
 
     @property
     def outputs(self) -> dict[str, int]:
@@ -138,7 +136,7 @@ def _checked_keys(content: Any) -> dict[str, Any]:
         content = {"variant": "hue_chroma", "levels": "", **content}
     for key, value in expected.items():
         if content.get(key) != value:
-            raise ValueError(f"{key}: expected {value!r}, got {content.get(key)!r}")
+            raise InputError(key, f"expected {value!r}, got {content.get(key)!r}")
     values = {key: content[key] for key in content if key not in expected}
     expected_keys = {field.name for field in fields(Manifest)}
     if values.keys() != expected_keys:
