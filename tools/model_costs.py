@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from caffe.proto import caffe_pb2
 
+from autocolor.core.errors import InputError
 from autocolor.nets.catalogue import EPOCH, Model
 from autocolor.nets.colorization import Classifier, ColorizationNet, TrainingOptions
 from autocolor.nets.solver import SolverOptions
@@ -99,7 +100,7 @@ def deploy_costs(net: caffe_pb2.NetParameter, height: int, width: int) -> Costs:
         elif layer.type in _SAME_SHAPE:
             shape = bottoms[0]
         else:
-            raise ValueError(f"layer {layer.name}: no costs are known of type {layer.type}")
+            raise InputError(f"layer {layer.name}", f"no costs are known of type {layer.type}")
         if layer.top[0] not in shapes:  # not in place
             activations += math.prod(shape)
         shapes[layer.top[0]] = shape

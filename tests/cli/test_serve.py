@@ -210,11 +210,20 @@ def test_uncertainty_is_a_map(server: Server, photo: str) -> None:
     assert shown.std(axis=(0, 1)).max() > 0.02
 
 
+def processor_seconds(process: int) -> float:
+    """Return what all threads of a process have used so far."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def test_controls_answer_fast(server: Server, photo: str, capsys: pytest.CaptureFixture) -> None:
-    """Every control after the first in under 200 ms, for 512 x 512, on a machine that is free."""
+    """Every control after the first in under 200 ms, for 512 x 512, on a machine that is free.
+
+    As that is for no test to say, the processor's time counts here, whoever else it works for.
+    """
     reference = server.upload(file_of(COFFEE), "coffee.png")
     hint = {"x": 0.4, "y": 0.6, "color": "#b03020"}
-    quickest = {}
+    (worker,) = server.workers()
     for name, controls in {
         "strength": {"strength": 1.1},
         "lean": {"hue": 0.3, "lean": 1.5},
@@ -225,18 +234,17 @@ def test_controls_answer_fast(server: Server, photo: str, capsys: pytest.Capture
     }.items():
         server.preview(photo, **controls)
         inside, outside = [], []
+        before = processor_seconds(worker)
         for _ in range(5):
             started = time.perf_counter()
             answer = server.request("POST", f"/api/photos/{photo}/preview",
                                     {"pixels": 512 * 512, "controls": controls})  # fmt: skip
             outside.append((time.perf_counter() - started) * 1e3)
             inside.append(float(answer[2]["server-timing"].split("=")[1]))
-        quickest[name] = min(outside)
         with capsys.disabled():
-            print(f"\n  {name}: {statistics.median(outside):.0f} ms, {statistics.median(inside):.0f} on the server",
-                  end="")  # fmt: skip
-    # Not 200, and not the median: the tests may share the machine.
-    assert max(quickest.values()) < 1000
+            print(f"\n  {name}: {statistics.median(outside):.0f} ms, "
+                  f"{statistics.median(inside):.0f} on the server", end="")  # fmt: skip
+        assert processor_seconds(worker) - before < 5 * 2, name
 
 
 # ---- limits

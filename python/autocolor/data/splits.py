@@ -115,7 +115,7 @@ def balanced_splits(
     classes: dict[int, list[Path]] = defaultdict(list)
     for path, label in photos:
         if label is None:
-            raise ValueError(f"{path}: expected a class, got none")
+            raise SplitError(f"{path}: expected a class, got none")
         classes[label].append(path)
     for name, size in sizes.items():
         if not classes or size % len(classes):

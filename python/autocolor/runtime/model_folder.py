@@ -136,7 +136,7 @@ def _checked_keys(content: Any) -> dict[str, Any]:
         content = {"variant": "hue_chroma", "levels": "", **content}
     for key, value in expected.items():
         if content.get(key) != value:
-            raise ValueError(f"{key}: expected {value!r}, got {content.get(key)!r}")
+            raise InputError(key, f"expected {value!r}, got {content.get(key)!r}")
     values = {key: content[key] for key in content if key not in expected}
     expected_keys = {field.name for field in fields(Manifest)}
     if values.keys() != expected_keys:
