@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray, check_unit
 from autocolor.core.errors import InputError
-from autocolor.core.variants import VARIANTS
+from autocolor.core.variants import VARIANTS, find_variant
 from autocolor.histograms.bins import (
     finite_quantile_edges,
     quantile_centroids,
@@ -41,11 +41,6 @@ METHODS = ("sample", "mode", "median", "expectation")
 
 HUE_METHODS = ("expectation", "mode", "sample")
 
-DEFAULT_METHODS = {
-    name: variant.default_method for name, variant in VARIANTS.items() if variant.is_histogram
-}
-"""What the paper found best for the variants that predict histograms (section 3.3)."""
-
 SAMPLINGS = ("pixel", "image")
 """Uniform numbers drawn for each pixel, or once for each image (section 3.3)."""
 
@@ -68,7 +63,7 @@ class DecodeOptions:
     Attributes
     ----------
     method : {"sample", "mode", "median", "expectation"}, optional
-        Of chroma, or of a and b; :data:`DEFAULT_METHODS` says what is taken otherwise. "lab_l2"
+        Of chroma, or of a and b; :class:`autocolor.core.variants.Variant` says what is taken otherwise. "lab_l2"
         predicts colours, of which there is nothing to choose.
     hue : {"expectation", "mode", "sample"}, optional
         Unless given, hue is sampled with "sample", the mode with "mode" and else the expectation.
@@ -98,13 +93,13 @@ class DecodeOptions:
 
     def methods(self, variant: str) -> tuple[str, str]:
         """Return the method and the hue's method for a variant, "" where it has none."""
-        _check_choice("variant", variant, (*DEFAULT_METHODS, "lab_l2"))
-        if variant == "lab_l2" and self.method is not None:
+        kind = find_variant(variant)
+        if not kind.is_histogram and self.method is not None:
             raise InputError(
-                "method", f"a lab_l2 model predicts colours, not histograms; got {self.method!r}"
+                "method", f"a {variant} model predicts colours, not histograms; got {self.method!r}"
             )
-        method = self.method or DEFAULT_METHODS.get(variant, "")
-        if variant == "hue_chroma":
+        method = self.method or kind.default_method
+        if kind.has_hue:
             return method, self.hue or (method if method in ("sample", "mode") else "expectation")
         if self.hue is not None:
             raise InputError("hue", f"a {variant} model predicts no hue; got {self.hue!r}")
@@ -247,18 +242,19 @@ def decode(
     :func:`autocolor.imaging.color.compose_lab`.
     """
     method, hue = options.methods(variant)
-    if variant == "hue_chroma":
+    kind = VARIANTS[variant]
+    if kind.has_hue:
         hues, chroma = infer_hue_chroma(
             *outputs, hue=hue, chroma=method, fading=options.fading, uniforms=uniforms
         )
         rgb = compose_rgb(hues, chroma * strength, lightness)
         return rgb.astype(np.float32, copy=False)
-    if variant == "lab_marginal":
-        ab = infer_ab_marginal(*outputs, method=method, uniforms=uniforms)
-    elif variant == "lab_joint":
+    if not kind.is_histogram:
+        (ab,) = outputs
+    elif kind.is_joint:
         ab = infer_ab_joint(*outputs, method=method, uniforms=uniforms)
     else:
-        (ab,) = outputs
+        ab = infer_ab_marginal(*outputs, method=method, uniforms=uniforms)
     rgb = compose_lab(ab * np.asarray(strength, ab.dtype)[..., None], lightness)
     return rgb.astype(np.float32, copy=False)
 

@@ -157,7 +157,7 @@ class Prediction:
         self, *, hue: str = "expectation", chroma: str = "median", fading: bool = True
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Return hue and chroma; see :meth:`autocolor.runtime.colorizer.Colorizer.hue_chroma`."""
-        if self.variant != "hue_chroma":
+        if not VARIANTS[self.variant].has_hue:
             raise InputError("variant", f"expected 'hue_chroma', got {self.variant!r}")
         DecodeOptions(chroma, hue)  # refuses what is no method
         self._check_outputs()
@@ -179,11 +179,11 @@ class Prediction:
 
     def _needs_no_histograms(self, method: str, hue: str) -> bool:
         of_grid = method in GRID_CHROMA_METHODS and hue in GRID_HUE_METHODS
-        return of_grid and self.variant == "hue_chroma"
+        return of_grid and VARIANTS[self.variant].has_hue
 
     def _check_outputs(self) -> None:
         for grid in self.outputs:
-            check_array("outputs", grid, low=-np.inf if self.variant == "lab_l2" else 0)
+            check_array("outputs", grid, low=0 if VARIANTS[self.variant].is_histogram else -np.inf)
 
     def _grid_hue_chroma(self, hue: str, chroma: str, fading: bool) -> GridHueChroma:
         height, width = self.lightness.shape

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
+from autocolor.core.variants import VARIANTS
 from autocolor.histograms.bins import (
     finite_quantile_edges,
     quantile_centroids,
@@ -16,7 +17,6 @@ from autocolor.histograms.bins import (
     uniform_edges,
 )
 from autocolor.histograms.decode import (
-    DEFAULT_METHODS,
     HUE_METHODS,
     METHODS,
     DecodeOptions,
@@ -35,6 +35,8 @@ from autocolor.histograms.estimators import (
 )
 from autocolor.imaging.color import compose_lab, compose_rgb, lightness, rgb_to_hue_chroma
 from autocolor.imaging.images import to_uint8
+
+HISTOGRAM_VARIANTS = [name for name, variant in VARIANTS.items() if variant.is_histogram]
 
 
 def decode_hue_chroma(
@@ -397,7 +399,7 @@ def random_outputs(variant: str, shape: tuple[int, ...], dtype: type = np.float6
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("variant", DEFAULT_METHODS)
+@pytest.mark.parametrize("variant", HISTOGRAM_VARIANTS)
 def test_decode_against_pixel_by_pixel(variant: str, method: str) -> None:
     shape = (7, 11)
     outputs = random_outputs(variant, shape)
@@ -418,7 +420,7 @@ def test_decode_against_pixel_by_pixel(variant: str, method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("variant", DEFAULT_METHODS)
+@pytest.mark.parametrize("variant", HISTOGRAM_VARIANTS)
 def test_float32_agrees_with_float64(variant: str, method: str) -> None:
     shape = (60, 70)
     # No nearly empty bin, where a rounding of the cumulative sum would be magnified.
@@ -464,7 +466,8 @@ def test_lightness_is_the_inputs_whatever_the_histograms(variant: str) -> None:
 
 def test_defaults_are_the_papers() -> None:
     light = np.full((3, 4), 0.5)
-    for variant, method in DEFAULT_METHODS.items():
+    for variant in HISTOGRAM_VARIANTS:
+        method = VARIANTS[variant].default_method
         outputs = random_outputs(variant, (3, 4))
         np.testing.assert_array_equal(
             decode(variant, outputs, light), decode(variant, outputs, light, DecodeOptions(method))
