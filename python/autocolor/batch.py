@@ -168,7 +168,7 @@ def _colorize_page(
             rgb = np.concatenate([np.repeat(light[..., None], 3, axis=-1), rgb], axis=1)
         several = options.edits.samples > 1
         written.append(_ended(output, f"_{number}") if several else output)
-        write_image(written[-1], rgb, alpha)
+        write_image(written[-1], rgb, alpha, photo.metadata)
     return written + beside
 
 

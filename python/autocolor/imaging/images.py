@@ -1,24 +1,26 @@
-"""Read, write and resize photos with Pillow."""
+"""Read, write and resize photos: with Pillow, TIFF with tifffile."""
 
 from __future__ import annotations
 
-import io
 import math
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from autocolor.core.arrays import FloatArray, check_same_shape, check_unit
 from autocolor.core.errors import AutocolorError, InputError
 from autocolor.core.files import atomic_path
+from autocolor.imaging import tiff
+from autocolor.imaging.metadata import Metadata, carried
+from autocolor.imaging.profiles import Space, from_srgb, to_srgb
 
 OUTPUT_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 PHOTO_SUFFIXES = (*OUTPUT_SUFFIXES, ".gif")
@@ -36,7 +38,6 @@ _FORMATS = (
     "PNG",
     "PPM",
     "TGA",
-    "TIFF",
     "WEBP",
 )
 
@@ -45,6 +46,9 @@ _JPEG_OPTIONS: dict[str, Any] = {"quality": 95, "subsampling": "4:4:4"}
 # Run lengths alone, after PNG's filters: a third of the time of zlib's default, files 2 % larger.
 _PNG_OPTIONS: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
 _WITHOUT_ALPHA = (*_JPEG_SUFFIXES, ".bmp")
+# Pillow scales greys of few bits to 8, but not which one of them is transparent.
+_RAW_GREYS = {"L;2": 85, "L;4": 17}
+_ORIENTATION = 0x0112
 _MAXIMUM_16_BIT = 65535
 _BAND = 2**22  # pixels
 
@@ -64,11 +68,14 @@ class Photo:
         Opacity, where the file has it.
     is_grey : bool
         Whether the file stores one grey channel, so that its three channels here are equal.
+    metadata : Metadata
+        What to hand to :func:`write_image` with the result.
     """
 
     rgb: npt.NDArray[np.float32]
     alpha: npt.NDArray[np.float32] | None
     is_grey: bool
+    metadata: Metadata = Metadata()
 
 
 def find_photos(folder: Path, *, recursive: bool = False) -> list[Path]:
@@ -85,13 +92,11 @@ def find_photos(folder: Path, *, recursive: bool = False) -> list[Path]:
 
 def count_pages(path: Path | str) -> int:
     """Return the number of pages of a TIFF file; 1 for every other file, readable or not."""
+    path = Path(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=_FORMATS) as image:
-                return int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
-    # As in read_image, which then says what is wrong.
-    except Exception:
+        with _readable(path):
+            return tiff.count_pages(path) if tiff.is_tiff(path) else 1
+    except ImageError:  # as in read_image, which then says what is wrong
         return 1
 
 
@@ -106,16 +111,18 @@ def image_size(path: Path | str) -> tuple[int, int]:
         If the file is missing, no image, or above Pillow's limit of pixels.
     """
     path = Path(path)
-    with _readable(path), Image.open(path, formats=_FORMATS) as image:
-        return image.height, image.width
+    with _readable(path):
+        if tiff.is_tiff(path):
+            return tiff.image_size(path)
+        with Image.open(path, formats=_FORMATS) as image:
+            return image.height, image.width
 
 
 def read_image(path: Path | str, page: int = 0, *, least_side: int | None = None) -> Photo:
-    """Read a photo: a picture format of Pillow, 8 or 16 bit, grey, RGB, CMYK or palette.
+    """Read a photo: TIFF, or a picture format of Pillow; grey, RGB, CMYK or palette of any depth.
 
     EXIF orientation is applied and an embedded ICC profile is converted to sRGB (an unusable one
-    is ignored). 16-bit colour loses its lower byte, as Pillow reads it so; 16-bit grey is kept in
-    full.
+    is ignored).
 
     Parameters
     ----------
@@ -133,12 +140,20 @@ def read_image(path: Path | str, page: int = 0, *, least_side: int | None = None
         limit of pixels.
     """
     path = Path(path)
-    with _readable(path), Image.open(path, formats=_FORMATS) as image:
-        image.seek(page)
-        if least_side is not None:
-            image.draft(None, (least_side, least_side))
-        image.load()
-        return _to_photo(image)
+    with _readable(path):
+        if tiff.is_tiff(path):
+            return _from_tiff(tiff.read_tiff(path, page))
+        with Image.open(path, formats=_FORMATS) as image:
+            image.seek(page)
+            if least_side is not None:
+                image.draft(None, (least_side, least_side))
+            raw_mode = str(image.tile[0].args) if image.format == "PNG" else ""
+            if raw_mode.endswith("16B"):
+                return _from_deep_png(path, image)
+            if isinstance(image.info.get("transparency"), int):
+                image.info["transparency"] *= _RAW_GREYS.get(raw_mode, 1)
+            image.load()
+            return _to_photo(image)
 
 
 @contextmanager
@@ -152,24 +167,67 @@ def _readable(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file") from None
     except UnidentifiedImageError:
-        raise ImageError(f"{path}: not an image that Pillow can read") from None
+        raise ImageError(f"{path}: not an image that can be read") from None
     # Pillow's decoders raise errors of many types on damaged files.
     except Exception as error:
         raise ImageError(f"{path}: cannot be read: {error}") from error
 
 
+def _from_tiff(image: tiff.TiffImage) -> Photo:
+    rgb = to_srgb(image.values, image.space, image.metadata.profile)
+    metadata = image.metadata
+    if image.space != "rgb":  # its profile is none of the result's
+        metadata = replace(metadata, profile=None)
+    return Photo(rgb, image.alpha, image.space == "grey", metadata)
+
+
+def _from_deep_png(path: Path, image: Image.Image) -> Photo:
+    """Return a PNG of 16 bit, whose header Pillow has read and found no larger than the limit.
+
+    Of colours Pillow drops the lower byte, and it mistakes which one is transparent.
+    """
+    import imagecodecs
+
+    values = imagecodecs.png_decode(path.read_bytes()).astype(np.float32) / np.float32(65535)
+    values = tiff.upright(np.atleast_3d(values), image.getexif().get(_ORIENTATION, 1))
+    alpha = np.ascontiguousarray(values[..., -1]) if values.shape[-1] % 2 == 0 else None
+    is_grey = values.shape[-1] <= 2
+    colors = values[..., : 1 if is_grey else 3]
+    metadata = _metadata(image, is_rgb=not is_grey)
+    profile = image.info.get("icc_profile")
+    rgb = np.ascontiguousarray(to_srgb(colors, "grey" if is_grey else "rgb", profile))
+    return Photo(rgb, alpha, is_grey, metadata)
+
+
 def _to_photo(image: Image.Image) -> Photo:
     profile = image.info.get("icc_profile")
+    is_float = image.mode == "F" or image.mode.startswith("I")
+    is_grey = is_float or image.mode in ("1", "L", "LA")
+    metadata = _metadata(image, is_rgb=not is_grey and image.mode != "CMYK")
     image = ImageOps.exif_transpose(image)
-    if image.mode == "F" or image.mode.startswith("I"):
-        grey = _deep_grey(image)
-        return Photo(np.repeat(grey[..., None], 3, axis=-1), alpha=None, is_grey=True)
-    is_grey = image.mode in ("1", "L", "LA")
     alpha = None
+    if is_float:
+        colors = _deep_grey(image)[..., None]
+        return Photo(to_srgb(colors, "grey", profile), alpha, is_grey, metadata)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         alpha = _to_unit_range(image.getchannel("A"))
-    return Photo(_to_unit_range(_to_srgb(image, profile, is_grey)), alpha, is_grey)
+    if is_grey:
+        image = image.convert("L")
+    elif image.mode != "CMYK":
+        image = image.convert("RGB")
+    if profile:
+        values = np.atleast_3d(_to_unit_range(image))
+        space: Space = "grey" if is_grey else "cmyk" if image.mode == "CMYK" else "rgb"
+        return Photo(to_srgb(values, space, profile), alpha, is_grey, metadata)
+    return Photo(_to_unit_range(image.convert("RGB")), alpha, is_grey, metadata)
+
+
+def _metadata(image: Image.Image, *, is_rgb: bool) -> Metadata:
+    exif = image.getexif()
+    turned = exif.get(_ORIENTATION, 1) in (5, 6, 7, 8)
+    profile = image.info.get("icc_profile") if is_rgb else None
+    return carried(exif, image.info.get("dpi"), profile, turned=turned)
 
 
 def _to_unit_range(image: Image.Image) -> npt.NDArray[np.float32]:
@@ -195,25 +253,12 @@ def _deep_grey(image: Image.Image) -> npt.NDArray[np.float32]:
     return values / np.float32(maximum)
 
 
-def _to_srgb(image: Image.Image, profile: bytes | None, is_grey: bool) -> Image.Image:
-    if is_grey:
-        image = image.convert("L")
-    elif image.mode != "CMYK":
-        image = image.convert("RGB")
-    if profile:
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            # Converting sRGB to sRGB would only add rounding.
-            if "sRGB" not in ImageCms.getProfileDescription(source):
-                target = ImageCms.createProfile("sRGB")
-                converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
-                image = converted or image
-        except (ImageCms.PyCMSError, OSError):
-            pass  # A broken profile, or one of another colour space: the values stand as they are.
-    return image.convert("RGB")
-
-
-def write_image(path: Path | str, rgb: FloatArray, alpha: FloatArray | None = None) -> None:
+def write_image(
+    path: Path | str,
+    rgb: FloatArray,
+    alpha: FloatArray | None = None,
+    metadata: Metadata = Metadata(),
+) -> None:
     """Write an 8-bit image, atomically; the suffix chooses the format.
 
     Values are rounded to the nearest of 256 levels. JPEG is written at quality 95 without chroma
@@ -225,6 +270,9 @@ def write_image(path: Path | str, rgb: FloatArray, alpha: FloatArray | None = No
         With one of `OUTPUT_SUFFIXES`; its folder must exist.
     rgb : (H, W, 3) float array in [0, 1]
     alpha : (H, W) float array in [0, 1], optional
+    metadata : Metadata, optional
+        Of the photo that the colours belong to, as far as the format has room for it. Its profile is
+        kept, and the colours are stored by it, if 8 bits of it hold those of sRGB.
 
     Raises
     ------
@@ -235,15 +283,23 @@ def write_image(path: Path | str, rgb: FloatArray, alpha: FloatArray | None = No
     suffix = path.suffix.lower()
     check_output_suffix(path, with_alpha=alpha is not None)
     check_unit("rgb", rgb, last_axis=3)
+    if metadata.profile:
+        stored = None if suffix == ".bmp" else from_srgb(rgb, metadata.profile)
+        if stored is None:
+            metadata = replace(metadata, profile=None)
+        else:
+            rgb = stored
     channels = rgb
     if alpha is not None:
         check_unit("alpha", alpha)
         check_same_shape("alpha", alpha, rgb.shape[:2])
         channels = np.concatenate([rgb, alpha[..., None]], axis=-1)
     image = Image.fromarray(to_uint8(channels))
-    options = _JPEG_OPTIONS if suffix in _JPEG_SUFFIXES else {}
-    if suffix == ".png":
-        options = _PNG_OPTIONS
+    options = metadata.options(suffix)
+    if suffix in _JPEG_SUFFIXES:
+        options |= _JPEG_OPTIONS
+    elif suffix == ".png":
+        options |= _PNG_OPTIONS
     try:
         with atomic_path(path) as partial:
             image.save(partial, **options)

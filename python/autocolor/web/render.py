@@ -197,10 +197,10 @@ def render_file(
     """
     read = read_image(path)
     light = lightness(read.rgb)
-    alpha = read.alpha
+    alpha, metadata = read.alpha, read.metadata
     del read  # 12 bytes a pixel
     full = at_size(photo.prediction, light)
-    write_image(output, _colors(photo, full, controls, reference, progress), alpha)
+    write_image(output, _colors(photo, full, controls, reference, progress), alpha, metadata)
 
 
 def read_limited_reference(path: Path, largest_pixels: int) -> FloatArray:

@@ -1,0 +1,109 @@
+"""What a photo's file says beside its pixels, for the file of the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+_EXIF, _GPS = 0x8769, 0x8825
+_SIZES = (0xA002, 0xA003, 0xA005)  # of the pixels, which are turned; and where another list lies
+_ORIENTATION, _DESCRIPTION = 0x0112, 0x010E
+_KEPT = (
+    0x010D,  # name of the document
+    _DESCRIPTION,
+    0x010F,  # maker and model of the camera
+    0x0110,
+    0x0131,  # software
+    0x0132,  # date
+    0x013B,  # artist
+    0x013C,
+    0x4746,  # rating
+    0x4749,
+    0x8298,  # copyright
+    0x9C9B,  # title, comment, author, keywords and subject, of Windows
+    0x9C9C,
+    0x9C9D,
+    0x9C9E,
+    0x9C9F,
+)
+_BOOKKEEPING = ('{"shape"', "ImageJ=", "<?xml", "<OME")  # what says how the pixels lie
+_LARGEST_JPEG_EXIF = 65533 - 6
+_LARGEST_DPI = 65535
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What is carried from a photo into its colorization.
+
+    Attributes
+    ----------
+    exif : bytes
+        Who, when, where and with which camera, with the orientation of an upright picture; empty if
+        the file has none.
+    dpi : (x, y), or None
+    profile : bytes or None
+        ICC profile.
+    """
+
+    exif: bytes = b""
+    dpi: tuple[float, float] | None = None
+    profile: bytes | None = None
+
+    def options(self, suffix: str) -> dict[str, Any]:
+        """Return what Pillow's writer of a format is told; formats leave out what they cannot hold."""
+        options: dict[str, Any] = {}
+        if self.exif and not (suffix in (".jpg", ".jpeg") and len(self.exif) > _LARGEST_JPEG_EXIF):
+            options["exif"] = self.exif
+        if self.dpi is not None:
+            options["dpi"] = self.dpi
+        if self.profile:
+            options["icc_profile"] = self.profile
+        return options
+
+
+def carried(
+    exif: Image.Exif, dpi: object, profile: bytes | None, *, turned: bool = False
+) -> Metadata:
+    """Return what is carried; damaged EXIF and impossible resolutions are left out.
+
+    Parameters
+    ----------
+    exif : Image.Exif
+    dpi : object
+        As the file says it.
+    profile : bytes, optional
+    turned : bool
+        Whether the picture was turned by a quarter to be upright.
+    """
+    resolution: tuple[float, float] | None
+    try:
+        horizontal, vertical = (float(value) for value in dpi)  # type: ignore[attr-defined]
+        resolution = (vertical, horizontal) if turned else (horizontal, vertical)
+        if not all(1 <= value <= _LARGEST_DPI for value in resolution):
+            resolution = None
+    except (TypeError, ValueError, ZeroDivisionError):
+        resolution = None
+    try:
+        kept = _kept(exif)
+    # Pillow raises errors of many types on damaged EXIF, which is no reason to refuse a photo.
+    except Exception:
+        kept = b""
+    return Metadata(kept, resolution, profile)
+
+
+def _kept(exif: Image.Exif) -> bytes:
+    result = Image.Exif()
+    for tag in _KEPT:
+        value = exif.get(tag)
+        if value is not None and not (tag == _DESCRIPTION and str(value).startswith(_BOOKKEEPING)):
+            result[tag] = value
+    for tag in (_EXIF, _GPS):
+        entries = {key: value for key, value in exif.get_ifd(tag).items() if key not in _SIZES}
+        if entries:
+            result[tag] = entries
+    if not len(result):
+        return b""
+    result[_ORIENTATION] = 1
+    return result.tobytes()
