@@ -12,6 +12,8 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from autocolor.imaging.images import ImageError, read_image, to_uint8
+
 _SIDE = 256  # pixels; the hash itself sees 32 x 32
 
 LARGEST_DISTANCE = 8
@@ -85,17 +87,16 @@ class _Print:
             return
         try:
             image = _read_small(path)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            return  # as Pillow reports damaged and enormous files
+        except ImageError:
+            return
         self.look = np.array([_look(view) for view in (image, ImageOps.mirror(image))])
 
 
 def _read_small(path: Path) -> Image.Image:
-    """Read a grey image of some 256 pixels, upright; colours and profiles make no difference here."""
-    with Image.open(path) as image:
-        image.draft("L", (_SIDE, _SIDE))  # a JPEG is decoded at a smaller size
-        image.thumbnail((_SIDE, _SIDE), reducing_gap=2)
-        return ImageOps.exif_transpose(image).convert("RGB").convert("L")
+    """Read a grey image of at most 256 pixels, upright."""
+    image = Image.fromarray(to_uint8(read_image(path, least_side=_SIDE).rgb))
+    image.thumbnail((_SIDE, _SIDE), reducing_gap=2)
+    return image.convert("L")
 
 
 def _look(image: Image.Image) -> npt.NDArray[np.bool_]:
