@@ -20,6 +20,9 @@ from autocolor.core.errors import InputError
 from autocolor.imaging.color import lightness, rgb_to_hue_chroma
 from autocolor.imaging.images import find_photos, read_image, write_image
 from autocolor.runtime.colorizer import Colorizer
+from helpers.tiff_writer import Page, write_tiff
+
+REPORTS = Path(__file__).resolve().parents[1] / "fixtures" / "reports"
 
 
 @pytest.fixture(autouse=True)
@@ -408,6 +411,37 @@ def test_photos_of_every_kind(
         light = lightness(read_image(original).rgb)
         # 8-bit rounding of three channels, half a level each.
         np.testing.assert_allclose(lightness(colors(path)), light, atol=0.502 / 255)
+
+
+def test_scans(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Reported files that were coloured as noise or as negatives; another kind is refused."""
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    names_of_scans = ("g12", "g16_miniswhite", "or6_RGBA", "or8_L16", "rgb16_planar")
+    for name in names_of_scans:
+        shutil.copy(REPORTS / f"{name}.tif", folder)
+    signed = Page(np.zeros((4, 4, 1), np.uint8), 8, 1, tags={339: (3, [2])})
+    (folder / "signed.tif").write_bytes(write_tiff([signed]))
+    assert main([str(folder), "-o", str(tmp_path / "out")]) == 1
+    assert names(tmp_path / "out") == [f"{name}.png" for name in names_of_scans]
+    errors = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert len(errors) == 1 and "signed.tif: cannot be read: expected unsigned" in errors[0]
+    with np.load(REPORTS / "expected.npz") as expected:
+        for name in names_of_scans:
+            light = lightness(read_image(tmp_path / "out" / f"{name}.png").rgb)
+            np.testing.assert_allclose(light, expected[f"{name}.tif"], atol=0.7 / 255)
+
+
+def test_result_has_the_exif_of_the_photo(photos: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "A maker"
+    with Image.open(photos / "chelsea.jpg") as image:
+        image.save(tmp_path / "a.jpg", exif=exif, dpi=(300, 300))
+    assert main([str(tmp_path / "a.jpg"), "-o", str(tmp_path / "b.png")]) == 0
+    with Image.open(tmp_path / "b.png") as image:
+        assert image.size == (80, 120)
+        assert (image.getexif()[0x0112], image.getexif()[0x010F]) == (1, "A maker")
+        assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
 
 
 def test_videos(photo_folder: Path, tmp_path: Path) -> None:

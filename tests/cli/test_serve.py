@@ -85,7 +85,9 @@ def test_download_is_what_the_command_writes(
     image = COFFEE.resize((150, 100)).convert("RGBA")
     image.putalpha(Image.linear_gradient("L").resize((150, 100)))
     path = tmp_path / "my photo.png"
-    path.write_bytes(file_of(image))
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "A maker"
+    image.save(path, exif=exif, dpi=(300, 300))
     assert main([str(path), "--model", str(model_folder), "-o", str(tmp_path / "out.png")]) == 0
     uploaded = server.upload(path.read_bytes(), "my%20photo.png")
     job = server.call("POST", f"/photos/{uploaded}/download", {"suffix": ".png"})["job"]
@@ -96,6 +98,8 @@ def test_download_is_what_the_command_writes(
     with Image.open(io.BytesIO(content)) as ours, Image.open(tmp_path / "out.png") as theirs:
         assert ours.mode == "RGBA"
         np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
+        assert ours.info == theirs.info and "dpi" in ours.info
+        assert dict(ours.getexif()) == dict(theirs.getexif()) == {0x0112: 1, 0x010F: "A maker"}
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def write_tiff(pages: Iterable[Page], order: str = "<", *, big: bool = False) ->
         beyond = len(content) + len(directory) + entry * len(tags) + room
         values = b""
         for code, (kind, numbers) in sorted(tags.items()):
-            form = {SHORT: "H", LONG: "I", RATIONAL: "I", UNDEFINED: "B"}[kind]
+            form = {2: "B", SHORT: "H", LONG: "I", RATIONAL: "I", UNDEFINED: "B"}[kind]
             packed = struct.pack(f"{order}{len(numbers)}{form}", *numbers)
             count = len(numbers) // (2 if kind == RATIONAL else 1)
             directory += struct.pack(f"{order}HH{offset_form}", code, kind, count)

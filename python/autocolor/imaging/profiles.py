@@ -13,7 +13,6 @@ from autocolor.core.arrays import FloatArray
 Space = Literal["grey", "rgb", "cmyk", "lab"]
 
 _BAND = 2**20  # pixels that are converted at once
-_DEEP = 65535
 _SAME = 1.5 / 255
 """A profile whose colours are those of sRGB to this is sRGB: converting would only add rounding."""
 
@@ -29,7 +28,7 @@ def to_srgb(values: FloatArray, space: Space, profile: bytes | None) -> npt.NDAr
     Parameters
     ----------
     values : (H, W, C) float array in [0, 1]
-        Lab as in 16-bit ICC files: L / 100, (a + 128) / 255, (b + 128) / 255.
+        Lab as L / 100, (a + 128) / 255, (b + 128) / 255.
     space : {"grey", "rgb", "cmyk", "lab"}
     profile : bytes, optional
         That of the values.
@@ -96,7 +95,10 @@ def _is_srgb(profile: bytes, space: Space) -> bool:
 def _converted(
     values: FloatArray, profile: bytes, space: Space, *, back: bool = False
 ) -> npt.NDArray[np.float32]:
-    """Let littlecms convert from a profile to sRGB, or `back`, in 16 bit and in bands of rows."""
+    """Let littlecms convert from a profile to sRGB, or `back`, in bands of rows.
+
+    In floats: its 16-bit curves are off by up to 2 levels of 255 where it is dark.
+    """
     import imagecodecs  # takes a second, which photos without a profile need not wait
 
     profiles = (profile, imagecodecs.cms_profile("srgb"))
@@ -104,16 +106,21 @@ def _converted(
     result = np.empty((*values.shape[:2], 3), np.float32)
     rows = max(1, _BAND // max(1, values.shape[1]))
     for top in range(0, len(values), rows):
-        band = np.rint(values[top : top + rows] * _DEEP).astype(np.uint16)
+        band = values[top : top + rows].astype(np.float32)
+        # What littlecms takes floats for.
+        if space == "cmyk":
+            band *= 100
+        elif space == "lab":
+            band *= np.array([100, 255, 255], np.float32)
+            band -= np.array([0, 128, 128], np.float32)
         result[top : top + rows] = imagecodecs.cms_transform(
             band[..., 0] if space == "grey" else band,
             *(reversed(profiles) if back else profiles),
             colorspace=spaces[back],
             outcolorspace=spaces[not back],
-            outdtype=np.uint16,
+            outdtype=np.float32,
             intent=0,  # perceptual, as viewers do
         )
-    result /= _DEEP
     if space == "grey":
         result[:] = result[..., 1:2]  # its channels differ by a rounding
-    return result
+    return np.clip(result, 0, 1, out=result)

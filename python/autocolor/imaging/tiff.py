@@ -380,6 +380,8 @@ def _metadata(path: Path, page: TiffPage, *, turned: bool) -> Metadata:
         scale = {2: 1.0, 3: 2.54}.get(int(unit))
         if scale is not None:
             dpi = [scale * (_rationals(page, code) or (0.0,))[0] for code in (282, 283)]
+        # By which it reads the header again.
+        exif.endian, exif.bigtiff = page.parent.byteorder, page.parent.is_bigtiff
         with path.open("rb") as stream:
             exif.load_from_fp(stream, page.offset)
             return carried(exif, dpi, _as_bytes(profile), turned=turned)

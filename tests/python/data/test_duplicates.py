@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 from autocolor.core.downloads import default_cache
 from autocolor.data.duplicates import describe, find_duplicates
 from autocolor.data.photos import fetch, missing_photos, read_list
+from helpers.tiff_writer import Page, lay, write_tiff
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -42,6 +43,20 @@ def test_copies_are_found(originals, tmp_path, change):
     assert (found.photo, found.original) == (copy, originals[1])
     assert (found.distance is None) == (change == "bytes")
     assert describe([found]).startswith(f"{copy} is {originals[1]}")
+
+
+@pytest.mark.parametrize("kind", ["negative", "turned"])
+def test_scans_of_photos_are_found(originals, tmp_path, kind):
+    """Min-is-white in 16 bit, and a quarter turn in one strip: Pillow reads neither right."""
+    with Image.open(originals[1]) as image:
+        grey = np.asarray(image.convert("L"), np.uint16)[..., None]
+    scan = tmp_path / "scan.tif"
+    page = Page(65535 - 257 * grey, 16, 0, rows=10**6)
+    if kind == "turned":
+        page = Page(lay(grey, 6), 8, 1, orientation=6, rows=10**6)
+    scan.write_bytes(write_tiff([page]))
+    (found,) = find_duplicates(originals, [scan], progress=False)
+    assert found.original == originals[1]
 
 
 def test_other_photos_are_not_found(originals, tmp_path):

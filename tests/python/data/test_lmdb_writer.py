@@ -18,6 +18,7 @@ from autocolor.data.lmdb_writer import (
     read_skipped,
     write_lmdb,
 )
+from helpers.tiff_writer import Page, lay, write_tiff
 
 COUNT = 330
 OPTIONS = LmdbOptions(side=16, minimum_side=16, encoding="png")
@@ -166,3 +167,17 @@ def test_large_jpegs_are_reduced_while_they_are_decoded(tmp_path):
     assert jpeg.size == png.size == (341, 256)
     difference = np.asarray(jpeg).astype(float) - np.asarray(png)
     assert np.sqrt((difference**2).mean()) < 2
+
+
+def test_scans_enter_as_they_look(tmp_path):
+    """Planar RGB of 16 bit that Pillow reads as noise, turned; and an RGB of 5, 6 and 5 bits."""
+    rng = np.random.default_rng(3)
+    pixels = rng.integers(0, 256, (16, 20, 3)).astype(np.uint16)
+    scan, other, lmdb_path = tmp_path / "a.tif", tmp_path / "b.tif", tmp_path / "lmdb"
+    page = Page(lay(pixels, 8) * 257, 16, 2, orientation=8, planar=2, rows=100)
+    scan.write_bytes(write_tiff([page]))
+    other.write_bytes(write_tiff([Page(pixels, 8, 2, tags={258: (3, [5, 6, 5])})]))
+    write_lmdb(LmdbContent([scan, other], OPTIONS), lmdb_path)
+    ((_, datum),) = read_datums(lmdb_path)
+    np.testing.assert_array_equal(decode_datum(datum), pixels)
+    assert [path for path, _ in read_skipped(lmdb_path)] == [other]

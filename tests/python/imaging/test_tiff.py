@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -425,3 +426,17 @@ def test_profile_of_the_page(tmp_path: Path) -> None:
     page.tags[34675] = (UNDEFINED, list(profile))
     (tmp_path / "a.tif").write_bytes(write_tiff([page], ">"))
     check(tmp_path / "a.tif", from_linear(rgb), alpha, atol=1e-3)
+
+
+@pytest.mark.parametrize("depth", [1, 8, 12, 16])
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_bits_from_the_right(tmp_path: Path, depth: int, compression: int) -> None:
+    """FillOrder 2: the bits of each byte are the other way round."""
+    page, rgb, _ = make("rgb", depth, np.random.default_rng(8))
+    page = replace(page, compression=compression, rows=100)
+    page.tags[266] = (SHORT, [2])
+    content = bytearray(write_tiff([page]))
+    (end,) = struct.unpack_from("<I", content, 4)  # of the strip: the directory follows
+    content[8:end] = bytes(int(f"{byte:08b}"[::-1], 2) for byte in content[8:end])
+    (tmp_path / "a.tif").write_bytes(content)
+    check(tmp_path / "a.tif", rgb, None)
