@@ -5,14 +5,15 @@ Needs pycaffe.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from caffe.proto import caffe_pb2
 
 from autocolor.core.errors import InputError
 
-# Layers whose backward pass reads its bottom no more once it writes the bottom's gradient.
+# Layers whose backward pass reads its bottom no more once it writes the bottom's gradient; ReLU in
+# place does, as its top is its bottom.
 _OVERWRITING = {"Dropout", "InnerProduct", "ReLU"}
 
 
@@ -22,8 +23,10 @@ def use_taps(
     """Return a net with HypercolumnTap layers in the place of a SparseHypercolumn layer.
 
     The two nets compute the same, but where other layers read a level too, Caffe puts a Split that
-    keeps two further gradients of the level; with taps there is none. Where nothing but layers that
-    allow it reads the hypercolumns, their gradient takes the memory of their values.
+    keeps two further gradients of the level; with taps there is none. A tap adds to the gradient of
+    a layer that reads the level after it, so there has to be one that surely has a gradient; a level
+    that only others read, such as Silence, keeps its Split. Where nothing but layers that allow it
+    reads the hypercolumns, their gradient takes the memory of their values.
 
     Parameters
     ----------
@@ -44,7 +47,8 @@ def use_taps(
     Raises
     ------
     ValueError
-        If there is no such layer, no layer makes a level, or the numbers of levels and channels differ.
+        If there is no such layer, it has fields that taps do not have or one level twice, no layer
+        makes a level, or the numbers of levels and channels differ.
     """
     found = [
         index
@@ -58,14 +62,21 @@ def use_taps(
     locations, *levels = whole.bottom
     if len(levels) != len(channels):
         raise InputError("channels", f"expected {len(levels)} numbers, got {len(channels)}")
+    _check_fields(whole, levels)
     before, after = net.layer[:position], net.layer[position + 1 :]
     taps = dict(zip(levels, _taps(whole, locations, levels, channels), strict=True))
-    readers = {layer.type for layer in after if whole.top[0] in layer.bottom}
-    if readers <= _OVERWRITING:
+    written = _written_gradients(net.layer)
+    readers = _bottoms(dict(enumerate(net.layer)), whole.top[0])
+    if readers and all(
+        reader in written and _is_overwriting(net.layer[reader[0]], whole.top[0])
+        for reader in readers
+    ):
         taps[levels[-1]].sparse_hypercolumn_param.share_gradient = True
     # A tap reads the level as the hypercolumn's layer did, once no layer changes it in place.
     made = _last(before, locations)
     places = {level: max(made, _last(before, level)) for level in levels}
+    others = dict(enumerate(net.layer))
+    del others[position]
     first = min(places.values())
     layers: list[Any] = []
     for index, layer in enumerate(before):
@@ -73,7 +84,7 @@ def use_taps(
         if index == first:
             layers.append(_room(whole, rows, sum(channels)))
         for level in (level for level in levels if places[level] == index):
-            if any(level in other.bottom for other in (*before[index + 1 :], *after)):
+            if _is_handed_on(level, _last(before, level), index, others, written):
                 taps[level].top.append(level)
             layers.append(taps[level])
     result = caffe_pb2.NetParameter()
@@ -82,6 +93,73 @@ def use_taps(
     for layer in (*layers, *after):
         result.layer.add().CopyFrom(layer)
     return result
+
+
+def _check_fields(whole: Any, levels: Sequence[str]) -> None:
+    for field in ("loss_weight", "propagate_down", "include", "exclude"):
+        if getattr(whole, field):
+            raise InputError("net", f"layer {whole.name}: expected no {field}, got one")
+    for level in levels:
+        if levels.count(level) > 1:
+            raise InputError(
+                "net", f"layer {whole.name}: expected different levels, got {level} twice"
+            )
+
+
+def _written_gradients(layers: Sequence[Any]) -> set[tuple[int, int]]:
+    """Return the (layer, bottom) whose gradient a backward pass surely writes, if it needs one.
+
+    That is where the layer leads to a loss, in every phase. Caffe runs no other layer backward, and
+    leaves the gradients of their bottoms as they are.
+    """
+    written = set()
+    wanted: set[str] = set()  # blobs with such a reader behind the layer
+    for index in reversed(range(len(layers))):
+        layer = layers[index]
+        has_loss = any(layer.loss_weight) if layer.loss_weight else layer.type.endswith("Loss")
+        leads_to_loss = has_loss or not wanted.isdisjoint(layer.top)
+        wanted.difference_update(layer.top)
+        if not leads_to_loss or layer.include or layer.exclude or layer.type == "Python":
+            continue
+        for bottom, blob in enumerate(layer.bottom):
+            is_stopped = bool(layer.propagate_down) and not layer.propagate_down[bottom]
+            if not is_stopped and (layer.type, bottom) != ("Crop", 1):  # that is only a size
+                written.add((index, bottom))
+                wanted.add(blob)
+    return written
+
+
+def _is_overwriting(layer: Any, blob: str) -> bool:
+    return layer.type in _OVERWRITING and not (layer.type == "ReLU" and blob in layer.top)
+
+
+def _is_handed_on(
+    level: str, made: int, place: int, others: Mapping[int, Any], written: Set[tuple[int, int]]
+) -> bool:
+    """Return whether a tap at a place may stand between a level and its later readers.
+
+    One of them has to write the gradient that the tap adds to. None may change the level in place,
+    as the layer that makes it may need it unchanged, or read it before the tap; and there must be no
+    loss on the level itself. Without being handed on, the level has a Split.
+    """
+    readers = _bottoms(others, level)
+    later = {(index, bottom) for index, bottom in readers if index > place}
+    return (
+        not written.isdisjoint(later)
+        and not any(level in others[index].top for index, _ in later)
+        and not any(made < index <= place for index, _ in readers)
+        and not others[made].loss_weight
+    )
+
+
+def _bottoms(layers: Mapping[int, Any], blob: str) -> list[tuple[int, int]]:
+    """Return the (layer, bottom) that read a blob."""
+    return [
+        (index, bottom)
+        for index, layer in layers.items()
+        for bottom, name in enumerate(layer.bottom)
+        if name == blob
+    ]
 
 
 def _last(layers: Iterable[Any], blob: str) -> int:

@@ -12,6 +12,7 @@ from matplotlib.colors import rgb_to_hsv
 
 from autocolor.imaging.color import (
     _lab_lightness_of_grey,
+    _lab_of_lightness,
     compose_alpha_beta,
     compose_lab,
     compose_rgb,
@@ -250,9 +251,30 @@ def test_composed_lab_without_colour_is_grey() -> None:
 def test_composed_lab_gives_a_photo_back() -> None:
     photo = skimage.data.coffee()[::4, ::4] / 255
     rgb = compose_lab(rgb_to_lab(photo)[..., 1:], lightness(photo))
-    # L* is found up to what three steps leave.
-    error = np.abs(rgb - photo)
-    assert error.mean() < 0.5 / 255 and np.quantile(error, 0.99) < 2 / 255
+    np.testing.assert_allclose(rgb, photo, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_composed_lab_inverts_lab_all_over_the_gamut(dtype: type) -> None:
+    steps = np.linspace(0, 1, 32, dtype=dtype)
+    rgb = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1)
+    back = compose_lab(rgb_to_lab(rgb)[..., 1:], lightness(rgb))
+    np.testing.assert_allclose(back, rgb, atol=1e-5)
+
+
+def test_the_lightness_of_an_l_star_is_found_wherever_there_is_one() -> None:
+    rng = np.random.default_rng(8)
+    ab, light = rng.uniform(-130, 130, (4000, 2)), rng.random(4000)
+    ends = [
+        lab_to_rgb(np.insert(ab, 0, l_star, axis=1)).mean(axis=-1) - light for l_star in (0, 100)
+    ]
+    off = _lab_of_lightness(ab, light).mean(axis=-1) - light
+    there = (ends[0] < 0) & (ends[1] > 0)
+    assert 1000 < there.sum() < 4000
+    assert np.abs(off[there]).max() < 1e-5
+    # Where every L* is too light or too dark, it is black's or white's.
+    for end, none in zip(ends, ((ends[0] > 0) & ~there, (ends[1] < 0) & ~there), strict=True):
+        np.testing.assert_allclose(off[none], end[none], atol=1e-12)
 
 
 def test_first_lightness_of_composed_lab_is_that_of_skimage() -> None:

@@ -10,6 +10,7 @@ import pytest
 from caffe import NetSpec
 from caffe import layers as L
 from caffe.proto import caffe_pb2
+from google.protobuf import text_format
 
 from autocolor.nets.hypercolumn_taps import use_taps
 from autocolor.nets.vgg16 import add_vgg16, geometry, vgg16_levels
@@ -89,6 +90,190 @@ def test_the_gradient_of_the_hypercolumns_takes_their_memory(tmp_path: Path) -> 
     assert not any(layer.sparse_hypercolumn_param.share_gradient for layer in whole.layer)
 
 
+class Graph:
+    """A net of maps of one size, which layers are added to; what nothing reads leads to no loss."""
+
+    def __init__(self) -> None:
+        self.layers = ['force_backward: false layer { name: "data" type: "Input" top: "data" '
+                       "input_param { shape { dim: 2 dim: 3 dim: 5 dim: 5 } } }",
+                       'layer { name: "locations" type: "Input" top: "locations" '
+                       "input_param { shape { dim: 2 dim: 7 dim: 2 } } }"]  # fmt: skip
+
+    def add(
+        self, kind: str, *bottoms: str, in_place: bool = False, tops: int = 1, more: str = ""
+    ) -> str:
+        name = f"layer{len(self.layers)}"
+        top = bottoms[0] if in_place else name
+        words = "".join(f' bottom: "{bottom}"' for bottom in bottoms)
+        words += f' top: "{top}"' * tops
+        self.layers.append(f'layer {{ name: "{name}" type: "{kind}"{words} {more} }}')
+        return top
+
+    def convolution(self, bottom: str, more: str = "") -> str:
+        filler = 'weight_filler { type: "gaussian" std: 0.5 } bias_filler { type: "gaussian" }'
+        return self.add("Convolution", bottom,
+                        more=f"convolution_param {{ num_output: 3 kernel_size: 1 {filler} }} {more}")  # fmt: skip
+
+    def loss(self, bottom: str, more: str = "") -> str:
+        return self.add("Reduction", bottom,
+                        more=f"reduction_param {{ operation: SUMSQ }} loss_weight: 1 {more}")  # fmt: skip
+
+    def hypercolumn(self, *levels: str) -> str:
+        bottoms = "".join(f' bottom: "{level}"' for level in ("locations", *levels))
+        self.layers.append(
+            f'layer {{ name: "columns" type: "SparseHypercolumn"{bottoms} top: "columns" }}'
+        )
+        return "columns"
+
+    def nets(self) -> tuple[caffe_pb2.NetParameter, caffe_pb2.NetParameter]:
+        """The net as it is, and with taps."""
+        whole = text_format.Parse("\n".join(self.layers), caffe_pb2.NetParameter())
+        (layer,) = (layer for layer in whole.layer if layer.name == "columns")
+        levels = len(layer.bottom) - 1
+        return whole, use_taps(whole, "columns", 2 * 7, [3] * levels)
+
+
+def assert_same_gradients(graph: Graph, folder: Path) -> float:
+    """Compare the two nets of a graph; returns the largest gradient."""
+    whole, taps = (_load(folder, net) for net in graph.nets())
+    rng = np.random.default_rng(0)
+    for name, blobs in whole.params.items():
+        for blob, other in zip(blobs, taps.params[name], strict=True):
+            other.data[...] = blob.data
+    scale = 0.0
+    for _ in range(2):  # the second time over the gradients of the first
+        image = rng.normal(size=(2, 3, 5, 5))
+        locations = rng.uniform(-1, 6, (2, 7, 2))
+        for net in (whole, taps):
+            net.blobs["data"].data[...] = image
+            net.blobs["locations"].data[...] = locations
+            net.clear_param_diffs()
+            net.forward()
+            net.backward()
+        expected = [blob.diff.copy() for blobs in whole.params.values() for blob in blobs]
+        got = [taps.params[name][index].diff for name in whole.params for index in (0, 1)]
+        scale = max([scale, *(float(np.abs(diff).max()) for diff in expected)])
+        for diff, other in zip(expected, got, strict=True):
+            # Sums in another order.
+            np.testing.assert_allclose(other, diff, atol=1e-4 * max(scale, 1e-3))
+    return scale
+
+
+def _no_reader(graph: Graph, level: str) -> None:
+    pass
+
+
+def _silence(graph: Graph, level: str) -> None:
+    graph.add("Silence", level, tops=0)
+
+
+def _dead_convolution(graph: Graph, level: str) -> None:
+    graph.convolution(graph.convolution(level))
+
+
+def _stopped_convolution(graph: Graph, level: str) -> None:
+    graph.loss(graph.convolution(level, "propagate_down: false"))
+
+
+def _loss_of_another_phase(graph: Graph, level: str) -> None:
+    graph.loss(graph.convolution(level), "include { phase: TEST }")
+
+
+def _size_of_a_crop(graph: Graph, level: str) -> None:
+    learned = graph.convolution("data")
+    graph.loss(graph.add("Crop", learned, level, more="crop_param { axis: 2 }"))
+
+
+def _loss_without_weight(graph: Graph, level: str) -> None:
+    graph.add("EuclideanLoss", level, "data", more="loss_weight: 0")
+
+
+def _live_beside_dead(graph: Graph, level: str) -> None:
+    graph.loss(graph.convolution(level))
+    graph.add("Silence", level, tops=0)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [_no_reader, _silence, _dead_convolution, _stopped_convolution, _loss_of_another_phase,
+     _size_of_a_crop, _loss_without_weight, _live_beside_dead],
+)  # fmt: skip
+@pytest.mark.parametrize("after", [True, False])
+def test_a_level_that_others_read(read: Any, after: bool, tmp_path: Path) -> None:
+    graph = Graph()
+    level = graph.add("Sigmoid", graph.convolution("data"), in_place=True)
+    if not after:
+        read(graph, level)
+    columns = graph.hypercolumn(level)
+    if after:
+        read(graph, level)
+    graph.loss(columns)
+    assert assert_same_gradients(graph, tmp_path) > 0.1
+
+
+INNER = "inner_product_param { num_output: 4 weight_filler { type: 'gaussian' } }"
+
+
+@pytest.mark.parametrize("reader", ["ReLU", "ReLU in place", "Sigmoid", "InnerProduct", "none"])
+@pytest.mark.parametrize("is_live", [True, False])
+def test_readers_of_the_hypercolumns(reader: str, is_live: bool, tmp_path: Path) -> None:
+    graph = Graph()
+    level = graph.convolution("data")
+    columns = graph.hypercolumn(level)
+    graph.loss(graph.convolution(level))
+    if reader != "none":
+        kind = reader.split()[0]
+        more = INNER if kind == "InnerProduct" else ""
+        read = graph.add(kind, columns, in_place=reader.endswith("place"), more=more)
+        read = graph.add("InnerProduct", read, more=INNER)
+        if is_live:
+            graph.loss(read)
+    assert assert_same_gradients(graph, tmp_path) > 0.1
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_graphs(seed: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(seed)
+    graph = Graph()
+    maps = [graph.convolution("data")]
+    read: set[str] = set()
+
+    def grow(count: int) -> None:
+        for _ in range(count):
+            bottom = str(rng.choice(maps))
+            kind = rng.choice(["convolution", "ReLU", "Sigmoid", "Eltwise", "Silence", "loss",
+                               "stopped", "Crop"])  # fmt: skip
+            if kind in ("ReLU", "Sigmoid"):
+                # Caffe refuses to change in place what another layer reads as well.
+                if graph.add(kind, bottom, in_place=bottom not in read) != bottom:
+                    maps.append(f"layer{len(graph.layers) - 1}")
+                    read.add(bottom)
+                continue
+            read.add(bottom)
+            if kind in ("convolution", "stopped"):
+                stop = "propagate_down: false" if kind == "stopped" else ""
+                maps.append(graph.convolution(bottom, stop))
+            elif kind == "Silence":
+                graph.add("Silence", bottom, tops=0)
+            elif kind == "loss":
+                graph.loss(bottom)
+            else:
+                other = str(rng.choice(maps))
+                read.add(other)
+                more = "crop_param { axis: 2 }" if kind == "Crop" else ""
+                maps.append(graph.add(kind, bottom, other, more=more))
+
+    grow(4)
+    levels = rng.choice(maps, min(len(maps), int(rng.integers(1, 4))), replace=False)
+    columns = graph.hypercolumn(*map(str, levels))
+    read.update(map(str, levels))
+    grow(4)
+    if rng.integers(2):
+        graph.add("Silence", columns, tops=0)
+    graph.loss(graph.add("InnerProduct", columns, more=INNER))
+    assert assert_same_gradients(graph, tmp_path) > 0
+
+
 def test_no_level_is_split() -> None:
     net = _with_taps("data..fc7")
     readers = {
@@ -112,6 +297,13 @@ def test_no_level_is_split() -> None:
         ),
         (lambda net: net.layer[-3].bottom.append("x"), "channels: expected 4 numbers, got 3"),
         (lambda net: net.layer[-3].bottom.__setitem__(1, "x"), "no layer makes x"),
+        (
+            lambda net: net.layer[-3].bottom.__setitem__(1, net.layer[-3].bottom[2]),
+            "layer hypercolumn: expected different levels, got conv1_1 twice",
+        ),
+        (lambda net: net.layer[-3].propagate_down.append(True), "expected no propagate_down"),
+        (lambda net: net.layer[-3].loss_weight.append(1), "expected no loss_weight"),
+        (lambda net: net.layer[-3].include.add(), "expected no include"),
     ],
 )
 def test_nets_that_have_no_place_for_taps(change: Any, message: str) -> None:
