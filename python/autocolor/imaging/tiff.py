@@ -42,6 +42,7 @@ _COLORS: dict[int, tuple[Space, int]] = {
 }
 _FAX = (2, 3, 4)
 _JPEG = (7,)
+_JPEG_END = b"\xff\xd9"
 # Streams with a header of their own, which may say another size than the tags.
 _PICTURES = (*_JPEG, 33003, 33004, 33005, 34712, 34933, 50001)
 # None, faxes, LZW, Deflate (two numbers), PackBits, LZMA, Zstandard.
@@ -266,8 +267,13 @@ def _check_segments(file: TiffFile, page: TiffPage) -> None:
             )
         if page.compression in _PICTURES:
             file.filehandle.seek(offset)
-            stream = io.BytesIO(file.filehandle.read(size))
-            with Image.open(stream, formats=("JPEG", "JPEG2000", "PNG", "WEBP")) as picture:
+            stream = file.filehandle.read(size)
+            # Without its end its decoder would fill the rest with grey.
+            if page.compression in _JPEG and _JPEG_END not in stream:
+                raise TiffError("is cut short: expected the end of a JPEG stream")
+            with Image.open(
+                io.BytesIO(stream), formats=("JPEG", "JPEG2000", "PNG", "WEBP")
+            ) as picture:
                 check_pixels(picture.width, picture.height)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from autocolor.imaging.images import read_image, write_image
+from autocolor.imaging.images import ImageError, read_image, write_image
 from autocolor.imaging.metadata import Metadata
 
 REPORTS = Path(__file__).resolve().parents[2] / "fixtures" / "reports"
@@ -131,6 +131,19 @@ def test_colour_of_16_bit(tmp_path: Path) -> None:
     expected = encoded(values / 65535).reshape(1, 4, 3)
     # The numbers of a profile have 16 bits behind the point.
     np.testing.assert_allclose(read_image(tmp_path / "a.png").rgb, expected, atol=5e-4)
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_damaged_png_of_16_bit(tmp_path: Path, damage: str) -> None:
+    values = np.random.default_rng(5).integers(0, 65536, 4 * 40).astype(">u2").reshape(40, 4)
+    content = bytearray(png(16, 0, [row.tobytes() for row in values]))
+    if damage == "cut":
+        del content[len(content) // 2 :]
+    else:
+        content[len(content) // 2] ^= 255
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(ImageError, match=r"a\.png: cannot be read: "):
+        read_image(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize(

@@ -332,8 +332,12 @@ def test_pictures_as_strips(
     if photometric == 6:
         side = 2 if options["subsampling"] else 1
         page.tags[530] = (SHORT, [side, side])
-    write_stream(tmp_path / "a.tif", page, stream.getvalue())
-    check(tmp_path / "a.tif", smooth() / 255, None, atol=0.04 if form == "JPEG" else 1e-6)
+    path = tmp_path / "a.tif"
+    write_stream(path, page, stream.getvalue())
+    check(path, smooth() / 255, None, atol=0.04 if form == "JPEG" else 1e-6)
+    write_stream(path, page, stream.getvalue()[: -len(stream.getvalue()) // 3])
+    with pytest.raises(ImageError, match=r"a\.tif: cannot be read: "):
+        read_image(path)
 
 
 # ---- refused in one line
