@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 import zlib
 from pathlib import Path
@@ -25,8 +26,10 @@ def xyz(*values: float) -> bytes:
     return struct.pack(">4sI3i", b"XYZ ", 0, *(round(value * 65536) for value in values))
 
 
-def profile(space: bytes, tags: dict[bytes, bytes], name: str) -> bytes:
-    """A display's profile of version 2, byte by byte."""
+def profile(
+    space: bytes, tags: dict[bytes, bytes], name: str, kind: bytes = b"mntr", pcs: bytes = b"XYZ "
+) -> bytes:
+    """A profile of version 2, byte by byte."""
     text = name.encode() + b"\0"
     described = struct.pack(">4sII", b"desc", 0, len(text)) + text + bytes(4 + 4 + 2 + 1 + 67)
     tags = {b"desc": described, b"wtpt": xyz(0.9642, 1, 0.8249), **tags}
@@ -35,7 +38,7 @@ def profile(space: bytes, tags: dict[bytes, bytes], name: str) -> bytes:
         content += bytes(-len(content) % 4)
         table += struct.pack(">4sII", tag, place + len(body), len(content))
         body += content
-    header = struct.pack(">I4sI4s4s4s", place + len(body), b"", 0x02400000, b"mntr", space, b"XYZ ")
+    header = struct.pack(">I4sI4s4s4s", place + len(body), b"", 0x02400000, kind, space, pcs)
     header += struct.pack(">6H4s4sI4sI8sI3i", 2026, 1, 1, 0, 0, 0, b"acsp", b"", 0, b"", 0, b"", 0,
                           63190, 65536, 54061)  # fmt: skip
     return header.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
@@ -57,6 +60,18 @@ def rgb_profile(gamma: float, name: str = "a screen") -> bytes:
         },
         name,
     )
+
+
+def ink_profile() -> bytes:
+    """Inks that all are grey: L* falls in proportion to cyan, magenta and yellow, and to black."""
+    lightnesses = [
+        round(255 * (1 - (cyan + magenta + yellow) / 3) * (1 - black))
+        for cyan, magenta, yellow, black in itertools.product((0, 1), repeat=4)
+    ]
+    unit = [65536 if place % 4 == 0 else 0 for place in range(9)]
+    table = struct.pack(">4sI4B9i", b"mft1", 0, 4, 3, 2, 0, *unit) + bytes(range(256)) * 4
+    table += b"".join(bytes([light, 128, 128]) for light in lightnesses) + bytes(range(256)) * 3
+    return profile(b"CMYK", {b"A2B0": table}, "inks", b"prtr", b"Lab ")
 
 
 def encoded(linear: np.ndarray) -> np.ndarray:
@@ -101,6 +116,22 @@ def test_grey(tmp_path: Path, suffix: str, dtype: type) -> None:
     np.testing.assert_allclose(photo.rgb, np.repeat(expected[..., None], 3, -1), atol=1e-4)
     np.testing.assert_array_equal(photo.rgb[..., 0], photo.rgb[..., 2])
     assert photo.metadata.profile is None  # colours have none of grey
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+def test_inks(tmp_path: Path, suffix: str) -> None:
+    inks = [(0, 0, 0, 0), (1, 0, 0, 0), (1, 1, 0, 0), (0, 0, 0, 1), (0, 0, 1, 0.6)]
+    path = tmp_path / f"a{suffix}"
+    pixels = np.rint(np.array(inks) * 255).astype(np.uint8).repeat(16, 0)[None].repeat(16, 0)
+    image = Image.frombytes("CMYK", pixels.shape[1::-1], pixels.tobytes())
+    image.save(path, icc_profile=ink_profile(), **({"quality": 100} if suffix == ".jpg" else {}))
+    photo = read_image(path)
+    light = np.array([100 * (1 - sum(ink[:3]) / 3) * (1 - ink[3]) for ink in inks])
+    luminance = np.where(light > 8, ((light + 16) / 116) ** 3, light / 903.3)
+    np.testing.assert_allclose(
+        photo.rgb[8, 8::16], np.repeat(encoded(luminance)[:, None], 3, 1), atol=0.006
+    )
+    assert photo.metadata.profile is None and not photo.is_grey
 
 
 def png(depth: int, kind: int, rows: list[bytes], **chunks: bytes) -> bytes:
