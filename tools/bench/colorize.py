@@ -89,7 +89,7 @@ def random_model(
         manifest.save(folder)
         deploy = ColorizationNet(levels=levels, width=width).deploy_net()
         for layer in deploy.layer:
-            if layer.type == "Convolution":
+            if layer.type == "Convolution" and engine != "DEFAULT":
                 layer.convolution_param.engine = layer.convolution_param.Engine.Value(engine)
         (folder / manifest.deploy).write_text(str(deploy), encoding="utf-8")
         net = caffe.Net(str(folder / manifest.deploy), caffe.TEST)
