@@ -1,9 +1,30 @@
 #!/usr/bin/env bash
 # Prints the path of an unpacked, verified source tree of BVLC Caffe, fetching it when it is not in
 # the cache yet. Called by tools/setup.sh; everything but the path goes to standard error.
-#
-# CAFFE_SOURCE: empty (try apt, then pip), `apt`, `pip`, or a tarball or tree of your own.
 set -euo pipefail
+
+usage() {
+  cat <<'USAGE'
+usage: tools/fetch_caffe.sh
+
+Prints the path of an unpacked, verified source tree of BVLC Caffe, which it fetches into the cache if
+it is not there yet. Everything but the path goes to standard error.
+
+  -h, --help       show this text
+
+environment:
+  AUTOCOLOR_CACHE  where it goes (default ~/.cache/autocolor)
+  CAFFE_SOURCE     `apt` or `pip`, to use only that source (default: apt, then pip), or a tarball or
+                   an unpacked tree of your own
+USAGE
+}
+
+for argument in "$@"; do
+  case "$argument" in
+    -h | --help) usage; exit 0 ;;
+    *) echo "fetch_caffe.sh: error: unknown argument '$argument' (see --help)" >&2; exit 2 ;;
+  esac
+done
 
 readonly apt_version=1.0.0+git20180821.99bd997-8
 readonly apt_tarball=caffe_1.0.0+git20180821.99bd997.orig.tar.gz

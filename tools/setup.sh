@@ -46,6 +46,9 @@ export AUTOCOLOR_CACHE=$cache
 say() { printf '[setup %3ds] %s\n' "$SECONDS" "$*"; }
 fail() { echo "setup.sh: error: $*" >&2; exit 1; }
 
+# write_whole FILE TEXT: the file has all of the text or is as it was, whenever this is killed
+write_whole() { printf '%s\n' "$2" >"$1.partial"; mv "$1.partial" "$1"; }
+
 # Two set-ups of one clone, or two that fill one cache, take turns.
 exec 9>"$cache/setup.lock"
 flock -n 9 || { say "another set-up is running; waiting for it"; flock 9; }
@@ -85,7 +88,14 @@ stamp=$build/venv/requirements.sha256
 wanted=$(cat "$requirements" "$root/pyproject.toml" | sha256sum)
 if [ ! -x "$python" ] || [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
   say "making the Python environment build/venv"
-  [ -x "$python" ] || /usr/bin/python3 -m venv --clear "$build/venv"
+  # A run that was killed leaves an environment in pieces, which pip does not mend. A stamp says that
+  # one is complete: without it, it is made anew, and while it is changed there is none. It cannot be
+  # made elsewhere and renamed, as its programs name its folder.
+  if [ ! -x "$python" ] || [ ! -f "$stamp" ]; then
+    rm -rf "$build/venv"
+    /usr/bin/python3 -m venv "$build/venv"
+  fi
+  rm -f "$stamp"
   export PIP_CACHE_DIR=$cache/pip PIP_DISABLE_PIP_VERSION_CHECK=1
   "$python" -m pip install --quiet --require-hashes -r "$requirements" \
     || fail "pip could not install tools/requirements.txt"
@@ -93,11 +103,12 @@ if [ ! -x "$python" ] || [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
     || fail "pip could not install this project"
   site=$("$python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
   echo "$build/python" >"$site/autocolor_pycaffe.pth" # makes `import caffe` work
-  echo "$wanted" >"$stamp"
+  write_whole "$stamp" "$wanted"
 fi
 
 # ---- Caffe's source
 say "looking for Caffe's source"
+rm -rf "$cache"/{unpack,download}.?????? # of runs that were killed
 source_tree=$("$root/tools/fetch_caffe.sh") || exit 1
 say "Caffe's source is $source_tree"
 
@@ -117,7 +128,7 @@ NINJA_STATUS='[%f/%t] ' ninja -C "$build" 2>&1 | tee "$build/build.log" \
   || { grep -m 5 -E 'error|FAILED' "$build/build.log" >&2; fail "the build failed; the log is build/build.log"; }
 
 mkdir -p "$build/data" "$build/snapshots"
-cat >"$build/env.sh" <<ENV
+cat >"$build/env.sh.partial" <<ENV
 # source this: puts caffe, python (with \`import caffe\`) and autocolor on the PATH
 export PATH="$build/venv/bin:$build/bin:\$PATH"
 export AUTOCOLOR_CACHE="\${AUTOCOLOR_CACHE:-$cache}"
@@ -125,6 +136,7 @@ export CCACHE_DIR="$CCACHE_DIR" CCACHE_BASEDIR="$root" CCACHE_NOHASHDIR=1
 # OpenMP's threads sleep while they wait: spinning, they would hinder OpenBLAS and other processes.
 export OMP_WAIT_POLICY="\${OMP_WAIT_POLICY:-passive}"
 ENV
+mv "$build/env.sh.partial" "$build/env.sh"
 
 say "assembling the model that comes with autocolor"
 GLOG_minloglevel=2 "$python" -m autocolor.runtime.shipped >/dev/null \

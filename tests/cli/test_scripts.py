@@ -13,6 +13,7 @@ SCRIPTS = [
     "tools/coverage.sh",
     "tools/demo.sh",
     "tools/docs.sh",
+    "tools/fetch_caffe.sh",
     "tools/test.sh",
 ]
 TOOLS = [

@@ -8,7 +8,8 @@
 extern "C" void gather_double(int channels, int height, int width, double scale, double offset,
                               int locations, const double* at, const double* features,
                               double* out) {
-  const caffe::HypercolumnLevel level = {channels, height, width, scale, offset, offset, 1, 0};
+  const caffe::HypercolumnLevel level = {channels, height, width, scale, offset,
+                                         offset,   1,      0,     false};
   std::vector<caffe::BilinearCell<double> > cells(locations);
   const caffe::LocateCells<double> locate = {level, at, cells.data()};
   for (int i = 0; i < locations; ++i) locate(i);

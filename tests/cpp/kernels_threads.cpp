@@ -101,7 +101,7 @@ void CheckHypercolumn(int height, int width, double scale, const std::vector<dou
   const int per_image = static_cast<int>(at.size()) / 2 / images;
   const int rows = images * per_image;
   const HypercolumnLevel level = {channels,        height,          width, scale,
-                                  (scale - 1) / 2, (scale - 1) / 2, 0.5,   1};
+                                  (scale - 1) / 2, (scale - 1) / 2, 0.5,   1,      false};
   const int total = channels + 2;  // other levels lie before and after
   const int64_t count = static_cast<int64_t>(rows) * channels;
   const std::vector<Dtype> locations(at.begin(), at.end());

@@ -347,8 +347,10 @@ class ColorizationNet:
             net.loss_a = L.SoftmaxKLDivergenceLoss(predictions[0], targets[0], loss_weight=1)
             net.loss_b = L.SoftmaxKLDivergenceLoss(predictions[1], targets[1], loss_weight=1)
             return
-        # y_C of Eq. 3, the chroma at each location.
-        net.chroma_weight = L.SparseHypercolumn(net.locations, net.chroma)
+        # y_C of Eq. 3, the chroma of the pixel whose hue and chroma are the targets.
+        net.chroma_weight = L.SparseHypercolumn(
+            net.locations, net.chroma, sparse_hypercolumn_param=dict(nearest=True)
+        )
         net.loss_h = L.SoftmaxKLDivergenceLoss(
             predictions[0], targets[0], net.chroma_weight, loss_weight=HUE_LOSS_WEIGHT
         )

@@ -193,8 +193,9 @@ def _taps(
             values = getattr(geometry, field)
             if values:
                 getattr(parameter, field).append(values[index if len(values) > 1 else 0])
-        if geometry.deterministic:
-            parameter.deterministic = True
+        for field in ("deterministic", "nearest"):
+            if getattr(geometry, field):
+                setattr(parameter, field, True)
         parameter.first_channel = first
         first += count
         yield tap

@@ -40,7 +40,9 @@ def run_net(tmp_path, text, inputs):
 def test_our_layers_are_registered():
     assert {
         "SparseHypercolumn",
+        "HypercolumnTap",
         "HypercolumnInnerProduct",
+        "InnerProductWeights",
         "ColorSpace",
         "ColorHistogram",
         "SoftmaxKLDivergenceLoss",
@@ -76,6 +78,29 @@ def test_sparse_hypercolumn_equals_scipy(tmp_path, height, width, scale):
         expected = expected_columns(features[n].astype(float), locations[n], scale, offset)
         # Weighted means of values of order one in float.
         np.testing.assert_allclose(columns[n], expected, atol=1e-6)
+
+
+def test_the_nearest_cell_is_the_pixel_of_the_histogram(tmp_path):
+    rng = np.random.default_rng(7)
+    # Every pixel has a value, and a bin, of its own; locations lie on edges between pixels as well.
+    image = ((np.arange(2 * 9 * 13) + 0.5) / 256).reshape(2, 1, 9, 13).astype(np.float32)
+    locations = rng.uniform(-3, 15, (2, 300, 2)).astype(np.float32)
+    locations[0, :100] = np.round(2 * locations[0, :100]) / 2
+    locations[0, 100:200] = np.nextafter(locations[0, :100], np.float32(99))
+    locations[0, 200:] = np.nextafter(locations[0, :100], np.float32(-99))
+    net = run_net(
+        tmp_path,
+        """layer { name: "nearest" type: "SparseHypercolumn" bottom: "locations" bottom: "image"
+             top: "nearest" sparse_hypercolumn_param { nearest: true } }
+           layer { name: "target" type: "ColorHistogram" bottom: "image" bottom: "locations"
+             top: "target" color_histogram_param { bins: 256 } }""",
+        {"locations": locations, "image": image},
+    )
+    target = net.blobs["target"].data
+    assert (target.max(axis=1) == 1).all()
+    np.testing.assert_array_equal(
+        np.floor(256 * net.blobs["nearest"].data[:, 0]), target.argmax(axis=1)
+    )
 
 
 HYPERCOLUMN = """

@@ -98,6 +98,24 @@ def test_frozen_layers_do_not_learn():
     assert kinds["h_fc1"] == [1, 2]
 
 
+def test_the_weight_of_the_hue_is_the_chroma_of_the_pixel_of_the_target(tmp_path):
+    """Eq. 3 weights a pixel's hue by its own chroma, wherever in the pixel the location lies."""
+    network = ColorizationNet(levels="data", bins=256, width=SLIM)
+    options = TrainingOptions("", batch=2, crop=24, locations=200)
+    net = network.training_net(options, "test")
+    image = next(layer for layer in net.layer if layer.type == "Data")
+    image.CopyFrom(caffe_pb2.LayerParameter(name="image", type="Input", top=["image"]))
+    image.input_param.shape.add(dim=[2, 3, 24, 24])
+    net = make_net(tmp_path / "net.prototxt", net)
+    rng = np.random.default_rng(0)
+    net.blobs["image"].data[...] = rng.integers(0, 256, (2, 3, 24, 24)) / 255
+    net.forward()
+    weight, target = net.blobs["chroma_weight"].data[:, 0], net.blobs["target_c"].data
+    assert (target.max(axis=1) == 1).all()
+    bins = np.minimum(np.floor(weight * 256), 255)
+    np.testing.assert_array_equal(bins, target.argmax(axis=1))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

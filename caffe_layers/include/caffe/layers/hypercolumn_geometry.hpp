@@ -63,6 +63,7 @@ std::vector<HypercolumnLevel> MakeHypercolumnLevels(const std::vector<Blob<Dtype
     level.multiplier =
         LevelParameter(parameter.activation_mult(), 1, i, count, "activation_mult", layer);
     level.first_channel = channel;
+    level.nearest = false;
     channel += level.channels;
     levels.push_back(level);
   }

@@ -1,11 +1,22 @@
 #ifndef CAFFE_UTIL_BILINEAR_HPP_
 #define CAFFE_UTIL_BILINEAR_HPP_
 
+#include <cmath>
 #include <cstdint>
 
 #include "caffe/util/host_device.hpp"
 
 namespace caffe {
+
+/// The nearest pixel along one axis, clamped to the image; NaN takes the first branch.
+template <typename Dtype>
+AUTOCOLOR_HOST_DEVICE inline int NearestPixel(Dtype coordinate, int size) {
+  const Dtype rounded = std::floor(coordinate + Dtype(0.5));
+  if (!(rounded > 0)) {
+    return 0;
+  }
+  return rounded < size - 1 ? static_cast<int>(rounded) : size - 1;
+}
 
 /// Where an input coordinate falls along one axis of a feature map: between cells `low` and `high`
 /// (equal at the border), at the fraction `fraction` of the way.

@@ -1,22 +1,11 @@
 #ifndef CAFFE_UTIL_COLOR_HISTOGRAM_HPP_
 #define CAFFE_UTIL_COLOR_HISTOGRAM_HPP_
 
-#include <cmath>
 #include <cstdint>
 
-#include "caffe/util/host_device.hpp"
+#include "caffe/util/bilinear.hpp"
 
 namespace caffe {
-
-/// The nearest pixel along one axis, clamped to the image; NaN takes the first branch.
-template <typename Dtype>
-AUTOCOLOR_HOST_DEVICE inline int NearestPixel(Dtype coordinate, int size) {
-  const Dtype rounded = std::floor(coordinate + Dtype(0.5));
-  if (!(rounded > 0)) {
-    return 0;
-  }
-  return rounded < size - 1 ? static_cast<int>(rounded) : size - 1;
-}
 
 /// Bin of a value among `bins`, whose `bins` - 1 inner edges ascend: an edge belongs to the bin
 /// above.

@@ -15,6 +15,7 @@ struct HypercolumnLevel {
   double offset_width;   ///< input column of the centre of cell 0
   double multiplier;     ///< factor on the activations
   int first_channel;     ///< where the level starts in the hypercolumn
+  bool nearest;          ///< read the nearest cell instead of the four around a location
 
   AUTOCOLOR_HOST_DEVICE int plane() const { return height * width; }
 };
@@ -28,9 +29,15 @@ struct LocateCells {
 
   AUTOCOLOR_HOST_DEVICE void operator()(int64_t index) const {
     cells[index] = MakeBilinearCell<Dtype>(
-        MakeBilinearTap(locations[2 * index], level.scale, level.offset_height, level.height),
-        MakeBilinearTap(locations[2 * index + 1], level.scale, level.offset_width, level.width),
-        level.width);
+        Tap(locations[2 * index], level.offset_height, level.height),
+        Tap(locations[2 * index + 1], level.offset_width, level.width), level.width);
+  }
+  AUTOCOLOR_HOST_DEVICE BilinearTap Tap(Dtype coordinate, double offset, int size) const {
+    if (!level.nearest) {
+      return MakeBilinearTap(coordinate, level.scale, offset, size);
+    }
+    const int cell = NearestPixel(static_cast<Dtype>((coordinate - offset) / level.scale), size);
+    return {cell, cell, 0};
   }
 };
 

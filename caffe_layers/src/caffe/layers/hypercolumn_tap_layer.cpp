@@ -34,6 +34,7 @@ void HypercolumnTapLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
       << level.channels << " channels of features expected hypercolumns that have them, got "
       << this->channels_ << " channels";
   level.first_channel = static_cast<int>(param.first_channel());
+  level.nearest = param.nearest();
   this->accumulates_ = top.size() > 1;
   if (param.share_gradient() && Caffe::mode() == Caffe::CPU) {
     bottom[0]->diff()->set_cpu_data(bottom[0]->mutable_cpu_data());

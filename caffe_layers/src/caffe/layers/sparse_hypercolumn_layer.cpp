@@ -37,6 +37,9 @@ void SparseHypercolumnLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
       << "layer " << name << ": first_channel expected type HypercolumnTap, got SparseHypercolumn";
   ReshapeLocations(*bottom[0]);
   levels_ = MakeHypercolumnLevels(bottom, 1, this->layer_param_.sparse_hypercolumn_param(), name);
+  for (HypercolumnLevel& level : levels_) {
+    level.nearest = this->layer_param_.sparse_hypercolumn_param().nearest();
+  }
   channels_ = HypercolumnChannels(levels_);
   CHECK_EQ(bottom[1]->shape(0), images_)
       << "layer " << name << ": features expected the batch size of the locations " << images_

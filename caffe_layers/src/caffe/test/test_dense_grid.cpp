@@ -11,7 +11,7 @@ namespace caffe {
 namespace {
 
 HypercolumnLevel Level(int channels, int size, double scale) {
-  return {channels, size, size, scale, (scale - 1) / 2, (scale - 1) / 2, 1, 0};
+  return {channels, size, size, scale, (scale - 1) / 2, (scale - 1) / 2, 1, 0, false};
 }
 
 }  // namespace

@@ -117,6 +117,27 @@ TYPED_TEST(SparseHypercolumnLayerTest, TestLiteral) {
   EXPECT_EQ(2.5, this->top_.cpu_data()[2]);  // row 0.25, clamped to the last column: 2 + 0.25 * 2
 }
 
+TYPED_TEST(SparseHypercolumnLayerTest, TestNearest) {
+  typedef typename TypeParam::Dtype Dtype;
+  this->Resize(1, 6, {{1, 2, 2}});
+  LayerParameter param;
+  param.mutable_sparse_hypercolumn_param()->set_nearest(true);
+  const Dtype nan = std::numeric_limits<Dtype>::quiet_NaN();
+  const Dtype locations[] = {0.49, 0.49, 0.5, 0.49, 0.49, 0.5, 1.4, -0.5, 90, -90, nan, 1};
+  const Dtype map[] = {1, 2, 3, 4};
+  const Dtype expected[] = {1, 3, 2, 3, 3, 2};
+  std::memcpy(this->blobs_[0]->mutable_cpu_data(), locations, sizeof(locations));
+  std::memcpy(this->blobs_[1]->mutable_cpu_data(), map, sizeof(map));
+  SparseHypercolumnLayer<Dtype> layer(param);
+  layer.SetUp(this->bottom_vec_, this->top_vec_);
+  layer.Forward(this->bottom_vec_, this->top_vec_);
+  for (int p = 0; p < 6; ++p) EXPECT_EQ(expected[p], this->top_.cpu_data()[p]) << p;
+  caffe_set(6, Dtype(1), this->top_.mutable_cpu_diff());
+  layer.Backward(this->top_vec_, {false, true}, this->bottom_vec_);
+  const Dtype gradient[] = {1, 2, 3, 0};
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(gradient[i], this->blobs_[1]->cpu_diff()[i]) << i;
+}
+
 TYPED_TEST(SparseHypercolumnLayerTest, TestForwardAndReshape) {
   typedef typename TypeParam::Dtype Dtype;
   SparseHypercolumnLayer<Dtype> layer(this->layer_param_);
