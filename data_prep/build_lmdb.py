@@ -9,19 +9,20 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
 from autocolor.core.processes import WorkerError, Workers, available_processors, open_workers
+from autocolor.data.augmentation import DamageOptions
 from autocolor.data.labels import class_folders, label_by_folder
-from autocolor.data.lmdb_io import LmdbOptions
+from autocolor.data.lmdb_io import LmdbOptions, ViewOptions
 from autocolor.data.lmdb_writer import (
     LmdbContent,
     LmdbWriteError,
     is_complete,
     read_skipped,
+    shuffled_passes,
     write_lmdb,
 )
 from autocolor.data.photo_lists import (
@@ -43,6 +44,7 @@ examples:
   python data_prep/build_lmdb.py --photos lists/cval1k.txt --out cval1k_lmdb
   python data_prep/build_lmdb.py --photos ILSVRC2012/train --out imagenet_lmdb --shards 16 \\
       --scheduler tcp://head:8786
+  python data_prep/build_lmdb.py --photos my_photos --out views_lmdb --views 4 --minimum-side 128
 
 Beside OUT go OUT.txt, the list of the photos, with --labels OUT.classes.txt, and OUT.skipped.tsv:
 photos that cannot be read, and photos without any colour, are skipped and listed there.
@@ -61,8 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--validation and --validation-out go together")
     if not 1 <= arguments.minimum_side <= arguments.side:
         parser.error("expected 1 <= --minimum-side <= --side")
-    if arguments.processes < 1 or arguments.shards < 1:
-        parser.error("expected at least 1 for --processes and --shards")
+    if arguments.processes < 1 or arguments.shards < 1 or (arguments.views or 1) < 1:
+        parser.error("expected at least 1 for --processes, --shards and --views")
+    if arguments.undamaged and arguments.views is None:
+        parser.error("--undamaged: expected --views")
     only = arguments.only_shard
     if only is not None and not 0 <= only < arguments.shards:
         parser.error(f"--only-shard: expected 0 to {arguments.shards - 1}, got {only}")
@@ -108,6 +112,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minimum-side", type=int, default=defaults.minimum_side,
                         help="enlarge photos whose smaller side is below this: Caffe's crop needs "
                         "it (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--views", type=int, metavar="N",
+                        help="store each photo N times, its smaller side anywhere between "
+                        "--minimum-side and --side, often with another tone and sometimes blurred, "
+                        "grainy or compressed: all photos once, then all again (default: once, as "
+                        "it is)")  # fmt: skip
+    parser.add_argument("--undamaged", action="store_true",
+                        help="views differ in size alone")  # fmt: skip
     parser.add_argument("--encoding", choices=("jpeg", "png", "raw"), default=defaults.encoding)
     parser.add_argument("--quality", type=int, default=defaults.quality, help="of JPEG")
     parser.add_argument("--seed", type=int, default=0, help="of the order and of the split")
@@ -218,14 +229,16 @@ def _shards(
         arguments.side, arguments.minimum_side, arguments.encoding, arguments.quality,
         arguments.keep_grey,
     )  # fmt: skip
-    # Neighbours in an LMDB share a batch, so they should not share an origin.
-    order = np.random.default_rng(arguments.seed).permutation(len(photos))
+    if arguments.views is not None:
+        damage = DamageOptions(0, 0, 0, 0) if arguments.undamaged else DamageOptions()
+        options = ViewOptions(**vars(options), damage=damage, seed=arguments.seed)
+    photos = shuffled_passes(photos, arguments.views or 1, arguments.seed)
     count = arguments.shards
     if count > 1 and (out / "data.mdb").exists():
         raise ListError(f"{out} holds an LMDB; expected a folder for shards")
     bounds = [index * len(photos) // count for index in range(count + 1)]
     for index in range(count) if arguments.only_shard is None else [arguments.only_shard]:
-        chosen = [photos[i] for i in order[bounds[index] : bounds[index + 1]]]
+        chosen = photos[bounds[index] : bounds[index + 1]]
         labels = [photo.label or 0 for photo in chosen] if arguments.labels else None
         name = f"shard-{index:05d}-of-{count:05d}"
         yield (

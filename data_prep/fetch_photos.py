@@ -30,7 +30,7 @@ resume: photos that are there are not fetched again, and packages are kept in th
                         help="photo list (default: photos.tsv beside this tool)")  # fmt: skip
     parser.add_argument("--split", choices=(*SPLITS, "all"), action="append",
                         help="this part of the list; may be given several times (default: train "
-                        "and test; extra is what the shipped model is trained on besides)")  # fmt: skip
+                        "and test; extra has more photos to train on)")  # fmt: skip
     parser.add_argument("--package", action="append", metavar="NAME",
                         help="only photos of this package; may be given several times")  # fmt: skip
     parser.add_argument("--cache", type=Path, default=default_cache(),

@@ -41,7 +41,7 @@ def train(data: Path, out: Path, minutes: float) -> tuple[Path, list[Record]]:
     model = replace(
         model,
         training=replace(
-            model.training, source=str(data / "train_lmdb"), frozen=True,
+            model.training, source=str(data / "train_lmdb"), backbone_rate=0,
             hypercolumn_dropout=_HYPERCOLUMN_DROPOUT,
         ),
         validation_source=str(data / "validation_lmdb"),

@@ -15,9 +15,13 @@ from autocolor.evaluation.evaluate import EvaluationProtocol
 from autocolor.evaluation.parts import MethodSource, ModelSource, Part, merge_parts, score_part
 from autocolor.evaluation.report import metrics_table, write_report
 from autocolor.runtime.model_folder import Manifest
+from autocolor.runtime.shipped import shipped_model_folder
+
+_SHIPPED = "shipped"
 
 _EXAMPLES = """\
 examples:
+  python tools/evaluate.py --photos build/data/photos/test --out build/shipped/evaluation
   python tools/evaluate.py --model build/demo/model --photos build/data/photos/test \\
       --out build/demo/evaluation
   python tools/evaluate.py --model mine=a/model --model theirs=b/model --photos ctest10k.txt \\
@@ -50,8 +54,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         action="append",
         default=[],
         metavar="[NAME=]FOLDER",
-        help="folder with model.json; may be given several times, with a name where the models "
-        "have none of their own",
+        help="folder with model.json, or the word `shipped`; may be given several times, with a "
+        "name where the models have none of their own (default: shipped, the model that comes with "
+        "autocolor)",
     )
     parser.add_argument(
         "--baseline",
@@ -142,9 +147,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--force", action="store_true", help="discard the results of an earlier run in OUT"
     )
     arguments = parser.parse_args(argv)
-    given = arguments.model or arguments.baseline
-    if arguments.merge is None and (not given or arguments.photos is None):
-        parser.error("expected --model or --baseline, and --photos, or --merge")
+    if arguments.merge is None and arguments.photos is None:
+        parser.error("expected --photos or --merge")
+    if arguments.merge is None and not (arguments.model or arguments.baseline):
+        arguments.model = [_SHIPPED]
     if arguments.baseline and arguments.references is None:
         parser.error("--baseline: expected --references, photos to learn from")
     if arguments.merge is not None and arguments.photos is not None:
@@ -169,12 +175,16 @@ def method_sources(arguments: argparse.Namespace) -> list[MethodSource]:
     """Return the methods to score, in the order of the report."""
     sources: list[MethodSource] = []
     for text in arguments.model:
-        name, separator, folder = text.partition("=")
+        name, separator, place = text.partition("=")
         if not separator or Path(text).exists():
-            name, folder = Manifest.load(Path(text)).name, text
+            name, place = "", text
+        folder = Path(place)
+        if place == _SHIPPED and not folder.exists():
+            folder = shipped_model_folder()
+        name = name or Manifest.load(folder).name
         if name in [source.name for source in sources]:
             raise ValueError(f"--model: two are called {name!r}; name them, --model NAME=FOLDER")
-        sources.append(ModelSource(name, Path(folder), arguments.device))
+        sources.append(ModelSource(name, folder, arguments.device))
     if arguments.baseline:
         references = tuple(list_photos(arguments.references))
         sources += [

@@ -43,7 +43,8 @@ _DEPLOY_FIELDS = {
 }
 
 _NETWORK_OPTIONS = ("variant", "levels", "bins", "width")
-_TRAINING_OPTIONS = ("source", "batch", "crop", "locations", "frozen")
+_TRAINING_OPTIONS = ("source", "batch", "crop", "locations", "backbone_rate")
+_OPTIONS = {"backbone_rate": "frozen"}  # where they have another name
 
 
 def deploy_schema() -> dict[str, str]:
@@ -78,7 +79,7 @@ def changed_model(arguments: argparse.Namespace) -> Model:
     training = {name: given[name] for name in _TRAINING_OPTIONS if name in given}
     for name in training:
         if name not in model.network.TRAINING_OPTIONS:
-            raise ValueError(f"--{name}: not an option of {arguments.model}")
+            raise ValueError(f"--{_OPTIONS.get(name, name)}: not an option of {arguments.model}")
     return replace(
         model,
         network=replace(model.network, **network),
@@ -120,7 +121,7 @@ the folder in which caffe train is started.""",
     model.add_argument("--crop", type=int, help="side of the random crop")
     model.add_argument("--locations", type=int, help="hypercolumns an image")
     model.add_argument("--iterations", type=int, help="of the solver")
-    model.add_argument("--frozen", action="store_true", default=None,
+    model.add_argument("--frozen", dest="backbone_rate", action="store_const", const=0.0,
                        help="train the head only, on a VGG-16 that stays as it is")  # fmt: skip
     arguments = parser.parse_args(argv)
     for name in ("batch", "crop", "locations", "iterations", "bins"):
@@ -137,7 +138,8 @@ the folder in which caffe train is started.""",
     else:
         for name, value in vars(arguments).items():
             if name not in ("out", "check") and value is not None:
-                parser.error(f"--{name.replace('_', '-')}: expected --out beside it")
+                option = _OPTIONS.get(name, name).replace("_", "-")
+                parser.error(f"--{option}: expected --out beside it")
         models = all_models()
         files = {root / "prototxt" / name: model.files() for name, model in models.items()}
         files[root / "prototxt"] = {"README.md": models_table(models)}

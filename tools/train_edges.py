@@ -113,7 +113,7 @@ class EdgeLmdbOptions(LmdbOptions):
     encoding: str = "png"
     content: str = "lightness"
 
-    def prepare(self, path: Path) -> Image.Image:
+    def prepare(self, path: Path, number: int = 0) -> Image.Image:
         """Read a photo as a grey 8-bit square.
 
         Raises

@@ -89,6 +89,26 @@ def test_a_classifier_may_have_grey_photos(tmp_path):
     assert "grey" not in (tmp_path / "lmdb.skipped.tsv").read_text()
 
 
+def test_views(photo_folder, tmp_path):
+    command = ("data_prep/build_lmdb.py", "--photos", photo_folder, "--views", 12, *SMALL)
+    run_tool(*command, "--out", tmp_path / "lmdb")
+    found = list(read_datums(tmp_path / "lmdb"))
+    names = [key.partition("_")[2] for key, _ in found]
+    # All photos once, then all again, in another order.
+    passes = [names[start : start + 3] for start in range(0, 36, 3)]
+    assert all(sorted(names) == sorted(passes[0]) for names in passes)
+    assert len(set(map(tuple, passes))) > 2
+    sides = {min(datum.height, datum.width) for _, datum in found}
+    assert min(sides) >= 32 and max(sides) <= 48 and len(sides) > 8
+    other = tmp_path / "undamaged"
+    run_tool(*command, "--undamaged", "--out", other)
+    same = [a == b for a, b in zip(records(tmp_path / "lmdb"), records(other), strict=True)]
+    assert 10 < sum(same) < 34
+    error = run_tool("data_prep/build_lmdb.py", "--photos", photo_folder, "--undamaged", "--out", other,
+                status=2).stderr  # fmt: skip
+    assert "--undamaged: expected --views" in error
+
+
 def test_labels_that_are_missing_are_named(tree, tmp_path):
     (tmp_path / "list.txt").write_text(f"{next(tree.rglob('*.JPEG'))}\n")
     for photos, message in [(tmp_path / "list.txt", "--labels: expected a class behind"),

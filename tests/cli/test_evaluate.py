@@ -156,8 +156,8 @@ def test_a_model_that_cannot_be_loaded(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "expected --model or --baseline, and --photos, or --merge"),
-        (("--model", "m"), "expected --model or --baseline, and --photos, or --merge"),
+        ((), "expected --photos or --merge"),
+        (("--model", "m"), "expected --photos or --merge"),
         (("--merge", "a", "--photos", "p"), "--merge takes the photos from the parts"),
         (("--merge", "a", "--part", "1/2"), "not allowed with argument"),
         (("--model", "m", "--photos", "p", "--part", "3/2"), "expected 1 <= number <= count"),
@@ -170,6 +170,18 @@ def test_usage_errors(arguments: tuple[str, ...], message: str, tmp_path: Path) 
     done = run(*arguments, "--out", tmp_path / "out")
     assert done.returncode == 2
     assert message in done.stderr.splitlines()[-1]
+
+
+def test_the_shipped_model_is_the_default(photo_folder: Path, tmp_path: Path) -> None:
+    options = ("--photos", photo_folder, "--side", "48", "--paper-only", "--gallery", "1")
+    done = run(*options, "--out", tmp_path / "default")
+    assert done.returncode == 0, done.stderr
+    assert "| autocolor |" in done.stdout
+    named = run(*options, "--out", tmp_path / "named", "--model", "ours=shipped")
+    assert (
+        named.stdout.replace("ours", "autocolor").split("report")[0]
+        == done.stdout.split("report")[0]
+    )
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])

@@ -40,9 +40,9 @@ TOOLS = [
     "tools/rebalance.py",
     "tools/release/licences.py",
     "tools/release/model_card.py",
-    "tools/release/train_shipped.py",
     "tools/train.py",
     "tools/train_edges.py",
+    "tools/train_model.py",
 ]
 
 

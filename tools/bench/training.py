@@ -52,7 +52,10 @@ def _write_lmdb(folder: Path, side: int) -> None:
 def _training_net(source: str, batch: int, crop: int, levels: str, frozen: bool) -> Any:
     from autocolor.nets.colorization import ColorizationNet, TrainingOptions
 
-    options = TrainingOptions(source, batch=batch, crop=crop, locations=_LOCATIONS, frozen=frozen)
+    rate = 0.0 if frozen else 1.0
+    options = TrainingOptions(
+        source, batch=batch, crop=crop, locations=_LOCATIONS, backbone_rate=rate
+    )
     return ColorizationNet("hue_chroma", levels=levels).training_net(options, "train")
 
 

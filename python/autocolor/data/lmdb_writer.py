@@ -20,8 +20,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import lmdb
+import numpy as np
 
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path, one_line
@@ -29,6 +31,8 @@ from autocolor.core.processes import INLINE, Workers
 from autocolor.data.lmdb_check import check_lmdb
 from autocolor.data.lmdb_io import LmdbOptions, make_datum
 from autocolor.imaging.images import ImageError
+
+_Item = TypeVar("_Item")
 
 TRANSACTION = 100
 """Photos in one; on a fast machine, a fraction of a second's work is what a kill can cost."""
@@ -51,7 +55,7 @@ class LmdbContent:
     Attributes
     ----------
     photos : sequence of Path
-        In the order of the records.
+        In the order of the records; a photo may come several times.
     options : LmdbOptions
     labels : sequence of int, optional
         One a photo; without them they are 0.
@@ -77,23 +81,33 @@ class LmdbContent:
             digest.update(json.dumps([os.path.abspath(photo), size, label]).encode())
         return digest.hexdigest()
 
-    def calls(self, start: int) -> Iterator[tuple[list[tuple[Path, int]], LmdbOptions]]:
+    def calls(self, start: int) -> Iterator[tuple[list[tuple[Path, int, int]], LmdbOptions]]:
         """Yield the arguments of `encode_photos`, from the photo at `start` on."""
         for begin in range(start, len(self.photos), _CALL):
             photos = [Path(os.path.abspath(p)) for p in self.photos[begin : begin + _CALL]]
             labels = [0] * len(photos)
             if self.labels is not None:
                 labels = list(self.labels[begin : begin + _CALL])
-            yield list(zip(photos, labels, strict=True)), self.options
+            numbers = range(self.first + begin, self.first + begin + len(photos))
+            yield list(zip(photos, labels, numbers, strict=True)), self.options
 
 
-def encode_photos(call: tuple[list[tuple[Path, int]], LmdbOptions]) -> list[bytes | str]:
+def shuffled_passes(items: Sequence[_Item], passes: int, seed: int) -> list[_Item]:
+    """Return all items in random order, `passes` times, each time in another order.
+
+    Neighbours in an LMDB share a batch, so they should not share an origin.
+    """
+    rng = np.random.default_rng(seed)
+    return [items[index] for _ in range(passes) for index in rng.permutation(len(items))]
+
+
+def encode_photos(call: tuple[list[tuple[Path, int, int]], LmdbOptions]) -> list[bytes | str]:
     """Return for each photo its serialized Datum, or the reason why it has to be skipped."""
     photos, options = call
     results: list[bytes | str] = []
-    for path, label in photos:
+    for path, label, number in photos:
         try:
-            datum = make_datum(options.prepare(path), options, label)
+            datum = make_datum(options.prepare(path, number), options, label)
             results.append(datum.SerializeToString())
         except ImageError as error:
             results.append(one_line(error))

@@ -27,7 +27,7 @@ from autocolor.core.files import atomic_path
 from autocolor.data.qt_resource import ResourceError, read_members
 
 SPLITS = ("train", "test", "extra")
-"""``train`` and ``test`` are the demo's; the shipped model also learns from ``extra``."""
+"""``train`` and ``test`` are the demo's; ``extra`` has more photos to train on."""
 
 # Names that are no option of a program, no path and no address.
 _PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")

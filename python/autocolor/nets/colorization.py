@@ -55,9 +55,9 @@ class TrainingOptions:
         Side of the square random crop, in pixels.
     locations : int
         Hypercolumns an image (section 3.5).
-    frozen : bool
-        Keep the VGG-16 layers as they are: an iteration is then a forward pass and the update of
-        the head. The paper trains end to end.
+    backbone_rate : float
+        Factor on the learning rate of the VGG-16 layers. At 0 they stay as they are, and an
+        iteration is a forward pass and the update of the head; the paper trains end to end.
     hypercolumn_dropout, dropout : float
         Dropout ratio on the hypercolumn (0 leaves the layer out; the paper has none), and on
         ``h_fc1`` and between the fully connected layers of VGG-16.
@@ -67,7 +67,7 @@ class TrainingOptions:
     batch: int = 8
     crop: int = 224
     locations: int = LOCATIONS_PER_IMAGE
-    frozen: bool = False
+    backbone_rate: float = 1.0
     hypercolumn_dropout: float = 0.0
     dropout: float = 0.5
 
@@ -209,7 +209,7 @@ class ColorizationNet:
                 net.data,
                 levels[-1].name,
                 width=self.width,
-                frozen=options.frozen,
+                rate=options.backbone_rate,
                 dropout=options.dropout,
             )
         net.hypercolumn = L.SparseHypercolumn(
@@ -220,7 +220,7 @@ class ColorizationNet:
         self._add_head(net, net.hypercolumn, options)
         self._add_losses(net)
         parameter = named(net, f"{self.variant}_{phase}")
-        if options.frozen or phase == "test":
+        if options.backbone_rate == 0 or phase == "test":
             return parameter
         rows = options.batch * options.locations
         return use_taps(parameter, "hypercolumn", rows, [level.channels for level in levels])
@@ -433,7 +433,7 @@ class Classifier:
     """
 
     TRAINING_OPTIONS: ClassVar[frozenset[str]] = frozenset(
-        {"source", "batch", "crop", "frozen", "dropout"}
+        {"source", "batch", "crop", "backbone_rate", "dropout"}
     )
 
     classes: int = 1000
@@ -448,7 +448,7 @@ class Classifier:
             width=self.width,
             dropout=dropout,
             fc6_pad=0,
-            frozen=options is not None and options.frozen,
+            rate=1.0 if options is None else options.backbone_rate,
         )
         if dropout > 0:
             net.dropout7 = L.Dropout(bottom, dropout_ratio=dropout)

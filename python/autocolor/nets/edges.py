@@ -76,7 +76,7 @@ class EdgeDetector:
             data_filler=dict(type="uniform", min=-0.5, max=options.crop - 0.5),
         )
         levels = vgg16_levels(self.levels)
-        add_vgg16(net, net.data, levels[-1].name, frozen=True)
+        add_vgg16(net, net.data, levels[-1].name, rate=0)
         net.hypercolumn = L.SparseHypercolumn(
             net.locations,
             *(net[level.name] for level in levels),

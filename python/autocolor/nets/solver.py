@@ -9,7 +9,7 @@ from caffe.proto import caffe_pb2
 
 @dataclass(frozen=True)
 class SolverOptions:
-    """Stochastic gradient descent with momentum and a rate that falls linearly to zero.
+    """A solver of Caffe's; unless told otherwise, gradient descent with momentum.
 
     Attributes
     ----------
@@ -17,6 +17,9 @@ class SolverOptions:
         Paths of the prototxt files, relative to where ``caffe train`` is started.
     snapshot_prefix : str
     iterations : int
+    kind : {"SGD", "Adam"}
+    policy : {"poly", "fixed"}
+        The rate falls linearly to zero over the iterations, or stays.
     base_learning_rate, momentum, weight_decay : float
     test_iterations, test_interval, snapshot_interval, display_interval : int
     seed : int
@@ -26,6 +29,8 @@ class SolverOptions:
     test_net: str
     snapshot_prefix: str
     iterations: int
+    kind: str = "SGD"
+    policy: str = "poly"
     base_learning_rate: float = 0.01
     momentum: float = 0.9
     weight_decay: float = 5e-4
@@ -43,10 +48,11 @@ def solver(options: SolverOptions) -> caffe_pb2.SolverParameter:
     parameter.test_net.append(options.test_net)
     parameter.test_iter.append(options.test_iterations)
     parameter.test_interval = options.test_interval
-    parameter.type = "SGD"
+    parameter.type = options.kind
     parameter.base_lr = options.base_learning_rate
-    parameter.lr_policy = "poly"
-    parameter.power = 1.0
+    parameter.lr_policy = options.policy
+    if options.policy == "poly":
+        parameter.power = 1.0
     parameter.momentum = options.momentum
     parameter.weight_decay = options.weight_decay
     parameter.max_iter = options.iterations

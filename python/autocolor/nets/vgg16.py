@@ -102,9 +102,14 @@ def named(net: NetSpec, name: str) -> caffe_pb2.NetParameter:
     return parameter
 
 
-def param_multipliers() -> list[dict[str, float]]:
-    """Return the multipliers of VGG-16: biases learn at twice the rate and do not decay."""
-    return [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
+def param_multipliers(rate: float = 1.0) -> list[dict[str, float]]:
+    """Return the multipliers of VGG-16: biases learn at twice the rate and do not decay.
+
+    `rate` is a factor on the learning rate; at 0, both stay as they are.
+    """
+    if rate == 0:
+        return [dict(lr_mult=0, decay_mult=0)] * 2
+    return [dict(lr_mult=rate, decay_mult=1), dict(lr_mult=2 * rate, decay_mult=0)]
 
 
 def fillers() -> dict[str, dict[str, Any]]:
@@ -128,15 +133,15 @@ def add_convolution(
     *,
     kernel: int = 3,
     pad: int = 1,
-    frozen: bool = False,
+    rate: float = 1.0,
 ) -> Any:
-    """Add a convolution; a frozen one keeps its weights."""
+    """Add a convolution that learns at a `rate`: see :func:`param_multipliers`."""
     net[name] = L.Convolution(
         bottom,
         num_output=channels,
         kernel_size=kernel,
         pad=pad,
-        param=[dict(lr_mult=0, decay_mult=0)] * 2 if frozen else param_multipliers(),
+        param=param_multipliers(rate),
         **fillers(),
     )
     return net[name]
@@ -148,7 +153,7 @@ def add_vgg16(
     last: str,
     *,
     width: float = 1.0,
-    frozen: bool = False,
+    rate: float = 1.0,
     dropout: float = 0.0,
     fc6_pad: int = 3,
 ) -> Any:
@@ -163,8 +168,8 @@ def add_vgg16(
         Last level, ``conv1_1`` … ``fc7``.
     width : float
         Factor on the channels.
-    frozen : bool
-        Keep the weights as they are.
+    rate : float
+        Factor on the learning rate; at 0 the weights stay as they are.
     dropout : float
         Ratio between fc6 and fc7, as VGG-16 was trained. The dropped copy is a blob of its own, so
         that the hypercolumn reads all of fc6.
@@ -179,9 +184,7 @@ def add_vgg16(
     for block, (count, channels) in enumerate(_BLOCKS, start=1):
         for index in range(1, count + 1):
             name = f"conv{block}_{index}"
-            bottom = add_convolution(
-                net, name, bottom, scaled_width(channels, width), frozen=frozen
-            )
+            bottom = add_convolution(net, name, bottom, scaled_width(channels, width), rate=rate)
             net[f"relu{block}_{index}"] = L.ReLU(bottom, in_place=True)
             if name == last:
                 return bottom
@@ -195,7 +198,7 @@ def add_vgg16(
             scaled_width(_FC_CHANNELS, width),
             kernel=kernel,
             pad=pad,
-            frozen=frozen,
+            rate=rate,
         )
         net[f"relu{name[2:]}"] = L.ReLU(bottom, in_place=True)
         if name == last:

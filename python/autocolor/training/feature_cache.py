@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path, read_lines
+from autocolor.core.processes import open_workers
 from autocolor.data.lmdb_check import check_lmdb
 from autocolor.data.lmdb_io import decode_datum, parse_datum
 from autocolor.imaging.color import lightness
@@ -81,9 +82,13 @@ def cache_features(
     options: FeatureOptions,
     *,
     device: str = "cpu",
+    processes: int = 1,
     progress: bool = True,
 ) -> Path:
-    """Compute the hypercolumns of an LMDB's images; a run that was cut off is gone on with.
+    """Compute the hypercolumns of an LMDB's images; a run that was cut off is resumed.
+
+    Crops are dealt to the files at random, so that each file, which HDF5Data shuffles and reads one
+    after the other, has those of photos from all over the LMDB.
 
     Parameters
     ----------
@@ -97,6 +102,8 @@ def cache_features(
     options : FeatureOptions
     device : str
         Where Caffe runs.
+    processes : int
+        That run the network, each in as many threads as ``OMP_NUM_THREADS`` says.
     progress : bool
         Show a progress bar on stderr.
 
@@ -125,24 +132,21 @@ def cache_features(
         with atomic_path(manifest) as partial:
             content = {"fingerprint": fingerprint, **asdict(options)}
             partial.write_text(json.dumps(content, indent=2), encoding="utf-8")
-    with lmdb.open(str(images), readonly=True, lock=False) as environment:
-        with environment.begin() as transaction:
-            keys = list(transaction.cursor().iternext(values=False))
-            keys = keys[: options.images or len(keys)]
-            crops = _deal(len(keys), options)
-            runner = None
-            files = []
-            for number, chunk in enumerate(tqdm(crops, unit="file", disable=not progress)):
-                path = folder / f"features_{number:05d}.h5"
-                files.append(path)
-                if path.exists():
-                    continue
-                started = time.monotonic()
-                runner = runner or FeatureNet(weights, options, device)
-                _write(path, [
-                    _crop(transaction, keys[image], number_of_pass, image, options)
-                    for image, number_of_pass in chunk
-                ], runner, started)  # fmt: skip
+    keys = _keys(images)[: options.images or None]
+    crops = _deal(len(keys), options)
+    files = [folder / f"features_{number:05d}.h5" for number in range(len(crops))]
+    calls = [
+        _Call(images, weights, device, options, path, [(keys[i], i, pass_) for i, pass_ in chunk])
+        for path, chunk in zip(files, crops, strict=True)
+        if not path.exists()
+    ]
+    with tqdm(
+        total=len(files), initial=len(files) - len(calls), unit="file", disable=not progress
+    ) as bar:
+        with open_workers(min(processes, max(1, len(calls)))) as workers:
+            for _ in workers.map_ordered(_compute, calls):
+                bar.update()
+        _networks.clear()
     with atomic_path(folder / _LIST) as partial:
         partial.write_text("".join(f"{path.resolve()}\n" for path in files), encoding="utf-8")
     return folder / _LIST
@@ -170,11 +174,15 @@ def _fingerprint(images: Path, weights: Path, options: FeatureOptions) -> str:
     digest = hashlib.sha256(json.dumps(asdict(options)).encode())
     with weights.open("rb") as stream:
         digest.update(hashlib.file_digest(stream, "sha256").digest())
+    for key in _keys(images):
+        digest.update(key)
+    return digest.hexdigest()
+
+
+def _keys(images: Path) -> list[bytes]:
     with lmdb.open(str(images), readonly=True, lock=False) as environment:
         with environment.begin() as transaction:
-            for key in transaction.cursor().iternext(values=False):
-                digest.update(key)
-    return digest.hexdigest()
+            return list(transaction.cursor().iternext(values=False))
 
 
 def _deal(count: int, options: FeatureOptions) -> list[list[tuple[int, int]]]:
@@ -186,6 +194,35 @@ def _deal(count: int, options: FeatureOptions) -> list[list[tuple[int, int]]]:
         [crops[index] for index in order[start : start + size]]
         for start in range(0, len(crops), size)
     ]
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A file to write."""
+
+    images: Path
+    weights: Path
+    device: str
+    options: FeatureOptions
+    path: Path
+    crops: list[tuple[bytes, int, int]]  # key, image and pass
+
+
+_networks: dict[tuple[Path, str], FeatureNet] = {}  # of this process
+
+
+def _compute(call: _Call) -> None:
+    started = time.monotonic()
+    network = (call.weights, call.device)
+    if network not in _networks:
+        _networks[network] = FeatureNet(call.weights, call.options, call.device)
+    with lmdb.open(str(call.images), readonly=True, lock=False) as environment:
+        with environment.begin() as transaction:
+            crops = [
+                _crop(transaction, key, pass_, image, call.options)
+                for key, image, pass_ in call.crops
+            ]
+    _write(call.path, crops, _networks[network], started)
 
 
 @dataclass(frozen=True)

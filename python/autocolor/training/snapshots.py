@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError
 
 from autocolor.core.errors import AutocolorError
+from autocolor.core.files import atomic_path
 from autocolor.runtime.caffemodel import WeightsError, read_caffemodel
 
 _ENDINGS = (".solverstate", ".solverstate.h5")
@@ -67,10 +69,11 @@ def snapshot_files(prefix: str) -> list[Path]:
 def find_states(prefix: str) -> list[Path]:
     """Return the ``.solverstate`` files of a training, complete or not, the newest first."""
     states = [path for path in snapshot_files(prefix) if path.name.endswith(_ENDINGS)]
-    return sorted(states, key=_iteration_of, reverse=True)
+    return sorted(states, key=iteration_of, reverse=True)
 
 
-def _iteration_of(state: Path) -> int:
+def iteration_of(state: Path) -> int:
+    """Return the iteration that the name of a snapshot says."""
     return int(state.name.rsplit("_iter_", 1)[1].split(".")[0])
 
 
@@ -99,12 +102,38 @@ def read_state(path: Path) -> State:
             state = State(message.iter, Path(message.learned_net))
     except _DAMAGED:
         raise SnapshotError(f"{path}: is cut off or damaged") from None
-    if state.iteration != _iteration_of(path):
+    if state.iteration != iteration_of(path):
         raise SnapshotError(
-            f"{path}: expected iteration {_iteration_of(path)}, got {state.iteration}"
+            f"{path}: expected iteration {iteration_of(path)}, got {state.iteration}"
         )
     _shapes(state.model)
     return state
+
+
+def copy_snapshot(state: Path, prefix: str) -> None:
+    """Copy a complete snapshot to where another training finds it.
+
+    Parameters
+    ----------
+    state : Path
+        Binary ``.solverstate``.
+    prefix : str
+        The ``snapshot_prefix`` of the other training.
+
+    Raises
+    ------
+    SnapshotError
+        If it is cut off or damaged.
+    """
+    known = read_state(state)
+    model = Path(f"{prefix}_iter_{known.iteration}.caffemodel")
+    with atomic_path(model) as partial:
+        shutil.copyfile(known.model, partial)
+    message = caffe_pb2.SolverState.FromString(state.read_bytes())
+    message.learned_net = str(model)
+    # Last: it makes a snapshot of the two.
+    with atomic_path(model.with_suffix(".solverstate")) as partial:
+        partial.write_bytes(message.SerializeToString())
 
 
 def missing_weights(net: Any, model: Path) -> str | None:

@@ -89,7 +89,7 @@ def test_names_are_unique_and_every_blob_is_used(name):
 
 def test_frozen_layers_do_not_learn():
     net = ColorizationNet().training_net(
-        TrainingOptions("x", frozen=True, hypercolumn_dropout=0.5), "train"
+        TrainingOptions("x", backbone_rate=0, hypercolumn_dropout=0.5), "train"
     )
     kinds = {
         layer.name: [param.lr_mult for param in layer.param] for layer in net.layer if layer.param

@@ -124,6 +124,13 @@ def test_an_interrupted_run_is_gone_on_with(images, weights, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+def test_processes_make_no_difference(images, weights, tmp_path):
+    one = cache_features(images, weights, tmp_path / "one", options(), progress=False)
+    two = cache_features(images, weights, tmp_path / "two", options(), processes=2, progress=False)
+    for alone, together in zip(read_all(one), read_all(two), strict=True):
+        np.testing.assert_array_equal(alone, together)
+
+
 def test_features_of_something_else_are_refused(images, weights, tmp_path):
     cache_features(images, weights, tmp_path / "f", options(), progress=False)
     with pytest.raises(FeatureError, match="f: holds features of other images, weights or options"):

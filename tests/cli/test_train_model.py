@@ -1,0 +1,138 @@
+"""A colorizer is trained stage by stage and put into a package, on three small photos."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from autocolor.nets.weights_io import read_weights
+from autocolor.runtime.model_folder import Manifest
+from autocolor.runtime.shipped import load_half
+from helpers.programs import ROOT, run_tool, tool_command
+
+pytestmark = pytest.mark.slow
+
+CROP = ("--crop", 32, "--locations", 8, "--batch", 2, "--snapshots", 2)
+
+
+TOOL = "tools/train_model.py"
+
+
+def run(stage, *arguments, status=0):
+    return run_tool(TOOL, stage, *arguments, status=status)
+
+
+@pytest.fixture(scope="module")
+def photos(photo_folder):
+    return ("--photos", photo_folder, "--validation", photo_folder, *CROP)
+
+
+@pytest.fixture(scope="module")
+def head(photos, tmp_path_factory):
+    out = tmp_path_factory.mktemp("training")
+    done = run("head", *photos, "--out", out, "--views", 2, "--epochs", 2)
+    return out, done
+
+
+def newest(folder):
+    return max(folder.glob("snapshot_iter_*.solverstate"), key=lambda path: path.stat().st_mtime_ns)
+
+
+def test_head(head, photos):
+    out, done = head
+    assert "head/model: strength" in done.stdout
+    assert Manifest.load(out / "head/model").variant == "hue_chroma"
+    weights = read_weights(out / "head/model/weights.caffemodel")
+    backbone = read_weights(out / "data/balanced.caffemodel")
+    for name, blobs in backbone.items():
+        np.testing.assert_array_equal(weights[name][0], blobs[0])
+    assert weights["h_fc1"][0].shape == (1024, 4225)
+    last = newest(out / "head/training")
+    assert last.name == "snapshot_iter_6.solverstate"  # 2 epochs of 3 photos, 2 views, 2 a batch
+    again = run("head", *photos, "--out", out, "--views", 2, "--epochs", 2)
+    assert again.stdout == done.stdout
+    assert newest(out / "head/training").stat().st_mtime_ns == last.stat().st_mtime_ns
+
+
+def test_whole_anneal_ship(head, photos, tmp_path):
+    out, _ = head
+    early = run("anneal", *photos, "--out", out, "--iterations", 2, status=1)
+    assert "expected a snapshot" in early.stderr
+    done = run("whole", *photos, "--out", out, "--iterations", 2)
+    assert "snapshot_iter_2.caffemodel; next: anneal, or more --iterations" in done.stdout
+    start = read_weights(out / "head/model/weights.caffemodel")
+    after = read_weights(out / "whole/training/snapshot_iter_2.caffemodel")
+    for name in ("conv1_1", "conv5_3", "h_fc1", "prediction_h"):
+        assert np.abs(after[name][0] - start[name][0]).max() > 0
+    # Adam's steps are at most about the rate.
+    assert np.abs(after["conv3_1"][0] - start["conv3_1"][0]).max() < 3 * 2 * 0.08 * 5e-4
+    done = run("anneal", *photos, "--out", out, "--iterations", 2)
+    assert "whole/model: strength" in done.stdout
+    log = [json.loads(line) for line in (out / "whole/annealing/snapshot_log.jsonl").open()]
+    rates = [r["learning_rate"] for r in log if r["phase"] == "train" and r.get("learning_rate")]
+    np.testing.assert_allclose(rates, [5e-4, 2.5e-4], rtol=1e-5)
+    annealed = newest(out / "whole/annealing").stat().st_mtime_ns
+    run("anneal", *photos, "--out", out, "--iterations", 2)
+    assert newest(out / "whole/annealing").stat().st_mtime_ns == annealed
+    # The constant rate goes on, and is annealed anew.
+    run("whole", *photos, "--out", out, "--iterations", 3)
+    run("anneal", *photos, "--out", out, "--iterations", 2)
+    assert newest(out / "whole/annealing").name == "snapshot_iter_5.solverstate"
+    table = tmp_path / "photos.tsv"
+    table.write_text("path\tsplit\tsource\tterms\n" + "x\ttrain\tcamera\tCC0\n" * 3)
+    run("ship", "--out", out, "--package", tmp_path / "package", "--sources", table)
+    assert {path.name for path in (tmp_path / "package").iterdir()} == {
+        "deploy.prototxt", "model.json", "training.json", "weights.npz",
+    }  # fmt: skip
+    record = json.loads((tmp_path / "package/training.json").read_text())
+    assert [(row["stage"], row["iterations"]) for row in record["stages"]] == [
+        ("head", 6), ("all layers", 3), ("all layers, annealed", 2),
+    ]  # fmt: skip
+    assert record["stages"][2]["learning_rate"] == pytest.approx(5e-4)
+    assert record["sources"] == [
+        {"split": "train", "source": "camera", "terms": "CC0", "photos": 3}
+    ]
+    whole = read_weights(out / "whole/model/weights.caffemodel")
+    for name, (weight, bias) in load_half(tmp_path / "package" / "weights.npz").items():
+        np.testing.assert_allclose(weight, whole[name][0], rtol=2**-10, atol=1e-7)
+        np.testing.assert_array_equal(bias, whole[name][1])
+
+
+@pytest.mark.parametrize("stage", ["head", "whole"])
+def test_killed_at_any_moment_it_comes_to_the_same_end(stage, head, photos, tmp_path):
+    out, _ = head
+    options = ("--views", 2, "--epochs", 2)
+    if stage == "whole":
+        options = ("--weights", out / "head/model/weights.caffemodel", "--iterations", 4)
+    run(stage, *photos, "--out", tmp_path / "once", *options)
+    last = 6 if stage == "head" else 4
+    wanted = tmp_path / "once" / stage / "training" / f"snapshot_iter_{last}.caffemodel"
+    for seconds in (1, 2.5, 4, 5, 6):
+        process = subprocess.Popen(
+            tool_command(TOOL, stage, *photos, "--out", tmp_path / "killed", *options), cwd=ROOT,
+            stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        time.sleep(seconds)
+        with contextlib.suppress(ProcessLookupError):  # it may have ended
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    run(stage, *photos, "--out", tmp_path / "killed", *options)
+    expected = read_weights(wanted)
+    found = read_weights(tmp_path / "killed" / wanted.relative_to(tmp_path / "once"))
+    assert found.keys() == expected.keys()
+    for name, blobs in found.items():
+        for blob, other in zip(blobs, expected[name], strict=True):
+            np.testing.assert_array_equal(blob, other)
+
+
+def test_no_photos(tmp_path):
+    done = run("head", "--photos", tmp_path / "none", "--out", tmp_path / "out", status=1)
+    assert done.stderr.startswith("train_model: error: ") and "none" in done.stderr
+    (tmp_path / "empty").mkdir()
+    done = run("head", "--photos", tmp_path / "empty", "--out", tmp_path / "out", status=1)
+    assert "expected photos to learn from" in done.stderr
