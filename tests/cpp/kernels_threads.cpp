@@ -100,8 +100,8 @@ void CheckHypercolumn(int height, int width, double scale, const std::vector<dou
   const int images = 2, channels = 147;  // whole blocks and a part of one, odd
   const int per_image = static_cast<int>(at.size()) / 2 / images;
   const int rows = images * per_image;
-  const HypercolumnLevel level = {channels,        height,          width, scale,
-                                  (scale - 1) / 2, (scale - 1) / 2, 0.5,   1,      false};
+  const HypercolumnLevel level = {channels,        height, width, scale, (scale - 1) / 2,
+                                  (scale - 1) / 2, 0.5,    1,     false};
   const int total = channels + 2;  // other levels lie before and after
   const int64_t count = static_cast<int64_t>(rows) * channels;
   const std::vector<Dtype> locations(at.begin(), at.end());

@@ -11,7 +11,6 @@ import h5py
 import numpy as np
 import pytest
 from licences import locked_packages, photo_packages
-from model_card import sources
 from PIL import Image
 
 from autocolor.data.imagenet import validation_photos
@@ -21,8 +20,6 @@ from autocolor.data.splits import find_listed
 from autocolor.imaging.images import find_photos
 from autocolor.paper.reproduction import ReproductionConfig
 from autocolor.training.feature_cache import count_rows, seconds_taken
-from autocolor.training.shipped import join_lists, whole_batches
-from autocolor.training.view_features import mix_rows
 
 MARK = b"\xef\xbb\xbf"
 ENTRY = PhotoEntry("train", "apt", "some-photos", "/a.jpg", "", "g", "0" * 64)
@@ -35,15 +32,9 @@ def _reproduction(folder: Path, path: Path) -> Any:
     return ReproductionConfig(folder, [], folder, folder).listed("train_lmdb")
 
 
-def _mixed(folder: Path, path: Path) -> Any:
-    return len(mix_rows(path, folder / path.stem, 0, 1).read_text().splitlines())
-
-
 def _licences(folder: Path, path: Path) -> Any:
     path.rename(folder / "licences.tsv")
-    return sources([ENTRY], folder / "photos.tsv"), photo_packages(
-        folder / "photos.tsv", folder / "licences.tsv"
-    )
+    return photo_packages(folder / "photos.tsv", folder / "licences.tsv")
 
 
 READERS: dict[str, tuple[list[str], Callable[[Path, Path], Any]]] = {
@@ -77,12 +68,6 @@ READERS: dict[str, tuple[list[str], Callable[[Path, Path], Any]]] = {
     ),
     "rows of features": (FEATURES, lambda folder, path: count_rows(path)),
     "seconds of features": (FEATURES, lambda folder, path: seconds_taken(path)),
-    "mixed features": (FEATURES, _mixed),
-    "whole batches": (FEATURES, lambda folder, path: whole_batches(path, 3).read_bytes()),
-    "joined lists": (
-        FEATURES,
-        lambda folder, path: join_lists([path, path], folder / "joined.txt").read_bytes(),
-    ),
 }
 
 
