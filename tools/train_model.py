@@ -290,7 +290,7 @@ def _sources(table: Path | None) -> list[dict[str, Any]]:
     """Count the photos of a table with the columns split, source and terms by these."""
     if table is None:
         return []
-    with table.open(encoding="utf-8", newline="") as stream:
+    with table.open(encoding="utf-8-sig", newline="") as stream:
         counts = Counter(
             (row["split"], row["source"], row["terms"])
             for row in csv.DictReader(stream, delimiter="\t")
