@@ -154,6 +154,15 @@ def has_grown(data, size, done):
     return done.exists() or (data.exists() and data.stat().st_size > size)
 
 
+def children_of(process):
+    """Return the numbers of the processes that one has started."""
+    return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+
+
+def has_workers(process, done):
+    return done.exists() or len(children_of(process)) >= 2
+
+
 def test_killed_processes_leave_no_workers_and_resume(tree, whole, tmp_path):
     """SIGKILL as soon as something is stored; Ctrl-C is told in a line."""
     arguments = ("data_prep/build_lmdb.py", "--photos", tree, "--labels", *SMALL, "--processes", 2,
@@ -165,7 +174,9 @@ def test_killed_processes_leave_no_workers_and_resume(tree, whole, tmp_path):
         data = tmp_path / "lmdb.part" / "data.mdb"
         size = data.stat().st_size if data.exists() else 0
         wait_until(partial(has_grown, data, size, tmp_path / "lmdb"), step=0.005)
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        # The database may be made before the workers are, and the tool may end before both are seen.
+        wait_until(partial(has_workers, process, tmp_path / "lmdb"), step=0.005)
+        children = children_of(process)
         process.send_signal(kind)
         _, errors = process.communicate(timeout=PATIENCE)
         if process.returncode == 0:  # it was done before the signal came

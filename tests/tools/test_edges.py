@@ -86,7 +86,7 @@ def test_the_two_lmdbs_stay_aligned(folder):
 
 def test_nothing_usable_is_an_error(tmp_path):
     (tmp_path / "broken.png").write_text("not an image")
-    with pytest.raises(ValueError, match="at least one photo.*not an image that Pillow can read"):
+    with pytest.raises(ValueError, match="at least one photo.*not an image that can be read"):
         write_edge_lmdbs([tmp_path / "broken.png"], tmp_path / "out", 64)
 
 
