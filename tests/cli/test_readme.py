@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -56,19 +57,20 @@ def test_colorize_commands_run(model_folder, photo_folder, tmp_path):
     assert (tmp_path / "photo_color_uncertainty.png").is_file()
 
 
-def test_evaluate_command_runs(model_folder, photo_folder, tmp_path):
+def test_evaluate_commands_run(model_folder, photo_folder, tmp_path):
     page = PAGES["docs/evaluation.md"]
-    (command,) = re.findall(r"^python tools/evaluate\.py .*[^\\]$", page, re.MULTILINE)
+    commands = re.findall(r"^python tools/evaluate\.py .*[^\\]$", page, re.MULTILINE)
     (tmp_path / "tools").symlink_to(ROOT / "tools")
     for name, target in (("demo/model", model_folder), ("data/photos/test", photo_folder)):
         (tmp_path / "build" / name).parent.mkdir(parents=True)
         (tmp_path / "build" / name).symlink_to(target)
-    subprocess.run(command.split(), cwd=tmp_path, check=True)
-    written = {path.name for path in (tmp_path / "build/demo/evaluation").iterdir()}
     # The page lists the files.
     table = re.search(r"^\| file .*?\n\n", page, re.MULTILINE | re.DOTALL).group()
     named = re.findall(r"`(\w+\.\w+)`", table.replace("part_I_of_N", "part_1_of_1"))
-    assert set(named) == written
+    assert len(commands) == 2
+    for command, out in zip(commands, ("build/shipped", "build/demo"), strict=True):
+        subprocess.run(shlex.split(command, comments=True), cwd=tmp_path, check=True)
+        assert set(named) == {path.name for path in (tmp_path / out / "evaluation").iterdir()}
 
 
 def test_snippet_of_the_evaluation_page_runs():
