@@ -48,9 +48,8 @@ def test_other_colours_are_reported(model_folder, photo_folder, tmp_path, capsys
     """The check of a net whose weights are another's."""
     folder = Path(shutil.copytree(model_folder, tmp_path / "other"))
     weights = read_caffemodel(folder / "weights.caffemodel")
-    for blobs in weights.values():
-        blobs[0] = -blobs[0]
-    write_caffemodel(folder / "other.caffemodel", weights, "other")
+    others = {name: (-first, *rest) for name, (first, *rest) in weights.items()}
+    write_caffemodel(folder / "other.caffemodel", others, "other")
     model = load_onnx_model(
         folder / "deploy.prototxt", folder / "other.caffemodel", ("hue", "chroma")
     )
