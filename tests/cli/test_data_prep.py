@@ -281,7 +281,7 @@ def test_a_full_disk(tree, whole, tmp_path):
 
 def test_wrong_arguments(tree, tmp_path):
     for arguments, message in [
-        (("--processes", 0), "expected at least 1 for --processes and --shards"),
+        (("--processes", 0), "expected at least 1 for --processes, --shards and --views"),
         (("--shards", 2, "--only-shard", 2), "--only-shard: expected 0 to 1, got 2"),
         (("--scheduler", "nonsense://a"), "no Dask scheduler at nonsense://a"),
     ]:
