@@ -36,20 +36,8 @@ inline Vector HighHalves(Vector a, Vector b) {
   return __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15);
 }
 
-inline void Transpose(Vector* v) {
-  Vector pairs[kWidth], fours[kWidth];
-#pragma GCC unroll 8
-  for (int i = 0; i < kWidth; i += 2) {
-    pairs[i] = Low(v[i], v[i + 1]);
-    pairs[i + 1] = High(v[i], v[i + 1]);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < kWidth; i += 4) {
-    fours[i] = LowPairs(pairs[i], pairs[i + 2]);
-    fours[i + 1] = HighPairs(pairs[i], pairs[i + 2]);
-    fours[i + 2] = LowPairs(pairs[i + 1], pairs[i + 3]);
-    fours[i + 3] = HighPairs(pairs[i + 1], pairs[i + 3]);
-  }
+// The rest of Transpose, when each four rows are transposed among themselves.
+inline void TransposeFours(const Vector* fours, Vector* v) {
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
     v[i] = LowHalves(fours[i], fours[i + 4]);

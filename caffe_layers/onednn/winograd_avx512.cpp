@@ -36,20 +36,9 @@ inline Vector OddFours(Vector a, Vector b) {
   return __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
 }
 
-inline void Transpose(Vector* v) {
-  Vector pairs[kWidth], fours[kWidth], eights[kWidth];
-#pragma GCC unroll 8
-  for (int i = 0; i < kWidth; i += 2) {
-    pairs[i] = Low(v[i], v[i + 1]);
-    pairs[i + 1] = High(v[i], v[i + 1]);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < kWidth; i += 4) {
-    fours[i] = LowPairs(pairs[i], pairs[i + 2]);
-    fours[i + 1] = HighPairs(pairs[i], pairs[i + 2]);
-    fours[i + 2] = LowPairs(pairs[i + 1], pairs[i + 3]);
-    fours[i + 3] = HighPairs(pairs[i + 1], pairs[i + 3]);
-  }
+// The rest of Transpose, when each four rows are transposed among themselves.
+inline void TransposeFours(const Vector* fours, Vector* v) {
+  Vector eights[kWidth];
   // fours[4 r + c] has the columns c, 4 + c, 8 + c and 12 + c of the rows 4 r to 4 r + 3.
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {

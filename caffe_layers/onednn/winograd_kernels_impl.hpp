@@ -1,7 +1,7 @@
 // The kernels of winograd_kernels.hpp, for a file that is compiled for one set of instructions and
 // has defined, in an anonymous namespace:
 //   Vector, UnalignedVector  kWidth floats
-//   Transpose(Vector[kWidth])
+//   Low, High, LowPairs, HighPairs, TransposeFours  the steps of Transpose below
 //   kTileRows                tiles that `multiply` keeps in registers beside two vectors of weights
 //   kChannelRows             channels that `add_products` keeps in registers beside three vectors
 // No header of the standard library with inline functions is included there: the linker could
@@ -26,6 +26,24 @@ inline void StoreUnaligned(const Vector& value, float* to) {
 }
 inline Vector Zero() { return Vector{}; }
 inline Vector Splat(float value) { return Vector{} + value; }
+
+// Of kWidth rows.
+inline void Transpose(Vector* v) {
+  Vector pairs[kWidth], fours[kWidth];
+#pragma GCC unroll 8
+  for (int i = 0; i < kWidth; i += 2) {
+    pairs[i] = Low(v[i], v[i + 1]);
+    pairs[i + 1] = High(v[i], v[i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < kWidth; i += 4) {
+    fours[i] = LowPairs(pairs[i], pairs[i + 2]);
+    fours[i + 1] = HighPairs(pairs[i], pairs[i + 2]);
+    fours[i + 2] = LowPairs(pairs[i + 1], pairs[i + 3]);
+    fours[i + 3] = HighPairs(pairs[i + 1], pairs[i + 3]);
+  }
+  TransposeFours(fours, v);
+}
 
 // ---- the one-dimensional transforms; `step` is the distance of their arguments, in vectors
 
