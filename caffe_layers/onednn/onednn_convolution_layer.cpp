@@ -634,10 +634,14 @@ void OneDnnConvolutionLayer::BackwardToBottom(const Blob<float>& top, Blob<float
     Winograd::Convolve(shape, top.cpu_diff(), weights, nullptr, false, &workspace_->winograd,
                        bottom_diff);
   } else if (to_bottom_ == kOneDnnEngine) {
+    memory& copy = backward_->copied_top_diff;
+    if (!copy || copy.get_desc() != backward_->top_diff.inner()) {
+      copy = backward_->top_diff.Read(top.cpu_diff(), &workspace_->top);
+    }
     const memory target = backward_->bottom_diff.Target(bottom_diff, &workspace_->bottom);
     Execute(
         backward_->to_bottom,
-        {{DNNL_ARG_DIFF_DST, backward_->top_diff.Read(top.cpu_diff(), &workspace_->top)},
+        {{DNNL_ARG_DIFF_DST, copy},
          {DNNL_ARG_WEIGHTS, backward_->weights.Read(blobs_[0]->cpu_data(), &workspace_->weights)},
          {DNNL_ARG_DIFF_SRC, target}});
     backward_->bottom_diff.Written(target, bottom_diff);
