@@ -3,11 +3,8 @@
 #include <algorithm>
 #include <dnnl.hpp>
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
 #include "caffe/util/parallel_for.hpp"
+#include "caffe/util/threads.hpp"
 #include "glog/logging.h"
 #include "onednn/winograd_kernels.hpp"
 
@@ -23,29 +20,6 @@ const int kLeastTiles = 96;
 // Of the blocks that all threads work on together.
 const int64_t kSharedValues = 8 << 20;
 const int kMostTiles = 384;
-
-int Threads() {
-#ifdef _OPENMP
-  return omp_get_max_threads();
-#else
-  return 1;
-#endif
-}
-// Of the team that runs now, which may have fewer members.
-int Thread() {
-#ifdef _OPENMP
-  return omp_get_thread_num();
-#else
-  return 0;
-#endif
-}
-int TeamThreads() {
-#ifdef _OPENMP
-  return omp_get_num_threads();
-#else
-  return 1;
-#endif
-}
 
 const WinogradKernels* ChooseKernels() {
 #if defined(__x86_64__)
@@ -142,7 +116,7 @@ void Transform(TransformMaps transform, const Grid& grid, const float* maps, int
 // How a convolution is divided.
 struct Division {
   explicit Division(const Grid& grid) {
-    const int threads = Threads();
+    const int threads = MaxThreads();
     const int64_t tile_values =
         static_cast<int64_t>(kTilePositions) * (grid.in_blocks + grid.out_blocks) * grid.width;
     tiles = std::max<int64_t>(kLeastTiles, kThreadValues / tile_values);
@@ -317,7 +291,7 @@ void Winograd::Convolve(const Shape& shape, const float* in, const Weights& weig
   std::fill_n(shifts, all_outputs, 0.f);
   if (bias) std::copy_n(bias, shape.outputs, shifts);
   const Convolution convolution = {grid, in, weights, shifts, rectify, out};
-  const int threads = Threads();
+  const int threads = MaxThreads();
   const int tiles = static_cast<int>(division.tiles);
   const int64_t values = Count(LayoutOf(grid.in_blocks, tiles, grid.width)) +
                          Count(LayoutOf(grid.out_blocks, tiles, grid.width));
@@ -352,7 +326,7 @@ void Winograd::AddWeightsGradient(const Shape& shape, const float* in, const flo
                                   Workspace* workspace, float* weights_diff) {
   const Grid grid(shape);
   if (grid.tiles == 0) return;
-  const int threads = Threads();
+  const int threads = MaxThreads();
   const int64_t tile_values =
       static_cast<int64_t>(kTilePositions) * (grid.in_blocks + grid.out_blocks) * grid.width;
   // Not a matter of the threads, so that the sums are not.

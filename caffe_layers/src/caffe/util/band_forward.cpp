@@ -3,13 +3,10 @@
 #include <algorithm>
 #include <vector>
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
 #include "caffe/util/bilinear_cpu.hpp"
 #include "caffe/util/parallel_for.hpp"
 #include "caffe/util/strided_gemm.hpp"
+#include "caffe/util/threads.hpp"
 
 #ifdef USE_ONEDNN
 #include "onednn/bf16x2_gemm.hpp"
@@ -24,14 +21,6 @@ namespace {
 const double kBf16x2Multiplications = 0x1p28;
 const int kBf16x2Outputs = 64;
 const int kBf16x2Channels = 256;  // in a factor: each adds to the outputs three times
-
-int MaxThreads() {
-#ifdef _OPENMP
-  return omp_get_max_threads();
-#else
-  return 1;
-#endif
-}
 
 }  // namespace
 
