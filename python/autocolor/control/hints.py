@@ -29,7 +29,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import distance_transform_edt
 
 from autocolor.control.targets import check_variant
 from autocolor.core.arrays import FloatArray, check_same_shape, check_unit
@@ -123,6 +122,8 @@ class RegionHint:
                 f"expected a bool mask of shape {size} with some pixel, got "
                 f"{self.mask.dtype} {self.mask.shape} with {np.count_nonzero(self.mask)}",
             )
+        from scipy.ndimage import distance_transform_edt  # which photos without hints need not wait for
+
         distance = distance_transform_edt(~self.mask)
         return lambda rows: distance[rows]
 
