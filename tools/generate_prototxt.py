@@ -12,6 +12,7 @@ from caffe.proto import caffe_pb2
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 from model_costs import models_table
 
+from autocolor.core.programs import run_program
 from autocolor.core.variants import VARIANTS
 from autocolor.nets.catalogue import (
     DEMO_MODEL,
@@ -171,4 +172,4 @@ the folder in which caffe train is started.""",
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)
