@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import shtab
-
 from autocolor import __version__
 from autocolor.control.edits import TRANSFERS
 from autocolor.histograms.decode import HUE_METHODS, METHODS
@@ -35,8 +33,9 @@ not colorized again. Where two results would have one name, as those of scan.jpg
 called scan_jpg and scan_tif. Files that cannot be read are reported and skipped. Exit status: 0, 1 if
 any photo failed, 2 on wrong usage, 130 after Ctrl-C."""
 
-# Files, or the word that opens the web page.
+# What shells complete: files, or the word that opens the web page.
 _PHOTOS = {"bash": "_autocolor_photos", "zsh": "_autocolor_photos", "tcsh": "f"}
+_FILES = ("output", "contact_sheet", "reference")
 _PREAMBLE: Any = {
     "bash": '_autocolor_photos() { compgen -W serve -- "$1"; _shtab_compgen_files "$1"; }',
     "zsh": "_autocolor_photos() { compadd serve; _files; }",
@@ -52,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_files(parser)
-    _complete(add_model_options(parser), shtab.DIRECTORY)
+    add_model_options(parser)
     _add_colours(parser)
     _add_control(parser)
     parser.add_argument(
@@ -67,22 +66,18 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--print-completion",
         action=_PrintCompletion,
-        choices=shtab.SUPPORTED_SHELLS,
+        metavar="SHELL",
         help="print what completes the command's options in this shell; for bash: "
         'eval "$(autocolor --print-completion bash)"',
     )
     return parser
 
 
-def _complete(action: argparse.Action, what: Any) -> None:
-    action.complete = what  # type: ignore[attr-defined]
-
-
 def _add_files(parser: argparse.ArgumentParser) -> None:
-    photos = parser.add_argument(
+    parser.add_argument(
         "photos", nargs="+", metavar="PHOTO", help="file, folder, or quoted pattern; or videos"
     )
-    output = parser.add_argument(
+    parser.add_argument(
         "-o",
         "--output",
         metavar="PATH",
@@ -97,16 +92,13 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         "those of a run that was stopped (default: write all anew)",
     )
     parser.add_argument("--compare", action="store_true", help="write grey and colour side by side")
-    sheet = parser.add_argument(
+    parser.add_argument(
         "--contact-sheet",
         type=Path,
         metavar="FILE",
         help="also write an overview of all photos, each before and after; what does not fit one "
         "sheet goes to FILE_2 and so on",
     )
-    _complete(photos, _PHOTOS)
-    for action in (output, sheet):
-        _complete(action, shtab.FILE)
 
 
 def _add_colours(parser: argparse.ArgumentParser) -> None:
@@ -155,13 +147,12 @@ def _add_control(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--seed", type=int, default=0, help="of random samples (default: %(default)s)"
     )
-    reference = group.add_argument(
+    group.add_argument(
         "--reference",
         type=Path,
         metavar="FILE",
         help="image whose colours to use, or .npz of histograms",
     )
-    _complete(reference, shtab.FILE)
     group.add_argument(
         "--transfer",
         choices=TRANSFERS,
@@ -196,6 +187,20 @@ class _PrintCompletion(argparse.Action):
         values: str | Sequence[Any] | None,
         option_string: str | None = None,
     ) -> None:
+        import shtab  # which nothing else need wait for
+
+        self.choices = shtab.SUPPORTED_SHELLS
+        if values not in self.choices:
+            shells = ", ".join(self.choices)
+            parser.error(f"{option_string}: expected {shells}, got {values}")
+        complete = {
+            "photos": _PHOTOS,
+            "model": shtab.DIRECTORY,
+            **dict.fromkeys(_FILES, shtab.FILE),
+        }
+        for action in parser._actions:
+            if action.dest in complete:
+                action.complete = complete[action.dest]  # type: ignore[attr-defined]
         commands = parser.add_subparsers()
         try:
             from autocolor.web.serve import build_parser

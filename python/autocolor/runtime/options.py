@@ -13,10 +13,10 @@ from autocolor.runtime.shipped import shipped_model_folder
 MODEL_VARIABLE = "AUTOCOLOR_MODEL"
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> argparse.Action:
-    """Add ``--model``, ``--device`` and ``--backend`` to a parser; return the first."""
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--model``, ``--device`` and ``--backend`` to a parser."""
     group = parser.add_argument_group("model")
-    model = group.add_argument(
+    group.add_argument(
         "--model",
         type=Path,
         metavar="FOLDER",
@@ -33,7 +33,6 @@ def add_model_options(parser: argparse.ArgumentParser) -> argparse.Action:
         help="what runs the network: Caffe, or onnxruntime (pip install onnxruntime), which gives "
         "the same colours; auto is Caffe where it is built (default: %(default)s)",
     )
-    return model
 
 
 def chosen_model(given: Path | None) -> Path:
