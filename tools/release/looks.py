@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import skimage.data
-from PIL import Image
+from galleries import SIDE, row, sheet, shrink
 from tqdm import tqdm
 
 from autocolor.core.arrays import FloatArray
@@ -27,20 +27,18 @@ from autocolor.core.programs import run_program
 from autocolor.data.photo_lists import list_photos
 from autocolor.data.photos import PhotoError
 from autocolor.evaluation.image_errors import Truth, colorfulness, measure_errors
-from autocolor.histograms.decode import DecodeOptions
+from autocolor.histograms.decode import LOOKS, VIVID_GAIN, DecodeOptions
 from autocolor.histograms.estimators import VIVID_UNSURE
 from autocolor.histograms.prediction import Prediction
 from autocolor.imaging.color import compose_rgb, lightness
-from autocolor.imaging.images import find_photos, read_image, resize, to_uint8
+from autocolor.imaging.images import find_photos, read_image, resize
 from autocolor.imaging.joint_bilateral import joint_bilateral_upsample
 from autocolor.runtime.colorizer import Colorizer
-from autocolor.runtime.shipped import FOLDER, WEIGHTS, shipped_model_folder
+from autocolor.runtime.shipped import FOLDER, WEIGHTS, shipped_manifest, shipped_model_folder
 
 STRENGTHS = (0.6, 0.8, 1.0, 1.2, 1.4, 1.7, 2.0)
-_SIDE = 256  # smaller side of the photos
 _TEXTURES = ("brick", "gravel", "moon", "page")  # of scikit-image: flat and grey
 _LEAST_COLOR = 0.6  # of the truth's colourfulness, at which decodings are compared
-_PICTURE = 230  # larger side in the sheet
 
 
 def annealed(temperature: float, prediction: Prediction) -> Prediction:
@@ -96,14 +94,14 @@ class Cache:
         self._model = hashlib.sha256((FOLDER / WEIGHTS).read_bytes()).hexdigest()[:16]
         self._colorizer: Colorizer | None = None
 
-    def predict(self, light: FloatArray) -> Prediction:
+    def predict(self, lightness: FloatArray) -> Prediction:
         """Return the prediction for a photo's lightness, from its file if there is one."""
-        photo = hashlib.sha256(light.tobytes()).hexdigest()[:16]
+        photo = hashlib.sha256(lightness.tobytes()).hexdigest()[:16]
         file = self._folder / f"{self._model}_{photo}.npz"
         if not file.exists():
             if self._colorizer is None:
                 self._colorizer = Colorizer(shipped_model_folder())
-            found = self._colorizer.predict(light)
+            found = self._colorizer.predict(lightness)
             hue, chroma = (grid.astype(np.float16) for grid in found.outputs)
             self._folder.mkdir(parents=True, exist_ok=True)
             with atomic_path(file) as unfinished, unfinished.open("wb") as stream:
@@ -111,14 +109,7 @@ class Cache:
         with np.load(file) as kept:
             outputs = kept["hue"].astype(np.float32), kept["chroma"].astype(np.float32)
             y, x = kept["cells"]
-        return Prediction("hue_chroma", light, outputs, (float(y), float(x)), 1.0)
-
-
-def shrink(rgb: FloatArray) -> npt.NDArray[np.float32]:
-    """Reduce a photo to `_SIDE` in its smaller side."""
-    factor = min(1.0, _SIDE / min(rgb.shape[:2]))
-    size = round(rgb.shape[0] * factor), round(rgb.shape[1] * factor)
-    return np.clip(resize(rgb.astype(np.float32), size), 0, 1)
+        return Prediction("hue_chroma", lightness, outputs, (float(y), float(x)), 1.0)
 
 
 def draw(paths: Sequence[Path], count: int, seed: int) -> list[Path]:
@@ -177,6 +168,12 @@ def at_color(rows: Sequence[Scores], wanted: float) -> tuple[float, float, float
     return strength, error, psnr
 
 
+def at_strength(rows: Sequence[Scores], strength: float) -> Scores:
+    """Return the scores at a strength, between those measured."""
+    columns = zip(*rows, strict=True)
+    return Scores(*(float(np.interp(strength, STRENGTHS, column)) for column in columns))
+
+
 def plot(table: Table, grey: Scores, truth: float, path: Path) -> None:
     """Plot error and PSNR of every decoding against colourfulness."""
     from matplotlib.figure import Figure
@@ -201,30 +198,6 @@ def plot(table: Table, grey: Scores, truth: float, path: Path) -> None:
         figure.savefig(unfinished, dpi=90, format="png")
 
 
-def sheet(photos: Mapping[str, FloatArray], cache: Cache) -> Image.Image:
-    """Return rows of grey, faithful, vivid and original."""
-    columns = ("faithful", "vivid")
-    rows = []
-    for rgb in photos.values():
-        light = lightness(rgb)
-        prediction = cache.predict(light)
-        looks = [prediction.decode(DecodeOptions(look=look)) for look in columns]
-        row = [np.repeat(light[..., None], 3, axis=-1), *looks, rgb]
-        rows.append([_thumbnail(picture) for picture in row])
-    heights = [row[0].height + 6 for row in rows]
-    canvas = Image.new("RGB", (4 * (_PICTURE + 6), sum(heights)), "white")
-    for row, top in zip(rows, np.cumsum([0, *heights]), strict=False):
-        for column, picture in enumerate(row):
-            canvas.paste(picture, (column * (_PICTURE + 6), int(top)))
-    return canvas
-
-
-def _thumbnail(rgb: FloatArray) -> Image.Image:
-    picture = Image.fromarray(to_uint8(rgb))
-    picture.thumbnail((_PICTURE, _PICTURE))
-    return picture
-
-
 def textures() -> dict[str, npt.NDArray[np.float32]]:
     """Return flat grey textures as RGB."""
     found = {}
@@ -234,7 +207,9 @@ def textures() -> dict[str, npt.NDArray[np.float32]]:
     return found
 
 
-def page(table: Table, grey: Scores, truth: float, greys: Mapping[str, list[float]], text: str) -> str:
+def page(
+    table: Table, grey: Scores, truth: float, greys: Mapping[str, list[float]], text: str
+) -> str:
     """Return docs/looks.md."""
     lines = ["| decoding | strength | αβ RMSE | PSNR |", "|---|---|---|---|"]
     for name, rows in table.items():
@@ -249,8 +224,9 @@ def page(table: Table, grey: Scores, truth: float, greys: Mapping[str, list[floa
         )
     own = ["| look | αβ RMSE | PSNR | colourfulness |", "|---|---|---|---|"]
     own.append(f"| grey | {grey.error:.4f} | {grey.psnr:.2f} dB | 0 |")
-    for name, gain in (("faithful", 1.0), ("vivid", 1.2)):
-        row = table[name][STRENGTHS.index(gain)]
+    strength = shipped_manifest().strength
+    for name, gain in (("faithful", 1.0), ("vivid", VIVID_GAIN)):
+        row = at_strength(table[name], strength * gain)
         own.append(
             f"| {name} | {row.error:.4f} ({100 * (row.error / grey.error - 1):+.1f} %) | "
             f"{row.psnr:.2f} dB ({row.psnr - grey.psnr:+.2f}) | {row.colorfulness:.1f}, "
@@ -265,11 +241,11 @@ Written by `tools/release/looks.py`: do not edit.
 
 A histogram says more than one colour. **Faithful** takes the colour of least error, as the paper: the median of
 chroma, the expectation of hue, faded in proportion to how sure the hue is. It is what `tools/evaluate.py`, the
-tables and `model.colorize(grey)` use. **Vivid** is what the command and the web page use unless another look is asked
-for: `--look faithful`, or `model.colorize(grey, look="vivid")` from Python. It takes the expectation of both, 1.2
-times the chroma, and fades along 3t² − 2t³ from a hue of which nothing is known (its mean on the unit circle at most
-{VIVID_UNSURE:g} long) to one that is certain. So colour is stronger where the model knows it and is left out where it
-guesses: grey walls, stone and paper stay grey.
+tables and `model.colorize(grey)` use, and the command with `--look faithful`. **Vivid** is what the command and the
+web page use unless told otherwise, and `model.colorize(grey, look="vivid")`. It takes the expectation of both,
+{VIVID_GAIN:g} times the chroma, and fades along 3t² − 2t³ from a hue of which nothing is known (its mean on the
+unit circle at most {VIVID_UNSURE:g} long) to one that is certain. So colour is stronger where the model knows it
+and is left out where it guesses.
 
 ![Flat grey textures and held-out photos: grey, faithful, vivid, original](looks/pictures.jpg)
 
@@ -282,8 +258,8 @@ guesses: grey walls, stone and paper stay grey.
 {newline.join(own)}
 
 A look cannot be judged by its error alone: less colour has less error. So decodings are compared at the same
-colourfulness, here {100 * _LEAST_COLOR:.0f} % of the photos' own; the figure has the whole curves, each over strengths from
-{STRENGTHS[0]:g} to {STRENGTHS[-1]:g}.
+colourfulness, here {100 * _LEAST_COLOR:.0f} % of the photos' own; the figure has the whole curves, each over
+strengths from {STRENGTHS[0]:g} to {STRENGTHS[-1]:g}.
 
 {newline.join(lines)}
 
@@ -318,7 +294,9 @@ example:
     parser.add_argument("--photos", type=Path, required=True,
                         help="validation photos: a folder, or a list with a path a line")  # fmt: skip
     parser.add_argument("--root", type=Path, help="folder that the lines are relative to")
-    parser.add_argument("--count", type=int, default=160, help="photos drawn (default: %(default)s)")
+    parser.add_argument(
+        "--count", type=int, default=160, help="photos drawn (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the draw (default: %(default)s)")
     parser.add_argument("--show", type=Path, default=Path("build/data/photos/test"),
                         help="photos shown, evenly spread (default: %(default)s)")  # fmt: skip
@@ -340,16 +318,17 @@ example:
         greys = {
             name: [
                 colorfulness(cache.predict(lightness(rgb)).decode(DecodeOptions(look=look)))
-                for look in ("faithful", "vivid")
+                for look in LOOKS
             ]
             for name, rgb in flat.items()
         }
         spread = np.linspace(0, len(shown) - 1, min(8, len(shown))).round().astype(int)
-        pictures = {str(i): shrink(read_image(shown[i]).rgb) for i in spread}
-        text = f"{len(paths)} of the validation photos, by which the look was chosen, at {_SIDE} pixels:"
+        pictures = [shrink(read_image(shown[number]).rgb) for number in spread]
+        text = f"{len(paths)} of the validation photos, by which the look was chosen, at {SIDE} pixels:"
         (arguments.out / "looks").mkdir(parents=True, exist_ok=True)
         with atomic_path(arguments.out / "looks" / "pictures.jpg") as unfinished:
-            sheet({**flat, **pictures}, cache).save(unfinished, format="JPEG", quality=85)
+            rows = [row(cache, rgb) for rgb in (*flat.values(), *pictures)]
+            sheet(rows).save(unfinished, format="JPEG", quality=85)
         plot(table, grey, truth, arguments.out / "looks" / "curves.png")
         with atomic_path(arguments.out / "looks.md") as unfinished:
             content = page(table, grey, truth, greys, text)
