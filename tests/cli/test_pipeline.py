@@ -229,14 +229,18 @@ def test_demo_writes_everything(data, tmp_path):
     process = run_tool(
         "tools/demo.py", "--minutes", 0.1, "--data", data, "--out", tmp_path / "demo"
     )
-    assert "held-out photos" in process.stdout.splitlines()[-1]
+    trained, shipped = process.stdout.splitlines()[-2:]
+    assert trained.startswith("trained here, ")
+    assert shipped.startswith("the model that comes with autocolor: αβ RMSE ")
     metrics = json.loads((tmp_path / "demo" / "metrics.json").read_text())
     assert metrics["images"] == 3
-    assert len(metrics["methods"]) == 2
+    assert set(metrics["methods"]) == {"no colorization", "shipped model", "trained here"}
     for method in metrics["methods"].values():
         assert 0 < method["scores"]["rmse"] < 3
         assert 5 < method["scores"]["psnr"] < 60
     page = (tmp_path / "demo" / "index.html").read_text()
+    for summary in (trained, shipped):
+        assert f"<li>{summary}</li>" in page
     for picture in ("gallery.png", "loss.png", "errors.png", "psnr.png", "worst.png"):
         assert picture in page
         assert (tmp_path / "demo" / picture).read_bytes().startswith(b"\x89PNG")

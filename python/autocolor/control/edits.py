@@ -260,7 +260,7 @@ def _decode_hinted(
     again = copy.deepcopy(rng)
     rgb = prediction.decode(options, rng, lambda rows: progress(rows / passes))
     draw = prediction.uniforms(options, again)
-    strength = prediction.strength if options.strength is None else options.strength
+    strength = options.factor(prediction.strength)
     seen = len(light)
 
     def tiles() -> Iterator[tuple[slice, tuple[FloatArray, ...]]]:

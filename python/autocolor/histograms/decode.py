@@ -28,6 +28,7 @@ from autocolor.histograms.estimators import (
     expectation,
     expectation_hue,
     fade_chroma,
+    fade_unsure,
     interpolate_bins,
     locate_quantile,
     median,
@@ -40,6 +41,13 @@ METHODS = ("sample", "mode", "median", "expectation")
 """Of chroma, and of a and b (section 3.3)."""
 
 HUE_METHODS = ("expectation", "mode", "sample")
+
+LOOKS = ("faithful", "vivid")
+"""Least error, as the paper; or livelier where the hue is sure and grey where it is not."""
+
+VIVID_GAIN = 1.2
+"""Factor on the chroma of the vivid look, chosen with :data:`VIVID_UNSURE
+<autocolor.histograms.estimators.VIVID_UNSURE>` on validation photos: docs/looks.md."""
 
 SAMPLINGS = ("pixel", "image")
 """Uniform numbers drawn for each pixel, or once for each image (section 3.3)."""
@@ -73,6 +81,9 @@ class DecodeOptions:
         Factor on chroma, or on a and b: 0 gives grey, 1 the prediction. The model's unless given.
     sampling : {"pixel", "image"}
         Whether each pixel is sampled with numbers of its own, or all with the same two.
+    look : {"faithful", "vivid"}
+        "vivid" is for "hue_chroma": chroma is its expectation unless `method` says otherwise, fades
+        with :func:`autocolor.histograms.estimators.fade_unsure` and counts `VIVID_GAIN` times.
     """
 
     method: str | None = None
@@ -80,6 +91,7 @@ class DecodeOptions:
     fading: bool = True
     strength: float | None = None
     sampling: str = "pixel"
+    look: str = "faithful"
 
     def __post_init__(self) -> None:
         if self.method is not None:
@@ -90,6 +102,12 @@ class DecodeOptions:
         if self.strength is not None:
             check_strength(self.strength)
         _check_choice("sampling", self.sampling, SAMPLINGS)
+        _check_choice("look", self.look, LOOKS)
+
+    def factor(self, strength: float) -> float:
+        """Return the factor on chroma, or on a and b, of a model with such a strength."""
+        own = strength if self.strength is None else self.strength
+        return own * VIVID_GAIN if self.look == "vivid" else own
 
     def methods(self, variant: str) -> tuple[str, str]:
         """Return the method and the hue's method for a variant, "" where it has none."""
@@ -99,11 +117,20 @@ class DecodeOptions:
                 "method", f"a {variant} model predicts colours, not histograms; got {self.method!r}"
             )
         method = self.method or kind.default_method
+        if self.look == "vivid":
+            if not kind.has_hue:
+                raise InputError("look", f"a {variant} model has one look only, got 'vivid'")
+            method = self.method or "expectation"
         if kind.has_hue:
             return method, self.hue or (method if method in ("sample", "mode") else "expectation")
         if self.hue is not None:
             raise InputError("hue", f"a {variant} model predicts no hue; got {self.hue!r}")
         return method, ""
+
+
+def default_look(variant: str) -> str:
+    """Return the look of the command and the page, where none is asked for."""
+    return "vivid" if find_variant(variant).has_hue else "faithful"
 
 
 def infer_hue_chroma(
@@ -113,6 +140,7 @@ def infer_hue_chroma(
     hue: str = "expectation",
     chroma: str = "median",
     fading: bool = True,
+    look: str = "faithful",
     uniforms: FloatArray | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """Return one hue and one chroma for each pair of histograms (section 3.3).
@@ -124,7 +152,9 @@ def infer_hue_chroma(
     hue : {"expectation", "mode", "sample"}
     chroma : {"median", "expectation", "mode", "sample"}
     fading : bool
-        Chromatic fading (Eq. 5).
+        Chromatic fading (Eq. 5), or that of the vivid look.
+    look : {"faithful", "vivid"}
+        Decides how chroma fades, and nothing else.
     uniforms : (..., 2) or (2,) float array, optional
         For samples, of hue and of chroma; from
         :func:`autocolor.histograms.estimators.draw_uniforms`. Those of shape (2,) are shared by all
@@ -146,7 +176,8 @@ def infer_hue_chroma(
     edges, centers = uniform_edges(chroma_bins), uniform_centers(chroma_bins)
     chroma_value = _estimate(chroma_histogram, chroma, edges, centers, drawn[..., 1])
     if fading:
-        chroma_value = fade_chroma(chroma_value, magnitude, bins)
+        fade = fade_unsure if look == "vivid" else fade_chroma
+        chroma_value = fade(chroma_value, magnitude, bins)
     return hue_value, chroma_value
 
 
@@ -245,8 +276,9 @@ def decode(
     kind = VARIANTS[variant]
     if kind.has_hue:
         hues, chroma = infer_hue_chroma(
-            *outputs, hue=hue, chroma=method, fading=options.fading, uniforms=uniforms
-        )
+            *outputs, hue=hue, chroma=method, fading=options.fading, look=options.look,
+            uniforms=uniforms,
+        )  # fmt: skip
         rgb = compose_rgb(hues, chroma * strength, lightness)
         return rgb.astype(np.float32, copy=False)
     if not kind.is_histogram:

@@ -14,6 +14,9 @@ from autocolor.core.constants import BINS, FADING_ETA
 from autocolor.histograms.bins import uniform_centers
 from autocolor.imaging.color import wrap_hue
 
+VIVID_UNSURE = 0.25
+"""Of a histogram of hue: up to this length of its mean on the unit circle the vivid look is grey."""
+
 
 def expectation_hue(histogram: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the argument and the size of the complex expectation of hue (Eq. 4).
@@ -60,6 +63,20 @@ def fade_chroma(chroma: FloatArray, magnitude: FloatArray, bins: int = BINS) -> 
     """
     eta = FADING_ETA * BINS / bins
     faded: FloatArray = chroma * np.minimum(magnitude / eta, 1)
+    return faded
+
+
+def fade_unsure(chroma: FloatArray, magnitude: FloatArray, bins: int = BINS) -> FloatArray:
+    """Return the chroma where the hue is sure, next to none where it is not: the vivid look's fading.
+
+    The factor is 0 up to a `VIVID_UNSURE` part of the largest magnitude and rises smoothly
+    (3 t^2 - 2 t^3) to 1 at the largest. Eq. 5 is linear from 0 on: a flat grey texture, whose hue
+    could be any, keeps a third of a chroma that is not its own.
+
+    Arguments and result are those of :func:`fade_chroma`.
+    """
+    part = np.clip((magnitude * bins - VIVID_UNSURE) / (1 - VIVID_UNSURE), 0, 1)
+    faded: FloatArray = chroma * (part * part * (3 - 2 * part))
     return faded
 
 

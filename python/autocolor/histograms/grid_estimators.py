@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray
 from autocolor.histograms.bins import uniform_centers, uniform_edges
-from autocolor.histograms.estimators import fade_chroma, interpolate_bins
+from autocolor.histograms.estimators import fade_chroma, fade_unsure, interpolate_bins
 from autocolor.histograms.upsampling import grid_positions
 from autocolor.imaging.color import wrap_hue
 
@@ -136,7 +136,8 @@ class GridHueChroma:
     hue : {"expectation", "sample"}
     chroma : {"median", "expectation", "sample"}
     fading : bool
-        Chromatic fading (Eq. 5).
+        Chromatic fading (Eq. 5), or that of the vivid look.
+    look : {"faithful", "vivid"}
     """
 
     def __init__(
@@ -149,9 +150,11 @@ class GridHueChroma:
         hue: str,
         chroma: str,
         fading: bool,
+        look: str = "faithful",
     ) -> None:
         self._bins = hue_grid.shape[-1], chroma_grid.shape[-1]
         self._hue, self._chroma, self._fading = hue, chroma, fading
+        self._fade = fade_unsure if look == "vivid" else fade_chroma
         angles = 2 * np.pi * uniform_centers(self._bins[0])
         maps = [
             hue_grid @ (values / self._bins[0]).astype(hue_grid.dtype)
@@ -192,5 +195,5 @@ class GridHueChroma:
             index, fraction = self._chroma_quantiles.rows(start, stop, level)
             chroma = interpolate_bins(uniform_edges(self._bins[1]), index, fraction)
         if self._fading:
-            chroma = fade_chroma(chroma, np.hypot(real, imaginary), self._bins[0])
+            chroma = self._fade(chroma, np.hypot(real, imaginary), self._bins[0])
         return wrap_hue(turns), chroma

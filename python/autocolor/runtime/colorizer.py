@@ -211,6 +211,7 @@ class Colorizer:
         strength: float | None = None,
         rng: np.random.Generator | None = None,
         sampling: str = "pixel",
+        look: str = "faithful",
     ) -> npt.NDArray[np.float32]:
         """Colorize a grey image (section 3.3).
 
@@ -232,6 +233,9 @@ class Colorizer:
             Draws the samples; needed for them.
         sampling : {"pixel", "image"}
             Whether each pixel is sampled with numbers of its own, or all with the same two.
+        look : {"faithful", "vivid"}
+            Least error; or livelier where the hue is sure and grey where it is not, which the command
+            and the web page take. "vivid" is for models that predict hue.
 
         Returns
         -------
@@ -244,5 +248,5 @@ class Colorizer:
             As :meth:`histograms`, on a method that is unknown or that the variant does not have, on
             samples without `rng`, and on a strength out of range.
         """
-        options = DecodeOptions(method, hue, fading, strength, sampling)
+        options = DecodeOptions(method, hue, fading, strength, sampling, look)
         return self.predict(lightness).decode(options, rng)

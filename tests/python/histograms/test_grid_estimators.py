@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autocolor.core.errors import InputError
-from autocolor.histograms.decode import DecodeOptions, decode, infer_hue_chroma
+from autocolor.histograms.decode import LOOKS, DecodeOptions, decode, infer_hue_chroma
 from autocolor.histograms.estimators import draw_uniforms, locate_quantile
 from autocolor.histograms.grid_estimators import GridHueChroma, GridMaps, GridQuantiles
 from autocolor.histograms.prediction import Prediction
@@ -91,18 +91,18 @@ def test_maps_are_enlarged_as_histograms_are(
 @pytest.mark.parametrize("hue", ["expectation", "sample"])
 @pytest.mark.parametrize("chroma", ["median", "expectation", "sample"])
 @pytest.mark.parametrize("fading", [True, False])
+@pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_hue_and_chroma_are_those_of_enlarged_histograms(
-    hue: str, chroma: str, fading: bool, dtype: type
+    hue: str, chroma: str, fading: bool, look: str, dtype: type
 ) -> None:
     size, cells_per_pixel = (30, 23), (0.21, 0.25)
     grids = histograms((6, 5), 32, dtype), histograms((6, 5), 32, dtype, seed=1)
     uniforms = draw_uniforms(np.random.default_rng(2), (*size, 2))
     dense = [GridSampler(grid.copy(), size, cells_per_pixel).rows(0, size[0]) for grid in grids]
-    expected = infer_hue_chroma(*dense, hue=hue, chroma=chroma, fading=fading, uniforms=uniforms)
-    ours = GridHueChroma(*grids, size, cells_per_pixel, hue=hue, chroma=chroma, fading=fading).rows(
-        0, size[0], uniforms
-    )
+    how = {"hue": hue, "chroma": chroma, "fading": fading, "look": look}
+    expected = infer_hue_chroma(*dense, **how, uniforms=uniforms)
+    ours = GridHueChroma(*grids, size, cells_per_pixel, **how).rows(0, size[0], uniforms)
     # Cumulative sums of up to 1 are rounded at other places; a nearly empty bin enlarges that.
     tolerance = 1e-4 if dtype is np.float32 else 1e-9
     difference = np.abs(ours[0] - expected[0])
