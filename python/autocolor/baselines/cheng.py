@@ -63,43 +63,25 @@ _FILTER_RADIUS = 8
 
 @dataclass(frozen=True)
 class ChengOptions:
-    """How the net is trained.
+    """How the net is trained."""
 
-    Attributes
-    ----------
-    pixels : int
-        Drawn from each photo.
-    iterations, batch : int
-    learning_rate, weight_decay : float
-    tests : int
-        Validations during the training; the snapshot that validates best is kept.
-    """
-
-    pixels: int = 512
+    pixels: int = 512  #: Drawn from each photo
     iterations: int = 6000
     batch: int = 256
     learning_rate: float = 0.01
     weight_decay: float = 5e-4
-    tests: int = 12
+    tests: int = 12  #: Validations during the training; the snapshot that validates best is kept
 
 
 @dataclass(frozen=True)
 class ChengScaling:
-    """What turns features and colours into the net's units.
+    """What turns features and colours into the net's units."""
 
-    Attributes
-    ----------
-    projection : Projection
-        Of conv5_3.
-    feature_mean, feature_scale : (128,) float32 arrays
-        The net reads (feature - mean) / scale.
-    chroma_mean, chroma_scale : (2,) float32 arrays
-        The net gives (U or V - mean) / scale.
-    """
-
-    projection: Projection
+    projection: Projection  #: Of conv5_3
+    #: (128,) float32 arrays. The net reads (feature - mean) / scale.
     feature_mean: npt.NDArray[np.float32]
     feature_scale: npt.NDArray[np.float32]
+    #: (2,) float32 arrays. The net gives (U or V - mean) / scale.
     chroma_mean: npt.NDArray[np.float32]
     chroma_scale: npt.NDArray[np.float32]
 

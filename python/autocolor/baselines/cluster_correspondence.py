@@ -43,19 +43,12 @@ Points = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Correspondence:
-    """Clusters of a source's colours and where they go.
+    """Clusters of a source's colours and where they go."""
 
-    Attributes
-    ----------
-    source, target : (n, 2) float64 arrays
-        Means in alpha and beta.
-    weights : (n,) float64 array
-        Of the source's clusters, of sum 1.
-    """
-
+    #: (n, 2) float64 arrays. Means in alpha and beta.
     source: Points
     target: Points
-    weights: Points
+    weights: Points  #: (n,) float64 array, of the source's clusters, of sum 1.
 
     def move(self, colors: FloatArray) -> FloatArray:
         """Move (..., 2) colours as far as the clusters that they belong to do.

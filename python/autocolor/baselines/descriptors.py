@@ -27,17 +27,10 @@ class FeatureExtractor(Protocol):
 
 @dataclass(frozen=True)
 class Projection:
-    """A linear map to fewer dimensions.
+    """A linear map to fewer dimensions."""
 
-    Attributes
-    ----------
-    mean : (D,) float32 array
-    components : (D, d) float32 array
-        Orthonormal columns, by falling variance.
-    """
-
-    mean: Float32Array
-    components: Float32Array
+    mean: Float32Array  #: (D,) float32 array
+    components: Float32Array  #: (D, d) float32 array. Orthonormal columns, by falling variance.
 
     def __call__(self, values: FloatArray) -> Float32Array:
         """Project (..., D) values to (..., d)."""

@@ -67,27 +67,14 @@ COLOR_CENTERS = (
 
 @dataclass(frozen=True)
 class ReferenceBank:
-    """What is known of the references.
+    """What is known of the references."""
 
-    Attributes
-    ----------
-    projection : Projection
-        Of place descriptors.
-    photos : (n, C) float32 array
-        Descriptors of photos.
-    starts : (n + 1,) int array
-        Photo i has places starts[i] to starts[i + 1] - 1.
-    places : (m, d) float32 array
-        Projected descriptors.
-    colors : (m, 2) float32 array
-        Mean a and b of each place.
-    """
-
-    projection: Projection
-    photos: npt.NDArray[np.float32]
+    projection: Projection  #: Of place descriptors
+    photos: npt.NDArray[np.float32]  #: (n, C) float32 array. Descriptors of photos.
+    #: (n + 1,) int array. Photo i has places starts[i] to starts[i + 1] - 1.
     starts: npt.NDArray[np.int64]
-    places: npt.NDArray[np.float32]
-    colors: npt.NDArray[np.float32]
+    places: npt.NDArray[np.float32]  #: (m, d) float32 array. Projected descriptors.
+    colors: npt.NDArray[np.float32]  #: (m, 2) float32 array. Mean a and b of each place.
 
     def save(self, path: Path) -> None:
         """Write to a .npz file, atomically."""

@@ -48,18 +48,12 @@ histogram of alpha and beta.
 
 @dataclass(frozen=True)
 class Baseline:
-    """A method that is ready to colorize.
-
-    Attributes
-    ----------
-    name : str
-    method : callable
-    skipped : list of (path, reason)
-        References that could not be read or have no colour; empty if they came from the cache.
-    """
+    """A method that is ready to colorize."""
 
     name: str
     method: Method
+    #: (path, reason) of references that could not be read or have no colour; empty if they
+    #: came from the cache.
     skipped: list[tuple[Path, str]] = field(default_factory=list)
 
     def __call__(self, lightness: FloatArray) -> FloatArray:
@@ -135,27 +129,13 @@ def load_baseline(
 
 @dataclass(frozen=True)
 class BaselineSource:
-    """A baseline with what it learns from, for :mod:`autocolor.evaluation.parts`.
+    """A baseline with what it learns from, for :mod:`autocolor.evaluation.parts`."""
 
-    Attributes
-    ----------
-    name : str
-        Of the method, also in reports.
-    references : tuple of Path
-        Colour photos to learn from.
-    weights : Path
-        VGG-16-gray, for the methods that need a network.
-    cache : Path
-        Keeps what was learnt.
-    device : str
-        ``cpu``, ``gpu`` or ``gpu:1``; no part of the identity.
-    """
-
-    name: str
-    references: tuple[Path, ...]
-    weights: Path
-    cache: Path
-    device: str = "cpu"
+    name: str  #: Of the method, also in reports
+    references: tuple[Path, ...]  #: Colour photos to learn from
+    weights: Path  #: VGG-16-gray, for the methods that need a network
+    cache: Path  #: Keeps what was learnt
+    device: str = "cpu"  #: ``cpu``, ``gpu`` or ``gpu:1``; no part of the identity
 
     def identity(self) -> dict[str, Any]:
         """Return the hashes of the references and, where they count, of the weights.

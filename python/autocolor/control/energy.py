@@ -45,26 +45,15 @@ _HALVINGS = 20
 
 @dataclass(frozen=True)
 class Transfer:
-    """What :func:`minimize_energy` found.
+    """What :func:`minimize_energy` found."""
 
-    Attributes
-    ----------
-    bias : (K,) float64 array
-        b, for :func:`apply_bias`; its mean over the bins is 0.
-    energies : tuple of float
-        E at b = 0 and after each step; never rises.
-    residual : float
-        How far b is from the condition for a minimum, in nats (root mean square).
-    source : (K,) float64 array
-        m, the mean of the posteriors at `bias`; sums to 1.
-    stopped : {"converged", "step limit", "no further decrease"}
-        The last means that rounding hides any further decrease of E.
-    """
-
+    #: (K,) float64 array. b, for :func:`apply_bias`; its mean over the bins is 0.
     bias: Float64Array
-    energies: tuple[float, ...]
-    residual: float
-    source: Float64Array
+    energies: tuple[float, ...]  #: E at b = 0 and after each step; never rises
+    residual: float  #: How far b is from the condition for a minimum, in nats (root mean square)
+    source: Float64Array  #: (K,) float64 array. m, the mean of the posteriors at `bias`; sums to 1.
+    #: {"converged", "step limit", "no further decrease"}. The last means that rounding hides any
+    #: further decrease of E.
     stopped: str
 
     @property

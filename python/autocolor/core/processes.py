@@ -61,19 +61,12 @@ class _ProcessPool(ProcessPoolExecutor):
 
 @dataclass(frozen=True)
 class Workers:
-    """Processes that take calls.
-
-    Attributes
-    ----------
-    executor : concurrent.futures.Executor
-    in_flight : int
-        Calls that are under way or whose results wait, at most: this bounds the memory.
-    losses : tuple of exception types
-        What a call raises when its worker, not the function, has failed.
-    """
+    """Processes that take calls."""
 
     executor: Executor
+    #: Calls that are under way or whose results wait, at most: this bounds the memory
     in_flight: int = 1
+    #: What a call raises when its worker, not the function, has failed
     losses: tuple[type[BaseException], ...] = ()
 
     def map_ordered(

@@ -45,24 +45,15 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class EvaluationProtocol:
-    """What is compared with what.
+    """What is compared with what."""
 
-    Attributes
-    ----------
-    side : int, optional
-        Photos are reduced to this side first, with Lanczos filtering, and never enlarged; unless
-        given, they are colorized and scored at full resolution.
-    side_of : {"larger", "smaller"}
-        Which side that is.
-    eight_bit : bool
-        Round the colorizations to 8 bit before they are scored, as if from a PNG file.
-    extras : bool
-        Also measure what later work reports; see :class:`autocolor.evaluation.metrics.ColorMetrics`.
-    """
-
+    #: Photos are reduced to this side first, with Lanczos filtering, and never enlarged; unless
+    #: given, they are colorized and scored at full resolution
     side: int | None = None
-    side_of: Literal["larger", "smaller"] = "larger"
+    side_of: Literal["larger", "smaller"] = "larger"  #: Which side that is
+    #: Round the colorizations to 8 bit before they are scored, as if from a PNG file
     eight_bit: bool = False
+    #: Also measure what later work reports; see :class:`autocolor.evaluation.metrics.ColorMetrics`
     extras: bool = True
 
     def __post_init__(self) -> None:
@@ -152,28 +143,17 @@ SceneMethod = Callable[[Scene], FloatArray]
 
 @dataclass(frozen=True)
 class PhotoResult:
-    """What a scored photo adds to an evaluation.
+    """What a scored photo adds to an evaluation."""
 
-    Attributes
-    ----------
-    key : str
-        SHA-256 of the file.
-    height, width : int
-        As scored.
-    measurements : dict of Measurement
-        By method.
-    seconds : dict of float
-        That each method took; what methods share counts for the first that needs it.
-    pictures : dict of (h, w, 3) float32 arrays
-        For the gallery, reduced to fit `GALLERY_CELL`: by method, and "original". Empty unless
-        asked for.
-    """
-
-    key: str
+    key: str  #: SHA-256 of the file
+    #: As scored
     height: int
     width: int
-    measurements: dict[str, Measurement]
+    measurements: dict[str, Measurement]  #: By method
+    #: That each method took; what methods share counts for the first that needs it
     seconds: dict[str, float] = field(default_factory=dict)
+    #: (h, w, 3) float32 arrays for the gallery, reduced to fit `GALLERY_CELL`: by method,
+    #: and "original". Empty unless asked for.
     pictures: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
 
@@ -205,33 +185,17 @@ class WorstCases:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What :func:`score` found.
+    """What :func:`score` found."""
 
-    Attributes
-    ----------
-    photos : list of PhotoScores
-        In the order of the list.
-    skipped : list of (path, reason)
-    metrics : dict of ColorMetrics
-        By method, "no colorization" first.
-    protocol : EvaluationProtocol
-    photos_sha256 : str
-        Of the names and bytes of the scored photos, in order.
-    worst : list of WorstCases
-        By largest RMSE and by lowest PSNR, of every method but "no colorization".
-    gallery : list of PhotoScores
-        Photos spread evenly over the list.
-    seconds : dict of float
-        That each method took for a photo; 0 where the photos were scored in an earlier run.
-    """
-
-    photos: list[PhotoScores]
-    skipped: list[tuple[Path, str]]
-    metrics: dict[str, ColorMetrics]
+    photos: list[PhotoScores]  #: In the order of the list
+    skipped: list[tuple[Path, str]]  #: (path, reason)
+    metrics: dict[str, ColorMetrics]  #: By method, "no colorization" first
     protocol: EvaluationProtocol
-    photos_sha256: str
+    photos_sha256: str  #: Of the names and bytes of the scored photos, in order
+    #: By largest RMSE and by lowest PSNR, of every method but "no colorization"
     worst: list[WorstCases]
-    gallery: list[PhotoScores]
+    gallery: list[PhotoScores]  #: Photos spread evenly over the list
+    #: That each method took for a photo; 0 where the photos were scored in an earlier run
     seconds: dict[str, float]
 
     @property

@@ -80,22 +80,14 @@ class Truth:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one image adds to the metrics.
+    """What one image adds to the metrics."""
 
-    Attributes
-    ----------
-    sums : dict of float
-        Keys `PAPER_SUMS`, and `EXTRA_SUMS` where they were asked for. All finite: an infinite PSNR
-        counts in "infinite_psnr" and a PSNR of 0 in "zero_psnr" instead of "log_psnr".
-    errors : (ERROR_BINS,) int64 array
-        Pixels by their alpha-beta error.
-    class_pixels, class_credit : (COLOR_CLASSES,) int64 arrays, or None
-        Pixels by the truth's class of colour, and the sums of their credit
-        max(0, 1 - ab error / AUC_LIMIT) in units of `CREDIT_UNIT`.
-    """
-
+    #: Keys `PAPER_SUMS`, and `EXTRA_SUMS` where they were asked for. All finite: an infinite PSNR
+    #: counts in "infinite_psnr" and a PSNR of 0 in "zero_psnr" instead of "log_psnr".
     sums: dict[str, float]
-    errors: npt.NDArray[np.int64]
+    errors: npt.NDArray[np.int64]  #: (ERROR_BINS,) int64 array. Pixels by their alpha-beta error.
+    #: (COLOR_CLASSES,) int64 arrays, or None. Pixels by the truth's class of colour, and the sums
+    #: of their credit max(0, 1 - ab error / AUC_LIMIT) in units of `CREDIT_UNIT`.
     class_pixels: npt.NDArray[np.int64] | None = None
     class_credit: npt.NDArray[np.int64] | None = None
 

@@ -60,19 +60,11 @@ class MethodSource(Protocol):
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model folder.
-
-    Attributes
-    ----------
-    name : str
-    folder : Path
-    device : str
-        ``cpu``, ``gpu`` or ``gpu:1``; no part of the identity.
-    """
+    """A model folder."""
 
     name: str
     folder: Path
-    device: str = "cpu"
+    device: str = "cpu"  #: ``cpu``, ``gpu`` or ``gpu:1``; no part of the identity
 
     def identity(self) -> dict[str, Any]:
         """Return the manifest and the hashes of the files it names.

@@ -58,27 +58,21 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """How colours are taken from what a network predicts (section 3.3).
+    """How colours are taken from what a network predicts (section 3.3)."""
 
-    Attributes
-    ----------
-    method : {"sample", "mode", "median", "expectation"}, optional
-        Of chroma, or of a and b; :class:`autocolor.core.variants.Variant` says what is taken otherwise. "lab_l2"
-        predicts colours, of which there is nothing to choose.
-    hue : {"expectation", "mode", "sample"}, optional
-        Unless given, hue is sampled with "sample", the mode with "mode" and else the expectation.
-    fading : bool
-        Chromatic fading (Eq. 5) of "hue_chroma"; Lab has no hue that could be uncertain.
-    strength : float, optional
-        Factor on chroma, or on a and b: 0 gives grey, 1 the prediction. The model's unless given.
-    sampling : {"pixel", "image"}
-        Whether each pixel is sampled with numbers of its own, or all with the same two.
-    """
-
+    #: {"sample", "mode", "median", "expectation"}. Of chroma, or of a and b;
+    #: :class:`autocolor.core.variants.Variant` says what is taken otherwise. "lab_l2" predicts
+    #: colours, of which there is nothing to choose.
     method: str | None = None
+    #: {"expectation", "mode", "sample"}. Unless given, hue is sampled with "sample", the mode with
+    #: "mode" and else the expectation.
     hue: str | None = None
+    #: Chromatic fading (Eq. 5) of "hue_chroma"; Lab has no hue that could be uncertain.
     fading: bool = True
+    #: Factor on chroma, or on a and b: 0 gives grey, 1 the prediction. The model's unless given.
     strength: float | None = None
+    #: {"pixel", "image"}. Whether each pixel is sampled with numbers of its own, or all with the
+    #: same two.
     sampling: str = "pixel"
 
     def __post_init__(self) -> None:

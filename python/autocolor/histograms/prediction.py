@@ -38,26 +38,17 @@ class Prediction:
     They are kept on the network's grid and enlarged to the photo bilinearly, some rows at a time,
     since those of a whole photo fill gigabytes. To change histograms before colours are taken from
     them, replace `outputs`, or iterate over :meth:`tiles` for changes at full resolution.
-
-    Attributes
-    ----------
-    variant : str
-        See :class:`autocolor.runtime.model_folder.Manifest`.
-    lightness : (H, W) float array in [0, 1]
-        Of the photo.
-    outputs : tuple of (h, w, C) float arrays
-        See :meth:`autocolor.runtime.colorizer.Colorizer.histograms`.
-    cells_per_pixel : (float, float)
-        Cells of the grid in one pixel of the photo, (y, x); both begin at the upper left border.
-    strength : float
-        The model's own factor on chroma, or on a and b.
     """
 
-    variant: str
-    lightness: FloatArray
+    variant: str  #: See :class:`autocolor.runtime.model_folder.Manifest`
+    lightness: FloatArray  #: (H, W) float array in [0, 1]. Of the photo.
+    #: (h, w, C) float arrays. See
+    #: :meth:`autocolor.runtime.colorizer.Colorizer.histograms`.
     outputs: tuple[FloatArray, ...]
+    #: Cells of the grid in one pixel of the photo, (y, x); both begin at the upper
+    #: left border.
     cells_per_pixel: tuple[float, float]
-    strength: float
+    strength: float  #: The model's own factor on chroma, or on a and b
 
     @property
     def bins(self) -> int:

@@ -35,21 +35,13 @@ _LARGEST_DPI = 65535
 
 @dataclass(frozen=True)
 class Metadata:
-    """What is carried from a photo into its colorization.
+    """What is carried from a photo into its colorization."""
 
-    Attributes
-    ----------
-    exif : bytes
-        Who, when, where and with which camera, with the orientation of an upright picture; empty if
-        the file has none.
-    dpi : (x, y), or None
-    profile : bytes or None
-        ICC profile.
-    """
-
+    #: Who, when, where and with which camera, with the orientation of an upright picture; empty if
+    #: the file has none
     exif: bytes = b""
-    dpi: tuple[float, float] | None = None
-    profile: bytes | None = None
+    dpi: tuple[float, float] | None = None  #: (x, y), or None
+    profile: bytes | None = None  #: ICC profile
 
     def options(self, suffix: str) -> dict[str, Any]:
         """Return what Pillow's writer of a format is told; formats leave out what they cannot hold."""

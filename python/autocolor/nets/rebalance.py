@@ -38,36 +38,19 @@ _ONE: Factor = np.ones(())
 
 @dataclass(frozen=True)
 class SecondMoment:
-    """An estimate of E[X^2].
+    """An estimate of E[X^2]."""
 
-    Attributes
-    ----------
-    value : float
-        Mean over all images, cells and channels.
-    standard_error : float
-        Of `value`, from the differences between images; NaN for one image.
-    """
-
-    value: float
-    standard_error: float
+    value: float  #: Mean over all images, cells and channels
+    standard_error: float  #: Of `value`, from the differences between images; NaN for one image
 
 
 @dataclass(frozen=True)
 class ImageMoments:
-    """Sums of X^2 of every layer to balance, image by image.
+    """Sums of X^2 of every layer to balance, image by image."""
 
-    Attributes
-    ----------
-    layers : tuple of str, length L
-    sums : (N, L) float64 array
-        Over the cells and channels of an image.
-    counts : (N, L) int64 array
-        How many there are.
-    """
-
-    layers: tuple[str, ...]
-    sums: npt.NDArray[np.float64]
-    counts: npt.NDArray[np.int64]
+    layers: tuple[str, ...]  #: L of them
+    sums: npt.NDArray[np.float64]  #: (N, L) float64 array. Over the cells and channels of an image.
+    counts: npt.NDArray[np.int64]  #: (N, L) int64 array. How many there are.
 
     def take(self, images: npt.NDArray[np.intp]) -> ImageMoments:
         """Return those of some images."""

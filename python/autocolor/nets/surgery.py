@@ -163,24 +163,12 @@ def convert_names(
 
 @dataclass(frozen=True)
 class Transplant:
-    """What came of putting the weights of one net into another.
+    """What came of putting the weights of one net into another."""
 
-    Attributes
-    ----------
-    weights : dict
-        The layers that fit, with the target's names, shapes and order.
-    unknown : list of str
-        Layers of the source that the target has not.
-    missing : list of str
-        Layers of the target that the source has not.
-    misshapen : list of str
-        Layers that do not fit, each with both shapes.
-    """
-
-    weights: Weights
-    unknown: list[str]
-    missing: list[str]
-    misshapen: list[str]
+    weights: Weights  #: The layers that fit, with the target's names, shapes and order
+    unknown: list[str]  #: Layers of the source that the target has not
+    missing: list[str]  #: Layers of the target that the source has not
+    misshapen: list[str]  #: Layers that do not fit, each with both shapes
 
     def check(self, source: Path) -> None:
         """Raise `WeightsError`, listing every layer that `source` has not or has misshapen."""

@@ -25,23 +25,12 @@ _POOL = 2
 
 @dataclass(frozen=True)
 class Level:
-    """One level of the hypercolumn.
+    """One level of the hypercolumn."""
 
-    Attributes
-    ----------
-    name : str
-        Blob of the network; ``data`` is the grey input.
-    channels : int
-    scale : int
-        Input pixels between neighbouring cells.
-    offset : float
-        Input coordinate, in pixels, of the centre of cell 0 (the same along y and x).
-    """
-
-    name: str
+    name: str  #: Blob of the network; ``data`` is the grey input
     channels: int
-    scale: int
-    offset: float
+    scale: int  #: Input pixels between neighbouring cells
+    offset: float  #: Input coordinate, in pixels, of the centre of cell 0 (the same along y and x)
 
 
 def scaled_width(channels: int, width: float) -> int:

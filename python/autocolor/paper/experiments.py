@@ -128,16 +128,10 @@ def colorize_by_energy(
 
 @dataclass(frozen=True)
 class ScoredMethod:
-    """A method's scores and what they cost.
-
-    Attributes
-    ----------
-    metrics : ColorMetrics
-    seconds_per_photo : float
-        Of the method itself; a model's prediction counts for the method that first needs it.
-    """
+    """A method's scores and what they cost."""
 
     metrics: ColorMetrics
+    #: Of the method itself; a model's prediction counts for the method that first needs it
     seconds_per_photo: float
 
 

@@ -79,46 +79,25 @@ _CHENG_MINUTES = 2  # that its iterations take on two cores
 
 @dataclass(frozen=True)
 class ReproductionConfig:
-    """Where an experiment's data are and what may be spent.
+    """Where an experiment's data are and what may be spent."""
 
-    Attributes
-    ----------
-    data : Path
-        Folder with ``train_lmdb``, ``validation_lmdb`` and their lists of photos, as
-        ``data_prep/build_lmdb.py`` leaves them.
-    photos : sequence of Path
-        To score on; never trained on.
-    weights : Path
-        VGG-16-gray, re-balanced; with fc6 and fc7 or without.
-    out : Path
-        Keeps features, models and scores.
-    head : HeadOptions
-        Of each model; of an end-to-end training, the minutes alone.
-    features : FeatureOptions
-    end_to_end : bool
-        Train all layers, as the paper does, on images instead of kept hypercolumns.
-    device : str
-        Where Caffe runs.
-    model : Path, optional
-        Folder of a model that is scored instead of training any; `data` and `weights` are not
-        used then.
-    strength : float
-        Of the rows of Table 5; the paper has none, that is 1.
-    seed : int
-        Of the samples in Table 5.
-    """
-
+    #: Folder with ``train_lmdb``, ``validation_lmdb`` and their lists of photos, as
+    #: ``data_prep/build_lmdb.py`` leaves them
     data: Path
-    photos: Sequence[Path]
-    weights: Path
-    out: Path
+    photos: Sequence[Path]  #: To score on; never trained on
+    weights: Path  #: VGG-16-gray, re-balanced; with fc6 and fc7 or without
+    out: Path  #: Keeps features, models and scores
+    #: Of each model; of an end-to-end training, the minutes alone
     head: HeadOptions = HeadOptions()
     features: FeatureOptions = FeatureOptions()
+    #: Train all layers, as the paper does, on images instead of kept hypercolumns
     end_to_end: bool = False
-    device: str = "cpu"
+    device: str = "cpu"  #: Where Caffe runs
+    #: Folder of a model that is scored instead of training any; `data` and `weights` are not used
+    #: then
     model: Path | None = None
-    strength: float = 1.0
-    seed: int = 0
+    strength: float = 1.0  #: Of the rows of Table 5; the paper has none, that is 1
+    seed: int = 0  #: Of the samples in Table 5
 
     def __post_init__(self) -> None:
         check_strength(self.strength)
@@ -146,25 +125,13 @@ def check_disjoint(config: ReproductionConfig) -> None:
 
 @dataclass(frozen=True)
 class Results:
-    """What :meth:`Reproduction.results` found.
-
-    Attributes
-    ----------
-    tables : list of Table
-    figures : tuple of str
-        Those of Figures 7, 8 and 10 that were asked for.
-    scores : dict of ScoredMethod
-        By key of the method.
-    images : int
-        Photos scored.
-    skipped : list of (path, reason)
-    """
+    """What :meth:`Reproduction.results` found."""
 
     tables: list[Table]
-    figures: tuple[str, ...]
-    scores: dict[str, ScoredMethod]
-    images: int
-    skipped: list[tuple[Path, str]]
+    figures: tuple[str, ...]  #: Those of Figures 7, 8 and 10 that were asked for
+    scores: dict[str, ScoredMethod]  #: By key of the method
+    images: int  #: Photos scored
+    skipped: list[tuple[Path, str]]  #: (path, reason)
 
 
 @dataclass
