@@ -171,7 +171,7 @@ def train_cheng(
 
     Raises
     ------
-    ValueError
+    InputError
         If fewer than two references can be read.
     autocolor.training.caffe_train.TrainingError
         If Caffe fails.

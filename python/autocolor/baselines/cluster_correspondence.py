@@ -77,11 +77,6 @@ def alpha_beta_histogram(rgb: FloatArray) -> npt.NDArray[np.float64]:
     Returns
     -------
     (121, 121) float64 array.
-
-    Raises
-    ------
-    ValueError
-        If `rgb` is empty or no such array.
     """
     if rgb.size == 0:
         raise InputError("rgb", "expected at least one pixel, got none")
@@ -106,11 +101,6 @@ def correspond(source: FloatArray, target: FloatArray) -> Correspondence:
     ----------
     source, target : (121, 121) float arrays
         See :func:`alpha_beta_histogram`.
-
-    Raises
-    ------
-    ValueError
-        If an array is of another shape, negative or without mass.
     """
     points, mass = _occupied("source", source)
     known, known_mass = _occupied("target", target)
@@ -140,11 +130,6 @@ def transfer_clusters(source: FloatArray, target: FloatArray) -> FloatArray:
     Returns
     -------
     (H, W, 3) array in [0, 1], of the dtype and lightness of `source`.
-
-    Raises
-    ------
-    ValueError
-        If an array is empty or none of these.
     """
     histogram = target if target.ndim == 2 else alpha_beta_histogram(target)
     correspondence = correspond(alpha_beta_histogram(source), histogram)

@@ -65,11 +65,6 @@ def principal_components(samples: Iterable[FloatArray], dimensions: int) -> Proj
         Read once, one at a time.
     dimensions : int
         At most D.
-
-    Raises
-    ------
-    ValueError
-        If there is no sample, or `dimensions` is out of range.
     """
     count = 0
     # About the first array's mean, so that little is lost where the mean is large.

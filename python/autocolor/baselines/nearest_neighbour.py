@@ -108,7 +108,7 @@ def build_bank(
 
     Raises
     ------
-    ValueError
+    InputError
         If no reference can be read.
     """
     projection = principal_components(_samples(references, backbone, rng, progress), _DIMENSIONS)

@@ -41,13 +41,7 @@ def _round(side: float) -> int:
 
 
 def working_image(image: FloatArray) -> npt.NDArray[np.float32]:
-    """Return an (H, W) or (H, W, C) image in [0, 1] at its working size.
-
-    Raises
-    ------
-    ValueError
-        If it is no such array.
-    """
+    """Return an (H, W) or (H, W, C) image in [0, 1] at its working size."""
     check_unit("image", image)
     if image.ndim not in (2, 3) or image.size == 0:
         raise InputError("image", f"expected shape (H, W) or (H, W, C), got {image.shape}")
@@ -98,7 +92,7 @@ class References:
 
         Raises
         ------
-        ValueError
+        InputError
             At the end, if there was none.
         """
         self.skipped = []

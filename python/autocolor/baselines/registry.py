@@ -96,7 +96,7 @@ def load_baseline(
 
     Raises
     ------
-    ValueError
+    InputError
         If the name is unknown, the backbone is missing, or no reference can be read.
     autocolor.training.caffe_train.TrainingError
         If Caffe fails to train.

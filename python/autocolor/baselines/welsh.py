@@ -154,7 +154,7 @@ class Welsh:
 
     Raises
     ------
-    ValueError
+    InputError
         If no reference can be read.
     """
 

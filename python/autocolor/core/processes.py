@@ -129,8 +129,6 @@ def open_workers(processes: int, scheduler: str | None = None) -> Iterator[Worke
     ------
     WorkerError
         If the cluster cannot be reached, has no workers, or `distributed` is not installed.
-    ValueError
-        If `processes` is less than 1.
     """
     if scheduler is not None:
         with _dask_workers(scheduler) as workers:

@@ -59,13 +59,7 @@ VARIANTS = {
 
 
 def find_variant(name: str) -> Variant:
-    """Return a variant by its name.
-
-    Raises
-    ------
-    InputError
-        If there is none of this name.
-    """
+    """Return a variant by its name."""
     if name not in tuple(VARIANTS):  # what is read from a file need not be hashable
         raise InputError("variant", f"expected one of {', '.join(VARIANTS)}, got {name!r}")
     return VARIANTS[name]

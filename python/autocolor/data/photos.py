@@ -123,11 +123,6 @@ def split_validation(
     -------
     training, validation : list of int
         Indices of the items.
-
-    Raises
-    ------
-    ValueError
-        If `fraction` is out of range.
     """
     if not 0 <= fraction < 1:
         raise InputError("fraction", f"expected a number in [0, 1), got {fraction}")

@@ -48,11 +48,6 @@ def percentile_interval(replicates: FloatArray, level: float) -> tuple[float, fl
     """Return the central interval that holds the share `level` of the replicates.
 
     Replicates that drew no image at all, which happens with few images, are NaN and left out.
-
-    Raises
-    ------
-    ValueError
-        If `level` is not between 0 and 1.
     """
     if not 0 < level < 1:
         raise InputError("level", f"expected a number between 0 and 1, got {level}")

@@ -353,7 +353,7 @@ class Accumulator:
 
         Raises
         ------
-        ValueError
+        InputError
             If no photo was scored.
         """
         if not self._photos:
@@ -448,7 +448,7 @@ def score(
 
     Raises
     ------
-    ValueError
+    InputError
         If no photo could be scored.
     """
     scorer = PhotoScorer(methods, protocol)

@@ -127,11 +127,6 @@ def measure_errors(truth: Truth, prediction: FloatArray, *, extras: bool = False
     prediction : (H, W, 3) float array, RGB in [0, 1]
     extras : bool
         Also what later work reports; several times as slow.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or the prediction is not RGB in [0, 1].
     """
     check_same_shape("prediction", prediction, truth.rgb.shape)
     difference = truth.alpha_beta - rgb_to_alpha_beta(prediction)

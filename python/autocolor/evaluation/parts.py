@@ -186,7 +186,7 @@ def merge_parts(
     PartError
         If a file is no part, the parts are of different evaluations or methods, overlap, or miss
         photos.
-    ValueError
+    InputError
         If no photo could be scored.
     """
     headers = [_read_header(file) for file in files]

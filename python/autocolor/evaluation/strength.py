@@ -100,7 +100,7 @@ def choose_strengths(
 
     Raises
     ------
-    ValueError
+    InputError
         If there is no candidate, one is out of range, or no photo could be scored.
     """
     if not candidates:

@@ -117,13 +117,7 @@ class Head(NamedTuple):
 
 @dataclass(frozen=True)
 class ColorizationNet:
-    """A colorizer on sparse hypercolumns of VGG-16-gray (section 3.5).
-
-    Raises
-    ------
-    ValueError
-        If the variant, a level, the bins or the width is none.
-    """
+    """A colorizer on sparse hypercolumns of VGG-16-gray (section 3.5)."""
 
     TRAINING_OPTIONS: ClassVar[frozenset[str]] = frozenset(
         field.name for field in fields(TrainingOptions)
@@ -163,11 +157,6 @@ class ColorizationNet:
         options : TrainingOptions
         phase : {"train", "test"}
             A test net takes the centre crop, does not mirror and reports the losses.
-
-        Raises
-        ------
-        ValueError
-            If `phase` is neither.
         """
         check_phase(phase)
         net = NetSpec()
@@ -218,11 +207,6 @@ class ColorizationNet:
             Levels of the cached hypercolumns, ``first..last``; they include the network's own.
         phase : {"train", "test"}
             Whether the hypercolumns are shuffled.
-
-        Raises
-        ------
-        ValueError
-            If `phase` is neither or a level of the network is not among the cached ones.
         """
         check_phase(phase)
         cached = vgg16_levels(cached_levels, self.width)
@@ -427,14 +411,7 @@ class Classifier:
         net.pool8 = L.Pooling(net.fc8, pool=P.Pooling.AVE, global_pooling=True)
 
     def training_net(self, options: TrainingOptions, phase: str) -> caffe_pb2.NetParameter:
-        """Return the net that ``caffe train`` runs, on an LMDB whose datums are labelled.
-
-        Raises
-        ------
-        ValueError
-            If `phase` is neither ``train`` nor ``test``, or the crop is below 224, where fc6 would
-            have no cell.
-        """
+        """Return the net that ``caffe train`` runs, on an LMDB of labelled datums; crops from 224 on."""
         check_phase(phase)
         if options.crop < 224:
             raise InputError("crop", f"expected at least 224, got {options.crop}")

@@ -48,11 +48,6 @@ class EdgeDetector:
             ``Data`` layers would not be of the same place. There is no dropout.
         phase : {"train", "test"}
             Names the net; nothing else differs.
-
-        Raises
-        ------
-        ValueError
-            If `phase` is neither.
         """
         check_phase(phase)
         net = NetSpec()

@@ -43,12 +43,6 @@ def use_taps(
     NetParameter
         Blobs keep their names; the hypercolumn's layer has become a DummyData that holds the room
         for it, and each level has a layer ``<hypercolumn>_<level>``.
-
-    Raises
-    ------
-    ValueError
-        If there is no such layer, it has fields that taps do not have or one level twice, no layer
-        makes a level, or the numbers of levels and channels differ.
     """
     found = [
         index

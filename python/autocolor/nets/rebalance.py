@@ -209,11 +209,6 @@ def cross_validate(
     -------
     ImageMoments
         Of each image in the net that did not use it, in the order of `estimated`.
-
-    Raises
-    ------
-    ValueError
-        If the number of folds is out of range.
     """
     count = len(estimated.sums)
     if not 2 <= folds <= count:

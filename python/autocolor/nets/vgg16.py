@@ -51,11 +51,6 @@ def vgg16_levels(levels: str = "data..fc7", width: float = 1.0) -> tuple[Level, 
         ``first..last``, as Table 2 writes them, or a single level.
     width : float
         Factor on the channels of every layer, above 0.
-
-    Raises
-    ------
-    ValueError
-        If a level is unknown, they are in the wrong order, or the width is not positive.
     """
     if not 0 < width < float("inf"):
         raise InputError("width", f"expected a positive number, got {width}")

@@ -169,7 +169,7 @@ def score_methods(
 
     Raises
     ------
-    ValueError
+    InputError
         If no photo could be scored.
     """
     folder.mkdir(parents=True, exist_ok=True)

@@ -114,7 +114,7 @@ def check_disjoint(config: ReproductionConfig) -> None:
 
     Raises
     ------
-    ValueError
+    InputError
         Naming them.
     """
     seen = [*config.listed("train_lmdb"), *config.listed("validation_lmdb")]
@@ -301,12 +301,6 @@ class Reproduction:
             Of `TABLES_AND_FIGURES`; with a model that is given, of `OF_ONE_MODEL`.
         rows : sequence of str, optional
             Keys of the rows that the tables are to have; grey is always there.
-
-        Raises
-        ------
-        ValueError
-            If a row is in none of the tables, a table cannot be made of the model that is given,
-            and where photos cannot be used.
         """
         if self.config.model is not None:
             self._check_names(names)

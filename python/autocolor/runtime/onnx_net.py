@@ -35,8 +35,6 @@ class OnnxNet:
         If onnxruntime is not installed, or cannot use the device.
     ModelError
         If onnxruntime cannot use the model; a call raises it where it cannot run it.
-    ValueError
-        On an unknown device.
     """
 
     def __init__(self, model: bytes, device: str = "cpu") -> None:
