@@ -29,8 +29,7 @@ def working_size(height: int, width: int) -> tuple[int, int]:
     """Return the (height, width) at which a photo is worked on.
 
     The smaller side becomes `WORKING_SIDE`, unless the photo is smaller or the larger side would
-    exceed `MAXIMUM_SIDE`; then both sides are rounded to multiples of 32, which changes the aspect
-    ratio a little.
+    exceed `MAXIMUM_SIDE`; then both are rounded to multiples of 32.
     """
     factor = min(1.0, WORKING_SIDE / min(height, width), MAXIMUM_SIDE / max(height, width))
     return _round(height * factor), _round(width * factor)

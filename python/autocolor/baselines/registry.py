@@ -89,15 +89,13 @@ def load_baseline(
     cache : Path, optional
         Folder in which "cheng" keeps its net and "nearest_neighbour" its descriptors, under a name
         made of the references' bytes, the backbone, the seed and the options; made if need be.
-    progress : bool
-        Show progress bars on stderr.
     cheng_options : ChengOptions
         How "cheng" is trained; the defaults unless given.
 
     Raises
     ------
     InputError
-        If the name is unknown, the backbone is missing, or no reference can be read.
+        Also if no reference can be read.
     autocolor.training.caffe_train.TrainingError
         If Caffe fails to train.
 
@@ -164,10 +162,9 @@ class BaselineSource:
 def mean_color(references: References, *, progress: bool = False) -> Method:
     """Return the method that gives every pixel the mean a and b of the references' pixels.
 
-    Every reference counts the same, whatever its size. Of three readings, the mean of a and b, that
-    of alpha and beta, and the geometric median of alpha and beta (which is the constant of least
-    Eq. 10 on the references), this one scored best on validation photos: alpha and beta of dark
-    pixels are large, and sway their mean.
+    Every reference counts the same. Of three readings, the mean of a and b, that of alpha and beta,
+    and the geometric median of alpha and beta (the constant of least Eq. 10 on the references), this
+    one scored best on validation photos: alpha and beta of dark pixels are large, and sway their mean.
     """
     means = [
         rgb_to_lab(rgb)[..., 1:].mean(axis=(0, 1), dtype=np.float64)

@@ -104,27 +104,6 @@ def _chi_square_gradient(first: Float64Array, second: Float64Array) -> Float64Ar
     return gradient
 
 
-def energy(
-    tiles: Tiles,
-    bias: Float64Array,
-    target: Float64Array,
-    weight: float = CHI_SQUARE_WEIGHT,
-) -> tuple[float, Float64Array]:
-    """Return the energy of Eq. 6 and its exact gradient with respect to the bias.
-
-    Arguments and errors are those of :func:`minimize_energy`; `bias` is a (K,) float array.
-
-    Returns
-    -------
-    value : float
-    gradient : (K,) float64 array
-        Its sum is 0, for a constant bias changes nothing.
-    """
-    problem = _Problem(tiles, target, weight)
-    point = problem.evaluate(np.asarray(bias, np.float64))
-    return point.energy, problem.gradient(point)
-
-
 def minimize_energy(
     tiles: Tiles,
     target: Float64Array,

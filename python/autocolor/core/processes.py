@@ -92,9 +92,9 @@ class Workers:
             for item in items:
                 pending.append(self.executor.submit(function, item))
                 if len(pending) >= self.in_flight:
-                    yield self._result(pending.popleft())
+                    yield pending.popleft().result()
             while pending:
-                yield self._result(pending.popleft())
+                yield pending.popleft().result()
         except self.losses as error:
             reason = " ".join(str(error).split()) or "no reason was given"
             raise WorkerError(
@@ -103,10 +103,6 @@ class Workers:
         finally:
             for future in pending:
                 future.cancel()
-
-    @staticmethod
-    def _result(future: Future[_Result]) -> _Result:
-        return future.result()
 
 
 INLINE = Workers(_InlineExecutor())

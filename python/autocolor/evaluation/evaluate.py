@@ -281,13 +281,7 @@ class PhotoScorer:
 class Accumulator:
     """Puts an evaluation together from the results of photos, in the order of the list.
 
-    Parameters
-    ----------
-    methods : sequence of str
-        Without "no colorization".
-    protocol : EvaluationProtocol
-    replicates, seed : int
-        Of the bootstrap, as of :class:`autocolor.evaluation.metrics.ColorMetrics`.
+    Arguments are those of :func:`score`, with the methods' names without "no colorization".
     """
 
     def __init__(
@@ -349,13 +343,7 @@ class Accumulator:
         return [wanted[index] for index in sorted(wanted)]
 
     def finish(self, gallery_size: int, worst_size: int) -> Evaluation:
-        """Return the evaluation; photos without pictures are left out of the gallery.
-
-        Raises
-        ------
-        InputError
-            If no photo was scored.
-        """
+        """Return the evaluation; photos without pictures are left out of the gallery."""
         if not self._photos:
             reason = f"; the first was skipped: {self._skipped[0][1]}" if self._skipped else ""
             raise InputError("paths", f"expected at least one colour photo, got none{reason}")
@@ -395,9 +383,7 @@ def score_photos(
     tasks : sequence of Task
     processes : int
     done : int
-        Photos that the progress bar counts as done before.
-    progress : bool
-        Show a progress bar on stderr.
+        Photos that the progress bar, on stderr, counts as done before.
 
     Raises
     ------

@@ -168,19 +168,11 @@ def measure_errors(truth: Truth, prediction: FloatArray, *, extras: bool = False
 
 
 def ab_credit(truth: FloatArray, prediction: FloatArray) -> FloatArray:
-    """Return each pixel's share of the area under the curve of ab errors (Zhang et al., 2016).
+    """Return each pixel's share (...) in [0, 1] of the area under the curve of ab errors (..., 2).
 
-    The curve is the share of pixels whose Euclidean error in ab is at most t, for t from 0 to 150.
-    Its area divided by 150 is the mean over pixels of max(0, 1 - error/150); sums over whole t, as
-    in other codes, differ from this integral by at most 1/150.
-
-    Parameters
-    ----------
-    truth, prediction : (..., 2) float arrays, a* and b*
-
-    Returns
-    -------
-    (...) array in [0, 1].
+    The curve (Zhang et al., 2016) is the share of pixels whose Euclidean error in ab is at most t, for
+    t from 0 to 150. Its area divided by 150 is the mean over pixels of max(0, 1 - error/150); sums over
+    whole t, as in other codes, differ from this integral by at most 1/150.
     """
     difference = truth - prediction
     error = np.hypot(difference[..., 0], difference[..., 1])

@@ -191,13 +191,7 @@ class ColorMetrics:
         self._classes += other._classes
 
     def scores(self) -> Scores:
-        """Return the metrics over all images so far.
-
-        Raises
-        ------
-        InputError
-            If there is none.
-        """
+        """Return the metrics over all images so far, of which there is at least one."""
         values = {name: _number(columns[0]) for name, columns in self._columns().items()}
         if self._arguments["extras"]:
             values["balanced_auc"] = _balanced_auc(self._classes)

@@ -151,18 +151,11 @@ def infer_ab_marginal(
     method: str = "expectation",
     uniforms: FloatArray | None = None,
 ) -> FloatArray:
-    """Return one a and b for each pair of histograms (section 3.3), (..., 2).
+    """Return one a and b for each pair of histograms (..., K) (section 3.3), (..., 2).
 
-    A bin's colour is its centroid under N(0, 25^2); medians and samples lie between the finite
-    edges of :func:`autocolor.histograms.bins.finite_quantile_edges`.
-
-    Parameters
-    ----------
-    a_histogram, b_histogram : (..., K) float array
-        Bins of Gaussian quantiles with sigma = 25 (section 3.2), K at least 2.
-    method : {"sample", "mode", "median", "expectation"}
-    uniforms : (..., 2) or (2,) float array, optional
-        As for :func:`infer_hue_chroma`, of a and of b.
+    Arguments are those of :func:`infer_hue_chroma`; bins are Gaussian quantiles with sigma = 25
+    (section 3.2), K at least 2. A bin's colour is its centroid; medians and samples lie between the
+    finite edges of :func:`autocolor.histograms.bins.finite_quantile_edges`.
     """
     shape, bins = a_histogram.shape[:-1], a_histogram.shape[-1]
     drawn = _uniforms(method == "sample", uniforms, shape)
@@ -177,18 +170,12 @@ def infer_ab_marginal(
 def infer_ab_joint(
     histogram: FloatArray, *, method: str = "expectation", uniforms: FloatArray | None = None
 ) -> FloatArray:
-    """Return one a and b for each joint histogram of both (section 3.3), (..., 2).
+    """Return one a and b for each joint histogram (..., K * K) (section 3.3), (..., 2).
 
-    The mode is that of the joint bins. A sample draws a from its marginal and then b from the row
-    of a's bin, which is a sample of the joint histogram. Expectation and median are taken of each
-    marginal, the latter because the plane has no order.
-
-    Parameters
-    ----------
-    histogram : (..., K * K) float array
-        Bin (bin of a) * K + (bin of b), Gaussian quantiles with sigma = 25, K at least 2.
-    method, uniforms
-        As for :func:`infer_ab_marginal`.
+    Index (bin of a) * K + (bin of b); the rest is as for :func:`infer_ab_marginal`. The mode is that
+    of the joint bins. A sample draws a from its marginal and then b from the row of a's bin, which is
+    a sample of the joint histogram. Expectation and median are taken of each marginal, the latter
+    because the plane has no order.
     """
     shape, bins = histogram.shape[:-1], math.isqrt(histogram.shape[-1])
     if method == "mode":

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -73,17 +74,10 @@ class Prediction:
         return grid_tiles(sampler, (height, width))
 
     def colorize(
-        self,
-        *,
-        method: str | None = None,
-        hue: str | None = None,
-        fading: bool = True,
-        strength: float | None = None,
-        rng: np.random.Generator | None = None,
-        sampling: str = "pixel",
+        self, *, rng: np.random.Generator | None = None, **options: Any
     ) -> npt.NDArray[np.float32]:
-        """Return the colour image; see :meth:`autocolor.runtime.colorizer.Colorizer.colorize`."""
-        return self.decode(DecodeOptions(method, hue, fading, strength, sampling), rng)
+        """Return the colour image; `options` are the fields of :class:`DecodeOptions`."""
+        return self.decode(DecodeOptions(**options), rng)
 
     def decode(
         self,
@@ -147,7 +141,7 @@ class Prediction:
     def hue_chroma(
         self, *, hue: str = "expectation", chroma: str = "median", fading: bool = True
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return hue and chroma; see :meth:`autocolor.runtime.colorizer.Colorizer.hue_chroma`."""
+        """Return (H, W) hue and chroma, before the strength; :func:`infer_hue_chroma` has the options."""
         if not VARIANTS[self.variant].has_hue:
             raise InputError("variant", f"expected 'hue_chroma', got {self.variant!r}")
         DecodeOptions(chroma, hue)  # refuses what is no method

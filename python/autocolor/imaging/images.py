@@ -357,19 +357,7 @@ def resize(image: FloatArray, size: tuple[int, int]) -> npt.NDArray[np.float32]:
 def fit_side(
     image: FloatArray, side: int, side_of: Literal["larger", "smaller"]
 ) -> npt.NDArray[np.float32]:
-    """Reduce an image until its larger or smaller side is `side`; never enlarge it.
-
-    Parameters
-    ----------
-    image : (H, W) or (H, W, C) float array in [0, 1]
-    side : int
-        In pixels.
-    side_of : {"larger", "smaller"}
-
-    Returns
-    -------
-    (h, w) or (h, w, C) float32 array.
-    """
+    """Reduce (H, W) or (H, W, C) until its larger or smaller side has `side` pixels; never enlarge it."""
     if side < 1:
         raise InputError("side", f"expected at least 1, got {side}")
     height, width = image.shape[:2]

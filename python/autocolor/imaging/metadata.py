@@ -60,14 +60,7 @@ def carried(
 ) -> Metadata:
     """Return what is carried; damaged EXIF and impossible resolutions are left out.
 
-    Parameters
-    ----------
-    exif : Image.Exif
-    dpi : object
-        As the file says it.
-    profile : bytes, optional
-    turned : bool
-        Whether the picture was turned by a quarter to be upright.
+    `dpi` is as the file says it; `turned`: whether the picture was turned by a quarter to be upright.
     """
     resolution: tuple[float, float] | None
     try:

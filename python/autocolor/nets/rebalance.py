@@ -76,17 +76,9 @@ class ImageMoments:
 def balanced_layers(net: caffe_pb2.NetParameter, keep_output: bool = False) -> dict[str, str]:
     """Name the layers to balance: convolutions and inner products below the hypercolumn.
 
-    Parameters
-    ----------
-    net : NetParameter
-    keep_output : bool
-        Leave out those after which there is nothing to compensate in, which make the net's output.
-
-    Returns
-    -------
-    dict
-        Name of the layer to the blob of its activation: the layer's top, after in-place layers, or
-        the top of the ReLU that alone reads it.
+    With `keep_output` those are left out after which there is nothing to compensate in, which make the
+    net's output. Returns the name of each layer and the blob of its activation: the layer's top, after
+    in-place layers, or the top of the ReLU that alone reads it.
     """
     head = _head(net)
     # Blobs that a layer with weights reads, directly or through others.
@@ -139,10 +131,6 @@ def measure(
         Lightness in [0, 1].
     keep_output : bool
         As in `balanced_layers`.
-
-    Returns
-    -------
-    ImageMoments
 
     Raises
     ------
@@ -200,15 +188,10 @@ def cross_validate(
     images : callable
         Indices of images to the (H, W) images.
     estimated : ImageMoments
-        Of the original net on all images, in the same order.
+        Of the original net on all images, in the same order, which the result has too.
     folds : int
         At least 2 and at most as many as there are images.
     generator : numpy.random.Generator
-
-    Returns
-    -------
-    ImageMoments
-        Of each image in the net that did not use it, in the order of `estimated`.
     """
     count = len(estimated.sums)
     if not 2 <= folds <= count:

@@ -110,13 +110,7 @@ class ReproductionConfig:
 
 
 def check_disjoint(config: ReproductionConfig) -> None:
-    """Refuse to score on photos that are trained or validated on, or that look like one that is.
-
-    Raises
-    ------
-    InputError
-        Naming them.
-    """
+    """Refuse to score on photos that are trained or validated on, or that look like one that is."""
     seen = [*config.listed("train_lmdb"), *config.listed("validation_lmdb")]
     found = find_duplicates(seen, config.photos, looks=len(seen) <= _COMPARED_BY_LOOKS)
     if found:
@@ -248,13 +242,7 @@ class Reproduction:
         return Colorizer(folder, device, net=HeadNet(folder, self.backbone, device, width))
 
     def score(self, keys: Sequence[str]) -> tuple[dict[str, ScoredMethod], list[tuple[Path, str]]]:
-        """Score methods by their keys, training and preparing what they need.
-
-        Returns
-        -------
-        scores, skipped
-            As :func:`autocolor.paper.experiments.score_methods` does.
-        """
+        """Score methods by their keys, training and preparing what they need: see `score_methods`."""
         keys = [key for key in keys if key != GREY]
         models = {key: self._model_of(key) for key in keys if key not in COMPETITORS}
         names = list(dict.fromkeys(models.values()))

@@ -46,7 +46,8 @@ def load_net(
     Raises
     ------
     autocolor.runtime.model_folder.ModelError
-        If a file is missing, damaged, or the two do not fit.
+        If a file is missing, damaged, the two do not fit, or the net has a layer that
+        :mod:`autocolor.runtime.onnx_graph` does not know.
     BackendError
         If the backend is not installed or built, or cannot use the device.
     """

@@ -15,13 +15,7 @@ SCHEMA = Path(__file__).with_name("deploy_net.pbtxt")
 
 
 def read_deploy(path: Path) -> Any:
-    """Read a deploy prototxt.
-
-    Returns
-    -------
-    message
-        With the fields, names and defaults of Caffe's ``NetParameter``, as far as deploy nets of
-        :class:`autocolor.nets.colorization.ColorizationNet` have them.
+    """Read a deploy prototxt, as a message with the fields, names and defaults of a ``NetParameter``.
 
     Raises
     ------

@@ -131,13 +131,7 @@ def _checked_keys(content: Any) -> dict[str, Any]:
 
 
 def read_model_weights(path: Path) -> Weights:
-    """Read the caffemodel of a model, see :func:`autocolor.runtime.caffemodel.read_caffemodel`.
-
-    Raises
-    ------
-    ModelError
-        If there is no such file, or it is none.
-    """
+    """Read a model's caffemodel as :func:`read_caffemodel` does, but raise a `ModelError`."""
     try:
         return read_caffemodel(path)
     except FileNotFoundError:

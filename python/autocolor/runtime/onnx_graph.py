@@ -45,13 +45,7 @@ class _Level(NamedTuple):
 
 
 def load_onnx_model(deploy: Path, weights: Path, outputs: Sequence[str]) -> onnx.ModelProto:
-    """Return the ONNX model of a deploy prototxt and a caffemodel; see :func:`onnx_model`.
-
-    Raises
-    ------
-    ModelError
-        Also if a file is missing or damaged.
-    """
+    """Return the ONNX model of a deploy prototxt and a caffemodel; see :func:`onnx_model`."""
     return onnx_model(
         read_deploy(deploy), read_model_weights(weights), outputs, f"{deploy} with {weights.name}"
     )
@@ -105,23 +99,14 @@ def _value(name: str, channels: int, height: str, width: str) -> onnx.ValueInfoP
 
 
 class _Graph:
-    """The model so far.
-
-    Attributes
-    ----------
-    model : onnx.ModelProto
-    proto : onnx.GraphProto
-        That of `model`, filled in place: the functions of onnx.helper copy all weights twice.
-    tensors : dict
-        Blob to the tensor that holds it now: layers may work in place, tensors cannot.
-    channels : dict
-        Blob to its channels.
-    """
+    """The model so far."""
 
     def __init__(self, weights: Weights, source: str) -> None:
+        # Filled in place: the functions of onnx.helper copy all weights twice.
         self.model = onnx.ModelProto(ir_version=_IR_VERSION, producer_name="autocolor")
         self.model.opset_import.append(helper.make_opsetid("", _OPSET))
         self.proto = self.model.graph
+        # Blob to the tensor that holds it now: layers may work in place, tensors cannot.
         self.tensors: dict[str, str] = {}
         self.channels: dict[str, int] = {}
         self._weights = weights

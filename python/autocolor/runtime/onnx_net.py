@@ -73,16 +73,7 @@ class OnnxNet:
         *,
         outputs: Sequence[str] = ("hue", "chroma"),
     ) -> OnnxNet:
-        """Make the net from the files that Caffe would run; the arguments are `CaffeNet`'s.
-
-        Raises
-        ------
-        autocolor.runtime.model_folder.ModelError
-            If a file is missing, damaged, the two do not fit, or the net has a layer
-            that :mod:`autocolor.runtime.onnx_graph` does not know.
-        autocolor.runtime.device.BackendError
-            If onnx or onnxruntime are not installed, or cannot use the device.
-        """
+        """Make the net of :func:`autocolor.runtime.backends.load_net`."""
         _import_onnxruntime()
         from autocolor.runtime.onnx_graph import load_onnx_model
 
