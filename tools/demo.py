@@ -41,11 +41,13 @@ def train(data: Path, out: Path, minutes: float) -> tuple[Path, list[Record]]:
     model = replace(
         model,
         training=replace(
-            model.training, source=str(data / "train_lmdb"), backbone_rate=0,
+            model.training,
+            source=str(data / "train_lmdb"),
+            backbone_rate=0,
             hypercolumn_dropout=_HYPERCOLUMN_DROPOUT,
         ),
         validation_source=str(data / "validation_lmdb"),
-    )  # fmt: skip
+    )
     validation_images = len(list_photos(data / "validation_lmdb.txt"))
     solver = replace(
         model.solver,
@@ -103,10 +105,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=15, help="training time (default: 15)")
-    parser.add_argument("--data", type=Path, default=Path("build/data"),
-                        help="prepared data (default: build/data)")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=Path("build/demo"),
-                        help="folder for the results (default: build/demo)")  # fmt: skip
+    parser.add_argument(
+        "--data", type=Path, default=Path("build/data"), help="prepared data (default: build/data)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("build/demo"),
+        help="folder for the results (default: build/demo)",
+    )
     arguments = parser.parse_args(argv)
     if not 0 < arguments.minutes < 10**6:
         parser.error("--minutes: expected a positive number")
@@ -127,8 +134,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print("scoring on the held-out photos")
         photos = find_photos(arguments.data / "photos" / "test", recursive=True)
-        evaluation = evaluate({manifest.name: Colorizer(out / "model").colorize}, photos,
-                              worst_size=4)  # fmt: skip
+        evaluation = evaluate(
+            {manifest.name: Colorizer(out / "model").colorize}, photos, worst_size=4
+        )
         write_report(evaluation, out, methods={manifest.name: {"strength": manifest.strength}})
     except (AutocolorError, ValueError, OSError) as error:
         print(f"demo: error: {error}", file=sys.stderr)

@@ -109,8 +109,9 @@ the folder in which caffe train is started.""",
     parser.add_argument("--out", type=Path, help="folder for the files of one model")
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     model = parser.add_argument_group("one model, with --out")
-    model.add_argument("--model", choices=all_models(), metavar="MODEL",
-                       help="folder of prototxt/ to start from")  # fmt: skip
+    model.add_argument(
+        "--model", choices=all_models(), metavar="MODEL", help="folder of prototxt/ to start from"
+    )
     model.add_argument("--variant", choices=VARIANTS, help="what a colorizer predicts")
     model.add_argument("--levels", metavar="FIRST..LAST", help="of the hypercolumn, data..fc7")
     model.add_argument("--bins", type=int, help="of each channel of a histogram")
@@ -121,8 +122,13 @@ the folder in which caffe train is started.""",
     model.add_argument("--crop", type=int, help="side of the random crop")
     model.add_argument("--locations", type=int, help="hypercolumns an image")
     model.add_argument("--iterations", type=int, help="of the solver")
-    model.add_argument("--frozen", dest="backbone_rate", action="store_const", const=0.0,
-                       help="train the head only, on a VGG-16 that stays as it is")  # fmt: skip
+    model.add_argument(
+        "--frozen",
+        dest="backbone_rate",
+        action="store_const",
+        const=0.0,
+        help="train the head only, on a VGG-16 that stays as it is",
+    )
     arguments = parser.parse_args(argv)
     for name in ("batch", "crop", "locations", "iterations", "bins"):
         value = getattr(arguments, name)
@@ -158,8 +164,10 @@ the folder in which caffe train is started.""",
         if not (folder / name).is_file() or (folder / name).read_text(encoding="utf-8") != text
     ]
     for path in stale:
-        print(f"generate_prototxt: error: {path} differs from what python/autocolor describes",
-              file=sys.stderr)  # fmt: skip
+        print(
+            f"generate_prototxt: error: {path} differs from what python/autocolor describes",
+            file=sys.stderr,
+        )
     return 1 if stale else 0
 
 

@@ -119,11 +119,19 @@ def test_colors_are_the_same_whether_by_tiles_or_not() -> None:
     for options in ({}, {"method": "expectation"}, {"method": "sample"}, {"fading": False}):
         decoding = DecodeOptions(**options)
         draw = prediction.uniforms(decoding, np.random.default_rng(3))
-        by_tiles = np.concatenate([
-            decode("hue_chroma", tile, lightness[rows], decoding, strength=0.8,
-                   uniforms=draw(tile[0].shape[:2]))
-            for rows, tile in prediction.tiles()
-        ])  # fmt: skip
+        by_tiles = np.concatenate(
+            [
+                decode(
+                    "hue_chroma",
+                    tile,
+                    lightness[rows],
+                    decoding,
+                    strength=0.8,
+                    uniforms=draw(tile[0].shape[:2]),
+                )
+                for rows, tile in prediction.tiles()
+            ]
+        )
         ours = prediction.decode(decoding, np.random.default_rng(3))
         # At the edge between two bins a rounding of 1e-7 is enough to draw the other one.
         assert np.quantile(np.abs(by_tiles - ours), 0.9999) < 1e-4

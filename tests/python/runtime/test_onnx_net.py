@@ -80,9 +80,15 @@ def test_outputs_are_caffes(
         caffe_net.forward()
         for name, found in zip(outputs, net(lightness), strict=True):
             expected = caffe_net.blobs[name].data[0]
-            assert found.shape == expected.shape == (
-                manifest.outputs[name], height // stride, width // stride,
-            )  # fmt: skip
+            assert (
+                found.shape
+                == expected.shape
+                == (
+                    manifest.outputs[name],
+                    height // stride,
+                    width // stride,
+                )
+            )
             # Colours of lab_l2 are of the order of 25.
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
             if (height, width) == (64, 96):  # the coarsest level has several cells
@@ -99,9 +105,12 @@ def test_resize_clamps_as_the_layer_does(factor: float, size: tuple[int, int]) -
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("x", "y")]
     scales = helper.make_tensor("scales", TensorProto.FLOAT, [4], [1, 1, factor, factor])
     node = helper.make_node(
-        "Resize", ["x", "", "scales"], ["y"], mode="linear",
+        "Resize",
+        ["x", "", "scales"],
+        ["y"],
+        mode="linear",
         coordinate_transformation_mode="half_pixel",
-    )  # fmt: skip
+    )
     graph = helper.make_graph([node], "resize", values[:1], values[1:], [scales])
     model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
     session = onnxruntime.InferenceSession(
@@ -149,20 +158,45 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
         ("stride: 4", "heads: 2", r"deploy\.prototxt: .*: \d+:\d+ : .*field named \"heads\""),
         ('type: "Softmax"', 'type: "Python"', "'hue': no equivalent of a layer of type 'Python'"),
         ('top: "chroma"', 'top: "saturation"', "expected a blob named 'chroma', got none"),
-        ('bottom: "conv1_2"', 'bottom: "conv9"', "'relu1_2': no layer before it has the top 'conv9'"),
-        ('name: "conv1_2"', 'name: "conv1_3"',
-         r"'conv1_3': expected \[\[4, 4, 3, 3\], \[4\]\], got no such layer"),
-        ("num_output: 64", "num_output: 65",
-         r"'h_fc1': expected \[\[65, 9\], \[65\]\], got \[\[64, 9\], \[64\]\]"),
-        ("offset_height: 0", "offset_height: 1",
-         "'h_fc1': level 'data': expected a scale .* offsets of .scale - 1./2, .* scale 1 and offsets 1, 0"),
-        ("stride: 4", "stride: 3", "'h_fc1': expected .* a stride that divides 32, got 3, 64 and 3"),
-        ("kernel_size: 3", "kernel_size: 0", "'conv1_1': expected num_output, kernel_size and stride"),
+        (
+            'bottom: "conv1_2"',
+            'bottom: "conv9"',
+            "'relu1_2': no layer before it has the top 'conv9'",
+        ),
+        (
+            'name: "conv1_2"',
+            'name: "conv1_3"',
+            r"'conv1_3': expected \[\[4, 4, 3, 3\], \[4\]\], got no such layer",
+        ),
+        (
+            "num_output: 64",
+            "num_output: 65",
+            r"'h_fc1': expected \[\[65, 9\], \[65\]\], got \[\[64, 9\], \[64\]\]",
+        ),
+        (
+            "offset_height: 0",
+            "offset_height: 1",
+            "'h_fc1': level 'data': expected a scale .* offsets of .scale - 1./2, .* scale 1 and offsets 1, 0",
+        ),
+        (
+            "stride: 4",
+            "stride: 3",
+            "'h_fc1': expected .* a stride that divides 32, got 3, 64 and 3",
+        ),
+        (
+            "kernel_size: 3",
+            "kernel_size: 0",
+            "'conv1_1': expected num_output, kernel_size and stride",
+        ),
         ("pad: 1", "pad: 2000", "'conv1_1': pad: expected at most 1024"),
         ("scale: 1\n", "", "'h_fc1': scale: expected 0, 1 or 3 values, got 2"),
-        ("dim: 256", "", r"'data': expected one input 'data' of four axes, got 'data' \[\[1, 1, 256"),
+        (
+            "dim: 256",
+            "",
+            r"'data': expected one input 'data' of four axes, got 'data' \[\[1, 1, 256",
+        ),
     ],
-)  # fmt: skip
+)
 def test_nets_that_cannot_be_exported(
     files: tuple[Path, Path], old: str, new: str, message: str
 ) -> None:
@@ -274,13 +308,23 @@ def test_command_imports_no_caffe(
     )
     shutil.copy(photo_folder / "coffee.png", tmp_path)
     for options in ([], ["--hint", "3,4=#b03020", "--samples", "2", "--uncertainty"]):
-        command = [sys.executable, "-c", code, tmp_path / "coffee.png", "--model",
-                   make_model(tmp_path / "tiny"), *options]  # fmt: skip
+        command = [
+            sys.executable,
+            "-c",
+            code,
+            tmp_path / "coffee.png",
+            "--model",
+            make_model(tmp_path / "tiny"),
+            *options,
+        ]
         run = subprocess.run(
             [str(word) for word in command], capture_output=True, text=True, check=False
         )
         assert run.returncode == 0, run.stderr
     assert {path.name for path in tmp_path.glob("*.png")} == {
-        "coffee.png", "coffee_color.png", "coffee_color_1.png", "coffee_color_2.png",
+        "coffee.png",
+        "coffee_color.png",
+        "coffee_color_1.png",
+        "coffee_color_2.png",
         "coffee_color_uncertainty.png",
-    }  # fmt: skip
+    }
