@@ -107,7 +107,8 @@ class RegionHint:
                 f"expected a bool mask of shape {size} with some pixel, got "
                 f"{self.mask.dtype} {self.mask.shape} with {np.count_nonzero(self.mask)}",
             )
-        from scipy.ndimage import distance_transform_edt  # which photos without hints need not wait for
+        # Photos without hints need not wait for it.
+        from scipy.ndimage import distance_transform_edt
 
         distance = distance_transform_edt(~self.mask)
         return lambda rows: distance[rows]

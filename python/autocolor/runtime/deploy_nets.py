@@ -17,6 +17,8 @@ SCHEMA = Path(__file__).with_name("deploy_net.pbtxt")
 def read_deploy(path: Path) -> Any:
     """Read a deploy prototxt, as a message with the fields, names and defaults of a ``NetParameter``.
 
+    It may have any field of Caffe's layers that colorizers are made of; other layers' are refused.
+
     Raises
     ------
     ModelError

@@ -35,6 +35,24 @@ _LARGEST_SIZE = 1024  # of kernels, strides and borders
 # Channels that onnxruntime's convolutions keep side by side.
 _BLOCK = 8
 
+# Fields that nodes are made of, by message, and those that change nothing when a net is run: what
+# computes it, and how its weights began and learnt. Any other one is refused.
+_FIELDS = {
+    "LayerParameter": "name type bottom top input_param convolution_param pooling_param power_param "
+    "relu_param softmax_param hypercolumn_inner_product_param",
+    "InputParameter": "shape",
+    "ConvolutionParameter": "num_output bias_term pad kernel_size stride dilation",
+    "PoolingParameter": "pool kernel_size stride",
+    "PowerParameter": "power scale shift",
+    "ReLUParameter": "negative_slope",
+    "SoftmaxParameter": "axis",
+    "HypercolumnInnerProductParameter": "num_output bias_term scale offset_height offset_width "
+    "activation_mult stride",
+}
+_WITHOUT_EFFECT = (
+    "engine force_nd_im2col weight_filler bias_filler param phase loss_weight propagate_down"
+)
+
 
 class _Level(NamedTuple):
     blob: str
@@ -129,6 +147,7 @@ class _Graph:
             raise self._error(layer, f"no equivalent of a layer of type {layer.type!r}")
         if len(layer.top) != 1:
             raise self._error(layer, f"expected one top, got {len(layer.top)}")
+        self._check_fields(layer, layer)
         for blob in layer.bottom:
             if blob not in self.tensors:
                 raise self._error(layer, f"no layer before it has the top {blob!r}")
@@ -137,6 +156,14 @@ class _Graph:
         output = top if is_last[0] else f"{top}/{layer.name}"
         self.channels[top] = convert(layer, output)
         self.tensors[top] = output
+
+    def _check_fields(self, layer: Any, message: Any) -> None:
+        known = f"{_FIELDS[message.DESCRIPTOR.name]} {_WITHOUT_EFFECT}".split()
+        for field, value in message.ListFields():
+            if field.name not in known and (field.is_repeated or value != field.default_value):
+                raise self._error(layer, f"no equivalent of its field {field.name!r}")
+            if field.name.endswith("_param"):
+                self._check_fields(layer, value)
 
     def _error(self, layer: Any, message: str) -> ModelError:
         return ModelError(f"{self._source}: layer {layer.name!r}: {message}")
@@ -188,6 +215,8 @@ class _Graph:
         )
         if min(param.num_output, *kernel, *stride) < 1:
             raise self._error(layer, "expected num_output, kernel_size and stride of at least 1")
+        if set(param.dilation) - {1}:
+            raise self._error(layer, "expected a dilation of 1")
         data = self._bottom(layer)
         shapes: list[tuple[int, ...]] = [
             (param.num_output, self.channels[layer.bottom[0]], *kernel)

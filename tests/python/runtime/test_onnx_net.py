@@ -18,6 +18,7 @@ from onnx import TensorProto, helper
 from autocolor.nets.colorization import ColorizationNet
 from autocolor.runtime import backends, caffe_runtime
 from autocolor.runtime.backends import choose_backend, load_net
+from autocolor.runtime.caffe_net import CaffeNet
 from autocolor.runtime.caffe_runtime import import_caffe
 from autocolor.runtime.caffemodel import read_caffemodel, write_caffemodel
 from autocolor.runtime.colorizer import Colorizer
@@ -155,7 +156,20 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
     ("old", "new", "message"),
     [
         ("layer {", "lawyer {", r"deploy\.prototxt: not a prototxt .* named \"lawyer\""),
-        ("stride: 4", "heads: 2", r"deploy\.prototxt: .*: \d+:\d+ : .*field named \"heads\""),
+        (
+            "stride: 4",
+            "lrn_param { }",
+            r"deploy\.prototxt: .*: \d+:\d+ : .*field named \"lrn_param\"",
+        ),
+        ("stride: 4", "stride: 4 heads: 2", "'h_fc1': no equivalent of its field 'heads'"),
+        ("pad: 1", "pad: 1 group: 3", "'conv1_1': no equivalent of its field 'group'"),
+        ("pad: 1", "pad: 1 dilation: 2", "'conv1_1': expected a dilation of 1"),
+        ("pad: 1", "pad: 1 kernel_h: 3", "'conv1_1': no equivalent of its field 'kernel_h'"),
+        (
+            'type: "Softmax"',
+            'type: "Softmax" include { phase: TRAIN }',
+            "'hue': no equivalent of its field 'include'",
+        ),
         ('type: "Softmax"', 'type: "Python"', "'hue': no equivalent of a layer of type 'Python'"),
         ('top: "chroma"', 'top: "saturation"', "expected a blob named 'chroma', got none"),
         (
@@ -205,6 +219,27 @@ def test_nets_that_cannot_be_exported(
     files[0].write_text(text.replace(old, new, 1))
     with pytest.raises(ModelError, match=message):
         OnnxNet.load(*files)
+
+
+def test_fields_without_an_effect_may_be_named(files: tuple[Path, Path]) -> None:
+    """As a net may for Caffe: its engines, defaults, and how a layer learns."""
+    photo = np.random.default_rng(0).random((32, 32), np.float32)
+    expected = OnnxNet.load(*files)(photo)
+    text = files[0].read_text()
+    for old, new in (
+        ("pad: 1", "pad: 1 group: 1 dilation: 1 axis: 1 engine: CAFFE force_nd_im2col: false"),
+        ('type: "ReLU"', 'type: "ReLU" relu_param { engine: CAFFE }'),
+        ("softmax_param {", "loss_weight: 0 softmax_param { engine: CAFFE"),
+        ('type: "Convolution"', 'type: "Convolution" phase: TEST propagate_down: false'),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    files[0].write_text(text)
+    assert CaffeNet(*files)(photo)[0].shape == expected[0].shape  # so Caffe reads it, too
+    for engine in ("CAFFE", "ONEDNN"):  # the latter is not in every Caffe
+        files[0].write_text(text.replace("axis: 1 engine: CAFFE", f"axis: 1 engine: {engine}"))
+        for ours, before in zip(OnnxNet.load(*files)(photo), expected, strict=True):
+            np.testing.assert_array_equal(ours, before)
 
 
 def test_what_onnxruntime_refuses_is_one_line(files: tuple[Path, Path]) -> None:
