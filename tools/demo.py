@@ -44,11 +44,13 @@ def train(data: Path, out: Path, minutes: float) -> tuple[Path, list[Record]]:
     model = replace(
         model,
         training=replace(
-            model.training, source=str(data / "train_lmdb"), backbone_rate=0,
+            model.training,
+            source=str(data / "train_lmdb"),
+            backbone_rate=0,
             hypercolumn_dropout=_HYPERCOLUMN_DROPOUT,
         ),
         validation_source=str(data / "validation_lmdb"),
-    )  # fmt: skip
+    )
     validation_images = len(list_photos(data / "validation_lmdb.txt"))
     solver = replace(
         model.solver,
@@ -120,10 +122,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=3, help="training time (default: 3)")
-    parser.add_argument("--data", type=Path, default=Path("build/data"),
-                        help="prepared data (default: build/data)")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=Path("build/demo"),
-                        help="folder for the results (default: build/demo)")  # fmt: skip
+    parser.add_argument(
+        "--data", type=Path, default=Path("build/data"), help="prepared data (default: build/data)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("build/demo"),
+        help="folder for the results (default: build/demo)",
+    )
     arguments = parser.parse_args(argv)
     if not 0 < arguments.minutes < 10**6:
         parser.error("--minutes: expected a positive number")
@@ -147,8 +154,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         shipped = Colorizer(shipped_model_folder())
         evaluation = evaluate(
             {_SHIPPED: shipped.colorize, _TRAINED: Colorizer(out / "model").colorize},
-            photos, worst_size=4,
-        )  # fmt: skip
+            photos,
+            worst_size=4,
+        )
         strengths = {_SHIPPED: shipped.manifest.strength, _TRAINED: manifest.strength}
         write_report(
             evaluation, out, methods={name: {"strength": s} for name, s in strengths.items()}

@@ -12,8 +12,17 @@ pytestmark = pytest.mark.slow
 
 
 def test_model_card(photo_folder, tmp_path):
-    arguments = ("tools/release/model_card.py", "--photos", photo_folder, "--out", tmp_path,
-                 "--side", 48, "--work", tmp_path / "work")  # fmt: skip
+    arguments = (
+        "tools/release/model_card.py",
+        "--photos",
+        photo_folder,
+        "--out",
+        tmp_path,
+        "--side",
+        48,
+        "--work",
+        tmp_path / "work",
+    )
     done = run_tool(*arguments, "--validation", photo_folder)
     card = (tmp_path / "model_card.md").read_text()
     assert done.stdout.strip() in card

@@ -106,16 +106,21 @@ def stages(training: dict[str, Any]) -> str:
         f"{row['loss']} |"
         for row in training["stages"]
     ]
-    head = ["| stage | iterations | an iteration | learning rate | of the convolutions | validation loss |",
-            "|---|---|---|---|---|---|"]  # fmt: skip
+    head = [
+        "| stage | iterations | an iteration | learning rate | of the convolutions | validation loss |",
+        "|---|---|---|---|---|---|",
+    ]
     return "\n".join([*head, *rows])
 
 
 _THEMES = {
-    "people": "People", "indoor": "Indoors", "street": "Streets", "food": "Food",
+    "people": "People",
+    "indoor": "Indoors",
+    "street": "Streets",
+    "food": "Food",
     "animals": "Animals",
     "old": "Old scans, made here of the photos at the right: scratches, fading, halftone, blur",
-}  # fmt: skip
+}
 _RANDOM = 5  # photos of the README's picture
 _SEED = 17  # that draws them; chosen before any was drawn
 
@@ -262,8 +267,11 @@ def scored(
     processes = arguments.processes if len(photos) > 20 else 1
     score_part([source], photos, file, protocol=protocol, processes=processes)
     return merge_parts(
-        [file], sources=[source], gallery_size=gallery_size, worst_size=worst_size,
-    )[0]  # fmt: skip
+        [file],
+        sources=[source],
+        gallery_size=gallery_size,
+        worst_size=worst_size,
+    )[0]
 
 
 def worst(evaluation: Evaluation, count: int) -> list[PhotoScores]:
@@ -293,28 +301,64 @@ example:
 Also draws the README's picture, OUT/gallery.jpg: held-out photos drawn at random.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--photos", type=Path, default=Path("build/data/photos/test"),
-                        help="held-out photos (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--validation", type=Path, metavar="PHOTOS",
-                        help="those the model was chosen by, folder or list, scored at 256 pixels "
-                        "(default: numbers of the last run, if it was of the same model)")  # fmt: skip
-    parser.add_argument("--also", action="append", default=[], metavar="NAME=PHOTOS",
-                        help="any other photos, at 256 pixels; may be given several times")  # fmt: skip
-    parser.add_argument("--themes", type=Path, metavar="FOLDER",
-                        help="photos of packages, of all splits, to draw the galleries of people, "
-                        "food and so on from (default: those of the last run)")  # fmt: skip
-    parser.add_argument("--root", type=Path, metavar="FOLDER",
-                        help="that the lines of lists are relative to (default: the list's own)")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=Path("docs"),
-                        help="folder of the card and its pictures (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--work", type=Path, default=Path("build/model_card"), metavar="FOLDER",
-                        help="scores photo by photo: a run that was stopped goes on (default: "
-                        "%(default)s)")  # fmt: skip
-    parser.add_argument("--processes", type=int, default=available_processors(), metavar="N",
-                        help="each loads the model for itself (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--side", type=int,
-                        help="score held-out photos reduced to this smaller side (default: full "
-                        "resolution)")  # fmt: skip
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        default=Path("build/data/photos/test"),
+        help="held-out photos (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--validation",
+        type=Path,
+        metavar="PHOTOS",
+        help="those the model was chosen by, folder or list, scored at 256 pixels "
+        "(default: numbers of the last run, if it was of the same model)",
+    )
+    parser.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="NAME=PHOTOS",
+        help="any other photos, at 256 pixels; may be given several times",
+    )
+    parser.add_argument(
+        "--themes",
+        type=Path,
+        metavar="FOLDER",
+        help="photos of packages, of all splits, to draw the galleries of people, "
+        "food and so on from (default: those of the last run)",
+    )
+    parser.add_argument(
+        "--root",
+        type=Path,
+        metavar="FOLDER",
+        help="that the lines of lists are relative to (default: the list's own)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("docs"),
+        help="folder of the card and its pictures (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path("build/model_card"),
+        metavar="FOLDER",
+        help="scores photo by photo: a run that was stopped goes on (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=available_processors(),
+        metavar="N",
+        help="each loads the model for itself (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--side",
+        type=int,
+        help="score held-out photos reduced to this smaller side (default: full resolution)",
+    )
     arguments = parser.parse_args(argv)
     if not all(name and place for name, _, place in (t.partition("=") for t in arguments.also)):
         parser.error("--also: expected NAME=PHOTOS")
@@ -322,9 +366,11 @@ Also draws the README's picture, OUT/gallery.jpg: held-out photos drawn at rando
         if not arguments.photos.is_dir():
             raise PhotoError(f"{arguments.photos}: expected a folder of photos")
         evaluation = scored(
-            "held_out", [ListedPhoto(p) for p in find_photos(arguments.photos, recursive=True)],
-            arguments.side, arguments,
-        )  # fmt: skip
+            "held_out",
+            [ListedPhoto(p) for p in find_photos(arguments.photos, recursive=True)],
+            arguments.side,
+            arguments,
+        )
         pictures = arguments.out / "model_card"
         kept = _kept(pictures / _SCORES)
         lists = [text.partition("=")[::2] for text in arguments.also]
@@ -335,11 +381,14 @@ Also draws the README's picture, OUT/gallery.jpg: held-out photos drawn at rando
                 scored(
                     hashlib.sha256(place.encode()).hexdigest()[:16],
                     list_photos_and_classes(Path(place), arguments.root),
-                    256, arguments, gallery_size=0, worst_size=0,
+                    256,
+                    arguments,
+                    gallery_size=0,
+                    worst_size=0,
                 )
             )
             for name, place in lists
-        }  # fmt: skip
+        }
         others = {**kept, **others}
         colorizer = Colorizer(shipped_model_folder())
         paths = find_photos(arguments.photos, recursive=True)

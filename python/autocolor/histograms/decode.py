@@ -66,31 +66,25 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """How colours are taken from what a network predicts (section 3.3).
+    """How colours are taken from what a network predicts (section 3.3)."""
 
-    Attributes
-    ----------
-    method : {"sample", "mode", "median", "expectation"}, optional
-        Of chroma, or of a and b; :class:`autocolor.core.variants.Variant` says what is taken otherwise. "lab_l2"
-        predicts colours, of which there is nothing to choose.
-    hue : {"expectation", "mode", "sample"}, optional
-        Unless given, hue is sampled with "sample", the mode with "mode" and else the expectation.
-    fading : bool
-        Chromatic fading (Eq. 5) of "hue_chroma"; Lab has no hue that could be uncertain.
-    strength : float, optional
-        Factor on chroma, or on a and b: 0 gives grey, 1 the prediction. The model's unless given.
-    sampling : {"pixel", "image"}
-        Whether each pixel is sampled with numbers of its own, or all with the same two.
-    look : {"faithful", "vivid"}
-        "vivid" is for "hue_chroma": chroma is its expectation unless `method` says otherwise, fades
-        with :func:`autocolor.histograms.estimators.fade_unsure` and counts `VIVID_GAIN` times.
-    """
-
+    #: {"sample", "mode", "median", "expectation"}. Of chroma, or of a and b;
+    #: :class:`autocolor.core.variants.Variant` says what is taken otherwise. "lab_l2" predicts
+    #: colours, of which there is nothing to choose.
     method: str | None = None
+    #: {"expectation", "mode", "sample"}. Unless given, hue is sampled with "sample", the mode with
+    #: "mode" and else the expectation.
     hue: str | None = None
+    #: Chromatic fading (Eq. 5) of "hue_chroma"; Lab has no hue that could be uncertain.
     fading: bool = True
+    #: Factor on chroma, or on a and b: 0 gives grey, 1 the prediction. The model's unless given.
     strength: float | None = None
+    #: {"pixel", "image"}. Whether each pixel is sampled with numbers of its own, or all with the
+    #: same two.
     sampling: str = "pixel"
+    #: {"faithful", "vivid"}. "vivid" is for "hue_chroma": chroma is its expectation unless `method`
+    #: says otherwise, fades with :func:`autocolor.histograms.estimators.fade_unsure` and counts
+    #: `VIVID_GAIN` times.
     look: str = "faithful"
 
     def __post_init__(self) -> None:
@@ -188,18 +182,11 @@ def infer_ab_marginal(
     method: str = "expectation",
     uniforms: FloatArray | None = None,
 ) -> FloatArray:
-    """Return one a and b for each pair of histograms (section 3.3), (..., 2).
+    """Return one a and b for each pair of histograms (..., K) (section 3.3), (..., 2).
 
-    A bin's colour is its centroid under N(0, 25^2); medians and samples lie between the finite
-    edges of :func:`autocolor.histograms.bins.finite_quantile_edges`.
-
-    Parameters
-    ----------
-    a_histogram, b_histogram : (..., K) float array
-        Bins of Gaussian quantiles with sigma = 25 (section 3.2), K at least 2.
-    method : {"sample", "mode", "median", "expectation"}
-    uniforms : (..., 2) or (2,) float array, optional
-        As for :func:`infer_hue_chroma`, of a and of b.
+    Arguments are those of :func:`infer_hue_chroma`; bins are Gaussian quantiles with sigma = 25
+    (section 3.2), K at least 2. A bin's colour is its centroid; medians and samples lie between the
+    finite edges of :func:`autocolor.histograms.bins.finite_quantile_edges`.
     """
     shape, bins = a_histogram.shape[:-1], a_histogram.shape[-1]
     drawn = _uniforms(method == "sample", uniforms, shape)
@@ -214,18 +201,12 @@ def infer_ab_marginal(
 def infer_ab_joint(
     histogram: FloatArray, *, method: str = "expectation", uniforms: FloatArray | None = None
 ) -> FloatArray:
-    """Return one a and b for each joint histogram of both (section 3.3), (..., 2).
+    """Return one a and b for each joint histogram (..., K * K) (section 3.3), (..., 2).
 
-    The mode is that of the joint bins. A sample draws a from its marginal and then b from the row
-    of a's bin, which is a sample of the joint histogram. Expectation and median are taken of each
-    marginal, the latter because the plane has no order.
-
-    Parameters
-    ----------
-    histogram : (..., K * K) float array
-        Bin (bin of a) * K + (bin of b), Gaussian quantiles with sigma = 25, K at least 2.
-    method, uniforms
-        As for :func:`infer_ab_marginal`.
+    Index (bin of a) * K + (bin of b); the rest is as for :func:`infer_ab_marginal`. The mode is that
+    of the joint bins. A sample draws a from its marginal and then b from the row of a's bin, which is
+    a sample of the joint histogram. Expectation and median are taken of each marginal, the latter
+    because the plane has no order.
     """
     shape, bins = histogram.shape[:-1], math.isqrt(histogram.shape[-1])
     if method == "mode":

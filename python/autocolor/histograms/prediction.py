@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,26 +39,17 @@ class Prediction:
     They are kept on the network's grid and enlarged to the photo bilinearly, some rows at a time,
     since those of a whole photo fill gigabytes. To change histograms before colours are taken from
     them, replace `outputs`, or iterate over :meth:`tiles` for changes at full resolution.
-
-    Attributes
-    ----------
-    variant : str
-        See :class:`autocolor.runtime.model_folder.Manifest`.
-    lightness : (H, W) float array in [0, 1]
-        Of the photo.
-    outputs : tuple of (h, w, C) float arrays
-        See :meth:`autocolor.runtime.colorizer.Colorizer.histograms`.
-    cells_per_pixel : (float, float)
-        Cells of the grid in one pixel of the photo, (y, x); both begin at the upper left border.
-    strength : float
-        The model's own factor on chroma, or on a and b.
     """
 
-    variant: str
-    lightness: FloatArray
+    variant: str  #: See :class:`autocolor.runtime.model_folder.Manifest`
+    lightness: FloatArray  #: (H, W) float array in [0, 1]. Of the photo.
+    #: (h, w, C) float arrays. See
+    #: :meth:`autocolor.runtime.colorizer.Colorizer.histograms`.
     outputs: tuple[FloatArray, ...]
+    #: Cells of the grid in one pixel of the photo, (y, x); both begin at the upper
+    #: left border.
     cells_per_pixel: tuple[float, float]
-    strength: float
+    strength: float  #: The model's own factor on chroma, or on a and b
 
     @property
     def bins(self) -> int:
@@ -82,18 +74,10 @@ class Prediction:
         return grid_tiles(sampler, (height, width))
 
     def colorize(
-        self,
-        *,
-        method: str | None = None,
-        hue: str | None = None,
-        fading: bool = True,
-        strength: float | None = None,
-        rng: np.random.Generator | None = None,
-        sampling: str = "pixel",
-        look: str = "faithful",
+        self, *, rng: np.random.Generator | None = None, **options: Any
     ) -> npt.NDArray[np.float32]:
-        """Return the colour image; see :meth:`autocolor.runtime.colorizer.Colorizer.colorize`."""
-        return self.decode(DecodeOptions(method, hue, fading, strength, sampling, look), rng)
+        """Return the colour image; `options` are the fields of :class:`DecodeOptions`."""
+        return self.decode(DecodeOptions(**options), rng)
 
     def decode(
         self,
@@ -162,7 +146,7 @@ class Prediction:
         fading: bool = True,
         look: str = "faithful",
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return hue and chroma; see :meth:`autocolor.runtime.colorizer.Colorizer.hue_chroma`."""
+        """Return (H, W) hue and chroma, before the strength; :func:`infer_hue_chroma` has the options."""
         if not VARIANTS[self.variant].has_hue:
             raise InputError("variant", f"expected 'hue_chroma', got {self.variant!r}")
         DecodeOptions(chroma, hue, look=look)  # refuses what is no method

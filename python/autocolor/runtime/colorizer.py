@@ -172,35 +172,6 @@ class Colorizer:
         height, width = (-(-side // stride) for side in size)
         return np.ascontiguousarray(np.moveaxis(grid[:, :height, :width], 0, -1))
 
-    def hue_chroma(
-        self,
-        lightness: FloatArray,
-        *,
-        hue: str = "expectation",
-        chroma: str = "median",
-        fading: bool = True,
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Predict one hue and one chroma for each pixel, before the strength is applied.
-
-        Parameters
-        ----------
-        lightness : (H, W) float array in [0, 1]
-        hue : {"expectation", "mode"}
-        chroma : {"median", "expectation", "mode"}
-        fading : bool
-            See :func:`autocolor.histograms.decode.infer_hue_chroma`.
-
-        Returns
-        -------
-        hue, chroma : (H, W) float32 arrays
-
-        Raises
-        ------
-        ValueError, ModelError
-            As :meth:`histograms`, on an unknown method, and if the variant is another.
-        """
-        return self.predict(lightness).hue_chroma(hue=hue, chroma=chroma, fading=fading)
-
     def colorize(
         self,
         lightness: FloatArray,
