@@ -24,8 +24,9 @@ SIDE = 256
 """Smaller side of the photos that are shown, in pixels."""
 
 THEMES = {
-    "people": ("astronaut", "donna", "luispedro", "800px-Guido-portrait-2014", "messi5", "person"),
-    "indoor": ("kitchen", "hall", "detalle chimenea", "Habitacion cama doble", "the-movies-inside",
+    "people": ("astronaut", "800px-Christophe_Henner_-_June_2016", "luispedro",
+               "800px-Guido-portrait-2014", "messi5", "person"),
+    "indoor": ("kitchen", "hall", "Restaurante 2", "Habitacion cama doble", "the-movies-inside",
                "clothing-store"),
     "street": ("bus", "building-at-mit", "houses", "driveway", "boardwalk",
                "600px-Tuebingen_Neckarfront_small15_2006-06-11"),
@@ -103,7 +104,7 @@ def blurred(grey: FloatArray, rng: np.random.Generator) -> Picture:
     return result
 
 
-_OLD = {"astronaut": scratched, "boardwalk": faded, "donna": halftoned, "houses": blurred}
+_OLD = {"astronaut": scratched, "boardwalk": faded, "luispedro": halftoned, "houses": blurred}
 
 
 class Predicts(Protocol):

@@ -191,8 +191,10 @@ def plot(table: Table, grey: Scores, truth: float, path: Path) -> None:
         axes.set_xlabel("colourfulness in % of the photos'")
         axes.grid(alpha=0.3)
         axes.set_xlim(20, 100)
-    left.set(ylabel="αβ RMSE against grey in %", ylim=(-14, 6))
-    right.set(ylabel="PSNR above grey in dB", ylim=(-0.5, 1.5))
+    left.set(ylabel="αβ RMSE against grey in %")
+    left.set_ylim(top=6)
+    right.set(ylabel="PSNR above grey in dB")
+    right.set_ylim(bottom=-0.5)
     left.legend(loc="upper left", fontsize=8)
     with atomic_path(path) as unfinished:
         figure.savefig(unfinished, dpi=90, format="png")
@@ -328,7 +330,7 @@ example:
         (arguments.out / "looks").mkdir(parents=True, exist_ok=True)
         with atomic_path(arguments.out / "looks" / "pictures.jpg") as unfinished:
             rows = [row(cache, rgb) for rgb in (*flat.values(), *pictures)]
-            sheet(rows).save(unfinished, format="JPEG", quality=85)
+            sheet(rows).save(unfinished, format="JPEG", quality=75)
         plot(table, grey, truth, arguments.out / "looks" / "curves.png")
         with atomic_path(arguments.out / "looks.md") as unfinished:
             content = page(table, grey, truth, greys, text)

@@ -207,7 +207,8 @@ python tools/release/model_card.py --photos build/data/photos/test [--validation
 ## What it makes of photos
 
 From left: grey, the faithful look, the [vivid](looks.md) one, original. The photos are from packages; none was
-learnt from. They were chosen for their theme, before any was colorized.
+learnt from. They were chosen for their theme by their names, before any was colorized; two that showed something else
+were replaced.
 
 {themes}
 
