@@ -39,7 +39,8 @@ from autocolor.core.errors import InputError
 from autocolor.imaging.color import correct_lightness, lightness
 from autocolor.imaging.joint_bilateral import joint_bilateral_upsample
 from autocolor.runtime.caffe_runtime import import_caffe
-from autocolor.training.caffe_train import Record, best_snapshot, run_caffe_train
+from autocolor.training.caffe_train import best_snapshot, run_caffe_train
+from autocolor.training.log import Record
 
 SEMANTIC_LEVEL = "conv5_3"
 SEMANTIC_SIZE = 47

@@ -10,16 +10,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from autocolor.core.files import exclusive
 from autocolor.nets.catalogue import write_files
 from autocolor.nets.solver import SolverOptions
-from autocolor.training.caffe_train import (
-    Record,
-    TrainingError,
-    best_snapshot,
-    plot_records,
-    run_caffe_train,
-    write_records,
-)
+from autocolor.training.caffe_train import TrainingError, best_snapshot, run_caffe_train
+from autocolor.training.log import Record, plot_records, write_records
 
 _TESTS = 8  # validations during a training, each with a snapshot
 _TIMED_ITERATIONS = 4
@@ -48,6 +43,7 @@ def train_for(
     *,
     weights: Path | None = None,
     device: str = "cpu",
+    replace_earlier: bool = False,
 ) -> tuple[Path, list[Record]]:
     """Train for a time that is measured out in iterations, so that the rate can fall to zero.
 
@@ -56,7 +52,7 @@ def train_for(
     seconds : float
         After half a minute more, training is cut off with a snapshot.
     folder : Path
-        Emptied; gets prototxt files, snapshots, ``caffe.log``, ``losses.csv`` and ``losses.png``.
+        Gets prototxt files, snapshots, ``caffe.log``, ``losses.csv`` and ``losses.png``.
     solver : SolverOptions
         With the nets and the snapshot prefix in `folder`; iterations and intervals are planned.
     files : callable
@@ -65,6 +61,8 @@ def train_for(
         To start from.
     device : str
         Where Caffe runs: ``cpu``, ``gpu``, ``gpu:1`` or ``gpu:all``.
+    replace_earlier : bool
+        Remove a training that is in the folder already.
 
     Returns
     -------
@@ -75,10 +73,25 @@ def train_for(
     Raises
     ------
     TrainingError
-        If Caffe fails or leaves no snapshot.
+        If Caffe fails or leaves no snapshot, or there is a training in the folder.
+    autocolor.core.files.LockedError
+        If another process trains there.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    with exclusive(folder.with_name(f".{folder.name}.lock")):
+        if replace_earlier:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif earlier := sorted(folder.glob("*.caffemodel")):
+            raise TrainingError(
+                f"{earlier[0]}: is of an earlier training; remove that, or choose another folder"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        return _train_for(seconds, folder, solver, files, weights, device)
+
+
+def _train_for(
+    seconds: float, folder: Path, solver: SolverOptions,
+    files: Callable[[SolverOptions], Mapping[str, str]], weights: Path | None, device: str,
+) -> tuple[Path, list[Record]]:  # fmt: skip
     timing = replace(solver, iterations=_TIMED_ITERATIONS, display_interval=1, snapshot_interval=0)
     write_files(folder, files(timing))
     probe = run_caffe_train(
