@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from autocolor.core.errors import AutocolorError
+from autocolor.core.errors import AutocolorError, InputError
 from autocolor.core.programs import run_program
 from autocolor.imaging.images import find_photos
 from autocolor.runtime.caffe_runtime import CaffeError, import_caffe
@@ -177,9 +177,9 @@ def _previews(arguments: argparse.Namespace) -> Previews | None:
     deploy = arguments.model_deploy or arguments.solver.parent / "deploy.prototxt"
     for path in (*photos, deploy):
         if not path.is_file():
-            raise ValueError(f"{path}: no such file")
+            raise InputError("--preview", f"{path}: no such file")
     if not photos:
-        raise ValueError(f"--preview {arguments.preview}: no photos in this folder")
+        raise InputError("--preview", f"{arguments.preview}: no photos in this folder")
     return Previews(photos, arguments.preview_every, deploy)
 
 

@@ -25,7 +25,7 @@ from skimage.feature import canny
 from tqdm import tqdm
 
 from autocolor.core.arrays import FloatArray, check_unit
-from autocolor.core.errors import AutocolorError
+from autocolor.core.errors import AutocolorError, InputError
 from autocolor.core.files import atomic_path, damage, exclusive, write_checksum
 from autocolor.core.programs import run_program
 from autocolor.data.lmdb_io import LmdbOptions, decode_datum, read_datums, read_resized
@@ -38,7 +38,7 @@ from autocolor.nets.surgery import net_shapes, transplant
 from autocolor.nets.weights_io import WeightsError, read_weights
 from autocolor.runtime.caffe_runtime import import_caffe
 from autocolor.training.caffe_train import run_caffe_train
-from autocolor.training.log import Record, plot_records, write_records
+from autocolor.training.log import plot_records, write_records
 
 FloatMap = npt.NDArray[np.float32]
 BoolMap = npt.NDArray[np.bool_]
@@ -72,7 +72,7 @@ def edge_labels(light: FloatArray) -> BoolMap:
     """
     check_unit("light", light)
     if light.ndim != 2:
-        raise ValueError(f"light: expected shape (H, W), received {light.shape}")
+        raise InputError("light", f"expected shape (H, W), received {light.shape}")
     edges = canny(light, CANNY_SIGMA, low_threshold=0.1, high_threshold=0.2)
     labels: BoolMap = binary_dilation(edges, np.ones((3, 3), dtype=bool))
     return labels
@@ -158,7 +158,7 @@ def write_edge_lmdbs(photos: Sequence[Path], folder: Path, side: int) -> list[tu
                 skipped |= dict(write_lmdb(content, folder / name, bar.update))
     if not any(True for _ in read_squares(folder)):
         reasons = "; ".join(skipped.values()) or "none was given"
-        raise ValueError(f"{folder}: expected at least one photo that can be used: {reasons}")
+        raise InputError(str(folder), f"expected at least one photo that can be used: {reasons}")
     return list(skipped.items())
 
 
@@ -180,7 +180,7 @@ def read_squares(folder: Path) -> Iterator[Square]:
     pair = (read_datums(folder / name) for name in (LIGHTNESS_LMDB, EDGES_LMDB))
     for (key, light), (other, labels) in zip(*pair, strict=True):
         if key != other:
-            raise ValueError(f"{folder}: expected equal keys, received {key!r} and {other!r}")
+            raise InputError(str(folder), f"expected equal keys, received {key!r} and {other!r}")
         yield Square(
             decode_datum(light)[..., 0] * np.float32(1 / 255), decode_datum(labels)[..., 0] > 127
         )
@@ -231,9 +231,10 @@ def average_precision(scores: FloatArray, labels: BoolMap) -> float:
         If the shapes differ or no label is true.
     """
     if scores.shape != labels.shape or not labels.any():
-        raise ValueError(
-            f"labels: expected shape {scores.shape} and a true one, received {labels.shape} "
-            f"with {np.count_nonzero(labels)} true"
+        raise InputError(
+            "labels",
+            f"expected shape {scores.shape} and a true one, received {labels.shape} "
+            f"with {np.count_nonzero(labels)} true",
         )
     order = np.argsort(-scores, axis=None, kind="stable")
     ranked = scores.ravel()[order]
@@ -255,7 +256,7 @@ def prepare(photos: Path, folder: Path, side: int) -> None:
     # Neighbours in an LMDB share a batch, so they should not share an origin.
     shuffled = [paths[index] for index in np.random.default_rng(0).permutation(len(paths))]
     if not shuffled:
-        raise ValueError(f"{photos}: expected a folder with photos, found none")
+        raise InputError(str(photos), "expected a folder with photos, found none")
     skipped = write_edge_lmdbs(shuffled, folder, side)
     if skipped:
         report = folder / "skipped.tsv"
@@ -294,13 +295,9 @@ def train(out: Path, model: Model, iterations: int, weights: Path) -> Path:
         print(f"{caffemodel}: trained already")
         return caffemodel
     write_files(out, files)
-    with tqdm(total=iterations, unit="iteration", desc="caffe train") as bar:
-
-        def show(record: Record) -> None:
-            bar.update(record.iteration - bar.n)
-            bar.set_postfix({f"{record.phase} loss": f"{record.loss:.3f}"})
-
-        records = run_caffe_train(out / "solver.prototxt", out / "caffe.log", show, weights=weights)
+    records = run_caffe_train(
+        out / "solver.prototxt", out / "caffe.log", iterations=iterations, weights=weights
+    )
     write_records(records, out / "losses.csv")
     plot_records(records, out / "losses.png")
     write_checksum(caffemodel)

@@ -172,7 +172,9 @@ def _train(arguments: argparse.Namespace) -> int:
     options = _options(arguments)
     training, validation = _photos(arguments)
     if not training or not validation:
-        raise ValueError(f"{arguments.photos}: expected photos to learn from and to choose by")
+        raise stages.StageError(
+            f"{arguments.photos}: expected photos to learn from and to choose by"
+        )
     data = out / "data"
     data.mkdir(parents=True, exist_ok=True)
     side = max(_SIDE, options.crop)

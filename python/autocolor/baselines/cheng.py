@@ -24,7 +24,6 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 from skimage.color import rgb2yuv, yuv2rgb
 from skimage.feature import daisy
-from tqdm import tqdm
 
 from autocolor.baselines.descriptors import (
     FeatureExtractor,
@@ -184,14 +183,9 @@ def train_cheng(
         y = np.concatenate([targets[index] for index in validation])
         rows = _write_data(work / "validation", x, y, scaling)
         solver = _write_solver(work, rows, int(rng.integers(1, 2**31)), options)
-        with tqdm(
-            total=options.iterations, unit="iteration", desc="caffe train", disable=not progress
-        ) as bar:
-
-            def show(record: Record) -> None:
-                bar.update(record.iteration - bar.n)
-
-            records = run_caffe_train(solver, work / "caffe.log", show)
+        records = run_caffe_train(
+            solver, work / "caffe.log", iterations=options.iterations if progress else None
+        )
         snapshot = best_snapshot(work, records)
         scaling.save(folder / "scaling.npz")
         (folder / "deploy.prototxt").write_text(str(_net(None, 1)), encoding="utf-8")

@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from autocolor.core.files import exclusive
 from autocolor.nets.catalogue import write_files
 from autocolor.nets.solver import SolverOptions
@@ -95,9 +93,8 @@ def _train_for(
     timing = replace(solver, iterations=_TIMED_ITERATIONS, display_interval=1, snapshot_interval=0)
     write_files(folder, files(timing))
     probe = run_caffe_train(
-        folder / "solver.prototxt", folder / "timing.log", lambda record: None, weights=weights,
-        device=device,
-    )  # fmt: skip
+        folder / "solver.prototxt", folder / "timing.log", weights=weights, device=device
+    )
     times = [r.seconds_per_iteration for r in probe if r.seconds_per_iteration is not None]
     if not times:
         raise TrainingError(f"{folder / 'timing.log'}: caffe train reported no time")
@@ -113,16 +110,10 @@ def _train_for(
         display_interval=max(1, min(20, plan.test_interval // 5)),
     )
     write_files(folder, files(planned))
-    with tqdm(total=plan.iterations, unit="iteration", desc="caffe train") as bar:
-
-        def show(record: Record) -> None:
-            bar.update(record.iteration - bar.n)
-            bar.set_postfix({f"{record.phase} loss": f"{record.loss:.3f}"})
-
-        records = run_caffe_train(
-            folder / "solver.prototxt", folder / "caffe.log", show, weights=weights,
-            seconds=seconds + 30, device=device,
-        )  # fmt: skip
+    records = run_caffe_train(
+        folder / "solver.prototxt", folder / "caffe.log", iterations=plan.iterations, weights=weights,
+        seconds=seconds + 30, device=device,
+    )  # fmt: skip
     write_records(records, folder / "losses.csv")
     plot_records(records, folder / "losses.png")
     return best_snapshot(folder, records), records

@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from tqdm import tqdm
 
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import naming
@@ -22,8 +24,8 @@ class TrainingError(AutocolorError):
 def run_caffe_train(
     solver: Path,
     log: Path,
-    on_record: Callable[[Record], None],
     *,
+    iterations: int | None = None,
     weights: Path | None = None,
     snapshot: Path | None = None,
     seconds: float | None = None,
@@ -37,8 +39,8 @@ def run_caffe_train(
         Solver prototxt.
     log : Path
         Gets everything Caffe prints.
-    on_record : callable
-        Called with each record as it comes.
+    iterations : int, optional
+        Of the solver, for a progress bar on stderr; none is shown unless given.
     weights, snapshot : Path, optional
         Weights to start from, or the ``.solverstate`` to resume.
     seconds : float, optional
@@ -88,15 +90,21 @@ def run_caffe_train(
                     asked_to_stop = True
                 yield line
 
+        bar = tqdm(
+            total=iterations, unit="iteration", desc="caffe train", disable=iterations is None
+        )
         try:
             for record in parse_log(follow()):
                 records.append(record)
-                on_record(record)
+                bar.update(record.iteration - bar.n)
+                bar.set_postfix({f"{record.phase} loss": f"{record.loss:.3f}"})
             status = process.wait()
         except BaseException:
             process.send_signal(signal.SIGINT)  # snapshot and stop
             process.wait()
             raise
+        finally:
+            bar.close()
     if status:
         failure = parse_failure(status, "", "\n".join(last_lines))
         assert failure is not None

@@ -256,24 +256,21 @@ def missing_weights(net: Any, model: Path) -> str | None:
 
 def _shapes(model: Path) -> dict[str, dict[int, tuple[int, ...]]]:
     """Shapes of the blobs of each layer in a caffemodel of either format."""
+    if not model.is_file():
+        raise SnapshotError(f"{model}: no such file, beside its solverstate")
+    if problem := damage(model):
+        raise SnapshotError(problem)
     try:
-        if model.suffix != ".h5":
-            layers = read_caffemodel(model)
-            return {n: {i: b.shape for i, b in enumerate(blobs)} for n, blobs in layers.items()}
-        if problem := damage(model):
-            raise SnapshotError(problem)
-        with h5py.File(model, "r") as file:
-            return {
-                name: {int(index): blob.shape for index, blob in layer.items()}
-                for name, layer in file["data"].items()
-            }
-    except FileNotFoundError:
-        raise SnapshotError(f"{model}: no such file, beside {model.name}'s solverstate") from None
-    except WeightsError as error:
-        problem = str(error)
-        raise SnapshotError(
-            problem if "damaged" in problem else f"{model}: is cut off or damaged"
-        ) from None
+        if model.suffix == ".h5":
+            with h5py.File(model, "r") as file:
+                return {
+                    name: {int(index): blob.shape for index, blob in layer.items()}
+                    for name, layer in file["data"].items()
+                }
+        return {
+            name: {index: blob.shape for index, blob in enumerate(blobs)}
+            for name, blobs in read_caffemodel(model).items()
+        }
     except _DAMAGED:
         raise SnapshotError(f"{model}: is cut off or damaged") from None
 

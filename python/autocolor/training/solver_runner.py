@@ -136,7 +136,7 @@ class SolverRunner:
         self._reporter = _Reporter(
             self._net, group, layers_of(read_train_net(solver), "TRAIN"), stop, self._diverged
         )
-        self._caffe_solver.add_callback(lambda: None, self._reporter.on_gradients)
+        self._caffe_solver.add_callback(lambda: None, self._reporter.reduce)
         self._smoothed = _SmoothedLoss(solver.average_loss)
         self._preview_problem: str | None = None
 
@@ -169,7 +169,7 @@ class SolverRunner:
             If another rank is lost; there is a snapshot of the last iteration then.
         """
         nets = (self._net, *self._caffe_solver.test_nets)
-        names = dict.fromkeys(name for net in nets for name, _ in _outputs(net))
+        names = dict.fromkeys(name for net in nets for name in _read_outputs(net))
         prefix = self.solver.snapshot_prefix
         self._began = time.monotonic()
         self._log = TrainingLog(prefix, list(names), self._start) if self._root else None
@@ -423,11 +423,11 @@ class _Reporter:
         """Run the net forward once and report that."""
         self.losses.clear()
         self._net.forward()
-        self._reduce()
+        self.reduce()
 
     def _before_layer(self, index: int) -> None:
         if index == 0:
-            self.gradients.restore_losses()
+            self.gradients.losses.restore()
         for name in self._inputs_of_losses.get(index, ()):
             # Blobs that are read twice have a copy for each reader, made by Caffe.
             if name in self._net.blobs and not _is_finite(self._net.blobs[name]):
@@ -436,7 +436,7 @@ class _Reporter:
     def _after_layer(self, index: int) -> None:
         if index != self._last:
             return
-        factors = self.gradients.weigh_losses()
+        factors = self.gradients.losses.apply()
         blobs = self._net.blobs
         loss = np.float32(0)
         for name, weight in self._loss_weights:
@@ -447,11 +447,8 @@ class _Reporter:
             for name, (value, _) in _read_outputs(self._net).items()
         }
 
-    def on_gradients(self) -> None:
-        """Between backward and update."""
-        self._reduce()
-
-    def _reduce(self) -> None:
+    def reduce(self) -> None:
+        """Take the means over the ranks, between backward and update."""
         self.loss = np.float32(sum(self.losses, np.float32(0)) / np.float32(len(self.losses)))
         self.signal = self._stop.signal or 0
         if self._group.size > 1:
@@ -487,11 +484,6 @@ def _decimal(value: Any) -> float:
 
 
 _INDEX = re.compile(r"\[\d+\]$")
-
-
-def _outputs(net: Any) -> list[tuple[str, float]]:
-    """Names of the numbers that a net puts out, and their loss weights."""
-    return [(name, weight) for name, (_, weight) in _read_outputs(net).items()]
 
 
 def _read_outputs(net: Any) -> dict[str, tuple[float, float]]:
