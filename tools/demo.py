@@ -24,10 +24,10 @@ from autocolor.imaging.images import find_photos
 from autocolor.nets.catalogue import DEMO_MODEL, all_models
 from autocolor.nets.colorization import ColorizationNet
 from autocolor.runtime.colorizer import Colorizer
-from autocolor.runtime.model_folder import Manifest
 from autocolor.runtime.shipped import shipped_model_folder
 from autocolor.training.budget import train_for
-from autocolor.training.caffe_train import Record
+from autocolor.training.head import save_model
+from autocolor.training.log import Record
 
 _SHIPPED, _TRAINED = "shipped model", "trained here"
 _STRENGTHS = tuple(step / 20 for step in range(1, 31))
@@ -38,7 +38,9 @@ _WEIGHT_DECAY = 5e-2
 _LEARNING_RATE = 2e-2
 
 
-def train(data: Path, out: Path, minutes: float) -> tuple[Path, list[Record]]:
+def train(
+    data: Path, out: Path, minutes: float, *, replace_earlier: bool
+) -> tuple[Path, list[Record]]:
     """Train for `minutes`; returns the caffemodel that validates best, and the records."""
     model = all_models()[DEMO_MODEL].in_folder(out)
     model = replace(
@@ -64,15 +66,8 @@ def train(data: Path, out: Path, minutes: float) -> tuple[Path, list[Record]]:
         solver,
         lambda planned: replace(model, solver=planned).files(),
         weights=data / "vgg16_gray_balanced.caffemodel",
+        replace_earlier=replace_earlier,
     )
-
-
-def save_model(folder: Path, caffemodel: Path, training: Path, manifest: Manifest) -> None:
-    """Write a model folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(training / "deploy.prototxt", folder / manifest.deploy)
-    shutil.copyfile(caffemodel, folder / manifest.weights)
-    manifest.save(folder)
 
 
 def summarize(evaluation: Evaluation, name: str) -> str:
@@ -131,18 +126,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=Path("build/demo"),
         help="folder for the results (default: build/demo)",
     )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="remove the training of an earlier demo in OUT, and replace its results",
+    )
     arguments = parser.parse_args(argv)
     if not 0 < arguments.minutes < 10**6:
         parser.error("--minutes: expected a positive number")
     out: Path = arguments.out
     try:
         training = out / "training"
-        caffemodel, records = train(arguments.data, training, arguments.minutes)
+        caffemodel, records = train(
+            arguments.data, training, arguments.minutes, replace_earlier=arguments.force
+        )
         shutil.copyfile(training / "losses.png", out / "loss.png")
 
         network = cast("ColorizationNet", all_models()[DEMO_MODEL].network)
-        manifest = Manifest(DEMO_MODEL, network.variant, network.levels, network.heads[0].bins)
-        save_model(out / "model", caffemodel, training, manifest)
+        manifest = save_model(out / "model", network, DEMO_MODEL, caffemodel)
         print("choosing the strength of the colour on the validation photos")
         validation = list_photos(arguments.data / "validation_lmdb.txt")
         choice = choose_strength(Colorizer(out / "model"), validation, _STRENGTHS)

@@ -14,7 +14,8 @@ usage: tools/demo.sh [--long | --minutes N]
 Sets everything up (tools/setup.sh), fetches the photos, trains a colorizer on frozen VGG-16 features
 with `caffe train` for N minutes (default 3; --long: 15) and scores it and the model that comes with
 autocolor on held-out photos. Results go to build/demo/: open build/demo/index.html. Downloads and
-prepared data are kept, so a second run only trains.
+prepared data are kept, so a second run only trains: its training and results take the place of the
+first one's.
 USAGE
       exit 0 ;;
     *) echo "demo.sh: error: unknown argument '$1' (see --help)" >&2; exit 2 ;;
@@ -39,4 +40,4 @@ echo "== VGG-16-gray"
   --weights $data/vgg16_gray.caffemodel --lmdb $data/train_lmdb \
   --images 32 --out $data/vgg16_gray_balanced.caffemodel --report $data
 echo "== training and evaluation"
-python tools/demo.py --minutes "$minutes" --data $data --out build/demo
+python tools/demo.py --minutes "$minutes" --data $data --out build/demo --force # of an earlier demo

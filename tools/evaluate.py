@@ -33,7 +33,7 @@ examples:
 Writes into OUT: metrics.json, metrics.md and metrics.csv (a line for each photo and method), with
 95 % confidence intervals over images and differences to "no colorization"; errors.png (the
 cumulative error of Fig. 7), psnr.png (Fig. 8), gallery.png and worst.png (largest RMSE, lowest
-PSNR). Photos that cannot be read or have no colour are skipped and listed.
+PSNR). Photos that cannot be read or are encoded as greyscale are skipped and listed.
 
 Each photo's result is appended to OUT/part_1_of_1.jsonl as it comes; run the same command again to
 go on after an interruption. Several machines each take a part of the list:

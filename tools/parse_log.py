@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autocolor.core.programs import run_program
-from autocolor.training.caffe_train import plot_records, read_log, write_records
+from autocolor.training.log import plot_records, read_log, write_records
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shutil
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from autocolor.core.errors import AutocolorError
+from autocolor.core.errors import AutocolorError, InputError
 from autocolor.core.programs import run_program
 from autocolor.imaging.images import find_photos
 from autocolor.runtime.caffe_runtime import CaffeError, import_caffe
@@ -36,8 +37,11 @@ examples:
 
 The losses are those of `caffe train -solver SOLVER -weights WEIGHTS`, and either can resume what the
 other has snapshotted. Beside the snapshots, the files PREFIX_log.csv, PREFIX_log.jsonl and
-PREFIX_log.png grow, a line every `display` iterations (every one if that is 0). Ctrl-C or SIGTERM end
-the iteration, write a snapshot and stop; a second one stops at once. Where the solver fixes a
+PREFIX_log.png grow, a line every `display` iterations (every one if that is 0), and each file of a
+snapshot gets its checksum, FILE.sha256. Ctrl-C or SIGTERM end the iteration, write a snapshot and stop;
+a second one stops at once. --resume takes the caffemodel beside the solverstate, so the folder may be
+renamed, moved or copied; a snapshot that is damaged is passed over, and where there are snapshots and
+none is usable, nothing is trained. One training at a time can have a snapshot_prefix. Where the solver fixes a
 random_seed, --resume first goes through the records and random numbers of the iterations that are
 done, so that on the CPU the parameters are those of a training that was never interrupted, bit for
 bit; `caffe train -snapshot` starts again with the first record, and so does --no-replay. Set GLOG_minloglevel=0 to see
@@ -149,9 +153,15 @@ def _explain_crash(solver: Path, number: signal.Signals) -> None:
     )
     try:
         import_caffe()
-        from autocolor.training.solver_files import check_records
+        from autocolor.training.snapshots import unfinished
+        from autocolor.training.solver_files import check_records, read_solver
 
         check_records(solver)
+        for state in unfinished(read_solver(solver).snapshot_prefix):
+            free = shutil.disk_usage(state.parent).free
+            reason = (
+                f"snapshot {state} was not written to its end ({free / 2**20:,.0f} MiB are free)"
+            )
     except (AutocolorError, ValueError, OSError) as error:
         reason = str(error)
     print(f"\n{_PROGRAM}: error: the training was ended by {number.name}: {reason}; --resume goes on from "
@@ -167,9 +177,9 @@ def _previews(arguments: argparse.Namespace) -> Previews | None:
     deploy = arguments.model_deploy or arguments.solver.parent / "deploy.prototxt"
     for path in (*photos, deploy):
         if not path.is_file():
-            raise ValueError(f"{path}: no such file")
+            raise InputError("--preview", f"{path}: no such file")
     if not photos:
-        raise ValueError(f"--preview {arguments.preview}: no photos in this folder")
+        raise InputError("--preview", f"{arguments.preview}: no photos in this folder")
     return Previews(photos, arguments.preview_every, deploy)
 
 

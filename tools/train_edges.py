@@ -25,8 +25,8 @@ from skimage.feature import canny
 from tqdm import tqdm
 
 from autocolor.core.arrays import FloatArray, check_unit
-from autocolor.core.errors import AutocolorError
-from autocolor.core.files import atomic_path
+from autocolor.core.errors import AutocolorError, InputError
+from autocolor.core.files import atomic_path, damage, exclusive, write_checksum
 from autocolor.core.programs import run_program
 from autocolor.data.lmdb_io import LmdbOptions, decode_datum, read_datums, read_resized
 from autocolor.data.lmdb_writer import LmdbContent, is_complete, write_lmdb
@@ -37,12 +37,8 @@ from autocolor.nets.edges import EDGES_LMDB, LIGHTNESS_LMDB
 from autocolor.nets.surgery import net_shapes, transplant
 from autocolor.nets.weights_io import WeightsError, read_weights
 from autocolor.runtime.caffe_runtime import import_caffe
-from autocolor.training.caffe_train import (
-    Record,
-    plot_records,
-    run_caffe_train,
-    write_records,
-)
+from autocolor.training.caffe_train import run_caffe_train
+from autocolor.training.log import plot_records, write_records
 
 FloatMap = npt.NDArray[np.float32]
 BoolMap = npt.NDArray[np.bool_]
@@ -76,7 +72,7 @@ def edge_labels(light: FloatArray) -> BoolMap:
     """
     check_unit("light", light)
     if light.ndim != 2:
-        raise ValueError(f"light: expected shape (H, W), received {light.shape}")
+        raise InputError("light", f"expected shape (H, W), received {light.shape}")
     edges = canny(light, CANNY_SIGMA, low_threshold=0.1, high_threshold=0.2)
     labels: BoolMap = binary_dilation(edges, np.ones((3, 3), dtype=bool))
     return labels
@@ -162,7 +158,7 @@ def write_edge_lmdbs(photos: Sequence[Path], folder: Path, side: int) -> list[tu
                 skipped |= dict(write_lmdb(content, folder / name, bar.update))
     if not any(True for _ in read_squares(folder)):
         reasons = "; ".join(skipped.values()) or "none was given"
-        raise ValueError(f"{folder}: expected at least one photo that can be used: {reasons}")
+        raise InputError(str(folder), f"expected at least one photo that can be used: {reasons}")
     return list(skipped.items())
 
 
@@ -184,7 +180,7 @@ def read_squares(folder: Path) -> Iterator[Square]:
     pair = (read_datums(folder / name) for name in (LIGHTNESS_LMDB, EDGES_LMDB))
     for (key, light), (other, labels) in zip(*pair, strict=True):
         if key != other:
-            raise ValueError(f"{folder}: expected equal keys, received {key!r} and {other!r}")
+            raise InputError(str(folder), f"expected equal keys, received {key!r} and {other!r}")
         yield Square(
             decode_datum(light)[..., 0] * np.float32(1 / 255), decode_datum(labels)[..., 0] > 127
         )
@@ -235,9 +231,10 @@ def average_precision(scores: FloatArray, labels: BoolMap) -> float:
         If the shapes differ or no label is true.
     """
     if scores.shape != labels.shape or not labels.any():
-        raise ValueError(
-            f"labels: expected shape {scores.shape} and a true one, received {labels.shape} "
-            f"with {np.count_nonzero(labels)} true"
+        raise InputError(
+            "labels",
+            f"expected shape {scores.shape} and a true one, received {labels.shape} "
+            f"with {np.count_nonzero(labels)} true",
         )
     order = np.argsort(-scores, axis=None, kind="stable")
     ranked = scores.ravel()[order]
@@ -259,7 +256,7 @@ def prepare(photos: Path, folder: Path, side: int) -> None:
     # Neighbours in an LMDB share a batch, so they should not share an origin.
     shuffled = [paths[index] for index in np.random.default_rng(0).permutation(len(paths))]
     if not shuffled:
-        raise ValueError(f"{photos}: expected a folder with photos, found none")
+        raise InputError(str(photos), "expected a folder with photos, found none")
     skipped = write_edge_lmdbs(shuffled, folder, side)
     if skipped:
         report = folder / "skipped.tsv"
@@ -287,20 +284,25 @@ def train(out: Path, model: Model, iterations: int, weights: Path) -> Path:
     for manifest in sorted(out.glob("t*/*_lmdb/*.json")):
         inputs.update(manifest.read_bytes())
     stamp, caffemodel = out / "trained.sha256", out / f"snapshot_iter_{iterations}.caffemodel"
-    if caffemodel.is_file() and stamp.is_file() and stamp.read_text() == inputs.hexdigest():
+    if stamp.is_file() and stamp.read_text() != inputs.hexdigest():
+        raise WeightsError(
+            f"{out}: holds a training on other photos, weights or options; remove it, or choose another "
+            "--out"
+        )
+    if stamp.is_file() and caffemodel.is_file():
+        if problem := damage(caffemodel):
+            raise WeightsError(problem)
         print(f"{caffemodel}: trained already")
         return caffemodel
     write_files(out, files)
-    with tqdm(total=iterations, unit="iteration", desc="caffe train") as bar:
-
-        def show(record: Record) -> None:
-            bar.update(record.iteration - bar.n)
-            bar.set_postfix({f"{record.phase} loss": f"{record.loss:.3f}"})
-
-        records = run_caffe_train(out / "solver.prototxt", out / "caffe.log", show, weights=weights)
+    records = run_caffe_train(
+        out / "solver.prototxt", out / "caffe.log", iterations=iterations, weights=weights
+    )
     write_records(records, out / "losses.csv")
     plot_records(records, out / "losses.png")
-    stamp.write_text(inputs.hexdigest())
+    write_checksum(caffemodel)
+    with atomic_path(stamp) as partial:
+        partial.write_text(inputs.hexdigest())
     return caffemodel
 
 
@@ -382,34 +384,35 @@ cannot be read are skipped and listed. Run again: what is finished is not done a
             parser.error(f"--{name}: expected at least {least}")
     out: Path = arguments.out
     try:
-        prepare(arguments.photos, out / "train", arguments.side)
-        prepare(arguments.test_photos, out / "test", arguments.side)
-        model = replace(
-            model.in_folder(out),
-            training=replace(model.training, source=str(out / "train"), crop=arguments.side),
-            validation_source=str(out / "test"),
-        )
-        caffemodel = train(out, model, arguments.iterations, arguments.weights)
-        squares = list(read_squares(out / "test"))
-        predicted = predict_edges(
-            out / "deploy.prototxt", caffemodel, [square.light for square in squares]
-        )
-        labels = np.stack([square.labels for square in squares])
-        gradient = np.stack([gradient_magnitude(square.light) for square in squares])
-        first, last = loss_quarters(out / "losses.csv")
-        metrics = {
-            "average_precision": {
-                "model": average_precision(np.stack(predicted), labels),
-                "gradient": average_precision(gradient, labels),
-                "constant": average_precision(np.zeros(labels.shape), labels),
-            },
-            "training_loss": {"first_quarter": first, "last_quarter": last},
-            "held_out_photos": len(squares),
-            "iterations": arguments.iterations,
-        }
-        with atomic_path(out / "metrics.json") as partial:
-            partial.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-        draw_examples(squares, predicted, out / "examples.png")
+        with exclusive(out / ".lock"):
+            prepare(arguments.photos, out / "train", arguments.side)
+            prepare(arguments.test_photos, out / "test", arguments.side)
+            model = replace(
+                model.in_folder(out),
+                training=replace(model.training, source=str(out / "train"), crop=arguments.side),
+                validation_source=str(out / "test"),
+            )
+            caffemodel = train(out, model, arguments.iterations, arguments.weights)
+            squares = list(read_squares(out / "test"))
+            predicted = predict_edges(
+                out / "deploy.prototxt", caffemodel, [square.light for square in squares]
+            )
+            labels = np.stack([square.labels for square in squares])
+            gradient = np.stack([gradient_magnitude(square.light) for square in squares])
+            first, last = loss_quarters(out / "losses.csv")
+            metrics = {
+                "average_precision": {
+                    "model": average_precision(np.stack(predicted), labels),
+                    "gradient": average_precision(gradient, labels),
+                    "constant": average_precision(np.zeros(labels.shape), labels),
+                },
+                "training_loss": {"first_quarter": first, "last_quarter": last},
+                "held_out_photos": len(squares),
+                "iterations": arguments.iterations,
+            }
+            with atomic_path(out / "metrics.json") as partial:
+                partial.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+            draw_examples(squares, predicted, out / "examples.png")
     except (AutocolorError, ValueError, OSError, lmdb.Error) as error:
         print(f"train_edges: error: {error}", file=sys.stderr)
         return 1

@@ -16,7 +16,7 @@ import numpy as np
 
 from autocolor.core.downloads import default_cache
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import atomic_path
+from autocolor.core.files import atomic_path, exclusive
 from autocolor.core.processes import available_processors
 from autocolor.core.programs import run_program
 from autocolor.data.photo_lists import list_photos
@@ -50,7 +50,8 @@ examples:
 head    computes hypercolumns of VGG-16 once, with all cores, and trains the head on them
 whole   trains all layers at a constant rate, from the head's model on (--weights: from another; the
         word `shipped` is the model that comes with autocolor)
-anneal  lets the rate fall to zero, from the newest snapshot of `whole` on; that is the model
+anneal  lets the rate fall to zero, from the newest snapshot of `whole` on; that is the model, and
+        takes the place of what was annealed from an earlier snapshot
 ship    puts OUT/whole/model into the package, in half precision
 
 Whatever has ended a run, the same command goes on from there, with the same result; with more
@@ -70,7 +71,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"\n{_PROGRAM}: error: ended by {number.name}; run it again to go on", file=sys.stderr
         )
     )
-    return _reported(lambda: _train(arguments))
+
+    def train() -> int:
+        with exclusive(arguments.out / ".lock"):
+            return _train(arguments)
+
+    return _reported(train)
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -166,7 +172,9 @@ def _train(arguments: argparse.Namespace) -> int:
     options = _options(arguments)
     training, validation = _photos(arguments)
     if not training or not validation:
-        raise ValueError(f"{arguments.photos}: expected photos to learn from and to choose by")
+        raise stages.StageError(
+            f"{arguments.photos}: expected photos to learn from and to choose by"
+        )
     data = out / "data"
     data.mkdir(parents=True, exist_ok=True)
     side = max(_SIDE, options.crop)

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import numpy as np
@@ -139,10 +140,10 @@ def train_command(solver: Path, *arguments: object, ranks: int = 0) -> list[str]
     return [str(word) for word in (*command, "--solver", solver, *arguments)]
 
 
-def train(solver: Path, *arguments: object, ranks: int = 0, status: int = 0) -> str:
+def train(solver: Path, *arguments: object, ranks: int = 0, status: int = 0, **options: Any) -> str:
     """Train to the end; returns what it said on stderr."""
     command = train_command(solver, *arguments, ranks=ranks)
-    return run(*command, status=status, env=ENVIRONMENT, timeout=PATIENCE).stderr
+    return run(*command, status=status, env=ENVIRONMENT, timeout=PATIENCE, **options).stderr
 
 
 def caffe_train(solver: Path, *arguments: object) -> str:

@@ -34,7 +34,7 @@ from autocolor.runtime.caffe_runtime import import_caffe
 from autocolor.runtime.model_folder import MANIFEST_NAME, Manifest, ModelError
 from autocolor.runtime.onnx_net import OnnxNet
 from autocolor.runtime.probe import build_net
-from autocolor.training.caffe_train import read_log
+from autocolor.training.log import read_log
 from autocolor.training.snapshots import SnapshotError, read_state
 from autocolor.training.solver_files import SolverError, check_files, read_solver
 from fuzzing import Reader, run_forked

@@ -39,7 +39,7 @@ examples:
       --photos build/data/validation_lmdb.txt --weights 1 3 10 30 100
 
 The second compares values of lambda, Eq. 6, on validation photos. Photos that cannot be read or
-have no colour are skipped.""",
+are encoded as greyscale are skipped.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--model", type=Path, required=True, help="folder with model.json")

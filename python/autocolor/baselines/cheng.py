@@ -24,7 +24,6 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 from skimage.color import rgb2yuv, yuv2rgb
 from skimage.feature import daisy
-from tqdm import tqdm
 
 from autocolor.baselines.descriptors import (
     FeatureExtractor,
@@ -39,7 +38,8 @@ from autocolor.core.errors import InputError
 from autocolor.imaging.color import correct_lightness, lightness
 from autocolor.imaging.joint_bilateral import joint_bilateral_upsample
 from autocolor.runtime.caffe_runtime import import_caffe
-from autocolor.training.caffe_train import Record, best_snapshot, run_caffe_train
+from autocolor.training.caffe_train import best_snapshot, run_caffe_train
+from autocolor.training.log import Record
 
 SEMANTIC_LEVEL = "conv5_3"
 SEMANTIC_SIZE = 47
@@ -183,14 +183,9 @@ def train_cheng(
         y = np.concatenate([targets[index] for index in validation])
         rows = _write_data(work / "validation", x, y, scaling)
         solver = _write_solver(work, rows, int(rng.integers(1, 2**31)), options)
-        with tqdm(
-            total=options.iterations, unit="iteration", desc="caffe train", disable=not progress
-        ) as bar:
-
-            def show(record: Record) -> None:
-                bar.update(record.iteration - bar.n)
-
-            records = run_caffe_train(solver, work / "caffe.log", show)
+        records = run_caffe_train(
+            solver, work / "caffe.log", iterations=options.iterations if progress else None
+        )
         snapshot = best_snapshot(work, records)
         scaling.save(folder / "scaling.npz")
         (folder / "deploy.prototxt").write_text(str(_net(None, 1)), encoding="utf-8")

@@ -1,13 +1,17 @@
-"""Files that appear whole or not at all, their kind, names, hashes and lines, and errors in one line."""
+"""Files that appear whole or not at all, their kind, names, checksums and lines, locks, errors in a line."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
+import platform
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from autocolor.core.errors import AutocolorError
 
@@ -19,6 +23,21 @@ _KINDS = {
     stat.S_IFBLK: "device",
     stat.S_IFSOCK: "socket",
 }
+
+
+class LockedError(AutocolorError):
+    """Another process has what only one can have; one line that names the process."""
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of writing `path` in the block name it: that of a full disk names no file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
 class FileKindError(AutocolorError, OSError):
@@ -72,10 +91,91 @@ def atomic_path(path: Path) -> Iterator[Path]:
     ending = f".{os.getpid()}.partial{path.suffix}"
     partial = path.with_name(file_name(f".{path.stem}", ending))
     try:
-        yield partial
-        os.replace(partial, path)
+        with naming(path):
+            yield partial
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def checked_path(path: Path) -> Iterator[Path]:
+    """As `atomic_path`, with the checksum that :func:`damage` knows."""
+    with atomic_path(path) as partial:
+        yield partial
+        digest = file_sha256(partial)
+        checksum_of(path).unlink(missing_ok=True)  # before: a new file never has an old one
+    write_checksum(path, digest)
+
+
+def checksum_of(path: Path) -> Path:
+    """Return the file beside `path` that has its SHA-256, as ``sha256sum --check`` reads it."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def write_checksum(path: Path, digest: str | None = None, note: str = "") -> None:
+    """Write the checksum of a file beside it, with a note in a comment."""
+    line = f"{digest or file_sha256(path)}  {path.name}\n"
+    with atomic_path(checksum_of(path)) as partial:
+        partial.write_text((f"# {note}\n" if note else "") + line, encoding="utf-8")
+
+
+def damage(path: Path) -> str | None:
+    """Return in one line that a file is not what the checksum beside it says; None without one."""
+    checksum = checksum_of(path)
+    try:
+        lines = checksum.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return None
+    digest = file_sha256(path)
+    if any(line.split(" ")[0] == digest for line in lines):
+        return None
+    return (
+        f"{path}: is cut off or damaged: its SHA-256 is not that of {checksum.name} (if it was "
+        "replaced on purpose, remove that)"
+    )
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold the lock `path`, which one process at a time can have; it ends with its process.
+
+    Raises
+    ------
+    LockedError
+        If another process has it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _open_locked(path) as stream:
+        try:
+            with naming(path):
+                stream.truncate(0)
+                stream.write(f"process {os.getpid()} of {platform.node()}")
+                stream.flush()
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _open_locked(path: Path) -> TextIO:
+    while True:
+        stream = path.open("a+", encoding="utf-8")
+        try:
+            # Unlike flock's, this lock is not handed down to children, which may outlive the process.
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Who had it before may have removed the file since it was opened.
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(stream.fileno())):
+                return stream
+            stream.close()
+        except OSError as error:
+            stream.seek(0)
+            holder = stream.read() or "another process"
+            stream.close()
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise
+            raise LockedError(
+                f"{path.parent}: {holder} is at work here; wait for it, or choose another folder"
+            ) from None
 
 
 def file_sha256(path: Path) -> str:

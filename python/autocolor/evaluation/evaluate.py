@@ -19,7 +19,7 @@ from autocolor.core.arrays import FloatArray
 from autocolor.core.errors import InputError
 from autocolor.core.files import file_sha256
 from autocolor.core.processes import open_workers
-from autocolor.evaluation.image_errors import Measurement, Truth, measure_errors
+from autocolor.evaluation.image_errors import PSNR_LIMIT, Measurement, Truth, measure_errors
 from autocolor.evaluation.metrics import (
     ColorMetrics,
     Difference,
@@ -77,7 +77,7 @@ class EvaluationProtocol:
             "lightness": "(R + G + B) / 3 of the photo",
             "rmse": "mean over all pixels of the Euclidean alpha-beta error (Eq. 10)",
             "psnr": "arithmetic mean over images of -10 log10(mean squared RGB error), in dB "
-            "(Eq. 11)",
+            f"(Eq. 11), at most {PSNR_LIMIT:.2f}, the error of rounding to 8 bit",
             "root_mean_square": "root of the mean over all pixels of the squared alpha-beta error",
             "geometric_psnr": "geometric mean over images of the PSNR in dB",
         }
@@ -110,12 +110,12 @@ class Scene:
     Raises
     ------
     autocolor.imaging.images.ImageError
-        If the photo cannot be read or has no colour.
+        If the photo cannot be read or is encoded as greyscale.
     """
 
     def __init__(self, path: Path, protocol: EvaluationProtocol = EvaluationProtocol()) -> None:
         self.path = path
-        self.truth = read_color(path)
+        self.truth = read_truth(path)
         if protocol.side is not None:
             self.truth = fit_side(self.truth, protocol.side, protocol.side_of)
         self.lightness = lightness(self.truth)
@@ -244,7 +244,7 @@ class PhotoScorer:
     def __call__(self, task: Task) -> PhotoResult | str:
         """Return a photo's result, or in one line that names it why it has none.
 
-        That is where it cannot be read, has no colour or is too large for the memory, or a method
+        That is where it cannot be read, is encoded as greyscale or is too large for the memory, or a method
         refuses it.
         """
         try:
@@ -412,9 +412,9 @@ def score(
 ) -> Evaluation:
     """Colorize each photo by every method and score the results.
 
-    Unreadable photos, photos without any colour and photos that a method refuses are skipped, for
-    all methods, and listed. The paper leaves out photos encoded as greyscale; the PSNR of "no
-    colorization" would be infinite for any without colour. Photos are read one at a time.
+    Unreadable photos, photos encoded as greyscale and photos that a method refuses are skipped, for
+    all methods, and listed. As in the paper (section 4), a photo that is naturally grey counts: there
+    an algorithm should know not to add colour. Photos are read one at a time.
 
     Parameters
     ----------
@@ -473,11 +473,19 @@ def grey_image(light: FloatArray) -> npt.NDArray[np.float32]:
     return np.repeat(light.astype(np.float32, copy=False)[..., None], 3, axis=-1)
 
 
+def read_truth(path: Path) -> npt.NDArray[np.float32]:
+    """Read a photo as RGB; an `ImageError` if it cannot be read or is encoded as greyscale."""
+    photo = read_image(path)
+    if photo.is_grey:
+        raise ImageError(f"{path}: is encoded as greyscale: its colours are not known")
+    return photo.rgb
+
+
 def read_color(path: Path) -> npt.NDArray[np.float32]:
-    """Read a photo as RGB; an `ImageError` if it cannot be read or is grey throughout."""
+    """Read a photo whose colours are taken for others; an `ImageError` if it has none."""
     rgb = read_image(path).rgb
     if np.array_equal(rgb[..., 0], rgb[..., 1]) and np.array_equal(rgb[..., 1], rgb[..., 2]):
-        raise ImageError(f"{path}: has no colour to compare with")
+        raise ImageError(f"{path}: has no colour")
     return rgb
 
 

@@ -37,13 +37,16 @@ CREDIT_UNIT = 2.0**-20
 SSIM_WINDOW = 11
 """Pixels of the Gaussian window of SSIM; a smaller image has no SSIM."""
 
+PSNR_LIMIT = 10 * math.log10(12 * 255**2)
+"""Largest PSNR in dB, 58.92: that of an error uniform within half a level of 8 bit, which is 0."""
+
 PAPER_SUMS = (
     "images",
     "pixels",
     "error",
     "square_error",
     "psnr",
-    "infinite_psnr",
+    "limited_psnr",
     "log_psnr",
     "zero_psnr",
 )
@@ -82,19 +85,14 @@ class Truth:
 class Measurement:
     """What one image adds to the metrics."""
 
-    #: Keys `PAPER_SUMS`, and `EXTRA_SUMS` where they were asked for. All finite: an infinite PSNR
-    #: counts in "infinite_psnr" and a PSNR of 0 in "zero_psnr" instead of "log_psnr".
+    #: Keys `PAPER_SUMS`, and `EXTRA_SUMS` where they were asked for. "limited_psnr" counts a PSNR
+    #: that would be above `PSNR_LIMIT`, and "zero_psnr" one of 0, instead of "log_psnr".
     sums: dict[str, float]
     errors: npt.NDArray[np.int64]  #: (ERROR_BINS,) int64 array. Pixels by their alpha-beta error.
     #: (COLOR_CLASSES,) int64 arrays, or None. Pixels by the truth's class of colour, and the sums
     #: of their credit max(0, 1 - ab error / AUC_LIMIT) in units of `CREDIT_UNIT`.
     class_pixels: npt.NDArray[np.int64] | None = None
     class_credit: npt.NDArray[np.int64] | None = None
-
-    @property
-    def psnr(self) -> float:
-        """PSNR in dB, infinite where the prediction is exact."""
-        return math.inf if self.sums["infinite_psnr"] else self.sums["psnr"]
 
     def to_dict(self) -> dict[str, Any]:
         """Return numbers and lists, for JSON; of the arrays, only what is not 0."""
@@ -133,14 +131,15 @@ def measure_errors(truth: Truth, prediction: FloatArray, *, extras: bool = False
     errors = np.hypot(difference[..., 0], difference[..., 1]).reshape(-1)
     # RGB lies in [0, 1], so beyond 1 there is only float rounding: PSNR is never negative.
     square = min(1.0, float(np.mean(np.square(truth.rgb - prediction), dtype=np.float64)))
-    psnr = -10 * math.log10(square) if 0 < square < 1 else 0.0
+    psnr = min(PSNR_LIMIT, -10 * math.log10(square)) if square > 0 else PSNR_LIMIT
+    psnr = max(0.0, psnr)  # of square = 1 it is -0.0
     sums = {
         "images": 1.0,
         "pixels": float(errors.size),
         "error": float(errors.sum(dtype=np.float64)),
         "square_error": float(np.square(errors).sum(dtype=np.float64)),
         "psnr": psnr,
-        "infinite_psnr": float(square == 0),
+        "limited_psnr": float(psnr == PSNR_LIMIT),
         "log_psnr": math.log(psnr) if psnr > 0 else 0.0,
         "zero_psnr": float(square == 1),
     }

@@ -31,8 +31,8 @@ from autocolor.evaluation.image_errors import (
 PSNR_BIN_WIDTH = 0.5
 """Width in dB of the bins of the histogram of per-image PSNR (Fig. 8)."""
 
-PSNR_BINS = 200
-"""Their number; the last one also counts every PSNR above 100 dB."""
+PSNR_BINS = 120
+"""Their number: no PSNR is above `autocolor.evaluation.image_errors.PSNR_LIMIT`."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Scores:
     ssim: float | None = None
 
     def to_dict(self) -> dict[str, float | str]:
-        """Return the metrics that were measured, for JSON, which has no infinity: "inf"."""
+        """Return the metrics that were measured, for JSON, which has no NaN: "nan"."""
         return {
             name: value if math.isfinite(value) else str(value)
             for name, value in asdict(self).items()
@@ -94,7 +94,7 @@ class ColorMetrics:
 
     Attributes
     ----------
-    images, exact_images : int
+    images, limited_images : int
     error_histogram : (ERROR_BINS,) int64 array
         Pixels by alpha-beta error, in bins of `autocolor.evaluation.image_errors.ERROR_BIN_WIDTH` (Fig. 7).
     psnr_histogram : (PSNR_BINS,) int64 array
@@ -130,9 +130,9 @@ class ColorMetrics:
         return int(self._sums[self._names.index("images"), 0])
 
     @property
-    def exact_images(self) -> int:
-        """Images so far whose prediction was exact, with infinite PSNR."""
-        return int(self._sums[self._names.index("infinite_psnr"), 0])
+    def limited_images(self) -> int:
+        """Images so far whose PSNR is the largest there is, for errors that 8 bit cannot hold."""
+        return int(self._sums[self._names.index("limited_psnr"), 0])
 
     def add(
         self, truth: FloatArray | Truth, prediction: FloatArray, key: str | None = None
@@ -151,7 +151,7 @@ class ColorMetrics:
         Returns
         -------
         Scores
-            Of this image alone. The PSNR of an exact prediction is infinite.
+            Of this image alone.
         """
         if not isinstance(truth, Truth):
             truth = Truth(truth)
@@ -171,7 +171,7 @@ class ColorMetrics:
             weights[1:] = poisson_weights(key, replicates, seed)
         self._sums += np.outer([measurement.sums[name] for name in self._names], weights)
         self.error_histogram += measurement.errors
-        self.psnr_histogram[_psnr_bin(measurement.psnr)] += 1
+        self.psnr_histogram[int(measurement.sums["psnr"] / PSNR_BIN_WIDTH)] += 1
         if measurement.class_pixels is not None and measurement.class_credit is not None:
             self._classes += np.stack([measurement.class_pixels, measurement.class_credit])
 
@@ -271,16 +271,11 @@ def paired_differences(
     scores, reference = metrics.scores(), baseline.scores()
     return {
         name: Difference(
-            _difference(getattr(scores, name), getattr(reference, name)),
-            *percentile_interval(_difference(values[name], references[name]), level),
+            getattr(scores, name) - getattr(reference, name),
+            *percentile_interval(values[name] - references[name], level),
         )
         for name in values
     }
-
-
-def _difference(left: Any, right: Any) -> Any:
-    with np.errstate(invalid="ignore"):  # Infinity minus infinity is NaN.
-        return left - right
 
 
 def image_scores(measurement: Measurement) -> Scores:
@@ -299,15 +294,13 @@ def _ratio_metrics(sums: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
     def ratio(name: str, count: str) -> FloatArray:
         return np.asarray(sums[name] / sums[count])
 
-    exact, black = sums["infinite_psnr"] > 0, sums["zero_psnr"] > 0
     with np.errstate(invalid="ignore"):  # 0 / 0 is NaN
-        geometric = np.exp(ratio("log_psnr", "images"))
         values = {
             "rmse": ratio("error", "pixels"),
-            "psnr": np.where(exact, np.inf, ratio("psnr", "images")),
+            "psnr": ratio("psnr", "images"),
             "root_mean_square": np.sqrt(ratio("square_error", "pixels")),
-            "geometric_psnr": np.select(
-                [exact & black, exact, black], [np.nan, np.inf, 0.0], geometric
+            "geometric_psnr": np.where(
+                sums["zero_psnr"] > 0, 0.0, np.exp(ratio("log_psnr", "images"))
             ),
         }
         if "auc" in sums:
@@ -326,7 +319,3 @@ def _balanced_auc(classes: npt.NDArray[np.int64]) -> float:
     """Return the mean over the classes of colour that occur of their pixels' mean credit."""
     pixels, credit = classes[:, classes[0] > 0]
     return float(np.mean(credit * CREDIT_UNIT / pixels))
-
-
-def _psnr_bin(psnr: float) -> int:
-    return int(min(psnr / PSNR_BIN_WIDTH, PSNR_BINS - 1))

@@ -37,7 +37,7 @@ from autocolor.evaluation.image_errors import Measurement
 from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.model_folder import MANIFEST_NAME, Manifest
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class PartError(AutocolorError):

@@ -95,7 +95,7 @@ def metrics_dict(
                 "scores": scores.to_dict(),
                 "intervals": _numbers(intervals[name]),
                 f"minus {GREY}": _numbers(differences.get(name, {})),
-                "exact_images": evaluation.metrics[name].exact_images,
+                "limited_images": evaluation.metrics[name].limited_images,
             }
             for name, scores in evaluation.scores.items()
         },

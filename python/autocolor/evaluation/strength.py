@@ -79,7 +79,8 @@ def choose_strengths(
     Each metric is taken relative to "no colorization", so that both count alike whatever their
     units. Among the candidates that beat grey in both metrics, the one with the smallest mean of
     the two ratios is chosen; if none beats grey in both, the one whose worse ratio is smallest.
-    A network runs once for each photo; unreadable and colourless photos are left out.
+    A network runs once for each photo; unreadable photos and those encoded as
+    greyscale are left out.
 
     Parameters
     ----------
@@ -138,6 +139,8 @@ def _decoded(prediction: Prediction) -> Callable[[float], npt.NDArray[np.float32
 
 
 def _choose(candidates: Sequence[float], scores: Sequence[Scores], grey: Scores) -> StrengthChoice:
+    if not grey.rmse:
+        raise InputError("paths", "expected photos with colour, got none that has any")
     table = [
         StrengthScores(
             strength,

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from autocolor.core.files import atomic_path, one_line
+from autocolor.core.files import checked_path, damage, one_line
 from autocolor.runtime.caffemodel import FloatArray as FloatArray
 from autocolor.runtime.caffemodel import Weights as Weights
 from autocolor.runtime.caffemodel import WeightsError as WeightsError
@@ -77,6 +77,8 @@ def read_weights(path: Path) -> Weights:
     with path.open("rb") as stream:
         start = stream.read(4)
     if h5py.is_hdf5(path):
+        if problem := damage(path):
+            raise WeightsError(problem)
         return _read_hdf5(path)
     if start == b"PK\x03\x04":
         return _read_npz(path)
@@ -91,7 +93,9 @@ def read_weights(path: Path) -> Weights:
 
 
 def write_weights(path: Path, weights: Mapping[str, tuple[FloatArray, ...]], name: str) -> None:
-    """Write weights as Caffe reads them, atomically: HDF5 if `path` ends in ``.h5``, else protobuf.
+    """Write weights as Caffe reads them, atomically, and a checksum beside them.
+
+    They are HDF5 if `path` ends in ``.h5``, else protobuf.
 
     Parameters
     ----------
@@ -205,7 +209,7 @@ def _write_hdf5(path: Path, weights: Mapping[str, tuple[FloatArray, ...]]) -> No
         if "/" in name:
             raise WeightsError(f"{path}: layer {name}: Caffe's HDF5 has no names with a slash")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as partial, h5py.File(partial, "w") as file:
+    with checked_path(path) as partial, h5py.File(partial, "w") as file:
         data = file.create_group("data")
         for name, blobs in weights.items():
             layer = data.create_group(name)

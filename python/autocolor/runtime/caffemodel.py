@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import atomic_path
+from autocolor.core.files import checked_path, damage
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 Weights: TypeAlias = dict[str, tuple[FloatArray, ...]]
@@ -57,11 +57,14 @@ def read_caffemodel(path: Path) -> Weights:
     Raises
     ------
     WeightsError
-        If the file is none, cut short, or holds no weights.
+        If the file is none, cut short, holds no weights, or has other bytes than the checksum
+        beside it says.
     OSError
         If it cannot be opened.
     """
     weights: Weights = {}
+    if problem := damage(path):
+        raise WeightsError(problem)
     with path.open("rb") as stream:
         try:
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
@@ -77,7 +80,7 @@ def read_caffemodel(path: Path) -> Weights:
 
 
 def write_caffemodel(path: Path, weights: Mapping[str, Sequence[FloatArray]], name: str) -> None:
-    """Write weights as Caffe reads them, atomically; 4-D weights become Convolutions.
+    """Write weights as Caffe reads them, atomically, and a checksum; 4-D ones become Convolutions.
 
     Parameters
     ----------
@@ -97,7 +100,7 @@ def write_caffemodel(path: Path, weights: Mapping[str, Sequence[FloatArray]], na
     if 4 * sum(blob.size for blobs in weights.values() for blob in blobs) > _LARGEST_INT32:
         raise WeightsError(f"{path}: over 2 GiB of weights; give a name ending in .h5, for HDF5")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as partial, partial.open("wb") as stream:
+    with checked_path(path) as partial, partial.open("wb") as stream:
         stream.write(_message(_NET_NAME, name.encode()))
         for layer, blobs in weights.items():
             kind = b"Convolution" if blobs[0].ndim == 4 else b"InnerProduct"

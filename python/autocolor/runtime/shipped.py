@@ -63,12 +63,13 @@ def shipped_model_folder(
     Raises
     ------
     ModelError
-        If the package is incomplete or the folder cannot be written.
+        If the package is incomplete, the folder cannot be written, or a file in it is damaged.
     """
     manifest = shipped_manifest()
-    digest = hashlib.sha256()
-    for name in (MANIFEST_NAME, manifest.deploy):
-        digest.update(_read(FOLDER / name))
+    digest = hashlib.sha256(b"with a checksum of the weights")  # which older folders have not
+    copied = {name: _read(FOLDER / name) for name in (MANIFEST_NAME, manifest.deploy)}
+    for content in copied.values():
+        digest.update(content)
     digest.update(_contents(FOLDER / WEIGHTS))
     folder = (cache or default_cache()) / "models" / f"shipped-{digest.hexdigest()[:16]}"
     if not folder.is_dir():
@@ -78,9 +79,13 @@ def shipped_model_folder(
         )
         weights = shipped_weights()
         try:
-            _assemble(folder, manifest, weights)
+            _assemble(folder, copied, manifest, weights)
         except OSError as error:
             raise ModelError(f"{folder}: cannot be written: {error}") from error
+    # The weights are compared with their checksum where they are read.
+    for name, content in copied.items():
+        if _read(folder / name) != content:
+            raise ModelError(f"{folder / name}: is damaged; remove {folder}, it is made anew")
     return folder
 
 
@@ -157,15 +162,17 @@ def _contents(path: Path) -> bytes:
     return repr(listed).encode()
 
 
-def _assemble(folder: Path, manifest: Manifest, weights: Weights) -> None:
+def _assemble(
+    folder: Path, copied: Mapping[str, bytes], manifest: Manifest, weights: Weights
+) -> None:
     """Write the folder beside its place, then move it there: it is whole, or not there."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         whole = Path(temporary, folder.name)
         whole.mkdir()
-        (whole / manifest.deploy).write_bytes(_read(FOLDER / manifest.deploy))
+        for name, content in copied.items():
+            (whole / name).write_bytes(content)
         write_caffemodel(whole / manifest.weights, weights, manifest.name)
-        manifest.save(whole)
         try:
             os.rename(whole, folder)
         except OSError:

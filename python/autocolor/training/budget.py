@@ -8,18 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tqdm import tqdm
-
+from autocolor.core.files import exclusive
 from autocolor.nets.catalogue import write_files
 from autocolor.nets.solver import SolverOptions
-from autocolor.training.caffe_train import (
-    Record,
-    TrainingError,
-    best_snapshot,
-    plot_records,
-    run_caffe_train,
-    write_records,
-)
+from autocolor.training.caffe_train import TrainingError, best_snapshot, run_caffe_train
+from autocolor.training.log import Record, plot_records, write_records
 
 _TESTS = 8  # validations during a training, each with a snapshot
 _TIMED_ITERATIONS = 4
@@ -48,6 +41,7 @@ def train_for(
     *,
     weights: Path | None = None,
     device: str = "cpu",
+    replace_earlier: bool = False,
 ) -> tuple[Path, list[Record]]:
     """Train for a time that is measured out in iterations, so that the rate can fall to zero.
 
@@ -56,7 +50,7 @@ def train_for(
     seconds : float
         After half a minute more, training is cut off with a snapshot.
     folder : Path
-        Emptied; gets prototxt files, snapshots, ``caffe.log``, ``losses.csv`` and ``losses.png``.
+        Gets prototxt files, snapshots, ``caffe.log``, ``losses.csv`` and ``losses.png``.
     solver : SolverOptions
         With the nets and the snapshot prefix in `folder`; iterations and intervals are planned.
     files : callable
@@ -65,6 +59,8 @@ def train_for(
         To start from.
     device : str
         Where Caffe runs: ``cpu``, ``gpu``, ``gpu:1`` or ``gpu:all``.
+    replace_earlier : bool
+        Remove a training that is in the folder already.
 
     Returns
     -------
@@ -75,16 +71,30 @@ def train_for(
     Raises
     ------
     TrainingError
-        If Caffe fails or leaves no snapshot.
+        If Caffe fails or leaves no snapshot, or there is a training in the folder.
+    autocolor.core.files.LockedError
+        If another process trains there.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    with exclusive(folder.with_name(f".{folder.name}.lock")):
+        if replace_earlier:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif earlier := sorted(folder.glob("*.caffemodel")):
+            raise TrainingError(
+                f"{earlier[0]}: is of an earlier training; remove that, or choose another folder"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        return _train_for(seconds, folder, solver, files, weights, device)
+
+
+def _train_for(
+    seconds: float, folder: Path, solver: SolverOptions,
+    files: Callable[[SolverOptions], Mapping[str, str]], weights: Path | None, device: str,
+) -> tuple[Path, list[Record]]:  # fmt: skip
     timing = replace(solver, iterations=_TIMED_ITERATIONS, display_interval=1, snapshot_interval=0)
     write_files(folder, files(timing))
     probe = run_caffe_train(
-        folder / "solver.prototxt", folder / "timing.log", lambda record: None, weights=weights,
-        device=device,
-    )  # fmt: skip
+        folder / "solver.prototxt", folder / "timing.log", weights=weights, device=device
+    )
     times = [r.seconds_per_iteration for r in probe if r.seconds_per_iteration is not None]
     if not times:
         raise TrainingError(f"{folder / 'timing.log'}: caffe train reported no time")
@@ -100,16 +110,10 @@ def train_for(
         display_interval=max(1, min(20, plan.test_interval // 5)),
     )
     write_files(folder, files(planned))
-    with tqdm(total=plan.iterations, unit="iteration", desc="caffe train") as bar:
-
-        def show(record: Record) -> None:
-            bar.update(record.iteration - bar.n)
-            bar.set_postfix({f"{record.phase} loss": f"{record.loss:.3f}"})
-
-        records = run_caffe_train(
-            folder / "solver.prototxt", folder / "caffe.log", show, weights=weights,
-            seconds=seconds + 30, device=device,
-        )  # fmt: skip
+    records = run_caffe_train(
+        folder / "solver.prototxt", folder / "caffe.log", iterations=plan.iterations, weights=weights,
+        seconds=seconds + 30, device=device,
+    )  # fmt: skip
     write_records(records, folder / "losses.csv")
     plot_records(records, folder / "losses.png")
     return best_snapshot(folder, records), records

@@ -1,176 +1,31 @@
-"""Run ``caffe train``, follow its log, and write a table and a plot of what a training reported.
-
-Needs the ``caffe`` tool on the PATH, not pycaffe.
-"""
+"""Run ``caffe train`` and follow it. Needs the ``caffe`` tool on the PATH, not pycaffe."""
 
 from __future__ import annotations
 
-import csv
-import math
 import os
-import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from autocolor.core.errors import AutocolorError
-from autocolor.core.files import atomic_path
-from autocolor.core.isolation import parse_failure
+from tqdm import tqdm
 
-_ITERATION = re.compile(
-    r"Iteration (\d+) \(.*?(?:([\d.e+-]+)s/(\d+) iters)?\), loss = ([-+.\deinfa]+)"
-)
-_TESTING = re.compile(r"Iteration (\d+), Testing net \(#(\d+)\)")
-_OUTPUT = re.compile(
-    r"(Train|Test) net output #\d+: (\S+) = ([-+.\deinfa]+)(?: \(\* ([-+.\deinf]+))?"
-)
-_RATE = re.compile(r"Iteration \d+, lr = ([-+.\deinfa]+)")
-# Older versions of glog leave the year out.
-_TIME = re.compile(r"^[IWEF](\d{4})?(\d{4} \d\d:\d\d:\d\d)")
+from autocolor.core.errors import AutocolorError
+from autocolor.core.files import naming
+from autocolor.core.isolation import parse_failure
+from autocolor.training.log import Record, parse_log
 
 
 class TrainingError(AutocolorError):
     """``caffe train`` failed."""
 
 
-@dataclass
-class Record:
-    """What Caffe reported at one iteration.
-
-    Attributes
-    ----------
-    iteration : int
-    phase : str
-        ``train``, ``test``, or for the solver's further test nets ``test 1``, ``test 2``, …
-    outputs : dict
-        Net output to value; an output of several numbers has the names ``name[0]``, ``name[1]``, …
-    loss : float
-        Sum of the outputs times their loss weights.
-    seconds_per_iteration : float or None
-        Over the last display interval; None where Caffe has not said.
-    smoothed_loss : float or None
-        Mean loss of the solver's last ``average_loss`` iterations; of the phase ``train`` only.
-    learning_rate : float or None
-        Of the phase ``train`` only.
-    seconds : float or None
-        Since the training began.
-    """
-
-    iteration: int
-    phase: str
-    outputs: dict[str, float] = field(default_factory=dict)
-    loss: float = 0.0
-    seconds_per_iteration: float | None = None
-    smoothed_loss: float | None = None
-    learning_rate: float | None = None
-    seconds: float | None = None
-
-    def add_output(self, name: str, value: float) -> None:
-        """Add a number of the output `name`; a second one makes the names ``name[0]``, ``name[1]``."""
-        if name in self.outputs:
-            self.outputs[f"{name}[0]"] = self.outputs.pop(name)
-        if f"{name}[0]" in self.outputs:
-            name = f"{name}[{sum(key.startswith(f'{name}[') for key in self.outputs)}]"
-        self.outputs[name] = value
-
-
-def parse_log(lines: Iterable[str]) -> Iterator[Record]:
-    """Yield the records of a log of ``caffe train``, each as soon as the next one starts."""
-    record: Record | None = None
-    first_time: datetime | None = None
-    for line in lines:
-        started: Record | None = None
-        if match := _ITERATION.search(line):
-            seconds, count = match.group(2), match.group(3)
-            started = Record(int(match.group(1)), "train", smoothed_loss=_number(match.group(4)))
-            if seconds and int(count):
-                started.seconds_per_iteration = float(seconds) / int(count)
-        elif match := _TESTING.search(line):
-            net = int(match.group(2))
-            started = Record(int(match.group(1)), f"test {net}" if net else "test")
-        elif match := _OUTPUT.search(line):
-            if record is not None and record.phase.startswith(match.group(1).lower()):
-                value = _number(match.group(3))
-                record.add_output(match.group(2), value)
-                record.loss += value * _number(match.group(4) or "0")
-        elif (match := _RATE.search(line)) and record is not None and record.phase == "train":
-            record.learning_rate = _number(match.group(1))
-        if started is not None:
-            if time_of_line := _time_of(line):
-                first_time = first_time or time_of_line
-                started.seconds = (time_of_line - first_time).total_seconds()
-            if record is not None and record.outputs:
-                yield record
-            record = started
-    if record is not None and record.outputs:
-        yield record
-
-
-def _number(text: str) -> float:
-    """Read a number of a log; what is none, in a damaged line, is NaN."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
-def _time_of(line: str) -> datetime | None:
-    match = _TIME.match(line)
-    if match is None:
-        return None
-    try:  # any leap year will do where none is given
-        return datetime.strptime(f"{match.group(1) or 2000}{match.group(2)}", "%Y%m%d %H:%M:%S")
-    except ValueError:
-        return None
-
-
-def drop_overtaken(records: Iterable[Record]) -> list[Record]:
-    """Keep what counts where a training was resumed: later records win over earlier ones.
-
-    A training that was killed at iteration 150 and resumed from its snapshot at 100 has gone
-    through 100 to 150 twice.
-    """
-    kept: list[Record] = []
-    for record in records:
-        while kept and kept[-1].iteration > record.iteration:
-            kept.pop()
-        same = [r for r in kept[-8:] if r.iteration == record.iteration]
-        if any(r.phase == record.phase for r in same):
-            del kept[-len(same) :]
-        kept.append(record)
-    return kept
-
-
-def read_log(path: Path) -> list[Record]:
-    """Read the records of a whole log of ``caffe train``, which may have been cut off anywhere.
-
-    Raises
-    ------
-    ValueError
-        If there are none.
-    """
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
-        lines.pop()  # a number may lack its last digits
-    records = list(parse_log(lines))
-    if len(records) > 1:
-        same = [record for record in records[:-1] if record.phase == records[-1].phase]
-        if same and len(records[-1].outputs) < len(same[-1].outputs):
-            records.pop()  # cut off in the middle: its loss would be the sum of a part
-    if not records:
-        raise ValueError(f"{path}: expected a log of caffe train, got one without any iteration")
-    return drop_overtaken(records)
-
-
 def run_caffe_train(
     solver: Path,
     log: Path,
-    on_record: Callable[[Record], None],
     *,
+    iterations: int | None = None,
     weights: Path | None = None,
     snapshot: Path | None = None,
     seconds: float | None = None,
@@ -184,8 +39,8 @@ def run_caffe_train(
         Solver prototxt.
     log : Path
         Gets everything Caffe prints.
-    on_record : callable
-        Called with each record as it comes.
+    iterations : int, optional
+        Of the solver, for a progress bar on stderr; none is shown unless given.
     weights, snapshot : Path, optional
         Weights to start from, or the ``.solverstate`` to resume.
     seconds : float, optional
@@ -213,7 +68,7 @@ def run_caffe_train(
     records: list[Record] = []
     last_lines: list[str] = []
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w", encoding="utf-8") as stream:
+    with naming(log), log.open("w", encoding="utf-8") as stream:
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -235,15 +90,21 @@ def run_caffe_train(
                     asked_to_stop = True
                 yield line
 
+        bar = tqdm(
+            total=iterations, unit="iteration", desc="caffe train", disable=iterations is None
+        )
         try:
             for record in parse_log(follow()):
                 records.append(record)
-                on_record(record)
+                bar.update(record.iteration - bar.n)
+                bar.set_postfix({f"{record.phase} loss": f"{record.loss:.3f}"})
             status = process.wait()
         except BaseException:
             process.send_signal(signal.SIGINT)  # snapshot and stop
             process.wait()
             raise
+        finally:
+            bar.close()
     if status:
         failure = parse_failure(status, "", "\n".join(last_lines))
         assert failure is not None
@@ -266,61 +127,3 @@ def best_snapshot(folder: Path, records: Sequence[Record]) -> Path:
     if not snapshots:
         raise TrainingError(f"{folder}: caffe train left no snapshot")
     return snapshots[min(tested, key=tested.__getitem__) if tested else max(snapshots)]
-
-
-COLUMNS = ("iteration", "phase", "seconds", "learning_rate", "smoothed_loss", "loss")
-"""Columns of the table before those of the net's outputs."""
-
-
-def output_names(records: Iterable[Record]) -> list[str]:
-    """Return the names of all outputs in `records`, sorted."""
-    return sorted({name for record in records for name in record.outputs})
-
-
-def table_row(record: Record, names: Sequence[str]) -> list[object]:
-    """Return the row of a record under `COLUMNS` and the outputs `names`; None where it has none."""
-    common = [getattr(record, column) for column in COLUMNS]
-    return [*common, *(record.outputs.get(name) for name in names)]
-
-
-def write_records(records: Sequence[Record], path: Path) -> None:
-    """Write records as CSV, whole or not at all."""
-    names = output_names(records)
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow([*COLUMNS, *names])
-        writer.writerows(table_row(record, names) for record in records)
-
-
-def plot_records(records: Sequence[Record], path: Path) -> None:
-    """Plot the losses and all other outputs against the iteration, whole or not at all."""
-    from matplotlib.figure import Figure
-
-    def value(record: Record, name: str) -> float | None:
-        return record.loss if name == "loss" else record.outputs.get(name)
-
-    names = ["loss", *(name for name in output_names(records) if name != "loss")]
-    phases = sorted({record.phase for record in records}, reverse=True)
-    figure = Figure(figsize=(5 * len(names), 3.5), layout="constrained")
-    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        for phase in phases:
-            points = [(r.iteration, value(r, name)) for r in records if r.phase == phase]
-            if any(number is not None for _, number in points):
-                training = phase == "train"
-                axes.plot(
-                    *zip(*points, strict=True),
-                    "-" if training else "o-",
-                    label="training" if training else phase.replace("test", "validation"),
-                    alpha=0.6 if training else 1,
-                )
-        axes.set_title(name)
-        axes.set_xlabel("iteration")
-        axes.grid(alpha=0.3)
-        axes.legend()
-    smoothed = [(r.iteration, r.smoothed_loss) for r in records if r.smoothed_loss is not None]
-    if smoothed:
-        axes = figure.axes[0]
-        axes.plot(*zip(*smoothed, strict=True), label="training, smoothed")
-        axes.legend()
-    with atomic_path(path) as partial:
-        figure.savefig(partial, dpi=120)

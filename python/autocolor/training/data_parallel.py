@@ -156,6 +156,11 @@ class GradientMean:
     layers : sequence of LayerParameter
         What it was made from.
     group : Group
+
+    Attributes
+    ----------
+    losses : LossWeights
+        To be applied between forward and backward, and restored before the next forward.
     """
 
     def __init__(self, net: Any, layers: Sequence[Any], group: Group) -> None:
@@ -174,7 +179,7 @@ class GradientMean:
                     learnt.setdefault(address, blob)
         self._learnt = list(learnt.values())
         self._kept = list(kept.values())
-        self._weights = LossWeights(net, layers, group)
+        self.losses = LossWeights(net, layers, group)
 
     def start(self) -> None:
         """Give every rank the parameters of rank 0."""
@@ -195,14 +200,6 @@ class GradientMean:
         self._group.add([*gradients, numbers])
         for gradient in gradients:
             gradient *= 1 / self._group.size
-
-    def weigh_losses(self) -> dict[str, float]:
-        """Between forward and backward: see :class:`LossWeights`."""
-        return self._weights.apply()
-
-    def restore_losses(self) -> None:
-        """Before the next forward: see :class:`LossWeights`."""
-        self._weights.restore()
 
 
 def _layers_with_weights(net: Any) -> Iterator[tuple[str, Any, Any]]:

@@ -22,7 +22,7 @@ from google.protobuf import text_format
 from tqdm import tqdm
 
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import atomic_path, read_lines
+from autocolor.core.files import atomic_path, checked_path, damage, read_lines
 from autocolor.core.processes import open_workers
 from autocolor.data.lmdb_check import check_lmdb
 from autocolor.data.lmdb_io import decode_datum, parse_datum
@@ -115,13 +115,14 @@ def cache_features(
     Raises
     ------
     FeatureError
-        If the folder holds features of something else, an image is smaller than the crop, or a
-        hypercolumn does not fit half precision.
+        If the folder holds features of something else, or damaged ones, an image is smaller than
+        the crop, or a hypercolumn does not fit half precision.
     """
     try:
         check_lmdb(images)
     except ImageError as error:
         raise FeatureError(str(error)) from None
+    _check(weights)
     folder.mkdir(parents=True, exist_ok=True)
     fingerprint = _fingerprint(images, weights, options)
     manifest = folder / _MANIFEST
@@ -140,6 +141,12 @@ def cache_features(
         for path, chunk in zip(files, crops, strict=True)
         if not path.exists()
     ]
+    computed = {call.path for call in calls}
+    for path in tqdm(
+        [path for path in files if path not in computed], "checking", unit="file", delay=2,
+        disable=not progress,
+    ):  # fmt: skip
+        _check(path)
     with tqdm(
         total=len(files), initial=len(files) - len(calls), unit="file", disable=not progress
     ) as bar:
@@ -150,6 +157,11 @@ def cache_features(
     with atomic_path(folder / _LIST) as partial:
         partial.write_text("".join(f"{path.resolve()}\n" for path in files), encoding="utf-8")
     return folder / _LIST
+
+
+def _check(path: Path) -> None:
+    if problem := damage(path):
+        raise FeatureError(problem)
 
 
 def count_rows(files: Path) -> int:
@@ -304,7 +316,7 @@ def _write(path: Path, crops: list[_Crop], runner: FeatureNet, started: float) -
         hypercolumns.append(found)
         y, x = crop.locations.T
         colours.append(crop.rgb[y, x, ::-1])
-    with atomic_path(path) as partial, h5py.File(partial, "w") as file:
+    with checked_path(path) as partial, h5py.File(partial, "w") as file:
         file["cached_hypercolumn"] = np.concatenate(hypercolumns)
         file["image"] = np.concatenate(colours)[..., None, None]
         file.attrs["seconds"] = time.monotonic() - started

@@ -20,13 +20,14 @@ from autocolor.nets.surgery import net_shapes, transplant
 from autocolor.nets.weights_io import Weights, read_weights, write_weights
 from autocolor.runtime.model_folder import Manifest
 from autocolor.training.budget import train_for
-from autocolor.training.caffe_train import Record
+from autocolor.training.caffe_train import TrainingError
 from autocolor.training.feature_cache import (
     FeatureOptions,
     cache_features,
     count_rows,
     seconds_taken,
 )
+from autocolor.training.log import Record
 
 _STAMP = "trained.json"
 
@@ -145,7 +146,7 @@ def train_head(
     Raises
     ------
     autocolor.training.caffe_train.TrainingError
-        If Caffe fails.
+        If Caffe fails, or the folder holds a model that was trained otherwise.
     """
     training = folder / "training"
     model = Model(
@@ -163,11 +164,16 @@ def train_head(
             test_iterations=max(1, count_rows(features.validation) // options.batch),
         ),
     ).in_folder(training)  # fmt: skip
+    digest = hashlib.sha256(json.dumps(asdict(options)).encode())
+    for text in _nameless(model, "", "").head_files(features.levels).values():
+        digest.update(text.encode())
+    for files in (features.training, features.validation):
+        digest.update((files.parent / "features.json").read_bytes())
     return _train(
-        folder, name, network, _fingerprint(model, features, options),
-        lambda: train_for(
+        folder, name, network, digest.hexdigest(),
+        lambda again: train_for(
             60 * options.minutes, training, model.solver,
-            lambda planned: replace(model, solver=planned).head_files(features.levels),
+            lambda planned: replace(model, solver=planned).head_files(features.levels), replace_earlier=again,
         ),
         features.weights,
     )  # fmt: skip
@@ -205,7 +211,7 @@ def train_whole(
     Raises
     ------
     autocolor.training.caffe_train.TrainingError
-        If Caffe fails.
+        If Caffe fails, or the folder holds a model that was trained otherwise.
     """
     training = folder / "training"
     options = TrainingOptions(str(data / "train_lmdb"))
@@ -216,21 +222,17 @@ def train_whole(
             "", "", "", iterations=0, test_iterations=max(1, validation_images // options.batch)
         ),
     ).in_folder(training)  # fmt: skip
-    digest = hashlib.sha256(f"{minutes} {''.join(model.files().values())}".encode())
+    nameless = _nameless(model, options.source, model.validation_source)
+    digest = hashlib.sha256(f"{minutes} {''.join(nameless.files().values())}".encode())
     digest.update(weights.read_bytes())
-    return _train(folder, name, network, digest.hexdigest(), lambda: train_for(
-        60 * minutes, training, model.solver,
-        lambda planned: replace(model, solver=planned).files(), weights=weights, device=device,
-    ))  # fmt: skip
-
-
-def _fingerprint(model: Model, features: Features, options: HeadOptions) -> str:
-    digest = hashlib.sha256(json.dumps(asdict(options)).encode())
-    for text in model.head_files(features.levels).values():
-        digest.update(text.encode())
-    for files in (features.training, features.validation):
-        digest.update((files.parent / "features.json").read_bytes())
-    return digest.hexdigest()
+    return _train(
+        folder, name, network, digest.hexdigest(),
+        lambda again: train_for(
+            60 * minutes, training, model.solver,
+            lambda planned: replace(model, solver=planned).files(),
+            weights=weights, device=device, replace_earlier=again,
+        ),
+    )  # fmt: skip
 
 
 def _train(
@@ -238,40 +240,78 @@ def _train(
     name: str,
     network: ColorizationNet,
     fingerprint: str,
-    train: Callable[[], tuple[Path, list[Record]]],
+    train: Callable[[bool], tuple[Path, list[Record]]],
     backbone: Path | None = None,
 ) -> float:
-    """Make a model folder of what `train` gives, unless it is there; returns the seconds it took."""
+    """Make a model folder of what `train` gives, unless it is there; returns the seconds it took.
+
+    `train` is told whether it may replace a training: one of the same that has not come to its end.
+    """
     stamp = folder / _STAMP
-    if stamp.exists():
-        found = json.loads(stamp.read_text(encoding="utf-8"))
-        if found["fingerprint"] == fingerprint:
-            return float(found["seconds"])
+    begun = json.loads(stamp.read_text(encoding="utf-8")) if stamp.exists() else {}
+    if begun.get("fingerprint", fingerprint) != fingerprint:
+        raise TrainingError(
+            f"{folder}: holds a model of other options, weights or data; remove it, or choose another "
+            "folder"
+        )
+    if "seconds" in begun:
+        return float(begun["seconds"])
+    _write_stamp(stamp, fingerprint=fingerprint)
     started = time.monotonic()
-    caffemodel, records = train()
-    weights = read_weights(backbone) if backbone else {}
-    _assemble(folder, name, network, {**weights, **read_weights(caffemodel)}, caffemodel)
+    caffemodel, records = train(bool(begun))
+    save_model(folder, network, name, caffemodel, backbone)
     seconds = time.monotonic() - started
-    with atomic_path(stamp) as partial:
-        content = {
-            "fingerprint": fingerprint,
-            "seconds": seconds,
-            "iterations": max(record.iteration for record in records),
-            "snapshot": caffemodel.name,
-        }
-        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    iterations = max(record.iteration for record in records)
+    _write_stamp(stamp, fingerprint=fingerprint, seconds=seconds, iterations=iterations,
+                 snapshot=caffemodel.name)  # fmt: skip
     return seconds
 
 
-def _assemble(
-    folder: Path, name: str, network: ColorizationNet, weights: Weights, source: Path
-) -> None:
-    """Write deploy net, weights and manifest."""
+def _write_stamp(stamp: Path, **content: object) -> None:
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(stamp) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _nameless(model: Model, source: str, validation: str) -> Model:
+    """Return a model without the names of folders, which may be moved."""
+    training = replace(model.training, source=source)
+    return replace(model, training=training, validation_source=validation).in_folder(Path())
+
+
+def save_model(
+    folder: Path,
+    network: ColorizationNet,
+    name: str,
+    caffemodel: Path,
+    backbone: Path | None = None,
+) -> Manifest:
+    """Write deploy net, weights and manifest, and return that.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if need be.
+    network : ColorizationNet
+    name : str
+        For reports.
+    caffemodel : Path
+        Trained weights, of the head alone where `backbone` has the rest.
+    backbone : Path, optional
+
+    Raises
+    ------
+    autocolor.nets.weights_io.WeightsError
+        If a file cannot be read, or is not of this network.
+    """
     deploy = network.deploy_net()
-    fitting = transplant(weights, net_shapes(deploy))
-    fitting.check(source)
+    weights: Weights = read_weights(backbone) if backbone else {}
+    fitting = transplant({**weights, **read_weights(caffemodel)}, net_shapes(deploy))
+    fitting.check(caffemodel)
     manifest = Manifest(name, network.variant, network.levels, network.heads[0].bins or 1)
+    folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder / manifest.deploy) as partial:
         partial.write_text(text_format.MessageToString(deploy), encoding="utf-8")
     write_weights(folder / manifest.weights, fitting.weights, name)
     manifest.save(folder)
+    return manifest

@@ -1,6 +1,6 @@
-"""Find the snapshots of a training, and tell complete ones from those that were cut off.
+"""Write and find the snapshots of a training, and tell whole ones from damaged or unfinished ones.
 
-Needs pycaffe, for Caffe's messages.
+Beside each file of a snapshot lies its checksum; what ``caffe train`` wrote has none. Needs pycaffe.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import re
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,12 @@ from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError
 
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import atomic_path
+from autocolor.core.files import checksum_of, damage, naming, write_checksum
 from autocolor.runtime.caffemodel import WeightsError, read_caffemodel
 
 _ENDINGS = (".solverstate", ".solverstate.h5")
+_WRITING = "being written"
+_TYPE = "solver type: "
 
 # What the readers raise on damaged files, and what comes of values of other types than Caffe's.
 _DAMAGED = (
@@ -48,18 +51,27 @@ class State:
     ----------
     iteration : int
     model : Path
-        The caffemodel that was written with it.
+        The caffemodel beside it, whatever its folder was called when they were written.
+    named : Path
+        The caffemodel that Caffe would read.
+    blobs : int
+        Of the solver's history.
+    solver_type : str or None
+        That wrote it; Caffe does not say.
     """
 
     iteration: int
     model: Path
+    named: Path
+    blobs: int
+    solver_type: str | None
 
 
 def snapshot_files(prefix: str) -> list[Path]:
     """Return every file that a training with this ``snapshot_prefix`` has snapshotted."""
     base = Path(prefix)
     pattern = re.compile(
-        re.escape(base.name) + r"_iter_\d+\.(caffemodel|solverstate)(\.h5)?(\.lock)?"
+        re.escape(base.name) + r"_iter_\d+\.(caffemodel|solverstate)(\.h5)?(\.lock|\.sha256)?"
     )
     if not base.parent.is_dir():
         return []
@@ -72,19 +84,27 @@ def find_states(prefix: str) -> list[Path]:
     return sorted(states, key=iteration_of, reverse=True)
 
 
-def iteration_of(state: Path) -> int:
+def iteration_of(path: Path) -> int:
     """Return the iteration that the name of a snapshot says."""
-    return int(state.name.rsplit("_iter_", 1)[1].split(".")[0])
+    return int(path.name.rsplit("_iter_", 1)[1].split(".")[0])
 
 
 def read_state(path: Path) -> State:
-    """Read a ``.solverstate`` of either format, and that its caffemodel can be read.
+    """Read a ``.solverstate`` of either format, and that the caffemodel beside it can be read.
 
     Raises
     ------
     SnapshotError
         If either file is missing, cut off or damaged.
     """
+    if is_unfinished(path):
+        raise SnapshotError(f"{path}: was not written to its end")
+    if problem := damage(path) if path.is_file() else f"{path}: no such file":
+        raise SnapshotError(problem)
+    return _read(path)
+
+
+def _read(path: Path) -> State:
     try:
         if path.suffix == ".h5":
             with h5py.File(path, "r") as file:
@@ -92,48 +112,129 @@ def read_state(path: Path) -> State:
                 # Of fixed length, as Caffe writes it: in a damaged heap of others, HDF5 may run
                 # round in circles.
                 if model.dtype.kind != "S":
-                    raise SnapshotError(f"{path}: is cut off or damaged")
-                state = State(int(file["iter"][0]), Path(model[()].decode()))
-                file["current_step"], file["history"]  # written last
+                    raise ValueError
+                found = int(file["iter"][0]), model[()].decode(), len(file["history"])
+                file["current_step"]  # written last
         else:
             message = caffe_pb2.SolverState.FromString(path.read_bytes())
+            found = message.iter, message.learned_net, len(message.history)
             if not message.history:
-                raise SnapshotError(f"{path}: is cut off or damaged")
-            state = State(message.iter, Path(message.learned_net))
+                raise ValueError
     except _DAMAGED:
         raise SnapshotError(f"{path}: is cut off or damaged") from None
-    if state.iteration != iteration_of(path):
-        raise SnapshotError(
-            f"{path}: expected iteration {iteration_of(path)}, got {state.iteration}"
-        )
+    iteration, named, blobs = found
+    if iteration != iteration_of(path):
+        raise SnapshotError(f"{path}: expected iteration {iteration_of(path)}, got {iteration}")
+    state = State(iteration, _beside(path), Path(named), blobs, _noted_type(path))
     _shapes(state.model)
     return state
 
 
-def copy_snapshot(state: Path, prefix: str) -> None:
-    """Copy a complete snapshot to where another training finds it.
+def _beside(state: Path) -> Path:
+    """Return the caffemodel that Caffe wrote together with a state."""
+    return state.with_name("caffemodel".join(state.name.rsplit("solverstate", 1)))
 
-    Parameters
-    ----------
-    state : Path
-        Binary ``.solverstate``.
-    prefix : str
-        The ``snapshot_prefix`` of the other training.
+
+def _state_of(model: Path) -> Path:
+    name = "solverstate".join(model.name.removesuffix(".sha256").rsplit("caffemodel", 1))
+    return model.with_name(name)
+
+
+def is_unfinished(state: Path) -> bool:
+    """Return whether the writing of a snapshot has begun and not ended."""
+    return _WRITING in _note(state)
+
+
+def unfinished(prefix: str) -> list[Path]:
+    """Return the states of a training whose writing has begun and not ended."""
+    states = {p.with_suffix("") for p in snapshot_files(prefix) if p.suffix == ".sha256"}
+    return sorted(filter(is_unfinished, states))
+
+
+def _note(state: Path) -> str:
+    try:
+        return checksum_of(state).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+def _noted_type(state: Path) -> str | None:
+    match = re.search(f"{_TYPE}(.*)", _note(state))
+    return match and match.group(1)
+
+
+def restore(caffe_solver: Any, path: Path) -> None:
+    """Let a solver go on from a state, with the caffemodel beside it.
+
+    Caffe itself reads the one that the state names, in the folder where the training once was.
+
+    Raises
+    ------
+    SnapshotError
+        If the snapshot cannot be read.
+    """
+    state = read_state(path)
+    if state.named.exists() and state.named.samefile(state.model):
+        caffe_solver.restore(str(path))
+        return
+    caffe_solver.net.copy_from(str(state.model))
+    with tempfile.TemporaryDirectory(prefix="autocolor_state_") as folder:
+        nameless = Path(folder, path.name)
+        with naming(nameless):
+            if path.suffix == ".h5":
+                shutil.copyfile(path, nameless)
+                with h5py.File(nameless, "r+") as file:
+                    del file["learned_net"]
+            else:
+                message = caffe_pb2.SolverState.FromString(path.read_bytes())
+                message.ClearField("learned_net")
+                nameless.write_bytes(message.SerializeToString())
+        caffe_solver.restore(str(nameless))
+
+
+def copy_snapshot(path: Path, prefix: str) -> None:
+    """Copy a complete snapshot to where another training finds it, with this ``snapshot_prefix``.
 
     Raises
     ------
     SnapshotError
         If it is cut off or damaged.
     """
-    known = read_state(state)
-    model = Path(f"{prefix}_iter_{known.iteration}.caffemodel")
-    with atomic_path(model) as partial:
-        shutil.copyfile(known.model, partial)
-    message = caffe_pb2.SolverState.FromString(state.read_bytes())
-    message.learned_net = str(model)
-    # Last: it makes a snapshot of the two.
-    with atomic_path(model.with_suffix(".solverstate")) as partial:
-        partial.write_bytes(message.SerializeToString())
+    state = read_state(path)
+    copy = Path(f"{prefix}_iter_{path.name.rsplit('_iter_', 1)[1]}")
+
+    def write() -> None:
+        shutil.copyfile(state.model, _beside(copy))
+        shutil.copyfile(path, copy)
+
+    write_snapshot(copy, state.solver_type, write)
+
+
+def write_snapshot(state: Path, solver_type: str | None, write: Callable[[], None]) -> None:
+    """Write a snapshot, then its checksums; until then a note says that it is unfinished.
+
+    Parameters
+    ----------
+    state : Path
+        To be written.
+    solver_type : str or None
+        If it is known.
+    write : callable
+        Writes `state` and the caffemodel beside it.
+
+    Raises
+    ------
+    SnapshotError
+        If they cannot be read back: on a full disk, say.
+    """
+    mark, model = checksum_of(state), _beside(state)
+    with naming(mark):
+        mark.write_text(f"# {_WRITING}\n", encoding="utf-8")
+    checksum_of(model).unlink(missing_ok=True)
+    write()
+    _read(state)
+    write_checksum(model)
+    write_checksum(state, note=f"{_TYPE}{solver_type}" if solver_type else "")
 
 
 def missing_weights(net: Any, model: Path) -> str | None:
@@ -155,6 +256,10 @@ def missing_weights(net: Any, model: Path) -> str | None:
 
 def _shapes(model: Path) -> dict[str, dict[int, tuple[int, ...]]]:
     """Shapes of the blobs of each layer in a caffemodel of either format."""
+    if not model.is_file():
+        raise SnapshotError(f"{model}: no such file, beside its solverstate")
+    if problem := damage(model):
+        raise SnapshotError(problem)
     try:
         if model.suffix == ".h5":
             with h5py.File(model, "r") as file:
@@ -166,10 +271,6 @@ def _shapes(model: Path) -> dict[str, dict[int, tuple[int, ...]]]:
             name: {index: blob.shape for index, blob in enumerate(blobs)}
             for name, blobs in read_caffemodel(model).items()
         }
-    except FileNotFoundError:
-        raise SnapshotError(
-            f"{model}: no such file, of the folder in which this was started"
-        ) from None
     except _DAMAGED:
         raise SnapshotError(f"{model}: is cut off or damaged") from None
 
@@ -187,8 +288,22 @@ def newest_usable(
         Why Caffe cannot restore a state, or None.
     say : callable
         Told of every snapshot that is passed over.
+
+    Returns
+    -------
+    Path or None
+        None if there is no snapshot, or only one whose writing has not ended.
+
+    Raises
+    ------
+    SnapshotError
+        If there are snapshots and none is usable.
     """
-    for path in find_states(prefix):
+    states = find_states(prefix)
+    # Of a snapshot that has lost its state, or not got it yet, there is the caffemodel.
+    alone = {_state_of(path) for path in snapshot_files(prefix) if ".caffemodel" in path.name}
+    refused = 0
+    for path in sorted({*states, *alone}, key=iteration_of, reverse=True):
         try:
             read_state(path)
             reason = problem(path)
@@ -197,30 +312,29 @@ def newest_usable(
         if reason is None:
             return path
         say(f"passing over snapshot {path.name}: {reason}")
+        refused += not is_unfinished(path)
+    if refused:
+        raise SnapshotError(
+            f"{prefix}: no snapshot is usable, of {refused} (reasons above); to start anew, move "
+            "them away or (tools/train.py) remove them with --force"
+        )
     return None
 
 
-def save_once(prefix: str, iteration: int, write: Callable[[], None]) -> bool:
-    """Let one of several processes write the snapshot of an iteration; whether this one did.
+def save_once(state: Path, solver_type: str, write: Callable[[], None]) -> None:
+    """Let one of several processes write a snapshot.
 
     All have the same weights, and a process that is killed in the middle must not spoil what
     another has written.
     """
-    state = Path(f"{prefix}_iter_{iteration}")
-    lock = state.with_name(state.name + ".solverstate.lock")
+    lock = state.with_name(f"{state.name}.lock")
     with lock.open("w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return False
+            return
         try:
-            for ending in _ENDINGS:
-                path = state.with_name(state.name + ending)
-                if path.exists():
-                    read_state(path)
-                    return False
-        except SnapshotError:
-            pass  # cut off: to be written again
-        write()
+            read_state(state)
+        except SnapshotError:  # not there, or cut off: to be written again
+            write_snapshot(state, solver_type, write)
         lock.unlink(missing_ok=True)
-    return True

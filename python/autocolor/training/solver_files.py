@@ -16,13 +16,13 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import one_line
+from autocolor.core.files import damage, one_line
 from autocolor.core.isolation import run_isolated
 from autocolor.data.lmdb_check import check_lmdb
 from autocolor.data.lmdb_io import decode_datum, read_datums
 from autocolor.imaging.images import ImageError
 from autocolor.runtime.caffe_runtime import import_caffe
-from autocolor.training.snapshots import missing_weights, read_state
+from autocolor.training.snapshots import State, missing_weights, read_state, restore
 
 M = TypeVar("M", bound=Message)
 
@@ -30,6 +30,8 @@ _TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
 _POLICIES = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
 _NEVER = 2**31 - 1  # an iteration that no training reaches
 _BUILT = "built"
+_OTHER_TYPE = "is of solver type"
+_TWO_HISTORIES = ("AdaDelta", "Adam")  # a parameter; the other types have one
 _OF_RECORDS = re.compile(r"^F.* data_transformer\.cpp:", re.MULTILINE)
 
 
@@ -114,9 +116,10 @@ def check_files(solver: Any, weights: Sequence[str]) -> None:
                     check_lmdb(lmdb)
                 except ImageError as error:
                     raise SolverError(f"{where}: {error}") from None
-    for path in [name for group in (*weights, *solver.weights) for name in group.split(",")]:
-        if not Path(path.strip()).is_file():
-            raise SolverError(f"{path.strip()}: no such file of weights")
+    for name in [name for group in (*weights, *solver.weights) for name in group.split(",")]:
+        path = Path(name.strip())
+        if problem := damage(path) if path.is_file() else f"{path}: no such file of weights":
+            raise SolverError(problem)
     folder = Path(solver.snapshot_prefix).parent
     if "\0" in solver.snapshot_prefix:
         raise SolverError(f"snapshot_prefix: expected a path, got {solver.snapshot_prefix!r}")
@@ -241,13 +244,16 @@ def probe(solver_file: Path, state: Path | None = None) -> str | None:
     Raises
     ------
     SolverError
-        If Caffe cannot build the solver; the text is Caffe's.
+        If Caffe cannot build the solver; the text is Caffe's. If `state` is of another type of
+        solver.
     ImageError
         If that is because of a record of an LMDB, which it names.
     """
     failure = run_isolated(_build, [str(solver_file), state and str(state)])
     if failure is None:
         return None
+    if _OTHER_TYPE in failure.reason:
+        raise SolverError(failure.reason)
     if _BUILT in failure.output:
         return failure.reason
     if _OF_RECORDS.search(failure.errors):
@@ -261,8 +267,25 @@ def _build(solver_file: str, state: str | None) -> None:
     solver = import_caffe().get_solver(solver_file)
     print(_BUILT, flush=True)
     if state is not None:
-        model = read_state(Path(state)).model
+        known = read_state(Path(state))
         # Caffe leaves a layer that the file lacks as it was initialised, and says nothing.
-        if missing := missing_weights(solver.net, model):
-            raise SolverError(f"{model} has no weights of {missing}")
-        solver.restore(state)
+        if missing := missing_weights(solver.net, known.model):
+            raise SolverError(f"{known.model} has no weights of {missing}")
+        kind = read_prototxt(Path(solver_file), caffe_pb2.SolverParameter()).type
+        if (other := _other_type(kind, known, solver.net)) is not None:
+            raise SolverError(
+                f"{state}: {_OTHER_TYPE} {other}, the solver is {kind}; change that back, or start from "
+                f"its weights (--weights {known.model}) with another snapshot_prefix"
+            )
+        restore(solver, Path(state))
+
+
+def _other_type(kind: str, state: State, net: Any) -> str | None:
+    """Return the type of the solver that wrote a state if that is not `kind`, as far as one can see."""
+    if state.solver_type is not None:
+        return None if state.solver_type == kind else state.solver_type
+    # caffe train does not say, but the types differ in how much they remember.
+    parameters = len({b.data.ctypes.data for blobs in net.params.values() for b in blobs})
+    if kind in _TWO_HISTORIES:
+        return "SGD or alike" if state.blobs == parameters else None
+    return " or ".join(_TWO_HISTORIES) if state.blobs == 2 * parameters else None

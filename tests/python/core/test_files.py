@@ -1,12 +1,25 @@
-"""Lines of text files."""
+"""Lines of text files, checksums beside files, locks, and errors that name their file."""
 
 from __future__ import annotations
 
+import errno
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from autocolor.core.files import read_lines
+from autocolor.core.files import (
+    LockedError,
+    atomic_path,
+    checked_path,
+    checksum_of,
+    damage,
+    exclusive,
+    naming,
+    read_lines,
+    write_checksum,
+)
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
@@ -18,3 +31,62 @@ def test_lines_without_their_ends_and_without_a_byte_order_mark(
     assert read_lines(path) == ["a b", "", "\u2028é", "caf\udce9"]
     path.write_bytes(mark)
     assert read_lines(path) == []
+
+
+def test_one_flipped_bit_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    with checked_path(path) as partial:
+        partial.write_bytes(b"abc")
+    # The published SHA-256 of "abc" (FIPS 180).
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert checksum_of(path).read_text() == f"{expected}  weights\n"
+    assert damage(path) is None
+    path.write_bytes(b"abb")
+    assert f"{path}: is cut off or damaged" in str(damage(path))
+    checksum_of(path).unlink()
+    assert damage(path) is None
+    write_checksum(path, note="a note")
+    assert damage(path) is None and checksum_of(path).read_text().startswith("# a note\n")
+    checksum_of(path).write_bytes(b"\xff\x00")
+    assert damage(path) is not None
+
+
+def test_the_lock_is_had_by_one_process_and_ends_with_it(tmp_path: Path) -> None:
+    lock = tmp_path / "out" / ".lock"
+    program = f"""
+import sys
+from pathlib import Path
+from autocolor.core.files import exclusive
+with exclusive(Path({str(lock)!r})):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        with pytest.raises(LockedError, match=f"out: process {other.pid} of .* is at work here"):
+            with exclusive(lock):
+                raise AssertionError
+        other.kill()
+        other.wait()
+        assert lock.exists()  # and is nobody's
+        with exclusive(lock):
+            pass
+        assert not lock.exists()
+
+
+def test_errors_of_a_full_disk_name_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left on device: '.*result.png'"):
+        with atomic_path(tmp_path / "result.png"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(OSError, match="^something else$"), naming(tmp_path):
+        raise OSError("something else")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_file_on_a_full_device_is_named() -> None:
+    with pytest.raises(OSError, match="'/dev/full'"):
+        with naming(Path("/dev/full")), Path("/dev/full").open("w") as stream:
+            stream.write("x")

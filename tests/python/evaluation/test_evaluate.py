@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +17,21 @@ from autocolor.evaluation.evaluate import (
     EvaluationProtocol,
     evaluate,
     grey_image,
+    read_color,
 )
 from autocolor.evaluation.gallery import draw_gallery, draw_worst_cases
+from autocolor.evaluation.image_errors import PSNR_LIMIT
 from autocolor.evaluation.metrics import ColorMetrics, paired_differences
 from autocolor.evaluation.report import metrics_page, metrics_table, write_report
 from autocolor.imaging.color import compose_rgb, lightness, rgb_to_hue_chroma
-from autocolor.imaging.images import find_photos, fit_side, read_image, to_uint8, write_image
+from autocolor.imaging.images import (
+    ImageError,
+    find_photos,
+    fit_side,
+    read_image,
+    to_uint8,
+    write_image,
+)
 
 FAST = EvaluationProtocol(extras=False)
 
@@ -91,14 +99,28 @@ def test_protocol(photo_folder: Path) -> None:
         EvaluationProtocol(5, "upper")  # type: ignore[arg-type]
 
 
-def test_bad_and_colourless_photos_are_listed(mixed_folder: Path) -> None:
+def test_grey_photos_are_scored_unless_they_are_encoded_so(mixed_folder: Path) -> None:
+    """As the paper's cval1k and ctest10k (section 4), which have naturally grey photos."""
     paths = find_photos(mixed_folder, recursive=True)
     evaluation = evaluate({"sepia": sepia}, paths, protocol=FAST, progress=False)
-    assert len(evaluation.photos) == len(evaluation.gallery) == 3
+    assert len(evaluation.photos) == len(evaluation.gallery) == 4
     reasons = {path.name: reason for path, reason in evaluation.skipped}
-    assert set(reasons) == {"text.jpg", "grey.png", "grey_rgb.png"}
+    assert set(reasons) == {"text.jpg", "grey.png"}
     assert "not an image" in reasons["text.jpg"]
-    assert "no colour" in reasons["grey.png"] and "no colour" in reasons["grey_rgb.png"]
+    assert "encoded as greyscale" in reasons["grey.png"]
+    (grey,) = (photo for photo in evaluation.photos if photo.path.name == "grey_rgb.png")
+    # Of an exactly grey photo "no colorization" is as exact as floats are.
+    assert grey.scores[GREY].psnr == PSNR_LIMIT and grey.scores[GREY].rmse < 1e-5
+    assert grey.scores["sepia"].psnr < 40 and grey.scores["sepia"].rmse > 0.01
+    assert np.isfinite(evaluation.scores[GREY].psnr)
+
+
+def test_references_need_colour_and_truths_do_not(tmp_path: Path) -> None:
+    write_image(tmp_path / "grey.png", np.full((24, 24, 3), 0.5, np.float32))
+    evaluation = evaluate({"sepia": sepia}, [tmp_path / "grey.png"], protocol=FAST, progress=False)
+    assert len(evaluation.photos) == 1
+    with pytest.raises(ImageError, match="has no colour"):
+        read_color(tmp_path / "grey.png")
 
 
 def test_a_photo_that_one_method_refuses_is_skipped_for_all(photo_folder: Path) -> None:
@@ -216,7 +238,7 @@ def test_report(mixed_folder: Path, tmp_path: Path) -> None:
     }
 
     content = json.loads((folder / "metrics.json").read_text())
-    assert content["images"] == 3 and len(content["skipped"]) == 3
+    assert content["images"] == 4 and len(content["skipped"]) == 2
     assert content["photos_sha256"] == evaluation.photos_sha256
     assert content["protocol"]["resolution"] == "full"
     ours = content["methods"]["sepia"]
@@ -229,20 +251,20 @@ def test_report(mixed_folder: Path, tmp_path: Path) -> None:
 
     with (folder / "metrics.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 3 * 2
+    assert len(rows) == 4 * 2
     expected = [(photo, name) for photo in evaluation.photos for name in photo.scores]
     for row, (photo, name) in zip(rows, expected, strict=True):
         assert (row["photo"], row["method"], row["class"]) == (str(photo.path), name, "")
         assert (int(row["width"]), int(row["height"])) == (photo.width, photo.height)
         for column in ("rmse", "psnr", "root_mean_square", "auc", "balanced_auc", "ssim"):
             value = getattr(photo.scores[name], column)
-            assert float(row[column]) == pytest.approx(value, abs=1e-6)
+            assert float(row[column]) == pytest.approx(value, abs=1e-6, nan_ok=True)
     for name in ("errors.png", "psnr.png"):
         with Image.open(folder / name) as plot:
             assert np.asarray(plot.convert("L")).std() > 10  # not blank
 
     text = (folder / "metrics.md").read_text()
-    assert "Skipped 3:" in text and evaluation.photos_sha256 in text
+    assert "Skipped 2:" in text and evaluation.photos_sha256 in text
     assert metrics_table(evaluation) in text and "class-balanced AuC" in text
     # A second report without pictures leaves none of the first.
     fewer = evaluate({"sepia": sepia}, paths, protocol=FAST, gallery_size=0, progress=False)
@@ -252,7 +274,7 @@ def test_report(mixed_folder: Path, tmp_path: Path) -> None:
 
 
 def test_report_of_exact_predictions(photo_folder: Path, tmp_path: Path) -> None:
-    """Infinite PSNR is no valid JSON number, and must not break the plots."""
+    """All have the largest PSNR there is, in the last bin of the plot."""
     truths = {}
     for path in find_photos(photo_folder):
         rgb = read_image(path).rgb
@@ -263,11 +285,12 @@ def test_report_of_exact_predictions(photo_folder: Path, tmp_path: Path) -> None
         protocol=FAST,
         progress=False,
     )
-    assert evaluation.scores["oracle"].psnr == math.inf
+    assert evaluation.scores["oracle"].psnr == pytest.approx(PSNR_LIMIT)
     write_report(evaluation, tmp_path, methods={})
     ours = json.loads((tmp_path / "metrics.json").read_text())["methods"]["oracle"]
-    assert ours["scores"]["psnr"] == "inf" and ours["exact_images"] == 3
-    assert "| oracle | 0.0000 [0.0000, 0.0000] | inf [inf, inf] |" in metrics_page(evaluation)
+    assert ours["scores"]["psnr"] == pytest.approx(58.9226, abs=5e-5)
+    assert ours["limited_images"] == 3
+    assert "| oracle | 0.0000 [0.0000, 0.0000] | 58.92 [58.92, 58.92] |" in metrics_page(evaluation)
 
 
 def test_table(photo_folder: Path) -> None:

@@ -17,6 +17,7 @@ from autocolor.evaluation.bootstrap import poisson_weights
 from autocolor.evaluation.image_errors import (
     COLOR_CLASSES,
     ERROR_BIN_WIDTH,
+    PSNR_LIMIT,
     Measurement,
     Truth,
     colorfulness,
@@ -83,7 +84,7 @@ def test_against_naive_loops() -> None:
     total = metrics.scores()
     for name, value in naive(pairs).items():
         assert getattr(total, name) == pytest.approx(value, rel=1e-12)
-    assert metrics.images == 5 and metrics.exact_images == 0
+    assert metrics.images == 5 and metrics.limited_images == 0
     assert total.auc is None and total.ssim is None
 
 
@@ -106,34 +107,41 @@ def test_psnr_literals() -> None:
     assert scores.geometric_psnr == pytest.approx(math.sqrt(800))
 
 
-def test_infinite_and_zero_psnr() -> None:
+def test_largest_and_zero_psnr() -> None:
     image = np.random.default_rng(1).random((5, 4, 3), dtype=np.float32)
     metrics = ColorMetrics()
     scores = metrics.add(image, image, "exact")
-    assert scores.rmse == 0 and scores.psnr == scores.geometric_psnr == math.inf
+    assert scores.rmse == 0 and scores.psnr == pytest.approx(58.9226, abs=5e-5)
+    assert scores.geometric_psnr == pytest.approx(scores.psnr)
     black, white = np.zeros((1, 1, 3)), np.ones((1, 1, 3))
     worst = metrics.add(white, black, "worst")
     assert math.copysign(1, worst.psnr) == 1 and worst.psnr == worst.geometric_psnr == 0
     total = metrics.scores()
-    assert total.psnr == math.inf and math.isnan(total.geometric_psnr or 0)
-    assert metrics.exact_images == 1
-    assert total.to_dict()["psnr"] == "inf" and total.to_dict()["geometric_psnr"] == "nan"
-    assert metrics.psnr_histogram[[0, -1]].tolist() == [1, 1]
+    assert total.psnr == pytest.approx(58.9226 / 2, abs=5e-5) and total.geometric_psnr == 0
+    assert metrics.limited_images == 1
+    assert metrics.psnr_histogram[[0, 117]].tolist() == [1, 1]
     # Values beyond [0, 1] by float rounding are accepted, and make no negative PSNR.
     beyond = ColorMetrics(0).add(white + 9e-6, black - 9e-6)
     assert beyond.psnr == 0
 
 
-def test_intervals_with_exact_predictions() -> None:
+def test_largest_psnr_is_that_of_rounding_to_8_bit() -> None:
+    values = np.random.default_rng(3).random((300, 300, 3))
+    rounded = np.rint(values * 255) / 255
+    square = np.mean((values - rounded) ** 2)
+    # Of 270,000 values the mean of the squares is known to 0.2 %, or 0.007 dB.
+    assert -10 * math.log10(square) == pytest.approx(PSNR_LIMIT, abs=0.03)
+
+
+def test_intervals_with_exact_predictions_are_finite() -> None:
     rng = np.random.default_rng(2)
     metrics = ColorMetrics(200)
     for number in range(30):
         image = rng.random((2, 2, 3))
         metrics.add(image, image if number == 0 else 1 - image, str(number))
     interval = metrics.intervals()["psnr"]
-    assert interval.high == math.inf and math.isfinite(interval.low)  # e^-1 never draw number 0
-    difference = paired_differences(metrics, metrics)["psnr"]
-    assert math.isnan(difference.value)
+    assert 0 < interval.low < metrics.scores().psnr < interval.high < PSNR_LIMIT
+    assert paired_differences(metrics, metrics)["psnr"].value == 0
 
 
 def test_float32_agrees_with_float64() -> None:
@@ -165,9 +173,9 @@ def test_psnr_histogram() -> None:
     metrics = ColorMetrics(0)
     for error in (0.1, 0.1, 0.3, 1e-7):
         metrics.add(np.full((1, 1, 3), 0.5), np.full((1, 1, 3), 0.5 + error))
-    # 20 dB (up to rounding) twice, 10.46 dB and 140 dB.
+    # 20 dB (up to rounding) twice, 10.46 dB, and 140 dB that count as 58.92.
     assert metrics.psnr_histogram[39:41].sum() == 2
-    assert metrics.psnr_histogram[20] == 1 and metrics.psnr_histogram[-1] == 1
+    assert metrics.psnr_histogram[20] == 1 and metrics.psnr_histogram[117] == 1
 
 
 def test_auc_is_the_area_under_the_curve() -> None:
@@ -261,7 +269,7 @@ def test_means_of_the_extras() -> None:
 def test_merging_parts_equals_one_pass(seed: int) -> None:
     rng = np.random.default_rng(seed)
     pairs = random_pairs(24, seed, sides=(9, 14))
-    pairs[3] = (pairs[3][0], pairs[3][0])  # an infinite PSNR among them
+    pairs[3] = (pairs[3][0], pairs[3][0])  # an exact one among them
     # Errors of very different size, on which float sums would depend on the order.
     pairs[5] = (pairs[5][0], np.clip(pairs[5][0] + 1e-9, 0, 1))
     whole = add_all(ColorMetrics(50, seed, extras=True), pairs)
@@ -283,7 +291,7 @@ def test_merging_parts_equals_one_pass(seed: int) -> None:
         assert found == pytest.approx(expected, rel=1e-12)
     np.testing.assert_array_equal(merged.error_histogram, whole.error_histogram)
     np.testing.assert_array_equal(merged.psnr_histogram, whole.psnr_histogram)
-    assert merged.images == 24 and merged.exact_images == 1
+    assert merged.images == 24 and merged.limited_images == 2
 
 
 def test_intervals_are_those_of_weighted_sums() -> None:

@@ -243,9 +243,9 @@ def test_files_that_are_no_parts(content: str, tmp_path: Path) -> None:
 def test_another_format_is_refused(photos: list[ListedPhoto], tmp_path: Path) -> None:
     file = score(photos[:1], tmp_path / "part.jsonl")
     header, *lines = file.read_text().splitlines()
-    newer = json.dumps({**json.loads(header), "format": 2})
-    file.write_text("\n".join([newer, *lines, ""]))
-    with pytest.raises(PartError, match="expected format 1, got 2"):
+    older = json.dumps({**json.loads(header), "format": 1})
+    file.write_text("\n".join([older, *lines, ""]))
+    with pytest.raises(PartError, match="expected format 2, got 1"):
         merge_parts([file])
 
 

@@ -90,7 +90,7 @@ def test_bad_photos_are_skipped_and_listed(
     photos.mkdir()
     write_image(photos / "good.png", read_image(find_photos(photo_folder)[0]).rgb)
     (photos / "bad.png").write_text("no photo")
-    Image.new("RGB", (9, 9), (100, 100, 100)).save(photos / "grey.png")
+    Image.new("L", (9, 9), 100).save(photos / "grey.png")
     config = config_of(model_folder, find_photos(photos), tmp_path / "out")
     results = Reproduction(config).results(["table5"])
     assert results.images == 1

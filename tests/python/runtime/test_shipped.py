@@ -95,6 +95,7 @@ def test_folder_is_made_once_and_whole(tmp_path: Path, monkeypatch: pytest.Monke
         "deploy.prototxt",
         "model.json",
         "weights.caffemodel",
+        "weights.caffemodel.sha256",
     ]
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     assert shipped.shipped_model_folder() == folder
@@ -107,6 +108,21 @@ def test_folder_is_made_once_and_whole(tmp_path: Path, monkeypatch: pytest.Monke
     shipped.save_half(package / shipped.WEIGHTS, tiny_weights())
     monkeypatch.setattr(shipped, "FOLDER", package)
     assert shipped.shipped_model_folder() != folder
+
+
+@pytest.mark.parametrize("name", ["weights.caffemodel", "deploy.prototxt", "model.json"])
+def test_a_damaged_byte_in_the_cache_is_named(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOCOLOR_CACHE", str(tmp_path))
+    path = shipped.shipped_model_folder() / name
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        byte = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte[0] ^ 1]))
+    with pytest.raises(ModelError, match=f"{path}: is .*damaged"):
+        autocolor.load_model(backend="onnx")
 
 
 def test_nothing_is_fetched(tmp_path: Path) -> None:

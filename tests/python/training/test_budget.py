@@ -3,7 +3,8 @@
 import pytest
 
 from autocolor.training.budget import Plan, plan_training
-from autocolor.training.caffe_train import Record, TrainingError, best_snapshot
+from autocolor.training.caffe_train import TrainingError, best_snapshot
+from autocolor.training.log import Record
 
 
 def test_a_plan_fills_the_time_with_training_and_eight_validations():

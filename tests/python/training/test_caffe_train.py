@@ -1,6 +1,6 @@
 """Following the log of ``caffe train``."""
 
-from autocolor.training.caffe_train import parse_log, plot_records, write_records
+from autocolor.training.log import parse_log, plot_records, write_records
 
 LOG = """\
 I1123 11:00:00.1 1 solver.cpp:347] Iteration 0, Testing net (#0)

@@ -9,6 +9,7 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 from PIL import Image
 
+from autocolor.core.files import write_checksum
 from autocolor.data.lmdb_io import LmdbOptions, make_datum
 from autocolor.imaging.color import lightness, rgb_to_hue_chroma
 from autocolor.nets.backbone import Backbone, HeadNet
@@ -122,6 +123,20 @@ def test_an_interrupted_run_is_gone_on_with(images, weights, tmp_path):
     assert lost != kept
     for one, other in zip(read_all(whole), read_all(files), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["features_00001.h5", "weights"])
+def test_a_damaged_byte_is_named(images, weights, tmp_path, name):
+    copy = tmp_path / "weights.caffemodel"
+    copy.write_bytes(weights.read_bytes())
+    write_checksum(copy)
+    cache_features(images, copy, tmp_path / "f", options(), progress=False)
+    path = copy if name == "weights" else tmp_path / "f" / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(FeatureError, match=f"{path}: is cut off or damaged"):
+        cache_features(images, copy, tmp_path / "f", options(), progress=False)
 
 
 def test_processes_make_no_difference(images, weights, tmp_path):
