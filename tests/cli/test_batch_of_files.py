@@ -167,6 +167,27 @@ def test_more_formats_are_found_in_folders(suffix: str, photo: Path, tmp_path: P
     assert read_image(tmp_path / "a_color.png").rgb.shape == (60, 90, 3)
 
 
+def test_photos_of_iphones(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    image = Image.open(photo).convert("RGB")
+    heif.from_pillow(image).save(tmp_path / "a.heic", quality=95)
+    image.save(tmp_path / "b.HEIC", "JPEG")  # as some programs call any photo
+    assert main([str(tmp_path)]) == 0
+    for name in ("a_color.png", "b_color.png"):
+        found = lightness(read_image(tmp_path / name).rgb)
+        difference = found - lightness(read_image(photo).rgb)
+        assert np.sqrt(np.mean(difference**2)) < 0.04  # lossy; another photo is 0.2 away
+    # Where the package is not installed, the line says so, and the other file is read.
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    assert main([str(tmp_path), "-o", str(tmp_path / "out")]) == 1
+    assert tree(tmp_path / "out") == ["b.png"]
+    assert (
+        "a.heic: not an image that can be read without pillow-heif; `pip" in capsys.readouterr().err
+    )
+
+
 def test_pipes_devices_and_broken_links_are_refused_at_once(
     photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -131,7 +131,21 @@ def test_command_of_the_wheel_colorizes_without_caffe(wheel, tmp_path, photo_fol
     assert output_of(bin_folder / "python", "-c", no_caffe, env=variables).strip() == "None"
     assert "colorize" in command("--help").lower()
     assert command("--version").strip() == f"autocolor {autocolor.__version__}"
-    command(photo_folder / "chelsea.jpg", "-o", tmp_path / "onnx.png")
+    # Nothing is there yet, and nothing can be had: neither a connection nor another program.
+    (site / "sitecustomize.py").write_text(
+        "import socket, subprocess\n"
+        "def refused(*arguments, **options): raise AssertionError('network or program')\n"
+        "socket.socket.connect = subprocess.Popen.__init__ = refused\n"
+    )
+    variables["AUTOCOLOR_CACHE"] = str(tmp_path / "cache")
+    first, second = (
+        run(bin_folder / "autocolor", photo_folder / "chelsea.jpg", "-o", tmp_path / "onnx.png",
+            cwd=tmp_path, env=variables).stderr
+        for _ in range(2)
+    )  # fmt: skip
+    assert "autocolor: first use: the model of this package is unpacked to" in first
+    assert "some seconds; nothing is downloaded" in first
+    assert "first use" not in second
     # The same as Caffe's, from this environment.
     output_of(
         sys.executable,
@@ -200,11 +214,20 @@ def test_base_dependencies_are_what_the_package_imports():
             else []
         )
     }
-    modules = {"pillow": "PIL", "protobuf": "google", "scikit-image": "skimage"}
+    modules = {
+        "pillow": "PIL",
+        "pillow-heif": "pillow_heif",
+        "protobuf": "google",
+        "scikit-image": "skimage",
+    }
     base = {modules.get(name, name) for name in pyproject["dependencies"]}
     unused = base - imported
     assert not unused
-    extras = {name for names in pyproject["optional-dependencies"].values() for name in names}
+    extras = {
+        modules.get(name, name)
+        for names in pyproject["optional-dependencies"].values()
+        for name in names
+    }
     others = imported - base - set(sys.stdlib_module_names) - {"autocolor", "caffe"} - extras
     assert not others
 

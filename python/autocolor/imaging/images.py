@@ -23,15 +23,14 @@ from autocolor.imaging.metadata import Metadata, carried
 from autocolor.imaging.profiles import Space, from_srgb, to_srgb
 
 OUTPUT_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 # What a folder is searched for.
 PHOTO_SUFFIXES = (
     *OUTPUT_SUFFIXES,
+    *_HEIF_SUFFIXES,
     ".avif",
     ".dib",
     ".gif",
-    ".heic",
-    ".heif",
-    ".hif",
     ".j2k",
     ".jfif",
     ".jp2",
@@ -125,7 +124,7 @@ def image_size(path: Path | str) -> tuple[int, int]:
     with _readable(path):
         if tiff.is_tiff(path):
             return tiff.image_size(path)
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(path, formats=_formats(path)) as image:
             return image.height, image.width
 
 
@@ -154,7 +153,7 @@ def read_image(path: Path | str, page: int = 0, *, least_side: int | None = None
     with _readable(path):
         if tiff.is_tiff(path):
             return _from_tiff(tiff.read_tiff(path, page))
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(path, formats=_formats(path)) as image:
             image.seek(page)
             if least_side is not None:
                 image.draft(None, (least_side, least_side))
@@ -181,10 +180,25 @@ def _readable(path: Path) -> Iterator[None]:
     except FileKindError as error:
         raise ImageError(str(error)) from None
     except UnidentifiedImageError:
-        raise ImageError(f"{path}: not an image that can be read") from None
+        problem = "not an image that can be read"
+        if path.suffix.lower() in _HEIF_SUFFIXES and _formats(path) == _FORMATS:
+            problem += " without pillow-heif; `pip install pillow-heif` brings it"
+        raise ImageError(f"{path}: {problem}") from None
     # Pillow's decoders raise errors of many types on damaged files.
     except Exception as error:
         raise ImageError(f"{path}: cannot be read: {error}") from error
+
+
+def _formats(path: Path) -> tuple[str, ...]:
+    """Return what a file may be: HEIF, too, if it is called so and Pillow has a plugin for it."""
+    if path.suffix.lower() not in _HEIF_SUFFIXES:
+        return _FORMATS
+    try:
+        from pillow_heif import register_heif_opener
+    except ModuleNotFoundError:
+        return _FORMATS
+    register_heif_opener()
+    return (*_FORMATS, "HEIF")
 
 
 def _from_tiff(image: tiff.TiffImage) -> Photo:
