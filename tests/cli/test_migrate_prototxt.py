@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,9 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 from scipy.ndimage import map_coordinates
 
-ROOT = Path(__file__).resolve().parents[2]
-TOOL = ROOT / "tools" / "migrate_prototxt.py"
+from helpers.programs import run_tool
+
+TOOL = "tools/migrate_prototxt.py"
 
 CLASSES = 3  # background, squares, discs
 SIDE = 32
@@ -75,18 +74,8 @@ def migrate(folder: Path, text: str, *options: str, status: int = 0) -> tuple[Pa
     source = folder / "theirs.prototxt"
     source.write_text(text, encoding="utf-8")
     out = folder / f"ours{'_'.join(options)}.prototxt"
-    run = subprocess.run(
-        [sys.executable, TOOL, source, "--out", out, *options],
-        capture_output=True, text=True, check=False, env={**_environment(), "GLOG_minloglevel": "2"},
-    )  # fmt: skip
-    assert run.returncode == status, run.stderr
-    return out, run.stdout, run.stderr
-
-
-def _environment() -> dict[str, str]:
-    import os
-
-    return dict(os.environ)
+    done = run_tool(TOOL, source, "--out", out, *options, status=status)
+    return out, done.stdout, done.stderr
 
 
 def parse(path: Path) -> Any:
@@ -104,7 +93,9 @@ def fill(net: Any, **blobs: np.ndarray) -> None:
         net.blobs[name].data[...] = values
 
 
-def columns_of(maps: list[np.ndarray], rates: list[int], rows: np.ndarray, order: int) -> np.ndarray:
+def columns_of(
+    maps: list[np.ndarray], rates: list[int], rows: np.ndarray, order: int
+) -> np.ndarray:
     """Hypercolumns (M, C) at rows (image, y, x), by SciPy."""
     result = []
     for image, y, x in rows:
@@ -144,9 +135,9 @@ def shapes_images(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.
 
 
 def test_help_teaches() -> None:
-    run = subprocess.run([sys.executable, TOOL, "--help"], capture_output=True, text=True, check=True)
-    for word in ("RandBI", "RandCat", "SparseHypercolumnExtractor", "--dense", "Exit status", "examples"):
-        assert word in run.stdout
+    said = run_tool(TOOL, "--help").stdout
+    for word in ("RandBI", "RandCat", "SparseHypercolumnExtractor", "--dense", "Exit status"):
+        assert word in said
 
 
 def test_pixelnets_layer(tmp_path: Path) -> None:
@@ -211,10 +202,14 @@ def test_layers_that_draw_their_pixels(kind: str, tmp_path: Path) -> None:
     parameter = ("rand_cat_param { num_output: 50 }" if kind == "RandCat" else
                  "rand_cat_conv_param { num_output: 50 pooling_factor: 1 pooling_factor: 2 "
                  "pooling_factor: 4 }")  # fmt: skip
-    text = DRAWING + BACKBONE + f"""
+    text = (
+        DRAWING
+        + BACKBONE
+        + f"""
         layer {{ name: "draw" type: "{kind}"{bottoms} top: "columns" top: "target" {parameter} }}
         {product("score", "columns", 3)}
         layer {{ name: "loss" type: "EuclideanLoss" bottom: "score" bottom: "target" top: "loss" }}"""
+    )
     path, said, errors = migrate(tmp_path, text)
     assert f"layer draw: {kind} drew 50 pixels an image, of those where valid is 1" in said
     assert errors == ""
@@ -227,7 +222,9 @@ def test_layers_that_draw_their_pixels(kind: str, tmp_path: Path) -> None:
     net.backward()
     assert np.abs(net.params["c1"][0].diff).max() > 0
     maps = [net.blobs[level].data for level in levels]
-    np.testing.assert_allclose(net.blobs["columns"].data, columns_of(maps, rates, rows, 1), atol=1e-5)
+    np.testing.assert_allclose(
+        net.blobs["columns"].data, columns_of(maps, rates, rows, 1), atol=1e-5
+    )
     image, y, x = rows.astype(int).T
     np.testing.assert_array_equal(net.blobs["target"].data, normals[image, :, y, x])
 
@@ -236,13 +233,17 @@ def test_layers_that_draw_their_pixels(kind: str, tmp_path: Path) -> None:
 def test_the_authors_layers(kind: str, tmp_path: Path) -> None:
     sparse = kind.startswith("Sparse")
     field = "sparse_hypercolumn_extractor_param" if sparse else "hypercolumn_extractor_param"
-    text = DRAWING + BACKBONE + f"""
+    text = (
+        DRAWING
+        + BACKBONE
+        + f"""
         layer {{ name: "places" type: "DummyData" top: "places" dummy_data_param {{
           data_filler {{ type: "uniform" min: -2 max: 34 }}
           shape {{ dim: 2 dim: 7 dim: 2 {"" if sparse else "dim: 1"} }} }} }}
         layer {{ name: "columns" type: "{kind}" bottom: "places" bottom: "c1" bottom: "c3" top: "columns"
           {field} {{ scale: 1 scale: 4 offset_height: 0 offset_height: 1.5 offset_width: 0.25
           offset_width: 1.5 {"activation_mult: 2" if sparse else ""} }} }}"""
+    )
     path, said, _ = migrate(tmp_path, text)
     assert f"layer columns: {kind} -> SparseHypercolumn" in said
     param = layer_of(parse(path), "columns").sparse_hypercolumn_param
@@ -265,7 +266,9 @@ def test_what_cannot_be_rewritten_is_said(tmp_path: Path) -> None:
                       "such layer")  # fmt: skip
     text = SEGMENTATION.replace("compression_rate: 4", "")
     _, _, errors = migrate(tmp_path, text, status=1)
-    assert "expected 3 values of compression_rate, one for each bottom but the last, got 2" in errors
+    assert (
+        "expected 3 values of compression_rate, one for each bottom but the last, got 2" in errors
+    )
     assert len(errors.splitlines()) == 1
     _, said, _ = migrate(tmp_path, DRAWING)
     assert said.startswith("nothing to rewrite")
@@ -287,17 +290,15 @@ def test_files_that_are_no_nets(text: str, message: str, tmp_path: Path) -> None
 
 
 def test_wrong_arguments(tmp_path: Path) -> None:
-    migrate(tmp_path, SEGMENTATION, "--dense", "--stride", "0", status=2)
-    run = subprocess.run([sys.executable, TOOL, "nowhere", "--out", tmp_path / "x"],
-                         capture_output=True, text=True, check=False)  # fmt: skip
-    assert run.returncode == 1
-    assert "nowhere" in run.stderr
+    _, _, errors = migrate(tmp_path, SEGMENTATION, "--dense", "--stride", "0", status=2)
+    assert "argument --stride: expected a positive number, got 0" in errors
 
 
 def test_dense_names_what_it_cannot(tmp_path: Path) -> None:
-    text = SEGMENTATION.replace('name: "r1" type: "ReLU"', 'name: "r1" type: "Flatten"')
-    text = text.replace('bottom: "h1" top: "h1" }\nlayer { name: "d1"', 'bottom: "h1" top: "f1" }\nlayer { name: "d1"')
-    _, _, errors = migrate(tmp_path, text, "--dense", status=1)
+    relu = 'layer { name: "r1" type: "ReLU" bottom: "h1" top: "h1" }'
+    assert relu in SEGMENTATION
+    flatten = 'layer { name: "r1" type: "Flatten" bottom: "h1" top: "f1" }'
+    _, _, errors = migrate(tmp_path, SEGMENTATION.replace(relu, flatten), "--dense", status=1)
     assert "layer r1 (Flatten) is not rewritten: --dense does not know" in errors
 
 
@@ -312,7 +313,7 @@ def train(folder: Path, net: Path, iterations: int) -> Any:
     rng = np.random.default_rng(3)
     for _ in range(iterations):
         images, classes = shapes_images(rng, 4)
-        rows = draw_rows(rng, list(rng.integers(0, 60, 3)) + [20])
+        rows = draw_rows(rng, [*map(int, rng.integers(0, 60, 3)), 20])
         image, y, x = rows.astype(int).T
         fill(solver.net, data=images, pixels=rows, labels=classes[image, y, x][:, None])
         solver.step(1)

@@ -59,8 +59,8 @@ def sparse_hypercolumn_cases():
 
     yield from geometry_cases(layer, "sparse_hypercolumn_param", bottoms)
     for shape in WRONG_LOCATIONS:
-        yield Case(layer, {"l": shape, "f": (2, 3, 4, 4)}, got=".*".join(map(str, shape)))
-    yield from image_cases(layer, "l", {"f": (2, 3, 4, 4)})
+        yield Case(layer, {"l": shape, "f": (2, 3, 4, 4)}, got=" ".join(map(str, shape)))
+    yield from image_cases(layer, {"l": (), "f": (2, 3, 4, 4)})
     for images in (1, 3, 4):
         yield Case(layer, {"l": (2, 5, 2), "f": (images, 3, 4, 4)}, got=f"{images}$")
         yield Case(
@@ -88,14 +88,14 @@ WRONG_LOCATIONS = [(10,), (10, 2), (2, 5, 1), (2, 5, 3), (2, 2, 5), (2, 5, 2, 1)
                    (2, 0, 2), (0, 3), (5, 3, 1)]  # fmt: skip
 
 
-def image_cases(layer, rows, others, **more):
-    """Rows (image, y, x) of two images whose image is none of them."""
-    for image in ("nan", "inf", "-inf", -1, 2, 0.5, 1.9999, -0.25, 1e20):
+def image_cases(layer, inputs):
+    """Rows (image, y, x) in the place of "l", of which one is of no image; there are two."""
+    for image, got in {"nan": "-?nan", "inf": "inf", "-inf": "-inf", "-1": "-1", "2": "2",
+                       "0.5": "0.5", "1.9999": "1.9999", "-0.25": "-0.25", "1e20": "1e.20"}.items():  # fmt: skip
         for row in (0, 4):
-            values = np.zeros((5, 3))
-            values[row, 0] = float(image)
-            yield Case(layer, {**others, rows: values} if more else {rows: values, **others},
-                       got=f"-?{abs(float(image)):.3g}"[:6].replace("+", "."), **more)  # fmt: skip
+            rows = np.zeros((5, 3))
+            rows[row, 0] = float(image)
+            yield Case(layer, {**inputs, "l": rows}, got=got)
 
 
 def hypercolumn_tap_cases():
@@ -111,8 +111,8 @@ def hypercolumn_tap_cases():
     for first in (3, 5, 4294967295):
         yield Case(layer, good, f"{parameter} {{ first_channel: {first} }}", got="5 channels$")
     for shape in WRONG_LOCATIONS:
-        yield Case(layer, {**good, "l": shape}, got=".*".join(map(str, shape)))
-    yield from image_cases(layer, "l", {"top": (5, 5), "f": (2, 3, 4, 4)}, tops=("top",))
+        yield Case(layer, {**good, "l": shape}, got=" ".join(map(str, shape)))
+    yield from image_cases(layer, {"top": (5, 5), "f": (2, 3, 4, 4), "l": ()})
     for shape in [(2,), (2, 3, 4), (2, 3, 4, 4, 1), (2, 3, 0, 4), (3, 3, 4, 4)]:
         yield Case(layer, {**good, "f": shape}, got=r"3$|" + " ".join(map(str, shape)))
     for shape in [(10,), (9, 5), (2, 5, 5), (5, 10)]:
@@ -122,7 +122,7 @@ def hypercolumn_tap_cases():
     yield Case(layer, good, tops=(), got="0$")
     yield Case(layer, good, tops=("top", "f", "l"), got="3$")
     for tops in (("else",), ("top", "else")):
-        yield Case(layer, good, tops=tops, in_place=r"bottom \d")
+        yield Case(layer, good, tops=tops, got="another blob$")
 
 
 def inner_product_weights_cases():
@@ -231,8 +231,8 @@ def color_histogram_cases():
         got="46341",
     )
     for shape in WRONG_LOCATIONS:
-        yield Case(layer, {**good, "l": shape}, got=".*".join(map(str, shape)))
-    yield from image_cases(layer, "l", {"c": (2, 1, 4, 4)}, tops=("top",))
+        yield Case(layer, {**good, "l": shape}, got=" ".join(map(str, shape)))
+    yield from image_cases(layer, {"c": (2, 1, 4, 4), "l": ()})
     for images in (1, 3):
         yield Case(layer, {**good, "c": (images, 1, 4, 4)}, got=f"{images}$")
     yield Case(layer, {}, got="0$")
@@ -372,6 +372,8 @@ def main():
 
 @pytest.mark.slow
 def test_malformed_layers_end_in_a_clear_line(capsys):
+    from helpers.our_layers import our_layers  # not where this file is run as a script
+
     process = subprocess.run(
         [sys.executable, __file__],
         capture_output=True,

@@ -30,7 +30,7 @@ class LocationRows {
         << "layer " << layer << ": locations expected shape (N, P, 2) or (M, 3), got "
         << locations.shape_string();
     CHECK_GT(locations.count(), 0)
-        << "layer " << layer << ": locations expected at least one, got shape "
+        << "layer " << layer << ": locations expected at least one row, got "
         << locations.shape_string();
     CHECK(!of_images || locations.shape(0) == images)
         << "layer " << layer << ": " << batch << " expected the batch size of the locations "

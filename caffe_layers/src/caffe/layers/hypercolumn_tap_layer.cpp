@@ -16,7 +16,8 @@ void HypercolumnTapLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
   const SparseHypercolumnParameter& param = this->layer_param_.sparse_hypercolumn_param();
   for (size_t i = 0; i < top.size(); ++i) {
     CHECK_EQ(top[i], bottom[i]) << "layer " << name << ": top " << i
-                                << " expected to be in place, that is bottom " << i;
+                                << " expected to be in place, that is bottom " << i
+                                << ", got another blob";
   }
   this->levels_ = MakeHypercolumnLevels(vector<Blob<Dtype>*>{bottom[1]}, 0, param, name);
   this->images_ = bottom[1]->shape(0);

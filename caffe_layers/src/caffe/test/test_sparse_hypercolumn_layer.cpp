@@ -504,7 +504,7 @@ TYPED_TEST(SparseHypercolumnLayerDeathTest, TestMessages) {
                "layer columns: locations expected shape \\(N, P, 2\\) or \\(M, 3\\), got 2 5 3");
   EXPECT_DEATH(SetUpWith<TypeParam>(good, {10, 2}, features), "layer columns: locations expected");
   EXPECT_DEATH(SetUpWith<TypeParam>(good, {0, 3}, features),
-               "layer columns: locations expected at least one, got shape 0 3");
+               "layer columns: locations expected at least one row, got 0 3");
   EXPECT_DEATH(SetUpWith<TypeParam>(good, {3, 5, 2}, features), "layer columns: .*batch size");
   EXPECT_DEATH(SetUpWith<TypeParam>(good, locations, {2, 3, 4}),
                "layer columns: feature bottom 1 expected a \\(N, C, H, W\\)");
