@@ -95,6 +95,8 @@ class Rewriter:
         self.net = net
         self.notes: list[str] = []
         self.problems: list[str] = []
+        # Layers to come before and behind one, by its name.
+        self._around: dict[str, tuple[Any, Any]] = {}
 
     def rewrite(self) -> None:
         """Rewrite every layer that has a counterpart."""
@@ -115,6 +117,16 @@ class Rewriter:
             rewriting[theirs](layer)
             if len(self.problems) == count:
                 self.notes.append(f"layer {layer.name}: {theirs} -> SparseHypercolumn")
+        layers: list[Any] = []
+        for layer in self.net.layer:
+            before, behind = self._around.get(layer.name, (None, None))
+            layers += [entry for entry in (before, layer, behind) if entry is not None]
+        self._set_layers(layers)
+
+    def _set_layers(self, layers: Sequence[Any]) -> None:
+        copies = [type(layer).FromString(layer.SerializeToString()) for layer in layers]
+        del self.net.layer[:]
+        self.net.layer.extend(copies)
 
     def _problem(self, layer: Any, text: str) -> None:
         self.problems.append(f"layer {layer.name} ({layer.type}) is not rewritten: {text}")
@@ -168,7 +180,8 @@ class Rewriter:
                           f"level, got {len(scales)}")  # fmt: skip
             return
         theirs, count = layer.type, param.num_output
-        rows, columns, targets = f"{layer.name}_pixels", *layer.top
+        columns, targets = layer.top
+        rows = f"{layer.name}_pixels"
         if not param.rand_selection:
             self.notes.append(f"layer {layer.name}: took every pixel: for that use --dense, or fill "
                               f"{rows} with all of them")  # fmt: skip
@@ -177,18 +190,16 @@ class Rewriter:
         layer.top.append(columns)
         self._become_sparse(layer, rows, levels, scales, [(scale - 1) / 2 for scale in scales])
         layer.sparse_hypercolumn_param.nearest = not bilinear
-        index = list(self.net.layer).index(layer)
         source = type(layer)(name=rows, type="Input", top=[rows])
         source.input_param.shape.add(dim=[count, 3])
         reader = type(layer)(
-            name=targets, type="SparseHypercolumn", bottom=[rows, target], top=[targets]
+            name=f"{layer.name}_target",
+            type="SparseHypercolumn",
+            bottom=[rows, target],
+            top=[targets],
         )
         reader.sparse_hypercolumn_param.nearest = True
-        layers = list(self.net.layer)
-        result = [*layers[:index], source, *layers[index : index + 1], reader, *layers[index + 1 :]]
-        copies = [type(layer).FromString(entry.SerializeToString()) for entry in result]
-        del self.net.layer[:]
-        self.net.layer.extend(copies)
+        self._around[layer.name] = (source, reader)
         self.notes.append(f"layer {layer.name}: {theirs} drew {count} pixels an image, of those "
                           f"where {mask} is 1; fill the blob {rows} with rows (image, y, x) of such "
                           "pixels, any number of them")  # fmt: skip
@@ -245,8 +256,7 @@ class Rewriter:
                 self._make_reader_dense(layer, dense, kept)
             else:
                 kept.append(layer)
-        del self.net.layer[:]
-        self.net.layer.extend(type(layer).FromString(layer.SerializeToString()) for layer in kept)
+        self._set_layers(kept)
         self._drop_unread()
 
     def _make_product_dense(

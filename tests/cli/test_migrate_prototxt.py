@@ -207,6 +207,8 @@ def test_layers_that_draw_their_pixels(kind: str, tmp_path: Path) -> None:
         + BACKBONE
         + f"""
         layer {{ name: "draw" type: "{kind}"{bottoms} top: "columns" top: "target" {parameter} }}
+        layer {{ name: "second" type: "RandBI" bottom: "c3" bottom: "draw_pixels" top: "second"
+                 rand_comp_param {{ pad: true compression_rate: 4 }} }}
         {product("score", "columns", 3)}
         layer {{ name: "loss" type: "EuclideanLoss" bottom: "score" bottom: "target" top: "loss" }}"""
     )
@@ -224,6 +226,9 @@ def test_layers_that_draw_their_pixels(kind: str, tmp_path: Path) -> None:
     maps = [net.blobs[level].data for level in levels]
     np.testing.assert_allclose(
         net.blobs["columns"].data, columns_of(maps, rates, rows, 1), atol=1e-5
+    )
+    np.testing.assert_allclose(
+        net.blobs["second"].data, columns_of([net.blobs["c3"].data], [4], rows, 1), atol=1e-5
     )
     image, y, x = rows.astype(int).T
     np.testing.assert_array_equal(net.blobs["target"].data, normals[image, :, y, x])
