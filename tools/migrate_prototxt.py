@@ -14,6 +14,7 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorP
 
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
+from autocolor.core.programs import run_program
 from autocolor.runtime.caffe_runtime import import_caffe
 
 _EPILOG = """\
@@ -402,4 +403,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)
