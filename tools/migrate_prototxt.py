@@ -55,13 +55,32 @@ _FOREIGN = {
     "rand_comp_param": (("compression_rate", _INT, True, ""), ("pad", _BOOL, False, "false")),
     "rand_cat_param": _DRAWING,
     "rand_cat_conv_param": (
-        *_DRAWING, ("pooling_factor", _INT, True, ""), ("pad_factor", _UINT, False, "0")),
-}  # fmt: skip
+        *_DRAWING,
+        ("pooling_factor", _INT, True, ""),
+        ("pad_factor", _UINT, False, "0"),
+    ),
+}
 _FIRST_ID = 7200
 
 # Layers that compute each value, or each row, by itself: they may stand between inner products.
-_ELEMENTWISE = {"AbsVal", "BatchNorm", "Bias", "BNLL", "Dropout", "ELU", "Exp", "Log", "Power",
-                "PReLU", "ReLU", "Scale", "Sigmoid", "Softmax", "Swish", "TanH"}  # fmt: skip
+_ELEMENTWISE = {
+    "AbsVal",
+    "BatchNorm",
+    "Bias",
+    "BNLL",
+    "Dropout",
+    "ELU",
+    "Exp",
+    "Log",
+    "Power",
+    "PReLU",
+    "ReLU",
+    "Scale",
+    "Sigmoid",
+    "Softmax",
+    "Swish",
+    "TanH",
+}
 
 
 def net_type(own: FileDescriptorProto) -> Any:
@@ -76,12 +95,18 @@ def net_type(own: FileDescriptorProto) -> Any:
         name = "".join(map(str.capitalize, field.split("_")))
         message = file.message_type.add(name=name)
         for index, (value, kind, repeated, default) in enumerate(values, 1):
-            added = message.field.add(name=value, number=index, type=kind,
-                                      label=3 if repeated else 1)  # fmt: skip
+            added = message.field.add(
+                name=value, number=index, type=kind, label=3 if repeated else 1
+            )
             if default:
                 added.default_value = default
-        layer.field.add(name=field, number=number, label=1, type_name=f".{file.package}.{name}",
-                        type=FieldDescriptorProto.TYPE_MESSAGE)  # fmt: skip
+        layer.field.add(
+            name=field,
+            number=number,
+            label=1,
+            type_name=f".{file.package}.{name}",
+            type=FieldDescriptorProto.TYPE_MESSAGE,
+        )
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(
@@ -133,9 +158,13 @@ class Rewriter:
         self.problems.append(f"layer {layer.name} ({layer.type}) is not rewritten: {text}")
 
     def _become_sparse(
-        self, layer: Any, locations: str, levels: Sequence[str], scales: Sequence[float],
+        self,
+        layer: Any,
+        locations: str,
+        levels: Sequence[str],
+        scales: Sequence[float],
         offsets: Sequence[float],
-    ) -> None:  # fmt: skip
+    ) -> None:
         layer.type = "SparseHypercolumn"
         del layer.bottom[:]
         layer.bottom.extend([locations, *levels])
@@ -150,8 +179,11 @@ class Rewriter:
         *levels, rows = layer.bottom
         rates = list(param.compression_rate)
         if len(rates) != len(levels):
-            self._problem(layer, f"expected {len(levels)} values of compression_rate, one for each "
-                          f"bottom but the last, got {len(rates)}")  # fmt: skip
+            self._problem(
+                layer,
+                f"expected {len(levels)} values of compression_rate, one for each "
+                f"bottom but the last, got {len(rates)}",
+            )
             return
         if layer.propagate_down:  # theirs goes by that of the first bottom
             propagates = layer.propagate_down[0]
@@ -163,29 +195,39 @@ class Rewriter:
         self._become_sparse(layer, rows, levels, rates, offsets)
         if nearest:
             layer.sparse_hypercolumn_param.nearest = True
-        self.notes.append(f"layer {layer.name}: a pixel whose cell lies outside a map, which ended "
-                          "the run, reads the map's border")  # fmt: skip
+        self.notes.append(
+            f"layer {layer.name}: a pixel whose cell lies outside a map, which ended "
+            "the run, reads the map's border"
+        )
 
     def _drawn(self, layer: Any) -> None:
         """Rewrite RandCat and RandCatConv, which draw pixels where a mask is 1."""
         if len(layer.bottom) < 3 or len(layer.top) != 2:
-            self._problem(layer, "expected levels, a mask and a target as bottoms, and 2 tops, got "
-                          f"{len(layer.bottom)} and {len(layer.top)}")  # fmt: skip
+            self._problem(
+                layer,
+                "expected levels, a mask and a target as bottoms, and 2 tops, got "
+                f"{len(layer.bottom)} and {len(layer.top)}",
+            )
             return
         *levels, mask, target = layer.bottom
         bilinear = layer.type == "RandCatConv"
         param = layer.rand_cat_conv_param if bilinear else layer.rand_cat_param
         scales = list(param.pooling_factor) if bilinear else [1] * len(levels)
         if len(scales) != len(levels):
-            self._problem(layer, f"expected {len(levels)} values of pooling_factor, one for each "
-                          f"level, got {len(scales)}")  # fmt: skip
+            self._problem(
+                layer,
+                f"expected {len(levels)} values of pooling_factor, one for each "
+                f"level, got {len(scales)}",
+            )
             return
         theirs, count = layer.type, param.num_output
         columns, targets = layer.top
         rows = f"{layer.name}_pixels"
         if not param.rand_selection:
-            self.notes.append(f"layer {layer.name}: took every pixel: for that use --dense, or fill "
-                              f"{rows} with all of them")  # fmt: skip
+            self.notes.append(
+                f"layer {layer.name}: took every pixel: for that use --dense, or fill "
+                f"{rows} with all of them"
+            )
         for field in ("rand_cat_param", "rand_cat_conv_param", "propagate_down", "top"):
             layer.ClearField(field)
         layer.top.append(columns)
@@ -201,21 +243,27 @@ class Rewriter:
         )
         reader.sparse_hypercolumn_param.nearest = True
         self._around[layer.name] = (source, reader)
-        self.notes.append(f"layer {layer.name}: {theirs} drew {count} pixels an image, of those "
-                          f"where {mask} is 1; fill the blob {rows} with rows (image, y, x) of such "
-                          "pixels, any number of them")  # fmt: skip
+        self.notes.append(
+            f"layer {layer.name}: {theirs} drew {count} pixels an image, of those "
+            f"where {mask} is 1; fill the blob {rows} with rows (image, y, x) of such "
+            "pixels, any number of them"
+        )
 
     def _extractor(self, layer: Any) -> None:
         """Rewrite the authors' layers, which have our order of bottoms and our fields."""
-        field = ("sparse_hypercolumn_extractor_param" if layer.type.startswith("Sparse")
-                 else "hypercolumn_extractor_param")  # fmt: skip
+        field = (
+            "sparse_hypercolumn_extractor_param"
+            if layer.type.startswith("Sparse")
+            else "hypercolumn_extractor_param"
+        )
         param = getattr(layer, field)
         levels = len(layer.bottom) - 1
         for name, _, _, _ in _GEOMETRY:
             count = len(getattr(param, name))
             if count != levels:
-                self._problem(layer, f"expected {levels} values of {name}, one for each level, got "
-                              f"{count}")  # fmt: skip
+                self._problem(
+                    layer, f"expected {levels} values of {name}, one for each level, got {count}"
+                )
                 return
         factors = list(getattr(param, "activation_mult", ()))
         geometry = layer.sparse_hypercolumn_param
@@ -229,8 +277,12 @@ class Rewriter:
 
     def _shorten_locations(self, blob: str) -> None:
         """Make (N, P, 2, 1), which the older layer takes too, (N, P, 2)."""
-        shapes = [shape for layer in self.net.layer if list(layer.top) == [blob]
-                  for shape in (*layer.input_param.shape, *layer.dummy_data_param.shape)]  # fmt: skip
+        shapes = [
+            shape
+            for layer in self.net.layer
+            if list(layer.top) == [blob]
+            for shape in (*layer.input_param.shape, *layer.dummy_data_param.shape)
+        ]
         if blob in self.net.input and len(self.net.input_shape) == len(self.net.input):
             shapes.append(self.net.input_shape[list(self.net.input).index(blob)])
         for shape in shapes:
@@ -268,8 +320,9 @@ class Rewriter:
             return
         product, geometry = layer.hypercolumn_inner_product_param, sparse.sparse_hypercolumn_param
         if geometry.nearest:
-            self.notes.append(f"layer {layer.name}: reads bilinearly where {sparse.name} read the "
-                              "nearest cell")  # fmt: skip
+            self.notes.append(
+                f"layer {layer.name}: reads bilinearly where {sparse.name} read the nearest cell"
+            )
         for field in ("scale", "offset_height", "offset_width", "activation_mult"):
             getattr(product, field).extend(getattr(geometry, field))
         product.stride = stride
@@ -346,8 +399,11 @@ def read_net(path: Path, kind: Any) -> tuple[Any, set[str]]:
                 raise
             net = text_format.Parse(text, kind(), allow_unknown_field=True)
             file = kind.DESCRIPTOR.file
-            known = {field for message in file.message_types_by_name.values()
-                     for field in message.fields_by_name}  # fmt: skip
+            known = {
+                field
+                for message in file.message_types_by_name.values()
+                for field in message.fields_by_name
+            }
             code = re.sub(r"#.*|\"[^\"]*\"|'[^']*'", "", text)
             unknown = set(re.findall(r"([a-z]\w*)\s*[:{]", code)) - known
     except text_format.ParseError as error:
@@ -367,12 +423,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("net", type=Path, metavar="PROTOTXT", help="net to rewrite")
-    parser.add_argument("--out", type=Path, required=True, metavar="PROTOTXT",
-                        help="file to write")  # fmt: skip
-    parser.add_argument("--dense", action="store_true",
-                        help="write the net that predicts every pixel instead")  # fmt: skip
-    parser.add_argument("--stride", type=int, default=1, metavar="PIXELS",
-                        help="of --dense: input pixels between predictions (default 1)")  # fmt: skip
+    parser.add_argument("--out", type=Path, required=True, metavar="PROTOTXT", help="file to write")
+    parser.add_argument(
+        "--dense", action="store_true", help="write the net that predicts every pixel instead"
+    )
+    parser.add_argument(
+        "--stride",
+        type=int,
+        default=1,
+        metavar="PIXELS",
+        help="of --dense: input pixels between predictions (default 1)",
+    )
     arguments = parser.parse_args(argv)
     if arguments.stride < 1:
         parser.error(f"argument --stride: expected a positive number, got {arguments.stride}")

@@ -100,11 +100,15 @@ def columns_of(
     result = []
     for image, y, x in rows:
         column = [
-            map_coordinates(channel, [[(y - (rate - 1) / 2) / rate], [(x - (rate - 1) / 2) / rate]],
-                            order=order, mode="nearest")[0]
+            map_coordinates(
+                channel,
+                [[(y - (rate - 1) / 2) / rate], [(x - (rate - 1) / 2) / rate]],
+                order=order,
+                mode="nearest",
+            )[0]
             for level, rate in zip(maps, rates, strict=True)
             for channel in level[int(image)].astype(float)
-        ]  # fmt: skip
+        ]
         result.append(column)
     return np.array(result)
 
@@ -124,8 +128,11 @@ def shapes_images(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.
         for kind in (1, 2):
             radius = rng.integers(5, 9)
             at = rng.integers(radius, SIDE - radius, 2)
-            inside = (np.maximum(abs(y - at[0]), abs(x - at[1])) <= radius if kind == 1
-                      else np.hypot(y - at[0], x - at[1]) <= radius)  # fmt: skip
+            inside = (
+                np.maximum(abs(y - at[0]), abs(x - at[1])) <= radius
+                if kind == 1
+                else np.hypot(y - at[0], x - at[1]) <= radius
+            )
             label[inside] = kind
         # The discs are striped: a pixel's own value does not tell its class.
         grey = 0.8 * (label == 1) + np.where(label == 2, 0.8 * (y % 2), 0)
@@ -153,8 +160,12 @@ def test_pixelnets_layer(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for counts in ([100, 0, 3, 40], [1, 2, 3, 4]):  # pixels an image
         rows = draw_rows(rng, counts)
-        fill(net, data=rng.normal(size=(4, 1, SIDE, SIDE)), pixels=rows,
-             labels=np.zeros((len(rows), 1)))  # fmt: skip
+        fill(
+            net,
+            data=rng.normal(size=(4, 1, SIDE, SIDE)),
+            pixels=rows,
+            labels=np.zeros((len(rows), 1)),
+        )
         net.forward()
         maps = [net.blobs[name].data for name in ("c1", "c2", "c3")]
         expected = columns_of(maps, [1, 2, 4], rows, 1)
@@ -166,8 +177,11 @@ def test_without_pad_and_nearest(tmp_path: Path) -> None:
     text = SEGMENTATION.replace("pad: true", "")
     path, _, _ = migrate(tmp_path, text)
     assert set(layer_of(parse(path), "columns").sparse_hypercolumn_param.offset_width) == {0}
-    text = SEGMENTATION.replace('"RandBI"', '"RandComp" propagate_down: false propagate_down: true '
-                                "propagate_down: true propagate_down: true")  # fmt: skip
+    text = SEGMENTATION.replace(
+        '"RandBI"',
+        '"RandComp" propagate_down: false propagate_down: true '
+        "propagate_down: true propagate_down: true",
+    )
     path, _, _ = migrate(tmp_path, text)
     layer = layer_of(parse(path), "columns")
     assert layer.sparse_hypercolumn_param.nearest
@@ -199,9 +213,12 @@ layer { name: "normals" type: "Input" top: "normals"
 def test_layers_that_draw_their_pixels(kind: str, tmp_path: Path) -> None:
     levels, rates = (["c1"], [1]) if kind == "RandCat" else (["c1", "c2", "c3"], [1, 2, 4])
     bottoms = "".join(f' bottom: "{level}"' for level in (*levels, "valid", "normals"))
-    parameter = ("rand_cat_param { num_output: 50 }" if kind == "RandCat" else
-                 "rand_cat_conv_param { num_output: 50 pooling_factor: 1 pooling_factor: 2 "
-                 "pooling_factor: 4 }")  # fmt: skip
+    parameter = (
+        "rand_cat_param { num_output: 50 }"
+        if kind == "RandCat"
+        else "rand_cat_conv_param { num_output: 50 pooling_factor: 1 pooling_factor: 2 "
+        "pooling_factor: 4 }"
+    )
     text = (
         DRAWING
         + BACKBONE
@@ -267,8 +284,9 @@ def test_what_cannot_be_rewritten_is_said(tmp_path: Path) -> None:
     assert layer_of(parse(path), "columns").type == "SparseHypercolumn"
     first, second = errors.splitlines()
     assert "left out: across_spatial, norm_param, scale_filler" in first
-    assert second == ("migrate_prototxt: layer unit (Normalize) is not rewritten: this Caffe has no "
-                      "such layer")  # fmt: skip
+    assert second == (
+        "migrate_prototxt: layer unit (Normalize) is not rewritten: this Caffe has no such layer"
+    )
     text = SEGMENTATION.replace("compression_rate: 4", "")
     _, _, errors = migrate(tmp_path, text, status=1)
     assert (
@@ -369,8 +387,10 @@ def test_a_dense_net_of_a_coarser_grid(tmp_path: Path) -> None:
     rng = np.random.default_rng(6)
     images = rng.normal(size=(4, 1, SIDE, SIDE))
     size = -(-SIDE // 3)
-    grid = np.stack(np.meshgrid(np.arange(4), np.arange(size) * 3 + 1, np.arange(size) * 3 + 1,
-                                indexing="ij"), -1)  # fmt: skip
+    grid = np.stack(
+        np.meshgrid(np.arange(4), np.arange(size) * 3 + 1, np.arange(size) * 3 + 1, indexing="ij"),
+        -1,
+    )
     rows = grid.reshape(-1, 3)
     fill(dense, data=images)
     fill(sparse, data=images, pixels=rows, labels=np.zeros((len(rows), 1)))

@@ -90,9 +90,11 @@ def test_rows_of_images_equal_scipy(tmp_path, form, height, width, scale):
     )
     image = rows[:, 0].astype(int)
     expected = np.stack(
-        [expected_columns(features[n].astype(float), at[None], scale, offset)[0]
-         for n, at in zip(image, rows[:, 1:], strict=True)]
-    )  # fmt: skip
+        [
+            expected_columns(features[n].astype(float), at[None], scale, offset)[0]
+            for n, at in zip(image, rows[:, 1:], strict=True)
+        ]
+    )
     columns = net.blobs["columns"].data.astype(float)
     # Weighted means of values of order one in float.
     np.testing.assert_allclose(columns, expected, atol=1e-6)

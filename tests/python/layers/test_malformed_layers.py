@@ -84,14 +84,33 @@ def sparse_hypercolumn_cases():
 
 
 # Locations are (N, P, 2) or (M, 3), and at least one.
-WRONG_LOCATIONS = [(10,), (10, 2), (2, 5, 1), (2, 5, 3), (2, 2, 5), (2, 5, 2, 1), (2, 5, 0),
-                   (2, 0, 2), (0, 3), (5, 3, 1)]  # fmt: skip
+WRONG_LOCATIONS = [
+    (10,),
+    (10, 2),
+    (2, 5, 1),
+    (2, 5, 3),
+    (2, 2, 5),
+    (2, 5, 2, 1),
+    (2, 5, 0),
+    (2, 0, 2),
+    (0, 3),
+    (5, 3, 1),
+]
 
 
 def image_cases(layer, inputs):
     """Rows (image, y, x) in the place of "l", of which one is of no image; there are two."""
-    for image, got in {"nan": "-?nan", "inf": "inf", "-inf": "-inf", "-1": "-1", "2": "2",
-                       "0.5": "0.5", "1.9999": "1.9999", "-0.25": "-0.25", "1e20": "1e.20"}.items():  # fmt: skip
+    for image, got in {
+        "nan": "-?nan",
+        "inf": "inf",
+        "-inf": "-inf",
+        "-1": "-1",
+        "2": "2",
+        "0.5": "0.5",
+        "1.9999": "1.9999",
+        "-0.25": "-0.25",
+        "1e20": "1e.20",
+    }.items():
         for row in (0, 4):
             rows = np.zeros((5, 3))
             rows[row, 0] = float(image)
@@ -128,9 +147,15 @@ def hypercolumn_tap_cases():
 def inner_product_weights_cases():
     layer, parameter = "InnerProductWeights", "inner_product_weights_param"
     both = ("weight", "bias")
-    for fields in ("", "num_output: 2", "num_input: 3", "num_output: 0 num_input: 3",
-                   "num_output: 2 num_input: 0", "num_output: 4294967295 num_input: 3",
-                   "num_output: 100000 num_input: 100000"):  # fmt: skip
+    for fields in (
+        "",
+        "num_output: 2",
+        "num_input: 3",
+        "num_output: 0 num_input: 3",
+        "num_output: 2 num_input: 0",
+        "num_output: 4294967295 num_input: 3",
+        "num_output: 100000 num_input: 100000",
+    ):
         yield Case(layer, {}, f"{parameter} {{ {fields} }}", both, got=r"\d+")
     good = f"{parameter} {{ num_output: 2 num_input: 3 }}"
     yield Case(layer, {"other": (1,)}, good, both, got="1$")

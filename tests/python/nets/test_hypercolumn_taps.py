@@ -254,8 +254,15 @@ INNER = "inner_product_param { num_output: 4 weight_filler { type: 'gaussian' } 
 
 
 # How a layer reads the hypercolumns, and whether it lets their gradient take their memory.
-READERS = {"ReLU": True, "Dropout": True, "InnerProduct": True, "ReLU in place": False,
-           "Sigmoid": False, "Silence": False, "none": True}  # fmt: skip
+READERS = {
+    "ReLU": True,
+    "Dropout": True,
+    "InnerProduct": True,
+    "ReLU in place": False,
+    "Sigmoid": False,
+    "Silence": False,
+    "none": True,
+}
 
 
 def add_reader(graph: Graph, columns: str, reader: str, is_live: bool) -> None:
@@ -296,8 +303,22 @@ def test_random_graphs(seed: int, tmp_path: Path) -> None:
     def grow(count: int) -> None:
         for _ in range(count):
             bottom = str(rng.choice(maps))
-            kind = rng.choice(["convolution", "ReLU", "Sigmoid", "Dropout", "Eltwise", "Silence",
-                               "Split", "loss", "test loss", "zero loss", "stopped", "Crop"])  # fmt: skip
+            kind = rng.choice(
+                [
+                    "convolution",
+                    "ReLU",
+                    "Sigmoid",
+                    "Dropout",
+                    "Eltwise",
+                    "Silence",
+                    "Split",
+                    "loss",
+                    "test loss",
+                    "zero loss",
+                    "stopped",
+                    "Crop",
+                ]
+            )
             if kind in ("ReLU", "Sigmoid", "Dropout"):
                 # Caffe refuses to change in place what another layer reads as well.
                 top = graph.add(kind, bottom, in_place=bottom not in read)
