@@ -369,6 +369,7 @@ def test_reproduce_refuses_photos_that_are_trained_on(data, tmp_path):
         ("tools/paper/reproduce.py", ("all", "--data", "nowhere")),
         ("tools/convert_vgg16.py", ("--source", "nowhere.onnx", "--out", "x.caffemodel")),
         ("tools/convert_weights.py", ("inspect", "nowhere")),
+        ("tools/migrate_prototxt.py", ("nowhere", "--out", "x")),
         ("tools/rebalance.py", ("--weights", "nowhere", "--lmdb", "nowhere", "--out", "x")),
         ("tools/demo.py", ("--data", "nowhere", "--out", "demo_out")),
     ],

@@ -11,10 +11,10 @@ extern "C" void gather_double(int channels, int height, int width, double scale,
   const caffe::HypercolumnLevel level = {channels, height, width, scale, offset,
                                          offset,   1,      0,     false};
   std::vector<caffe::BilinearCell<double> > cells(locations);
-  const caffe::LocateCells<double> locate = {level, at, cells.data()};
+  const caffe::LocateCells<double> locate = {level, {at, 2}, cells.data()};
   for (int i = 0; i < locations; ++i) locate(i);
   const caffe::GatherHypercolumn<double> gather = {
-      {level, locations, channels, cells.data()}, features, out};
+      {level, {locations, nullptr, nullptr, nullptr}, channels, cells.data()}, features, out};
   for (int64_t i = 0; i < static_cast<int64_t>(locations) * channels; ++i) gather(i);
 }
 

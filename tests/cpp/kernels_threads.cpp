@@ -97,7 +97,7 @@ double Tolerance() {
 
 template <typename Dtype>
 void CheckHypercolumn(int height, int width, double scale, const std::vector<double>& at) {
-  const int images = 2, channels = 147;  // whole blocks and a part of one, odd
+  const int images = 3, channels = 147;  // whole blocks and a part of one, odd
   const int per_image = static_cast<int>(at.size()) / 2 / images;
   const int rows = images * per_image;
   const HypercolumnLevel level = {channels,        height, width, scale, (scale - 1) / 2,
@@ -109,33 +109,33 @@ void CheckHypercolumn(int height, int width, double scale, const std::vector<dou
   const std::vector<Dtype> diff = Normal<Dtype>(static_cast<size_t>(rows) * total);
 
   std::vector<BilinearCell<Dtype> > cells(rows);
-  RunOnThreads(LocateCells<Dtype>{level, locations.data(), cells.data()}, rows);
-  const HypercolumnIndexing<Dtype> indexing = {level, per_image, total, cells.data()};
+  RunOnThreads(LocateCells<Dtype>{level, {locations.data(), 2}, cells.data()}, rows);
+  const ImageRows by_image = {per_image, nullptr, nullptr, nullptr};
+  const HypercolumnIndexing<Dtype> indexing = {level, by_image, total, cells.data()};
   std::vector<Dtype> columns(diff.size());
   RunOnThreads(GatherHypercolumn<Dtype>{indexing, features.data(), columns.data()}, count);
   // One value further on, so that nothing is aligned, and 9 around to see that they stay.
   const HypercolumnBlock<Dtype> block = {indexing, HypercolumnBlockSize(level.plane(), per_image)};
-  std::vector<int> order(rows);
-  for (int row = 0; row < rows; ++row) order[row] = row;
   std::vector<Dtype> at_odd(features.size() + 1, 9), block_columns(diff.size() + 1);
   std::copy(features.begin(), features.end(), at_odd.begin() + 1);
-  RunOnThreads(
-      GatherOnCPU<Dtype>{block, order.data(), at_odd.data() + 1, &block_columns[1], {}, {}},
-      images * block.blocks());
+  RunOnThreads(GatherOnCPU<Dtype>{block, at_odd.data() + 1, &block_columns[1], {}, {}},
+               images * block.blocks());
   block_columns.erase(block_columns.begin());
   Expect(columns == block_columns, "gather by values and by blocks: the same bits");
 
   // The same with each image's locations in the reverse order.
   std::vector<BilinearCell<Dtype> > sorted = cells;
+  std::vector<int> order(rows);
+  for (int row = 0; row < rows; ++row) order[row] = row;
   for (int n = 0; n < images; ++n) {
     std::reverse(order.begin() + n * per_image, order.begin() + (n + 1) * per_image);
     std::reverse(sorted.begin() + n * per_image, sorted.begin() + (n + 1) * per_image);
   }
-  const HypercolumnBlock<Dtype> backwards = {{level, per_image, total, sorted.data()}, block.size};
+  const HypercolumnBlock<Dtype> backwards = {
+      {level, {per_image, nullptr, nullptr, order.data()}, total, sorted.data()}, block.size};
   std::vector<Dtype> sorted_columns(diff.size());
-  RunOnThreads(
-      GatherOnCPU<Dtype>{backwards, order.data(), features.data(), sorted_columns.data(), {}, {}},
-      images * block.blocks());
+  RunOnThreads(GatherOnCPU<Dtype>{backwards, features.data(), sorted_columns.data(), {}, {}},
+               images * block.blocks());
   Expect(columns == sorted_columns, "gather in another order: the same bits");
 
   std::vector<Dtype> parallel(features.size()), serial(features.size());
@@ -145,11 +145,8 @@ void CheckHypercolumn(int height, int width, double scale, const std::vector<dou
   Expect(Difference(parallel, serial) < Tolerance<Dtype>(), "atomic scatter against one thread");
 
   std::vector<Dtype> by_block(features.size() + 2, 9), by_map(features.size(), 7);
-  std::vector<int> identity(order);
-  std::sort(identity.begin(), identity.end());
-  RunOnThreads(
-      ScatterOnCPU<Dtype>{block, identity.data(), diff.data(), &by_block[1], false, {}, {}},
-      images * block.blocks());
+  RunOnThreads(ScatterOnCPU<Dtype>{block, diff.data(), &by_block[1], false, {}, {}},
+               images * block.blocks());
   Expect(by_block.front() == 9 && by_block.back() == 9, "scatter stays in its maps");
   by_block.erase(by_block.begin());
   by_block.pop_back();
@@ -158,12 +155,62 @@ void CheckHypercolumn(int height, int width, double scale, const std::vector<dou
                images * channels);
   Expect(by_block == by_map && by_map == serial, "scatter by blocks and by maps: the same bits");
   std::vector<Dtype> reversed(features.size(), 7);
-  RunOnThreads(
-      ScatterOnCPU<Dtype>{backwards, order.data(), diff.data(), reversed.data(), false, {}, {}},
-      images * block.blocks());
+  RunOnThreads(ScatterOnCPU<Dtype>{backwards, diff.data(), reversed.data(), false, {}, {}},
+               images * block.blocks());
   Expect(Difference(reversed, serial) < Tolerance<Dtype>(), "scatter in another order");
   Expect(std::abs(Dot(columns, diff) - Dot(features, serial)) < 10 * Tolerance<Dtype>(),
          "scatter is the adjoint of gather");
+
+  // The same rows as (image, y, x), each image's spread over all, and a fourth image without rows.
+  std::vector<Dtype> triples(3 * static_cast<size_t>(rows)), shuffled_diff(diff.size());
+  std::vector<int> images_of(rows), first(images + 2), places(rows);
+  const auto spread = [&](int row) { return row % per_image * images + row / per_image; };
+  for (int row = 0; row < rows; ++row) {
+    const int to = spread(row);
+    triples[3 * to] = images_of[to] = row / per_image;
+    triples[3 * to + 1] = locations[2 * row];
+    triples[3 * to + 2] = locations[2 * row + 1];
+    places[row] = to;
+    std::copy_n(&diff[static_cast<size_t>(row) * total], total,
+                &shuffled_diff[static_cast<size_t>(to) * total]);
+  }
+  for (int n = 0; n <= images + 1; ++n) first[n] = std::min(n, images) * per_image;
+  std::vector<BilinearCell<Dtype> > triple_cells(rows);
+  RunOnThreads(LocateCells<Dtype>{level, {triples.data(), 3}, triple_cells.data()}, rows);
+  const ImageRows mixed = {per_image, images_of.data(), first.data(), places.data()};
+  const HypercolumnIndexing<Dtype> at_rows = {level, mixed, total, triple_cells.data()};
+  std::vector<Dtype> row_columns(diff.size());
+  RunOnThreads(GatherHypercolumn<Dtype>{at_rows, features.data(), row_columns.data()}, count);
+  bool equal = true;
+  for (int row = 0; row < rows; ++row) {
+    equal = equal && std::equal(&columns[static_cast<size_t>(row) * total],
+                                &columns[static_cast<size_t>(row) * total] + total,
+                                &row_columns[static_cast<size_t>(spread(row)) * total]);
+  }
+  Expect(equal, "gather at rows (image, y, x): the same bits");
+  // On the CPU the cells are sorted by image.
+  const HypercolumnBlock<Dtype> on_cpu = {{level, mixed, total, cells.data()}, block.size};
+  std::vector<Dtype> cpu_columns(diff.size());
+  RunOnThreads(GatherOnCPU<Dtype>{on_cpu, features.data(), cpu_columns.data(), {}, {}},
+               images * block.blocks());
+  Expect(cpu_columns == row_columns, "gather at rows by blocks: the same bits");
+  const size_t map = static_cast<size_t>(channels) * height * width;
+  std::vector<Dtype> cpu_diff(features.size() + map, 9), gpu_diff(cpu_diff);
+  RunOnThreads(ScatterOnCPU<Dtype>{on_cpu, shuffled_diff.data(), cpu_diff.data(), false, {}, {}},
+               (images + 1) * block.blocks());
+  RunOnThreads(
+      ScatterHypercolumnBlock<Dtype>{{at_rows, 1}, shuffled_diff.data(), gpu_diff.data(), false},
+      (images + 1) * channels);
+  std::vector<Dtype> expected_diff = serial;
+  expected_diff.resize(serial.size() + map);  // the fourth image's is zero
+  Expect(cpu_diff == expected_diff && gpu_diff == expected_diff,
+         "scatter at rows (image, y, x): the same bits");
+  std::vector<Dtype> atomic_diff(features.size());
+  RunOnThreads(
+      ScatterHypercolumn<Dtype, HostAtomicAdd>{
+          at_rows, shuffled_diff.data(), atomic_diff.data(), {}},
+      count);
+  Expect(Difference(atomic_diff, serial) < Tolerance<Dtype>(), "atomic scatter at rows");
 }
 
 template <typename Dtype>
@@ -250,10 +297,43 @@ void CheckColor() {
       const std::vector<Dtype> edges = {Dtype(.1), Dtype(.3), Dtype(.4), Dtype(.6), Dtype(.9)};
       std::vector<Dtype> histograms(images * per_image * cells, 5);
       // Two channels are read as one image of both, or as the images of one channel.
-      RunOnThreads(
-          WindowHistogram<Dtype>{height, width, per_image, bins, joint, region, edges.data(),
-                                 color.data(), locations.data(), histograms.data()},
-          images * per_image);
+      RunOnThreads(WindowHistogram<Dtype>{height,
+                                          width,
+                                          {per_image, nullptr, nullptr, nullptr},
+                                          bins,
+                                          joint,
+                                          region,
+                                          edges.data(),
+                                          color.data(),
+                                          {locations.data(), 2},
+                                          histograms.data()},
+                   images * per_image);
+      // As rows (image, y, x), the last first.
+      const int rows = images * per_image;
+      std::vector<Dtype> triples(3 * rows), of_rows(histograms.size(), 5);
+      std::vector<int> images_of(rows);
+      for (int row = 0; row < rows; ++row) {
+        const int to = rows - 1 - row;
+        images_of[to] = row / per_image;
+        std::copy_n(&locations[2 * row], 2, &triples[3 * to + 1]);
+      }
+      RunOnThreads(WindowHistogram<Dtype>{height,
+                                          width,
+                                          {per_image, images_of.data(), nullptr, nullptr},
+                                          bins,
+                                          joint,
+                                          region,
+                                          edges.data(),
+                                          color.data(),
+                                          {triples.data(), 3},
+                                          of_rows.data()},
+                   rows);
+      bool equal = true;
+      for (int row = 0; row < rows; ++row) {
+        equal = equal && std::equal(&histograms[row * cells], &histograms[row * cells] + cells,
+                                    &of_rows[(rows - 1 - row) * cells]);
+      }
+      Expect(equal, "histograms at rows (image, y, x)");
       double worst = 0;
       for (int row = 0; row < images * per_image; ++row) {
         double sum = 0;
@@ -291,7 +371,7 @@ template <typename Dtype>
 void CheckAll() {
   std::mt19937 generator(2);
   std::uniform_real_distribution<double> anywhere(-5, 70);
-  std::vector<double> spread(2 * 2 * 300), colliding(2 * 2 * 300, 7.3);
+  std::vector<double> spread(3 * 2 * 200), colliding(3 * 2 * 200, 7.3);
   for (double& value : spread) value = anywhere(generator);
   spread[0] = std::numeric_limits<double>::quiet_NaN();
   spread[3] = std::numeric_limits<double>::infinity();

@@ -30,6 +30,7 @@ TOOLS = [
     "tools/evaluate.py",
     "tools/export_onnx.py",
     "tools/generate_prototxt.py",
+    "tools/migrate_prototxt.py",
     "tools/paper/reproduce.py",
     "tools/paper/transfer_benchmark.py",
     "tools/parse_log.py",

@@ -187,8 +187,13 @@ class ColorizationNet:
         parameter = named(net, f"{self.variant}_{phase}")
         if options.backbone_rate == 0 or phase == "test":
             return parameter
-        rows = options.batch * options.locations
-        return use_taps(parameter, "hypercolumn", rows, [level.channels for level in levels])
+        return use_taps(
+            parameter,
+            "hypercolumn",
+            options.batch * options.locations,
+            [level.channels for level in levels],
+            share_gradient=True,
+        )
 
     def head_training_net(
         self, options: TrainingOptions, cached_levels: str, phase: str

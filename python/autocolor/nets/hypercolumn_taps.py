@@ -15,18 +15,23 @@ from autocolor.core.errors import InputError
 # Layers whose backward pass reads its bottom no more once it writes the bottom's gradient; ReLU in
 # place does, as its top is its bottom.
 _OVERWRITING = {"Dropout", "InnerProduct", "ReLU"}
+# Layers whose tops may be the memory of their bottoms: what changes one in place changes the other.
+_SHARING = {"Concat", "Flatten", "Reshape", "Slice", "Split"}
 
 
 def use_taps(
-    net: caffe_pb2.NetParameter, name: str, rows: int, channels: Sequence[int]
+    net: caffe_pb2.NetParameter,
+    name: str,
+    rows: int,
+    channels: Sequence[int],
+    share_gradient: bool = False,
 ) -> caffe_pb2.NetParameter:
     """Return a net with HypercolumnTap layers in the place of a SparseHypercolumn layer.
 
     The two nets compute the same, but where other layers read a level too, Caffe puts a Split that
     keeps two further gradients of the level; with taps there is none. A tap adds to the gradient of
     a layer that reads the level after it, so there has to be one that surely has a gradient; a level
-    that only others read, such as Silence, keeps its Split. Where nothing but layers that allow it
-    reads the hypercolumns, their gradient takes the memory of their values.
+    that only others read, such as Silence, keeps its Split.
 
     Parameters
     ----------
@@ -37,6 +42,11 @@ def use_taps(
         Hypercolumns of a batch.
     channels : sequence of int
         Of each level.
+    share_gradient : bool
+        Give the gradient of the hypercolumns the memory of their values, on the CPU. After a
+        backward pass the hypercolumns' data is their gradient then, and the next pass has to be a
+        forward one. Layers behind have to read the hypercolumns no more once they write their
+        gradient, as InnerProduct, Dropout and ReLU do.
 
     Returns
     -------
@@ -60,15 +70,12 @@ def use_taps(
     before, after = net.layer[:position], net.layer[position + 1 :]
     taps = dict(zip(levels, _taps(whole, locations, levels, channels), strict=True))
     written = _written_gradients(net.layer)
-    readers = _bottoms(dict(enumerate(net.layer)), whole.top[0])
-    if readers and all(
-        reader in written and _is_overwriting(net.layer[reader[0]], whole.top[0])
-        for reader in readers
-    ):
+    if share_gradient:
+        _check_readers(net.layer, whole.top[0], written)
         taps[levels[-1]].sparse_hypercolumn_param.share_gradient = True
     # A tap reads the level as the hypercolumn's layer did, once no layer changes it in place.
     made = _last(before, locations)
-    places = {level: max(made, _last(before, level)) for level in levels}
+    places = {level: max(made, _final(before, level)) for level in levels}
     others = dict(enumerate(net.layer))
     del others[position]
     first = min(places.values())
@@ -123,8 +130,22 @@ def _written_gradients(layers: Sequence[Any]) -> set[tuple[int, int]]:
     return written
 
 
-def _is_overwriting(layer: Any, blob: str) -> bool:
-    return layer.type in _OVERWRITING and not (layer.type == "ReLU" and blob in layer.top)
+def _check_readers(layers: Sequence[Any], blob: str, written: Set[tuple[int, int]]) -> None:
+    """Raise unless all readers of a blob let its gradient share the memory of its values."""
+    readers = _bottoms(dict(enumerate(layers)), blob)
+    refusing = [
+        layers[index].name
+        for index, bottom in readers
+        if (index, bottom) not in written
+        or layers[index].type not in _OVERWRITING
+        or (layers[index].type == "ReLU" and blob in layers[index].top)
+    ]
+    if refusing or not readers:
+        raise InputError(
+            "share_gradient",
+            f"expected {blob} to be read by InnerProduct, Dropout or ReLU (not in place) layers "
+            f"before a loss, got {', '.join(refusing) or 'no reader'}",
+        )
 
 
 def _is_handed_on(
@@ -162,6 +183,18 @@ def _last(layers: Iterable[Any], blob: str) -> int:
     if not places:
         raise InputError("net", f"no layer makes {blob}")
     return places[-1]
+
+
+def _final(layers: Sequence[Any], blob: str) -> int:
+    """Return the place of the last layer that makes or changes a blob, or one in its memory."""
+    blobs, count = {blob}, 0
+    while len(blobs) > count:
+        count = len(blobs)
+        for layer in layers:
+            if layer.type in _SHARING and not blobs.isdisjoint((*layer.bottom, *layer.top)):
+                blobs.update(layer.bottom, layer.top)
+    changes = (index for index, layer in enumerate(layers) if not blobs.isdisjoint(layer.top))
+    return max(_last(layers, blob), *changes)
 
 
 def _room(whole: Any, rows: int, columns: int) -> Any:

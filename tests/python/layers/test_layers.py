@@ -15,6 +15,7 @@ from skimage.color import lab2rgb, rgb2lab
 
 from autocolor.histograms.bins import quantile_edges
 from autocolor.imaging.color import hue_chroma_to_rgb
+from helpers.our_layers import our_layers
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -38,15 +39,16 @@ def run_net(tmp_path, text, inputs):
 
 
 def test_our_layers_are_registered():
-    assert {
-        "SparseHypercolumn",
-        "HypercolumnTap",
-        "HypercolumnInnerProduct",
-        "InnerProductWeights",
-        "ColorSpace",
+    assert our_layers() == [
         "ColorHistogram",
+        "ColorSpace",
+        "HypercolumnInnerProduct",
+        "HypercolumnTap",
+        "InnerProductWeights",
         "SoftmaxKLDivergenceLoss",
-    } <= set(caffe.layer_type_list())
+        "SparseHypercolumn",
+    ]
+    assert set(our_layers()) <= set(caffe.layer_type_list())
 
 
 def expected_columns(features, locations, scale, offset):
@@ -55,6 +57,60 @@ def expected_columns(features, locations, scale, offset):
     return np.stack(
         [map_coordinates(f, coordinates, order=1, mode="nearest") for f in features], axis=1
     )
+
+
+def as_rows(rng, locations, counts):
+    """Rows (image, y, x) in no order, the first `counts[n]` locations of image n of (N, P, 2)."""
+    rows = [(n, *at) for n, count in enumerate(counts) for at in locations[n][:count]]
+    return rng.permutation(np.array(rows))
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "scale"), [(13, 9, 4), (1, 1, 32), (1, 7, 8), (40, 3, 1)]
+)
+@pytest.mark.parametrize("form", ["SparseHypercolumn", "HypercolumnTap"])
+def test_rows_of_images_equal_scipy(tmp_path, form, height, width, scale):
+    """Of each image another number of rows, and of one none."""
+    rng = np.random.default_rng(9)
+    features = rng.standard_normal((4, 5, height, width)).astype(np.float32)
+    locations = np.round(rng.uniform(-9, 60, (4, 50, 2)) * 64) / 64
+    rows = as_rows(rng, locations, (17, 0, 50, 3))
+    offset = (scale - 1) / 2
+    geometry = f"scale: {scale} offset_height: {offset} offset_width: {offset}"
+    bottoms = ("rows", "f") if form == "SparseHypercolumn" else ("columns", "f", "rows")
+    inputs = {"rows": rows, "f": features}
+    if form == "HypercolumnTap":
+        inputs["columns"] = np.zeros((len(rows), 5))
+    net = run_net(
+        tmp_path,
+        f"""force_backward: true layer {{ name: "layer" type: "{form}"
+            {" ".join(f'bottom: "{name}"' for name in bottoms)} top: "columns"
+            sparse_hypercolumn_param {{ {geometry} }} }}""",
+        inputs,
+    )
+    image = rows[:, 0].astype(int)
+    expected = np.stack(
+        [
+            expected_columns(features[n].astype(float), at[None], scale, offset)[0]
+            for n, at in zip(image, rows[:, 1:], strict=True)
+        ]
+    )
+    columns = net.blobs["columns"].data.astype(float)
+    # Weighted means of values of order one in float.
+    np.testing.assert_allclose(columns, expected, atol=1e-6)
+
+    # The gradient of a map is the sum, over the rows of its image, of what each read of a cell:
+    # SciPy's weight of a cell is its interpolation of a map that is 1 there and 0 elsewhere.
+    probe = rng.standard_normal(columns.shape).astype(np.float32)
+    net.blobs["columns"].diff[...] = probe
+    net.backward(start="layer")
+    cells = np.eye(height * width).reshape(-1, height, width)
+    weights = expected_columns(cells, rows[:, 1:], scale, offset)  # (M, cells)
+    for n in range(4):
+        gradient = probe[image == n].astype(float).T @ weights[image == n]
+        np.testing.assert_allclose(
+            net.blobs["f"].diff[n].reshape(5, -1), gradient, atol=1e-6 * max(1, len(rows))
+        )
 
 
 @pytest.mark.parametrize(
@@ -331,6 +387,24 @@ def test_colors_turn_back_into_rgb(kernels, space):
     np.testing.assert_allclose(back, rgb, atol=1e-5 if space == "LAB" else 1e-12)
 
 
+def test_histograms_at_rows_of_images_equal_those_of_each_image(tmp_path):
+    rng = np.random.default_rng(8)
+    colour = rng.normal(0, 30, (3, 1, 12, 10)).astype(np.float32)
+    locations = rng.uniform(-2, 14, (3, 20, 2)).astype(np.float32)
+    rows = as_rows(rng, locations, (20, 0, 7))
+    layer = """layer {{ name: "{0}" type: "ColorHistogram" bottom: "colour" bottom: "{0}_at" top: "{0}"
+        color_histogram_param {{ bins: 8 binning: GAUSSIAN_QUANTILE region: 3 }} }}"""
+    net = run_net(
+        tmp_path,
+        layer.format("whole") + layer.format("rows"),
+        {"colour": colour, "whole_at": locations, "rows_at": rows},
+    )
+    whole = net.blobs["whole"].data.reshape(3, 20, 8)
+    for row, (image, y, x) in enumerate(rows.astype(np.float32)):
+        (index,) = np.flatnonzero((locations[int(image)] == (y, x)).all(axis=1))
+        np.testing.assert_array_equal(net.blobs["rows"].data[row], whole[int(image), index])
+
+
 @pytest.mark.parametrize("region", [1, 2, 5])
 def test_quantile_histograms_equal_numpy(tmp_path, region):
     rng = np.random.default_rng(2)
@@ -421,4 +495,5 @@ def test_wrong_prototxt_dies_with_a_clear_message(tmp_path):
         check=False,
     )
     assert run.returncode != 0
-    assert "layer columns: locations expected shape (N, P, 2), got 1 5 3" in run.stderr
+    message = "layer columns: locations expected shape (N, P, 2) or (M, 3), got 1 5 3"
+    assert message in run.stderr

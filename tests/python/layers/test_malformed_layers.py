@@ -58,8 +58,9 @@ def sparse_hypercolumn_cases():
         return {"l": (2, 5, 2), **{f"f{i}": (2, 3, 4, 4) for i in range(levels)}}
 
     yield from geometry_cases(layer, "sparse_hypercolumn_param", bottoms)
-    for shape in [(10,), (10, 2), (2, 5, 1), (2, 5, 3), (2, 2, 5), (2, 5, 2, 1), (2, 5, 0)]:
+    for shape in WRONG_LOCATIONS:
         yield Case(layer, {"l": shape, "f": (2, 3, 4, 4)}, got=" ".join(map(str, shape)))
+    yield from image_cases(layer, {"l": (), "f": (2, 3, 4, 4)})
     for images in (1, 3, 4):
         yield Case(layer, {"l": (2, 5, 2), "f": (images, 3, 4, 4)}, got=f"{images}$")
         yield Case(
@@ -74,11 +75,92 @@ def sparse_hypercolumn_cases():
     yield Case(layer, bottoms(1), tops=(), got="0$")
     yield Case(layer, bottoms(1), tops=("a", "b"), got="2$")
     yield Case(
-        layer, {"l": (1, 500000, 2), "f": (1, 5000, 1, 1)}, got="hypercolumns of 1 x 500000 x 5000$"
+        layer, {"l": (1, 500000, 2), "f": (1, 5000, 1, 1)}, got="hypercolumns of 500000 x 5000$"
     )
+    yield Case(layer, bottoms(1), "sparse_hypercolumn_param { first_channel: 1 }", got="Sparse")
     yield Case(
         layer, bottoms(1), "propagate_down: true propagate_down: false", got="true", backward=True
     )
+
+
+# Locations are (N, P, 2) or (M, 3), and at least one.
+WRONG_LOCATIONS = [
+    (10,),
+    (10, 2),
+    (2, 5, 1),
+    (2, 5, 3),
+    (2, 2, 5),
+    (2, 5, 2, 1),
+    (2, 5, 0),
+    (2, 0, 2),
+    (0, 3),
+    (5, 3, 1),
+]
+
+
+def image_cases(layer, inputs):
+    """Rows (image, y, x) in the place of "l", of which one is of no image; there are two."""
+    for image, got in {
+        "nan": "-?nan",
+        "inf": "inf",
+        "-inf": "-inf",
+        "-1": "-1",
+        "2": "2",
+        "0.5": "0.5",
+        "1.9999": "1.9999",
+        "-0.25": "-0.25",
+        "1e20": "1e.20",
+    }.items():
+        for row in (0, 4):
+            rows = np.zeros((5, 3))
+            rows[row, 0] = float(image)
+            yield Case(layer, {**inputs, "l": rows}, got=got)
+
+
+def hypercolumn_tap_cases():
+    layer, parameter = "HypercolumnTap", "sparse_hypercolumn_param"
+    good = {"top": (10, 5), "f": (2, 3, 4, 4), "l": (2, 5, 2)}
+    for field in ("scale", "offset_height", "offset_width", "activation_mult"):
+        for count in (2, 3):
+            yield Case(
+                layer, good, f"{parameter} {{ {repeated(field, [1] * count)} }}", got=f"{count}$"
+            )
+        for value in NOT_FINITE + (("0", "-1") if field == "scale" else ()):
+            yield Case(layer, good, f"{parameter} {{ {field}: {value} }}", got=value)
+    for first in (3, 5, 4294967295):
+        yield Case(layer, good, f"{parameter} {{ first_channel: {first} }}", got="5 channels$")
+    for shape in WRONG_LOCATIONS:
+        yield Case(layer, {**good, "l": shape}, got=" ".join(map(str, shape)))
+    yield from image_cases(layer, {"top": (5, 5), "f": (2, 3, 4, 4), "l": ()})
+    for shape in [(2,), (2, 3, 4), (2, 3, 4, 4, 1), (2, 3, 0, 4), (3, 3, 4, 4)]:
+        yield Case(layer, {**good, "f": shape}, got=r"3$|" + " ".join(map(str, shape)))
+    for shape in [(10,), (9, 5), (2, 5, 5), (5, 10)]:
+        yield Case(layer, {**good, "top": shape}, got=" ".join(map(str, shape)))
+    yield Case(layer, {"top": (10, 5), "f": (2, 3, 4, 4)}, got="2$")
+    yield Case(layer, {**good, "other": (1,)}, got="4$")
+    yield Case(layer, good, tops=(), got="0$")
+    yield Case(layer, good, tops=("top", "f", "l"), got="3$")
+    for tops in (("else",), ("top", "else")):
+        yield Case(layer, good, tops=tops, got="another blob$")
+
+
+def inner_product_weights_cases():
+    layer, parameter = "InnerProductWeights", "inner_product_weights_param"
+    both = ("weight", "bias")
+    for fields in (
+        "",
+        "num_output: 2",
+        "num_input: 3",
+        "num_output: 0 num_input: 3",
+        "num_output: 2 num_input: 0",
+        "num_output: 4294967295 num_input: 3",
+        "num_output: 100000 num_input: 100000",
+    ):
+        yield Case(layer, {}, f"{parameter} {{ {fields} }}", both, got=r"\d+")
+    good = f"{parameter} {{ num_output: 2 num_input: 3 }}"
+    yield Case(layer, {"other": (1,)}, good, both, got="1$")
+    for tops in ((), ("weight",), ("weight", "bias", "more")):
+        yield Case(layer, {}, good, tops, got=f"{len(tops)}$")
 
 
 def hypercolumn_inner_product_cases():
@@ -144,7 +226,7 @@ def color_histogram_cases():
         ("bins: 4294967295", "4294967295"),
         ("region: 0", "0"),
         ("region: 2147483648", "2147483648"),
-        ("bins: 1000000000", "2 x 5 histograms"),
+        ("bins: 1000000000", "10 histograms"),
         ("minimum: 1 maximum: 1", "1 and 1"),
         ("minimum: 2", "2 and 1"),
         ("maximum: -1", "0 and -1"),
@@ -173,10 +255,11 @@ def color_histogram_cases():
         f"{parameter} {{ bins: 46341 joint: true }}",
         got="46341",
     )
-    for shape in [(10,), (10, 2), (2, 5, 1), (2, 5, 3), (2, 5, 2, 1)]:
+    for shape in WRONG_LOCATIONS:
         yield Case(layer, {**good, "l": shape}, got=" ".join(map(str, shape)))
+    yield from image_cases(layer, {"c": (2, 1, 4, 4), "l": ()})
     for images in (1, 3):
-        yield Case(layer, {**good, "l": (images, 5, 2)}, got=f"{images}$")
+        yield Case(layer, {**good, "c": (images, 1, 4, 4)}, got=f"{images}$")
     yield Case(layer, {}, got="0$")
     yield Case(layer, {"c": (2, 1, 4, 4)}, got="1$")
     yield Case(layer, {**good, "other": (1,)}, got="3$")
@@ -226,6 +309,8 @@ def loss_cases():
 def all_cases():
     return [
         *sparse_hypercolumn_cases(),
+        *hypercolumn_tap_cases(),
+        *inner_product_weights_cases(),
         *hypercolumn_inner_product_cases(),
         *color_space_cases(),
         *color_histogram_cases(),
@@ -312,6 +397,8 @@ def main():
 
 @pytest.mark.slow
 def test_malformed_layers_end_in_a_clear_line(capsys):
+    from helpers.our_layers import our_layers  # not where this file is run as a script
+
     process = subprocess.run(
         [sys.executable, __file__],
         capture_output=True,
@@ -320,7 +407,8 @@ def test_malformed_layers_end_in_a_clear_line(capsys):
         env={**os.environ, "GLOG_minloglevel": "0", "GLOG_logtostderr": "1"},
     )
     results = json.loads(process.stdout)
-    assert len({text for text, _ in results}) >= 200
+    assert len({text for text, _ in results}) >= 300
+    assert our_layers() == sorted({case.layer for case in all_cases()})
     wrong = [f"{text}\n=> {problem}" for text, problem in results if problem]
     with capsys.disabled():
         print(

@@ -12,6 +12,7 @@ from caffe import layers as L
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
+from autocolor.core.errors import InputError
 from autocolor.nets.hypercolumn_taps import use_taps
 from autocolor.nets.vgg16 import add_vgg16, geometry, vgg16_levels
 from autocolor.runtime.caffe_runtime import import_caffe
@@ -38,9 +39,9 @@ def _net(levels: str, side: int = 32) -> caffe_pb2.NetParameter:
     return result
 
 
-def _with_taps(levels: str) -> caffe_pb2.NetParameter:
+def _with_taps(levels: str, share: bool = True) -> caffe_pb2.NetParameter:
     channels = [level.channels for level in vgg16_levels(levels, WIDTH)]
-    return use_taps(_net(levels), "hypercolumn", IMAGES * LOCATIONS, channels)
+    return use_taps(_net(levels), "hypercolumn", IMAGES * LOCATIONS, channels, share)
 
 
 def _load(folder: Path, net: Any) -> Any:
@@ -86,8 +87,27 @@ def test_the_gradient_of_the_hypercolumns_takes_their_memory(tmp_path: Path) -> 
     net = _net("data..conv1_2")
     net.layer.add(name="other", type="Sigmoid", bottom=["hypercolumn"], top=["other"])
     channels = [level.channels for level in vgg16_levels("data..conv1_2", WIDTH)]
-    whole = use_taps(net, "hypercolumn", IMAGES * LOCATIONS, channels)
-    assert not any(layer.sparse_hypercolumn_param.share_gradient for layer in whole.layer)
+    with pytest.raises(InputError, match=r"share_gradient: expected hypercolumn .*, got other"):
+        use_taps(net, "hypercolumn", IMAGES * LOCATIONS, channels, share_gradient=True)
+
+
+def test_hypercolumns_outlast_the_backward_pass_unless_they_share(tmp_path: Path) -> None:
+    """A layer of somebody else reads them when the backward pass is over."""
+    for share in (False, True):
+        net = _with_taps("data..conv1_2", share)
+        if not share:
+            net.layer.add(name="other", type="Power", bottom=["hypercolumn"], top=["other"])
+            net.layer[-1].power_param.scale = 2
+        taps = _load(tmp_path, net)
+        for name in ("data", "locations"):
+            taps.blobs[name].data[...] = np.random.default_rng(0).random(taps.blobs[name].shape)
+        taps.forward()
+        read = taps.blobs["hypercolumn"].data.copy()
+        taps.backward()
+        assert np.array_equal(taps.blobs["hypercolumn"].data, read) is not share
+        if not share:
+            taps.forward(start="other")
+            np.testing.assert_array_equal(taps.blobs["other"].data, 2 * read)
 
 
 class Graph:
@@ -133,17 +153,17 @@ class Graph:
         )
         return "columns"
 
-    def nets(self) -> tuple[caffe_pb2.NetParameter, caffe_pb2.NetParameter]:
+    def nets(self, share: bool) -> tuple[caffe_pb2.NetParameter, caffe_pb2.NetParameter]:
         """The net as it is, and with taps."""
         whole = text_format.Parse("\n".join(self.layers), caffe_pb2.NetParameter())
         (layer,) = (layer for layer in whole.layer if layer.name == "columns")
         levels = len(layer.bottom) - 1
-        return whole, use_taps(whole, "columns", 2 * 7, [3] * levels)
+        return whole, use_taps(whole, "columns", 2 * 7, [3] * levels, share)
 
 
-def assert_same_gradients(graph: Graph, folder: Path) -> float:
+def assert_same_gradients(graph: Graph, folder: Path, share: bool = False) -> float:
     """Compare the two nets of a graph; returns the largest gradient."""
-    whole, taps = (_load(folder, net) for net in graph.nets())
+    whole, taps = (_load(folder, net) for net in graph.nets(share))
     rng = np.random.default_rng(0)
     for name, blobs in whole.params.items():
         for blob, other in zip(blobs, taps.params[name], strict=True):
@@ -156,8 +176,11 @@ def assert_same_gradients(graph: Graph, folder: Path) -> float:
             net.blobs["data"].data[...] = image
             net.blobs["locations"].data[...] = locations
             net.clear_param_diffs()
+            import_caffe().set_random_seed(7)  # of the dropout
             net.forward()
             net.backward()
+        if not share:
+            np.testing.assert_array_equal(taps.blobs["columns"].data, whole.blobs["columns"].data)
         expected = [blob.diff.copy() for blobs in whole.params.values() for blob in blobs]
         got = [taps.params[name][index].diff for name in whole.params for index in (0, 1)]
         scale = max([scale, *(float(np.abs(diff).max()) for diff in expected)])
@@ -230,24 +253,47 @@ def test_a_level_that_others_read(read: Any, after: bool, tmp_path: Path) -> Non
 INNER = "inner_product_param { num_output: 4 weight_filler { type: 'gaussian' } }"
 
 
-@pytest.mark.parametrize("reader", ["ReLU", "ReLU in place", "Sigmoid", "InnerProduct", "none"])
+# How a layer reads the hypercolumns, and whether it lets their gradient take their memory.
+READERS = {
+    "ReLU": True,
+    "Dropout": True,
+    "InnerProduct": True,
+    "ReLU in place": False,
+    "Sigmoid": False,
+    "Silence": False,
+    "none": True,
+}
+
+
+def add_reader(graph: Graph, columns: str, reader: str, is_live: bool) -> None:
+    kind = reader.split()[0]
+    if kind == "Silence":
+        graph.add(kind, columns, tops=0)
+    elif kind != "none":
+        more = INNER if kind == "InnerProduct" else ""
+        read = graph.add(kind, columns, in_place=reader.endswith("place"), more=more)
+        read = graph.add("InnerProduct", read, more=INNER)
+        if is_live:
+            graph.loss(read)
+
+
+@pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("is_live", [True, False])
 def test_readers_of_the_hypercolumns(reader: str, is_live: bool, tmp_path: Path) -> None:
     graph = Graph()
     level = graph.convolution("data")
     columns = graph.hypercolumn(level)
     graph.loss(graph.convolution(level))
-    if reader != "none":
-        kind = reader.split()[0]
-        more = INNER if kind == "InnerProduct" else ""
-        read = graph.add(kind, columns, in_place=reader.endswith("place"), more=more)
-        read = graph.add("InnerProduct", read, more=INNER)
-        if is_live:
-            graph.loss(read)
+    add_reader(graph, columns, reader, is_live)
     assert assert_same_gradients(graph, tmp_path) > 0.1
+    if READERS[reader] and is_live and reader != "none":
+        assert assert_same_gradients(graph, tmp_path, share=True) > 0.1
+    else:
+        with pytest.raises(InputError, match="share_gradient"):
+            graph.nets(share=True)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(60))
 def test_random_graphs(seed: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(seed)
     graph = Graph()
@@ -258,12 +304,26 @@ def test_random_graphs(seed: int, tmp_path: Path) -> None:
         for _ in range(count):
             bottom = str(rng.choice(maps))
             kind = rng.choice(
-                ["convolution", "ReLU", "Sigmoid", "Eltwise", "Silence", "loss", "stopped", "Crop"]
+                [
+                    "convolution",
+                    "ReLU",
+                    "Sigmoid",
+                    "Dropout",
+                    "Eltwise",
+                    "Silence",
+                    "Split",
+                    "loss",
+                    "test loss",
+                    "zero loss",
+                    "stopped",
+                    "Crop",
+                ]
             )
-            if kind in ("ReLU", "Sigmoid"):
+            if kind in ("ReLU", "Sigmoid", "Dropout"):
                 # Caffe refuses to change in place what another layer reads as well.
-                if graph.add(kind, bottom, in_place=bottom not in read) != bottom:
-                    maps.append(f"layer{len(graph.layers) - 1}")
+                top = graph.add(kind, bottom, in_place=bottom not in read)
+                if top != bottom:
+                    maps.append(top)
                     read.add(bottom)
                 continue
             read.add(bottom)
@@ -272,23 +332,40 @@ def test_random_graphs(seed: int, tmp_path: Path) -> None:
                 maps.append(graph.convolution(bottom, stop))
             elif kind == "Silence":
                 graph.add("Silence", bottom, tops=0)
+            elif kind == "Split":
+                name = f"split{len(graph.layers)}"
+                maps.append(graph.add(kind, bottom, more=f'top: "{name}"'))
+                maps.append(name)
             elif kind == "loss":
                 graph.loss(bottom)
+            elif kind == "test loss":
+                graph.loss(bottom, "include { phase: TEST }")
+            elif kind == "zero loss":
+                graph.add("EuclideanLoss", bottom, "data", more="loss_weight: 0")
             else:
                 other = str(rng.choice(maps))
                 read.add(other)
                 more = "crop_param { axis: 2 }" if kind == "Crop" else ""
                 maps.append(graph.add(kind, bottom, other, more=more))
 
-    grow(4)
+    grow(5)
     levels = rng.choice(maps, min(len(maps), int(rng.integers(1, 4))), replace=False)
     columns = graph.hypercolumn(*map(str, levels))
     read.update(map(str, levels))
     grow(4)
-    if rng.integers(2):
-        graph.add("Silence", columns, tops=0)
+    # Caffe refuses a change in place beside other readers.
+    kinds = [reader for reader in READERS if reader not in ("ReLU in place", "none")]
+    readers = [str(reader) for reader in rng.choice(kinds, 2)]
+    live = [bool(rng.integers(4)) for _ in readers]
+    for reader, is_live in zip(readers, live, strict=True):
+        add_reader(graph, columns, reader, is_live)
     graph.loss(graph.add("InnerProduct", columns, more=INNER))
     assert assert_same_gradients(graph, tmp_path) > 0
+    if all(live) and all(READERS[reader] for reader in readers):
+        assert assert_same_gradients(graph, tmp_path, share=True) > 0
+    else:
+        with pytest.raises(InputError, match="share_gradient"):
+            graph.nets(share=True)
 
 
 def test_no_level_is_split() -> None:

@@ -6,6 +6,7 @@
 #include "caffe/blob.hpp"
 #include "caffe/layer.hpp"
 #include "caffe/layers/layer_checks.hpp"
+#include "caffe/layers/location_rows.hpp"
 #include "caffe/proto/caffe.pb.h"
 #include "caffe/util/color_histogram.hpp"
 #include "caffe/util/synced_array.hpp"
@@ -18,11 +19,11 @@ namespace caffe {
  *
  * @param bottom input Blob vector (length 2)
  *   -# @f$ (N \times c \times H \times W) @f$ colour; c = 1, or c = 2 for a joint histogram
- *   -# @f$ (N \times P \times 2) @f$ locations (y, x) in pixels; rounded to the nearest pixel and
- *      clamped to the image (NaN to 0)
+ *   -# @f$ (N \times P \times 2) @f$ locations (y, x), or @f$ (M \times 3) @f$ rows (image, y, x),
+ * in pixels; rounded to the nearest pixel and clamped to the image (NaN to 0)
  * @param top output Blob vector (length 1)
- *   -# @f$ (N P \times K) @f$ histograms that sum to 1; K = bins, or bins * bins for a joint
- *      histogram, with index (bin of channel 0) * bins + (bin of channel 1)
+ *   -# @f$ (N P \times K) @f$ or @f$ (M \times K) @f$ histograms that sum to 1; K = bins, or bins *
+ *      bins for a joint histogram, with index (bin of channel 0) * bins + (bin of channel 1)
  *
  * The window of side `region` starts (region - 1) / 2 pixels (rounded down) before the pixel and is
  * clipped at the borders; with region 1 the histogram is one-hot. Values outside the binned range
@@ -52,25 +53,27 @@ class ColorHistogramLayer : public NamedBlobCounts<Layer, Dtype> {
     Backward_cpu(top, propagate_down, bottom);  // rejects: there is nothing to compute
   }
 
-  /// What both devices do forward: a thread takes a location and owns its histogram.
+  /// What both devices do: a thread takes a location and owns its histogram.
   template <typename Device>
-  WindowHistogram<Dtype> MakeKernel(const vector<Blob<Dtype>*>& bottom,
-                                    const vector<Blob<Dtype>*>& top) const {
-    return {bottom[0]->shape(2),
-            bottom[0]->shape(3),
-            bottom[1]->shape(1),
-            bins_,
-            joint_,
-            region_,
-            Device::Data(edges_),
-            Device::Data(*bottom[0]),
-            Device::Data(*bottom[1]),
-            Device::MutableData(top[0])};
+  void ForwardOn(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top) {
+    rows_.Read(*bottom[1], this->layer_param_.name());
+    const WindowHistogram<Dtype> histogram = {bottom[0]->shape(2),
+                                              bottom[0]->shape(3),
+                                              rows_.template Rows<Device>(),
+                                              bins_,
+                                              joint_,
+                                              region_,
+                                              Device::Data(edges_),
+                                              Device::Data(*bottom[0]),
+                                              {Device::Data(*bottom[1]), rows_.columns()},
+                                              Device::MutableData(top[0])};
+    Device::Run(rows_.count(), histogram);
   }
 
   int bins_;
   bool joint_;
   int region_;
+  LocationRows<Dtype> rows_;
   SyncedArray<Dtype> edges_;  // the bins - 1 inner edges, ascending
 };
 

@@ -16,7 +16,7 @@ void HypercolumnInnerProductLayer<Dtype>::BackwardOn(const vector<Blob<Dtype>*>&
   CHECK_EQ(heads_, 0) << "layer " << this->layer_param_.name()
                       << ": a gradient expected heads of 0, got " << heads_
                       << ": train with ReLU and HypercolumnInnerProduct layers instead";
-  ReshapeWorkspace();
+  ReshapeWorkspace(grid_.height());
   const int cells = grid_.cells();
   const bool to_weight = this->param_propagate_down_[0];
   const bool to_bias = this->blobs_.size() > 1 && this->param_propagate_down_[1];

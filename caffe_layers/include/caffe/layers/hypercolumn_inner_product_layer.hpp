@@ -33,8 +33,8 @@ namespace caffe {
  * are; at its locations the output equals theirs.
  *
  * With `heads` each top is (N x K x H' x W'), an inner product of the rectified output (ReLU),
- * which is then never stored: at stride 1 it would be by far the largest blob of a net. This has no
- * gradient.
+ * which both devices then make in bands of rows and never store: at stride 1 it would be by far the
+ * largest blob of a net. This has no gradient.
  */
 template <typename Dtype>
 class HypercolumnInnerProductLayer : public NamedBlobCounts<Layer, Dtype> {
@@ -65,6 +65,12 @@ class HypercolumnInnerProductLayer : public NamedBlobCounts<Layer, Dtype> {
   virtual void Backward_gpu(const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
                             const vector<Blob<Dtype>*>& bottom);
 
+  // Defined in hypercolumn_inner_product_forward.hpp, for the .cu and tests.
+  template <typename Device>
+  void ForwardOn(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top,
+                 int64_t band_values);
+  template <typename Device>
+  void FillBandOn(const vector<Blob<Dtype>*>& bottom, int n, int first, int rows, Dtype* out);
   /// What both devices do; defined in hypercolumn_inner_product_backward.hpp, for the .cpp and .cu.
   template <typename Device>
   void BackwardOn(const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
@@ -72,8 +78,9 @@ class HypercolumnInnerProductLayer : public NamedBlobCounts<Layer, Dtype> {
 
   vector<Blob<Dtype>*> LevelBottoms(const vector<Blob<Dtype>*>& bottom) const;
   void CheckHeads(const vector<Blob<Dtype>*>& bottom) const;
-  /// Room for one image's largest level, projected or sampled; the CPU needs it backward only.
-  void ReshapeWorkspace();
+  /// Room for a band of one image's largest level, projected or sampled; the CPU needs it backward
+  /// only.
+  void ReshapeWorkspace(int band_rows);
 
   int num_output_;
   int heads_;
@@ -82,7 +89,7 @@ class HypercolumnInnerProductLayer : public NamedBlobCounts<Layer, Dtype> {
   DenseGrid grid_;
   BandForward<Dtype> bands_;  // CPU only
   Blob<Dtype> workspace_;     // a projected or a sampled level of one image
-  Blob<Dtype> hidden_;        // one image's output before the heads; GPU only
+  Blob<Dtype> hidden_;        // a band of one image's output before the heads; GPU only
   Blob<Dtype> ones_;          // one for each output, to sum them; GPU only
 };
 

@@ -15,10 +15,11 @@ namespace caffe {
  * instead, hands the level on, and adds its gradient to the one that comes back.
  *
  * @param bottom input Blob vector (length 3)
- *   -# @f$ (N P \times K) @f$ hypercolumns, of which the layer writes the columns
- *      [first_channel, first_channel + C)
+ *   -# @f$ (N P \times K) @f$ or @f$ (M \times K) @f$ hypercolumns, of which the layer writes the
+ * columns [first_channel, first_channel + C)
  *   -# @f$ (N \times C \times H \times W) @f$ feature maps of the level
- *   -# @f$ (N \times P \times 2) @f$ locations, as of SparseHypercolumn. Gets no gradient.
+ *   -# @f$ (N \times P \times 2) @f$ or @f$ (M \times 3) @f$ locations, as of SparseHypercolumn.
+ * Gets no gradient.
  * @param top output Blob vector (length 1 or 2), both in place
  *   -# the hypercolumns
  *   -# the feature maps, for the layers that come next. Without them the tap is the level's only

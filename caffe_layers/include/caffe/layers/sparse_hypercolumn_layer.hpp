@@ -6,6 +6,7 @@
 #include "caffe/blob.hpp"
 #include "caffe/layer.hpp"
 #include "caffe/layers/layer_checks.hpp"
+#include "caffe/layers/location_rows.hpp"
 #include "caffe/proto/caffe.pb.h"
 #include "caffe/util/hypercolumn.hpp"
 #include "caffe/util/synced_array.hpp"
@@ -16,11 +17,14 @@ namespace caffe {
  * @brief Reads hypercolumns at sparse locations by bilinear interpolation (section 3.5).
  *
  * @param bottom input Blob vector (length 1 + L)
- *   -# @f$ (N \times P \times 2) @f$ locations (y, x) in pixels of the input image, pixel centres
- * at integers; positions outside a map, infinities and NaN clamp to it. Gets no gradient.
+ *   -# @f$ (N \times P \times 2) @f$ locations (y, x), or @f$ (M \times 3) @f$ rows (image, y, x)
+ *      with any number of rows an image and in any order; in pixels of the input image, pixel
+ *      centres at integers. Positions outside a map, infinities and NaN clamp to it; an image that
+ *      is none of 0 to N - 1 ends the run. Gets no gradient.
  *   -# … @f$ (N \times C_l \times H_l \times W_l) @f$ feature maps, one bottom per level
  * @param top output Blob vector (length 1)
- *   -# @f$ (N P \times \sum_l C_l) @f$ one hypercolumn a row, row n * P + p
+ *   -# @f$ (N P \times \sum_l C_l) @f$ one hypercolumn a row, row n * P + p; or @f$ (M \times
+ *      \sum_l C_l) @f$ in the order of the rows
  *
  * Level l is read at ((y - offset_height_l) / scale_l, (x - offset_width_l) / scale_l). The
  * backward pass adds each gradient to the four nearest cells, at the locations of the last forward
@@ -48,21 +52,22 @@ class SparseHypercolumnLayer : public NamedBlobCounts<Layer, Dtype> {
   virtual void Backward_gpu(const vector<Blob<Dtype>*>& top, const vector<bool>& propagate_down,
                             const vector<Blob<Dtype>*>& bottom);
 
-  HypercolumnIndexing<Dtype> Indexing(size_t level, const BilinearCell<Dtype>* cells) const;
-  /// Takes images_ and locations_ from the shape of the locations.
-  void ReshapeLocations(const Blob<Dtype>& locations);
-  void SortLocations(const Dtype* locations);
+  HypercolumnIndexing<Dtype> Indexing(size_t level, const ImageRows& rows,
+                                      const BilinearCell<Dtype>* cells) const;
+  void SortLocations(const Locations<Dtype>& locations);
+  /// What a thread takes at a time, of the sorted locations: channels of one image.
+  HypercolumnBlock<Dtype> SortedBlock(size_t level) const;
   void RejectLocationGradient(const vector<bool>& propagate_down, size_t bottom) const {
     RejectGradient(*this, propagate_down, bottom, "the gradient of locations is not defined");
   }
 
   int images_;
-  int locations_;             // per image
   int channels_;              // of the hypercolumn
   bool accumulates_ = false;  // adds to the gradients of the levels, which it overwrites otherwise
   std::vector<HypercolumnLevel> levels_;
-  SyncedArray<BilinearCell<Dtype> > cells_;  // (L, N * P), computed anew by each forward pass
-  // On the CPU only: the row of each of the cells, and the locations in this order.
+  LocationRows<Dtype> rows_;
+  SyncedArray<BilinearCell<Dtype> > cells_;  // (L, rows), computed anew by each forward pass
+  // On the CPU only: the row of each of the cells, and its (y, x).
   std::vector<int> order_;
   std::vector<Dtype> sorted_locations_;
 };

@@ -113,6 +113,7 @@ struct BilinearGrid {
   const BilinearTap* columns;     // output_width
   const TapRange* row_ranges;     // height
   const TapRange* column_ranges;  // width
+  int first_row;                  // of the map, where the maps in memory hold `height` rows of it
 };
 
 /// One output value of the interpolation of (maps, H, W) to (maps, H', W'); `index` runs over the
@@ -126,7 +127,9 @@ struct UpsampleValue {
 
   AUTOCOLOR_HOST_DEVICE void operator()(int64_t index) const {
     const int64_t line = index / grid.output_width;
-    const BilinearTap& row = grid.rows[line % grid.output_height];
+    BilinearTap row = grid.rows[line % grid.output_height];
+    row.low -= grid.first_row;
+    row.high -= grid.first_row;
     const BilinearTap& column = grid.columns[index % grid.output_width];
     const Dtype* map = in + line / grid.output_height * grid.height * grid.width;
     const Dtype value = Gather(MakeBilinearCell<Dtype>(row, column, grid.width), map);

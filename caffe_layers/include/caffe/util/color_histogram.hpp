@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "caffe/util/bilinear.hpp"
+#include "caffe/util/locations.hpp"
 
 namespace caffe {
 
@@ -30,25 +31,25 @@ template <typename Dtype>
 struct WindowHistogram {
   int height;
   int width;
-  int locations_per_image;
+  ImageRows rows;
   int bins;  // of a channel
   bool joint;
   int region;
   const Dtype* edges;
-  const Dtype* color;      // (N, 1 or 2, H, W)
-  const Dtype* locations;  // (N * P, 2)
-  Dtype* histograms;       // (N * P, bins or bins * bins)
+  const Dtype* color;  // (N, 1 or 2, H, W)
+  Locations<Dtype> locations;
+  Dtype* histograms;  // (rows, bins or bins * bins)
 
   AUTOCOLOR_HOST_DEVICE void operator()(int64_t index) const {
     const int64_t plane = static_cast<int64_t>(height) * width;
     const int cells = joint ? bins * bins : bins;
-    const Dtype* first = color + index / locations_per_image * (joint ? 2 : 1) * plane;
+    const Dtype* first = color + rows.image(index) * (joint ? 2 : 1) * plane;
     Dtype* histogram = histograms + index * cells;
     for (int k = 0; k < cells; ++k) {
       histogram[k] = 0;
     }
-    const int y = NearestPixel(locations[2 * index], height);
-    const int x = NearestPixel(locations[2 * index + 1], width);
+    const int y = NearestPixel(locations.y(index), height);
+    const int x = NearestPixel(locations.x(index), width);
     // `region` may be as large as an int, so the sums are compared before they are made.
     const int before = (region - 1) / 2, after = region / 2;
     const int y0 = y > before ? y - before : 0, x0 = x > before ? x - before : 0;

@@ -34,8 +34,8 @@ class DenseGrid {
 
   /// Levels of one geometry that are projected first, and then interpolated together.
   const std::vector<std::vector<size_t> >& groups() const { return groups_; }
-  /// Values of one image's largest level, projected or sampled.
-  double workspace() const;
+  /// Values of one image's largest level, projected or sampled, in bands of rows of the grid.
+  double workspace(int band_rows) const;
 
   template <typename Device>
   BilinearGrid Taps(size_t level) const {
@@ -47,7 +47,22 @@ class DenseGrid {
             Device::Data(taps.rows),
             Device::Data(taps.columns),
             Device::Data(taps.row_ranges),
-            Device::Data(taps.column_ranges)};
+            Device::Data(taps.column_ranges),
+            0};
+  }
+  /// The taps of the grid's rows [first, first + rows), for interpolation only. Of a level that is
+  /// projected first, the maps in memory are the rows of cells that they read.
+  template <typename Device>
+  BilinearGrid BandTaps(size_t level, int first, int rows) const {
+    BilinearGrid grid = Taps<Device>(level);
+    grid.rows += first;
+    grid.output_height = rows;
+    if (ProjectsFirst(level)) {
+      const TapRange cells = CellRows(level, first, rows);
+      grid.first_row = cells.first;
+      grid.height = cells.last - cells.first + 1;
+    }
+    return grid;
   }
 
  private:
@@ -60,6 +75,11 @@ class DenseGrid {
   };
 
   Path PathOf(size_t level) const;
+  /// The rows of cells that rows of the grid read.
+  TapRange CellRows(size_t level, int first, int rows) const {
+    const BilinearTap* taps = taps_[level].rows.cpu_data() + first;
+    return {taps[0].low, taps[rows - 1].high};
+  }
   void MakeGroups();
 
   std::vector<HypercolumnLevel> levels_;

@@ -2,6 +2,7 @@
 #define CAFFE_UTIL_HYPERCOLUMN_HPP_
 
 #include "caffe/util/bilinear.hpp"
+#include "caffe/util/locations.hpp"
 
 namespace caffe {
 
@@ -20,17 +21,17 @@ struct HypercolumnLevel {
   AUTOCOLOR_HOST_DEVICE int plane() const { return height * width; }
 };
 
-/// The cells around one location; `index` runs over the locations (rows, 2) of all images.
+/// The cells around one location; `index` runs over the locations of all images.
 template <typename Dtype>
 struct LocateCells {
   HypercolumnLevel level;
-  const Dtype* locations;
+  Locations<Dtype> locations;
   BilinearCell<Dtype>* cells;
 
   AUTOCOLOR_HOST_DEVICE void operator()(int64_t index) const {
     cells[index] = MakeBilinearCell<Dtype>(
-        Tap(locations[2 * index], level.offset_height, level.height),
-        Tap(locations[2 * index + 1], level.offset_width, level.width), level.width);
+        Tap(locations.y(index), level.offset_height, level.height),
+        Tap(locations.x(index), level.offset_width, level.width), level.width);
   }
   AUTOCOLOR_HOST_DEVICE BilinearTap Tap(Dtype coordinate, double offset, int size) const {
     if (!level.nearest) {
@@ -42,11 +43,11 @@ struct LocateCells {
 };
 
 /// What the passes of one level share. The features of the level are (N, C, H, W), the hypercolumns
-/// (N * P, total channels), and `cells` those of all N * P locations.
+/// (rows, total channels), and `cells` those of all rows.
 template <typename Dtype>
 struct HypercolumnIndexing {
   HypercolumnLevel level;
-  int locations_per_image;
+  ImageRows rows;
   int total_channels;
   const BilinearCell<Dtype>* cells;
 
@@ -68,7 +69,7 @@ struct GatherHypercolumn {
   AUTOCOLOR_HOST_DEVICE void operator()(int64_t index) const {
     const int64_t row = index / at.level.channels;
     const int channel = index % at.level.channels;
-    const Dtype* map = features + at.map(row / at.locations_per_image, channel);
+    const Dtype* map = features + at.map(at.rows.image(row), channel);
     hypercolumns[at.column(row, channel)] =
         static_cast<Dtype>(at.level.multiplier) * Gather(at.cells[row], map);
   }
@@ -88,7 +89,7 @@ struct ScatterHypercolumn {
     const int channel = index % at.level.channels;
     Scatter(at.cells[row],
             static_cast<Dtype>(at.level.multiplier) * hypercolumn_diff[at.column(row, channel)],
-            features_diff + at.map(row / at.locations_per_image, channel), add);
+            features_diff + at.map(at.rows.image(row), channel), add);
   }
 };
 
@@ -108,15 +109,12 @@ struct HypercolumnBlock {
     const int rest = at.level.channels - first(index);
     return rest < size ? rest : size;
   }
-  AUTOCOLOR_HOST_DEVICE int64_t first_row(int64_t index) const {
-    return image(index) * at.locations_per_image;
-  }
-  /// Offset of the block's maps in the features, and of its part of the first row of hypercolumns.
+  /// The places of the image's rows.
+  AUTOCOLOR_HOST_DEVICE int64_t begin(int64_t index) const { return at.rows.begin(image(index)); }
+  AUTOCOLOR_HOST_DEVICE int64_t end(int64_t index) const { return at.rows.end(image(index)); }
+  /// Offset of the block's maps in the features.
   AUTOCOLOR_HOST_DEVICE int64_t maps(int64_t index) const {
     return at.map(image(index), first(index));
-  }
-  AUTOCOLOR_HOST_DEVICE int64_t columns(int64_t index) const {
-    return at.column(first_row(index), first(index));
   }
 };
 
@@ -130,16 +128,17 @@ struct ScatterHypercolumnBlock {
 
   AUTOCOLOR_HOST_DEVICE void operator()(int64_t index) const {
     const HypercolumnIndexing<Dtype> at = block.at;
-    const int64_t row = block.first_row(index), plane = at.level.plane();
-    const int count = block.count(index);
+    const int64_t end = block.end(index), plane = at.level.plane();
+    const int first = block.first(index), count = block.count(index);
     const Dtype multiplier = static_cast<Dtype>(at.level.multiplier);
     Dtype* maps = features_diff + block.maps(index);
-    const Dtype* in = hypercolumn_diff + block.columns(index);
     for (int64_t i = 0; i < count * plane && !accumulates; ++i) {
       maps[i] = 0;
     }
-    for (int p = 0; p < at.locations_per_image; ++p, in += at.total_channels) {
-      const BilinearCell<Dtype> cell = at.cells[row + p];  // a copy: nothing written aliases it
+    for (int64_t place = block.begin(index); place < end; ++place) {
+      const int64_t row = at.rows.row(place);
+      const BilinearCell<Dtype> cell = at.cells[row];  // a copy: nothing written aliases it
+      const Dtype* in = hypercolumn_diff + at.column(row, first);
       for (int c = 0; c < count; ++c) {
         Scatter(cell, multiplier * in[c], maps + c * plane, PlainAdd());
       }

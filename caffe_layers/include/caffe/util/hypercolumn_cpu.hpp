@@ -16,7 +16,7 @@ namespace caffe {
 //    side by side, and the compiler takes several at a time.
 // Each value is the sum of the same products in the same order as in GatherHypercolumn and
 // ScatterHypercolumnBlock over the cells as they stand, whatever the number of threads. The cells
-// of an image may be in any order; `order` has the row of each.
+// are sorted by image and, within one, in any order: `at.rows.order` has the row of each.
 
 /// Channels that are read at a time: a cache line of floats.
 const int kHypercolumnLanes = 16;
@@ -40,7 +40,6 @@ inline int HypercolumnBlockSize(int plane, int locations) {
 template <typename Dtype>
 struct GatherOnCPU {
   HypercolumnBlock<Dtype> block;
-  const int* order;  // of all N * P cells
   const Dtype* features;
   Dtype* hypercolumns;
   std::vector<Dtype> buffer, transposed;
@@ -49,17 +48,18 @@ struct GatherOnCPU {
     const HypercolumnIndexing<Dtype>& at = block.at;
     const int count = block.count(index), plane = at.level.plane();
     const Dtype* maps = features + block.maps(index);
-    const BilinearCell<Dtype>* cells = at.cells + block.first_row(index);
-    const int* rows_of = order + block.first_row(index);
+    const int64_t begin = block.begin(index);
+    const int locations = static_cast<int>(block.end(index) - begin);
+    const BilinearCell<Dtype>* cells = at.cells + begin;
     Dtype* out = hypercolumns + at.column(0, block.first(index));
-    const bool small = AreSmallMaps(plane, at.locations_per_image);
-    if (small) {
+    const bool small = AreSmallMaps(plane, at.rows.per_image);
+    if (small && locations > 0) {
       Transpose(maps, count);
     }
     const int rows = 128;  // at a time
     buffer.resize(static_cast<size_t>(rows) * count);
-    for (int first = 0; first < at.locations_per_image; first += rows) {
-      const int last = std::min(first + rows, at.locations_per_image);
+    for (int first = 0; first < locations; first += rows) {
+      const int last = std::min(first + rows, locations);
       if (small) {
         GatherTransposed(cells + first, last - first, count);
       } else {
@@ -67,7 +67,7 @@ struct GatherOnCPU {
       }
       for (int p = first; p < last; ++p) {
         StreamCopy(&buffer[static_cast<size_t>(p - first) * count], count,
-                   out + static_cast<int64_t>(rows_of[p]) * at.total_channels);
+                   out + at.rows.row(begin + p) * at.total_channels);
       }
     }
     StreamFence();
@@ -126,7 +126,6 @@ struct GatherOnCPU {
 template <typename Dtype>
 struct ScatterOnCPU {
   HypercolumnBlock<Dtype> block;
-  const int* order;  // of all N * P cells
   const Dtype* hypercolumn_diff;
   Dtype* features_diff;
   bool accumulates;
@@ -134,7 +133,7 @@ struct ScatterOnCPU {
 
   void operator()(int64_t index) {
     const int plane = block.at.level.plane();
-    if (AreSmallMaps(plane, block.at.locations_per_image)) {
+    if (AreSmallMaps(plane, block.at.rows.per_image)) {
       ScatterTransposed(index);
     } else {
       ScatterMaps(index);
@@ -145,12 +144,11 @@ struct ScatterOnCPU {
     const HypercolumnIndexing<Dtype>& at = block.at;
     const int count = block.count(index), plane = at.level.plane();
     const Dtype multiplier = static_cast<Dtype>(at.level.multiplier);
-    const BilinearCell<Dtype>* cells = at.cells + block.first_row(index);
-    const int* rows_of = order + block.first_row(index);
+    const int64_t end = block.end(index);
     sums.assign(static_cast<size_t>(plane) * count, Dtype(0));
-    for (int p = 0; p < at.locations_per_image; ++p) {
-      const Dtype* in = hypercolumn_diff + at.column(rows_of[p], block.first(index));
-      const BilinearCell<Dtype> cell = cells[p];
+    for (int64_t place = block.begin(index); place < end; ++place) {
+      const Dtype* in = hypercolumn_diff + at.column(at.rows.row(place), block.first(index));
+      const BilinearCell<Dtype> cell = at.cells[place];
       for (int k = 0; k < 4; ++k) {
         Dtype* sum = sums.data() + cell.offset[k] * count;
         for (int c = 0; c < count; ++c) {
@@ -172,18 +170,18 @@ struct ScatterOnCPU {
 
   void ScatterMaps(int64_t index) {
     const HypercolumnIndexing<Dtype>& at = block.at;
-    const int count = block.count(index), rows = at.locations_per_image;
-    const int64_t plane = at.level.plane();
+    const int64_t begin = block.begin(index), plane = at.level.plane();
+    const int count = block.count(index), rows = static_cast<int>(block.end(index) - begin);
     const Dtype multiplier = static_cast<Dtype>(at.level.multiplier);
-    const BilinearCell<Dtype>* cells = at.cells + block.first_row(index);
-    const int* rows_of = order + block.first_row(index);
+    const BilinearCell<Dtype>* cells = at.cells + begin;
     Dtype* maps = features_diff + block.maps(index);
     sums.resize(plane);
     diffs.resize(static_cast<size_t>(kHypercolumnLanes) * rows);
     for (int first = 0; first < count; first += kHypercolumnLanes) {
       const int lanes = std::min(kHypercolumnLanes, count - first);
       for (int p = 0; p < rows; ++p) {
-        const Dtype* in = hypercolumn_diff + at.column(rows_of[p], block.first(index) + first);
+        const Dtype* in =
+            hypercolumn_diff + at.column(at.rows.row(begin + p), block.first(index) + first);
         for (int c = 0; c < lanes; ++c) {
           diffs[static_cast<size_t>(c) * rows + p] = multiplier * in[c];
         }

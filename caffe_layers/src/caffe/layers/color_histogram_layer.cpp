@@ -50,24 +50,18 @@ void ColorHistogramLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
   CHECK(bottom[0]->num_axes() == 4 && bottom[0]->shape(1) == channels && bottom[0]->count() > 0)
       << "layer " << name << ": colour expected shape (N, " << channels << ", H, W), got "
       << bottom[0]->shape_string();
-  CHECK(bottom[1]->num_axes() == 3 && bottom[1]->shape(2) == 2)
-      << "layer " << name << ": locations expected shape (N, P, 2), got "
-      << bottom[1]->shape_string();
-  CHECK_EQ(bottom[0]->shape(0), bottom[1]->shape(0))
-      << "layer " << name << ": locations expected the batch size of the colour "
-      << bottom[0]->shape(0) << ", got " << bottom[1]->shape(0);
+  rows_.Reshape(*bottom[1], bottom[0]->shape(0), "colour", name);
   const int cells = joint_ ? bins_ * bins_ : bins_;
-  const double values = static_cast<double>(cells) * bottom[1]->shape(0) * bottom[1]->shape(1);
-  CHECK_LE(values, INT_MAX) << "layer " << name << ": expected at most " << INT_MAX
-                            << " values, got " << bottom[1]->shape(0) << " x "
-                            << bottom[1]->shape(1) << " histograms of " << cells << " bins";
-  top[0]->Reshape(vector<int>{bottom[1]->shape(0) * bottom[1]->shape(1), cells});
+  CHECK_LE(static_cast<double>(cells) * rows_.count(), INT_MAX)
+      << "layer " << name << ": expected at most " << INT_MAX << " values, got " << rows_.count()
+      << " histograms of " << cells << " bins";
+  top[0]->Reshape(vector<int>{rows_.count(), cells});
 }
 
 template <typename Dtype>
 void ColorHistogramLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
                                              const vector<Blob<Dtype>*>& top) {
-  ParallelFor(top[0]->shape(0), MakeKernel<OnCPU>(bottom, top));
+  ForwardOn<OnCPU>(bottom, top);
 }
 
 template <typename Dtype>

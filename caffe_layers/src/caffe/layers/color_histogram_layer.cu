@@ -10,7 +10,7 @@ namespace caffe {
 template <typename Dtype>
 void ColorHistogramLayer<Dtype>::Forward_gpu(const vector<Blob<Dtype>*>& bottom,
                                              const vector<Blob<Dtype>*>& top) {
-  ParallelForGPU(top[0]->shape(0), MakeKernel<OnGPU>(bottom, top));
+  ForwardOn<OnGPU>(bottom, top);
 }
 
 INSTANTIATE_LAYER_GPU_FORWARD(ColorHistogramLayer);

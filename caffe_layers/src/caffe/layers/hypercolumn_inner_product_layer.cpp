@@ -109,8 +109,8 @@ void HypercolumnInnerProductLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bo
 }
 
 template <typename Dtype>
-void HypercolumnInnerProductLayer<Dtype>::ReshapeWorkspace() {
-  const double size = grid_.workspace();
+void HypercolumnInnerProductLayer<Dtype>::ReshapeWorkspace(int band_rows) {
+  const double size = grid_.workspace(band_rows);
   CHECK_LE(size, INT_MAX) << "layer " << this->layer_param_.name()
                           << ": expected a workspace of at most " << INT_MAX << " values, got "
                           << size;

@@ -1,6 +1,7 @@
 #include <vector>
 
 #include "caffe/layers/hypercolumn_inner_product_backward.hpp"
+#include "caffe/layers/hypercolumn_inner_product_forward.hpp"
 #include "caffe/layers/hypercolumn_inner_product_layer.hpp"
 #include "caffe/util/math_functions.hpp"
 #include "caffe/util/parallel_for.cuh"
@@ -22,8 +23,8 @@ cublasStatus_t CublasGemm(cublasOperation_t trans_a, cublasOperation_t trans_b, 
                      c, ldc);
 }
 
-// What BackwardOn needs. Interpolation runs with neighbouring threads on neighbouring columns:
-// writes coalesce, and reads fall on the same or the next cells.
+// What ForwardOn and BackwardOn need. Interpolation runs with neighbouring threads on neighbouring
+// columns: writes coalesce, and reads fall on the same or the next cells.
 struct ProductOnGPU : OnGPU {
   // C = alpha op(A) op(B) + beta C on row-major matrices with row strides. cuBLAS counts by
   // columns, so it computes the transposed product.
@@ -57,83 +58,15 @@ struct ProductOnGPU : OnGPU {
   }
 };
 
-// Each output channel starts from its bias, or from 0; `index` runs over one image's output.
-template <typename Dtype>
-struct StartFromBias {
-  const Dtype* bias;
-  int outputs;
-  Dtype* out;
-
-  __device__ void operator()(int64_t index) const {
-    out[index] = bias == nullptr ? Dtype(0) : bias[index / outputs];
-  }
-};
-
-template <typename Dtype>
-struct Rectify {
-  Dtype* values;
-
-  __device__ void operator()(int64_t index) const {
-    values[index] = values[index] > 0 ? values[index] : Dtype(0);
-  }
-};
+// Values of a band before the heads: enough to fill any GPU, and 64 MB in float.
+const int64_t kBandValues = 1 << 24;
 
 }  // namespace
 
 template <typename Dtype>
 void HypercolumnInnerProductLayer<Dtype>::Forward_gpu(const vector<Blob<Dtype>*>& bottom,
                                                       const vector<Blob<Dtype>*>& top) {
-  const Dtype* weight = this->blobs_[0]->gpu_data();
-  const Dtype* bias = this->blobs_.size() > 1 ? this->blobs_[1]->gpu_data() : nullptr;
-  const std::vector<HypercolumnLevel>& levels = grid_.levels();
-  const int cells = grid_.cells();
-  ReshapeWorkspace();
-  Dtype* workspace = workspace_.mutable_gpu_data();
-  if (heads_ > 0) {
-    hidden_.Reshape(vector<int>{num_output_, cells});
-  }
-  for (int n = 0; n < bottom[0]->shape(0); ++n) {
-    Dtype* out = heads_ > 0
-                     ? hidden_.mutable_gpu_data()
-                     : top[0]->mutable_gpu_data() + static_cast<size_t>(n) * num_output_ * cells;
-    const StartFromBias<Dtype> start = {bias, cells, out};
-    ParallelForGPU(static_cast<int64_t>(num_output_) * cells, start);
-    for (size_t l = 0; l < levels.size(); ++l) {
-      const HypercolumnLevel& level = levels[l];
-      const BilinearGrid taps = grid_.template Taps<OnGPU>(l);
-      const Dtype alpha = static_cast<Dtype>(level.multiplier);
-      const Dtype* features =
-          bottom[l]->gpu_data() + static_cast<size_t>(n) * level.channels * level.plane();
-      const Dtype* level_weight = weight + level.first_channel;
-      if (grid_.ProjectsFirst(l)) {
-        ProductOnGPU::Gemm(false, false, num_output_, level.plane(), level.channels, alpha,
-                           level_weight, channels_, features, level.plane(), Dtype(0), workspace,
-                           level.plane());
-        ProductOnGPU::Upsample(taps, num_output_, workspace, out, true);
-        continue;
-      }
-      if (grid_.SamplesFirst(l)) {
-        ProductOnGPU::Upsample(taps, level.channels, features, workspace);
-        features = workspace;
-      }
-      ProductOnGPU::Gemm(false, false, num_output_, cells, level.channels, alpha, level_weight,
-                         channels_, features, cells, Dtype(1), out, cells);
-    }
-    if (heads_ > 0) {
-      const Rectify<Dtype> rectify = {out};
-      ParallelForGPU(static_cast<int64_t>(num_output_) * cells, rectify);
-    }
-    for (int h = 0; h < heads_; ++h) {
-      const int count = top[h]->shape(1);
-      Dtype* head = top[h]->mutable_gpu_data() + static_cast<size_t>(n) * count * cells;
-      const StartFromBias<Dtype> start_head = {bottom[levels.size() + 2 * h + 1]->gpu_data(), cells,
-                                               head};
-      ParallelForGPU(static_cast<int64_t>(count) * cells, start_head);
-      ProductOnGPU::Gemm(false, false, count, cells, num_output_, Dtype(1),
-                         bottom[levels.size() + 2 * h]->gpu_data(), num_output_, out, cells,
-                         Dtype(1), head, cells);
-    }
-  }
+  ForwardOn<ProductOnGPU>(bottom, top, kBandValues);
 }
 
 template <typename Dtype>

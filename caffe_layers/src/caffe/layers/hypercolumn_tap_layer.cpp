@@ -16,14 +16,13 @@ void HypercolumnTapLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
   const SparseHypercolumnParameter& param = this->layer_param_.sparse_hypercolumn_param();
   for (size_t i = 0; i < top.size(); ++i) {
     CHECK_EQ(top[i], bottom[i]) << "layer " << name << ": top " << i
-                                << " expected to be in place, that is bottom " << i;
+                                << " expected to be in place, that is bottom " << i
+                                << ", got another blob";
   }
-  this->ReshapeLocations(*bottom[2]);
   this->levels_ = MakeHypercolumnLevels(vector<Blob<Dtype>*>{bottom[1]}, 0, param, name);
-  CHECK_EQ(bottom[1]->shape(0), this->images_)
-      << "layer " << name << ": features expected the batch size of the locations " << this->images_
-      << ", got " << bottom[1]->shape(0);
-  const int rows = this->images_ * this->locations_;
+  this->images_ = bottom[1]->shape(0);
+  this->rows_.Reshape(*bottom[2], this->images_, "features", name);
+  const int rows = this->rows_.count();
   CHECK(bottom[0]->num_axes() == 2 && bottom[0]->shape(0) == rows)
       << "layer " << name << ": hypercolumns expected shape (" << rows << ", K), got "
       << bottom[0]->shape_string();

@@ -10,95 +10,83 @@
 
 namespace caffe {
 
-namespace {
-
-// What a thread takes at a time: channels of one image.
-template <typename Dtype>
-HypercolumnBlock<Dtype> MakeBlock(const HypercolumnIndexing<Dtype>& at) {
-  return {at, HypercolumnBlockSize(at.level.plane(), at.locations_per_image)};
-}
-
-}  // namespace
-
-template <typename Dtype>
-void SparseHypercolumnLayer<Dtype>::ReshapeLocations(const Blob<Dtype>& locations) {
-  CHECK(locations.num_axes() == 3 && locations.shape(2) == 2)
-      << "layer " << this->layer_param_.name() << ": locations expected shape (N, P, 2), got "
-      << locations.shape_string();
-  images_ = locations.shape(0);
-  locations_ = locations.shape(1);
-}
-
 template <typename Dtype>
 void SparseHypercolumnLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
                                             const vector<Blob<Dtype>*>& top) {
   const string& name = this->layer_param_.name();
   CHECK_EQ(this->layer_param_.sparse_hypercolumn_param().first_channel(), 0U)
       << "layer " << name << ": first_channel expected type HypercolumnTap, got SparseHypercolumn";
-  ReshapeLocations(*bottom[0]);
   levels_ = MakeHypercolumnLevels(bottom, 1, this->layer_param_.sparse_hypercolumn_param(), name);
   for (HypercolumnLevel& level : levels_) {
     level.nearest = this->layer_param_.sparse_hypercolumn_param().nearest();
   }
   channels_ = HypercolumnChannels(levels_);
-  CHECK_EQ(bottom[1]->shape(0), images_)
-      << "layer " << name << ": features expected the batch size of the locations " << images_
-      << ", got " << bottom[1]->shape(0);
-  CHECK_LE(static_cast<double>(images_) * locations_ * channels_, INT_MAX)
+  images_ = bottom[1]->shape(0);
+  rows_.Reshape(*bottom[0], images_, "features", name);
+  CHECK_LE(static_cast<double>(rows_.count()) * channels_, INT_MAX)
       << "layer " << name << ": expected at most " << INT_MAX << " values, got hypercolumns of "
-      << images_ << " x " << locations_ << " x " << channels_;
-  top[0]->Reshape(vector<int>{images_ * locations_, channels_});
-  cells_.Resize(levels_.size() * images_ * locations_);
+      << rows_.count() << " x " << channels_;
+  top[0]->Reshape(vector<int>{rows_.count(), channels_});
+  cells_.Resize(levels_.size() * rows_.count());
 }
 
 template <typename Dtype>
 HypercolumnIndexing<Dtype> SparseHypercolumnLayer<Dtype>::Indexing(
-    size_t level, const BilinearCell<Dtype>* cells) const {
-  return {levels_[level], locations_, channels_, cells + level * images_ * locations_};
+    size_t level, const ImageRows& rows, const BilinearCell<Dtype>* cells) const {
+  return {levels_[level], rows, channels_, cells + level * rows_.count()};
+}
+
+template <typename Dtype>
+HypercolumnBlock<Dtype> SparseHypercolumnLayer<Dtype>::SortedBlock(size_t level) const {
+  ImageRows rows = rows_.template Rows<OnCPU>();
+  rows.order = order_.data();
+  return {Indexing(level, rows, cells_.cpu_data()),
+          HypercolumnBlockSize(levels_[level].plane(), rows.per_image)};
 }
 
 // Sorts the rows of each image by the cell of the first level, so that neighbouring locations
 // follow each other.
 template <typename Dtype>
-void SparseHypercolumnLayer<Dtype>::SortLocations(const Dtype* locations) {
-  const int rows = images_ * locations_;
+void SparseHypercolumnLayer<Dtype>::SortLocations(const Locations<Dtype>& locations) {
+  const int count = rows_.count();
   BilinearCell<Dtype>* cells = cells_.mutable_cpu_data();
   const LocateCells<Dtype> locate = {levels_[0], locations, cells};
-  order_.resize(rows);
-  for (int row = 0; row < rows; ++row) {
-    locate(row);
-    order_[row] = row;
+  const ImageRows rows = rows_.template Rows<OnCPU>();
+  order_.resize(count);
+  for (int i = 0; i < count; ++i) {
+    locate(i);
+    order_[i] = static_cast<int>(rows.row(i));
   }
   for (int image = 0; image < images_; ++image) {
-    const auto first = order_.begin() + image * locations_;
-    std::sort(first, first + locations_, [cells](int a, int b) {
-      const auto left = cells[a].offset[0], right = cells[b].offset[0];
-      return left != right ? left < right : a < b;
-    });
+    std::sort(order_.begin() + rows.begin(image), order_.begin() + rows.end(image),
+              [cells](int a, int b) {
+                const auto left = cells[a].offset[0], right = cells[b].offset[0];
+                return left != right ? left < right : a < b;
+              });
   }
-  sorted_locations_.resize(2 * static_cast<size_t>(rows));
-  for (int i = 0; i < rows; ++i) {
-    sorted_locations_[2 * i] = locations[2 * order_[i]];
-    sorted_locations_[2 * i + 1] = locations[2 * order_[i] + 1];
+  sorted_locations_.resize(2 * static_cast<size_t>(count));
+  for (int i = 0; i < count; ++i) {
+    sorted_locations_[2 * i] = locations.y(order_[i]);
+    sorted_locations_[2 * i + 1] = locations.x(order_[i]);
   }
 }
 
 template <typename Dtype>
 void SparseHypercolumnLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
                                                 const vector<Blob<Dtype>*>& top) {
-  SortLocations(bottom[0]->cpu_data());
-  const int rows = images_ * locations_;
+  rows_.Read(*bottom[0], this->layer_param_.name());
+  SortLocations({bottom[0]->cpu_data(), rows_.columns()});
+  const int rows = rows_.count();
   BilinearCell<Dtype>* cells = cells_.mutable_cpu_data();
   std::vector<GatherOnCPU<Dtype> > kernels;
   std::vector<int64_t> counts;
   for (size_t l = 0; l < levels_.size(); ++l) {
-    const LocateCells<Dtype> locate = {levels_[l], sorted_locations_.data(), cells + l * rows};
+    const LocateCells<Dtype> locate = {levels_[l], {sorted_locations_.data(), 2}, cells + l * rows};
     for (int row = 0; row < rows; ++row) {
       locate(row);
     }
-    const HypercolumnBlock<Dtype> block = MakeBlock(Indexing(l, cells));
-    kernels.push_back(
-        {block, order_.data(), bottom[l + 1]->cpu_data(), top[0]->mutable_cpu_data(), {}, {}});
+    const HypercolumnBlock<Dtype> block = SortedBlock(l);
+    kernels.push_back({block, bottom[l + 1]->cpu_data(), top[0]->mutable_cpu_data(), {}, {}});
     counts.push_back(static_cast<int64_t>(images_) * block.blocks());
   }
   ParallelForEach(kernels, counts);
@@ -115,14 +103,9 @@ void SparseHypercolumnLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>& top
     if (!Propagates(propagate_down, l + 1)) {
       continue;
     }
-    const HypercolumnBlock<Dtype> block = MakeBlock(Indexing(l, cells_.cpu_data()));
-    kernels.push_back({block,
-                       order_.data(),
-                       top[0]->cpu_diff(),
-                       bottom[l + 1]->mutable_cpu_diff(),
-                       accumulates_,
-                       {},
-                       {}});
+    const HypercolumnBlock<Dtype> block = SortedBlock(l);
+    kernels.push_back(
+        {block, top[0]->cpu_diff(), bottom[l + 1]->mutable_cpu_diff(), accumulates_, {}, {}});
     counts.push_back(static_cast<int64_t>(images_) * block.blocks());
   }
   ParallelForEach(kernels, counts);

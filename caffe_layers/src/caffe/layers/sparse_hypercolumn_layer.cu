@@ -14,14 +14,17 @@ namespace caffe {
 template <typename Dtype>
 void SparseHypercolumnLayer<Dtype>::Forward_gpu(const vector<Blob<Dtype>*>& bottom,
                                                 const vector<Blob<Dtype>*>& top) {
-  const int64_t rows = static_cast<int64_t>(images_) * locations_;
+  rows_.Read(*bottom[0], this->layer_param_.name());
+  const int64_t count = rows_.count();
+  const ImageRows rows = rows_.template Rows<OnGPU>();
   BilinearCell<Dtype>* cells = cells_.mutable_gpu_data();
   for (size_t l = 0; l < levels_.size(); ++l) {
-    const LocateCells<Dtype> locate = {levels_[l], bottom[0]->gpu_data(), cells + l * rows};
-    ParallelForGPU(rows, locate);
-    const GatherHypercolumn<Dtype> gather = {Indexing(l, cells), bottom[l + 1]->gpu_data(),
+    const LocateCells<Dtype> locate = {
+        levels_[l], {bottom[0]->gpu_data(), rows_.columns()}, cells + l * count};
+    ParallelForGPU(count, locate);
+    const GatherHypercolumn<Dtype> gather = {Indexing(l, rows, cells), bottom[l + 1]->gpu_data(),
                                              top[0]->mutable_gpu_data()};
-    ParallelForGPU(rows * levels_[l].channels, gather);
+    ParallelForGPU(count * levels_[l].channels, gather);
   }
 }
 
@@ -30,11 +33,12 @@ void SparseHypercolumnLayer<Dtype>::Backward_gpu(const vector<Blob<Dtype>*>& top
                                                  const vector<bool>& propagate_down,
                                                  const vector<Blob<Dtype>*>& bottom) {
   RejectLocationGradient(propagate_down, 0);
+  const ImageRows rows = rows_.template Rows<OnGPU>();
   for (size_t l = 0; l < levels_.size(); ++l) {
     if (!Propagates(propagate_down, l + 1)) {
       continue;
     }
-    const HypercolumnIndexing<Dtype> at = Indexing(l, cells_.gpu_data());
+    const HypercolumnIndexing<Dtype> at = Indexing(l, rows, cells_.gpu_data());
     Dtype* features_diff = bottom[l + 1]->mutable_gpu_diff();
     if (this->layer_param_.sparse_hypercolumn_param().deterministic()) {
       const HypercolumnBlock<Dtype> block = {at, 1};
@@ -47,7 +51,7 @@ void SparseHypercolumnLayer<Dtype>::Backward_gpu(const vector<Blob<Dtype>*>& top
       }
       const ScatterHypercolumn<Dtype, GPUAtomicAdd> scatter = {at, top[0]->gpu_diff(),
                                                                features_diff, GPUAtomicAdd()};
-      ParallelForGPU(static_cast<int64_t>(images_) * locations_ * at.level.channels, scatter);
+      ParallelForGPU(static_cast<int64_t>(rows_.count()) * at.level.channels, scatter);
     }
   }
 }

@@ -127,6 +127,18 @@ TYPED_TEST(ColorLayersTest, TestHistograms) {
   joint.SetUp({&pair, &two}, {&top});
   joint.Forward({&pair, &two}, {&top});
   ExpectNear({0, 1, 0, 0, 0, 0, 0, 1}, top, 0);
+
+  // Rows (image, y, x), the second of three images first, and none of the first.
+  Blob<Dtype> images(3, 1, 1, 2), rows(std::vector<int>{3, 3});
+  Assign(&images, {0, 0, 0.25, 0.5, 0.75, 1});
+  Assign(&rows, {1, 0, 1, 2, 0, 0, 1, 9, -9});
+  param.Clear();
+  param.mutable_color_histogram_param()->set_bins(4);
+  ColorHistogramLayer<Dtype> of_rows(param);
+  of_rows.SetUp({&images, &rows}, {&top});
+  of_rows.Forward({&images, &rows}, {&top});
+  EXPECT_EQ("3 4 (12)", top.shape_string());
+  ExpectNear({0, 0, 1, 0, 0, 0, 0, 1, 0, 1, 0, 0}, top, 0);
 }
 
 TYPED_TEST(ColorLayersTest, TestLossLiteral) {
@@ -223,6 +235,12 @@ TEST(ColorLayersDeathTest, TestMessages) {
       ColorHistogramParameter_Binning_GAUSSIAN_QUANTILE);
   sigma.mutable_color_histogram_param()->set_sigma(-1);
   region.mutable_color_histogram_param()->set_region(0);
+  Blob<float> rows(std::vector<int>{2, 3});
+  rows.mutable_cpu_data()[3] = grey.shape(0);
+  ColorHistogramLayer<float> of_rows(param);
+  of_rows.SetUp({&grey, &rows}, {&top});
+  EXPECT_DEATH(of_rows.Forward({&grey, &rows}, {&top}),
+               "row 1 of the locations expected an image from 0 to");
   EXPECT_DEATH(ColorHistogramLayer<float>(joint).SetUp({&grey, &locations}, {&top}),
                "layer target: colour expected shape \\(N, 2, H, W\\)");
   EXPECT_DEATH(ColorHistogramLayer<float>(empty).SetUp({&grey, &locations}, {&top}),

@@ -32,7 +32,28 @@ TEST(DenseGridTest, TestCostModel) {
   EXPECT_EQ((std::vector<std::vector<size_t> >{{2, 3}}), grid.groups());
   EXPECT_EQ(64, grid.cells());
   // 64 maps of 16 cells, which is more than 8 of 64.
-  EXPECT_EQ(64 * 16, grid.workspace());
+  EXPECT_EQ(64 * 16, grid.workspace(8));
+  // A row of the grid, between two rows of cells or in the border one, needs at most two of them.
+  EXPECT_EQ(64 * 2 * 4, grid.workspace(1));
+}
+
+// Row 2 of stride 4 is input pixel 9.5: 0.75 of the way from row 0 of scale 8, at 3.5, to row 1.
+TEST(DenseGridTest, TestBands) {
+  DenseGrid grid;
+  grid.Reshape({Level(32, 4, 8), Level(8, 32, 1)}, 64, 8, 8, 4);
+  ASSERT_TRUE(grid.ProjectsFirst(0) && grid.SamplesFirst(1));
+  const BilinearGrid band = grid.BandTaps<OnCPU>(0, 2, 3);
+  EXPECT_EQ(0.75, band.rows[0].fraction);
+  EXPECT_EQ(3, band.output_height);
+  EXPECT_EQ(0, band.first_row);  // rows 0 to 2: 9.5, 13.5 and 17.5
+  EXPECT_EQ(3, band.height);
+  const BilinearGrid last =
+      grid.BandTaps<OnCPU>(0, 7, 1);  // 29.5, behind the centre of row 3, 27.5
+  EXPECT_EQ(3, last.first_row);
+  EXPECT_EQ(1, last.height);
+  const BilinearGrid sampled = grid.BandTaps<OnCPU>(1, 7, 1);  // the whole map is there
+  EXPECT_EQ(0, sampled.first_row);
+  EXPECT_EQ(32, sampled.height);
 }
 
 // At stride 2, cell 1 is input pixel 2.5: 0.5 behind the centre, 2, of cell 1 of scale 2 with

@@ -11,14 +11,46 @@
 #include "caffe/blob.hpp"
 #include "caffe/common.hpp"
 #include "caffe/filler.hpp"
+#include "caffe/layers/hypercolumn_inner_product_forward.hpp"
 #include "caffe/layers/hypercolumn_inner_product_layer.hpp"
 #include "caffe/layers/inner_product_layer.hpp"
 #include "caffe/layers/inner_product_weights_layer.hpp"
 #include "caffe/layers/sparse_hypercolumn_layer.hpp"
 #include "caffe/test/test_caffe_main.hpp"
 #include "caffe/test/test_gradient_check_util.hpp"
+#include "caffe/util/parallel_for.hpp"
+#include "caffe/util/strided_gemm.hpp"
 
 namespace caffe {
+
+// The bands of the GPU, value by value, on the CPU.
+struct BandsOnCPU : OnCPU {
+  template <typename Dtype>
+  static void Gemm(bool, bool, int m, int n, int k, Dtype alpha, const Dtype* a, int lda,
+                   const Dtype* b, int ldb, Dtype beta, Dtype* c, int ldc) {
+    StridedGemm(CblasNoTrans, CblasNoTrans, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  }
+  template <typename Dtype>
+  static void Upsample(const BilinearGrid& grid, int maps, const Dtype* in, Dtype* out,
+                       bool accumulate = false) {
+    Run(static_cast<int64_t>(maps) * grid.output_height * grid.output_width,
+        UpsampleValue<Dtype>{grid, in, out, accumulate});
+  }
+};
+
+template <typename Dtype>
+class BandedLayer : public HypercolumnInnerProductLayer<Dtype> {
+ public:
+  BandedLayer(const LayerParameter& param, int64_t band_values)
+      : HypercolumnInnerProductLayer<Dtype>(param), band_values_(band_values) {}
+  const Blob<Dtype>& hidden() const { return this->hidden_; }
+
+ protected:
+  virtual void Forward_cpu(const vector<Blob<Dtype>*>& bottom, const vector<Blob<Dtype>*>& top) {
+    this->template ForwardOn<BandsOnCPU>(bottom, top, band_values_);
+  }
+  int64_t band_values_;
+};
 
 template <typename TypeParam>
 class HypercolumnInnerProductLayerTest : public MultiDeviceTest<TypeParam> {
@@ -208,6 +240,66 @@ TYPED_TEST(HypercolumnInnerProductLayerTest, TestHeads) {
 #ifdef _OPENMP
   omp_set_num_threads(threads);
 #endif
+}
+
+// The GPU's bands, of any number of rows, against BandForward.
+TYPED_TEST(HypercolumnInnerProductLayerTest, TestBandsOfTheGPU) {
+  typedef typename TypeParam::Dtype Dtype;
+  if (Caffe::mode() != Caffe::CPU) return;
+  const double tolerance = sizeof(Dtype) == 4 ? 1e-4 : 1e-11;  // sums of order ten, other orders
+  for (const int outputs : {3, 40}) {  // few are projected first, many sampled
+    for (const int stride : {1, 2, 3}) {
+      HypercolumnInnerProductParameter* param =
+          this->layer_param_.mutable_hypercolumn_inner_product_param();
+      param->set_num_output(outputs);
+      param->set_stride(stride);
+      param->set_heads(0);
+      this->Resize(2, 41, 18);
+      HypercolumnInnerProductLayer<Dtype> plain(this->layer_param_);
+      plain.SetUp(this->bottom_vec_, this->top_vec_);
+      plain.Forward(this->bottom_vec_, this->top_vec_);
+      Blob<Dtype> whole;
+      BandedLayer<Dtype> one_band(this->layer_param_, 1);
+      one_band.blobs() = plain.blobs();
+      one_band.SetUp(this->bottom_vec_, {&whole});
+      one_band.Forward(this->bottom_vec_, {&whole});
+      ASSERT_EQ(this->top_.shape(), whole.shape());
+      for (int i = 0; i < whole.count(); ++i) {
+        ASSERT_NEAR(this->top_.cpu_data()[i], whole.cpu_data()[i], tolerance) << i;
+      }
+
+      param->set_heads(2);
+      Blob<Dtype> weights[] = {Blob<Dtype>(std::vector<int>{4, outputs}),
+                               Blob<Dtype>(std::vector<int>{1, outputs})},
+                  biases[] = {Blob<Dtype>(std::vector<int>{4}), Blob<Dtype>(std::vector<int>{1})};
+      std::vector<Blob<Dtype>*> bottom = this->bottom_vec_;
+      for (int h = 0; h < 2; ++h) {
+        GaussianFiller<Dtype>(FillerParameter()).Fill(&weights[h]);
+        GaussianFiller<Dtype>(FillerParameter()).Fill(&biases[h]);
+        bottom.insert(bottom.end(), {&weights[h], &biases[h]});
+      }
+      Blob<Dtype> expected[2], tops[2];
+      HypercolumnInnerProductLayer<Dtype> fused(this->layer_param_);
+      fused.blobs() = plain.blobs();
+      fused.SetUp(bottom, {&expected[0], &expected[1]});
+      fused.Forward(bottom, {&expected[0], &expected[1]});
+      const int row = outputs * this->top_.shape(3), height = this->top_.shape(2);
+      for (const int rows : {0, 1, 2, 5, height - 1, height, 999}) {  // 0: less than one
+        BandedLayer<Dtype> banded(this->layer_param_, rows == 0 ? row - 1 : row * rows + row / 2);
+        banded.blobs() = plain.blobs();
+        banded.SetUp(bottom, {&tops[0], &tops[1]});
+        banded.Forward(bottom, {&tops[0], &tops[1]});
+        EXPECT_EQ(row * std::min(std::max(rows, 1), height), banded.hidden().count());
+        for (int h = 0; h < 2; ++h) {
+          ASSERT_EQ(expected[h].shape(), tops[h].shape());
+          for (int i = 0; i < tops[h].count(); ++i) {
+            ASSERT_NEAR(expected[h].cpu_data()[i], tops[h].cpu_data()[i], 10 * tolerance)
+                << "head " << h << " at " << i << " in bands of " << rows;
+          }
+        }
+      }
+    }
+  }
 }
 
 TYPED_TEST(HypercolumnInnerProductLayerTest, TestRejectsHeads) {

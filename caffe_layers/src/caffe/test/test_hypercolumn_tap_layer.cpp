@@ -105,7 +105,17 @@ TYPED_TEST(HypercolumnTapLayerTest, TestLiteral) {
 
 TYPED_TEST(HypercolumnTapLayerTest, TestAChainIsSparseHypercolumn) {
   typedef typename TypeParam::Dtype Dtype;
-  for (bool deterministic : {false, true}) {
+  for (const int form : {0, 1, 2, 3}) {
+    const bool deterministic = form % 2 == 1;
+    if (form == 2) {  // from here on rows (image, y, x), of the second image first
+      shared_ptr<Blob<Dtype> > rows(new Blob<Dtype>(std::vector<int>{80, 3}));
+      for (int row = 0; row < 80; ++row) {
+        Dtype* values = rows->mutable_cpu_data() + 3 * row;
+        values[0] = row < 7 || row == 50;
+        caffe_copy(2, this->blobs_[0]->cpu_data() + 2 * row, values + 1);
+      }
+      this->blobs_[0] = rows;
+    }
     this->param_.mutable_sparse_hypercolumn_param()->set_deterministic(deterministic);
     std::vector<Blob<Dtype>*> bottoms;
     for (const auto& blob : this->blobs_) bottoms.push_back(blob.get());

@@ -67,29 +67,30 @@ LayerParameter ExampleParameter(const std::string& type) {
 template <typename Dtype>
 class Example {
  public:
-  Example(const std::string& type, int images, int side) {
-    const int locations = 6, half = (side + 1) / 2, rows = images * locations, bins = 7;
+  // With `rows`, locations are (image, y, x) in no order; other layers have none.
+  Example(const std::string& type, int images, int side, bool rows = false) : rows_(rows) {
+    const int locations = 6, half = (side + 1) / 2, count = images * locations, bins = 7;
     if (type == "SparseHypercolumn") {
-      Add({images, locations, 2}, -2, side + 1);
+      AddLocations(images, locations, side);
       Add({images, 3, side, side}, -1, 1);
       Add({images, 18, half, half}, -1, 1);
     } else if (type == "HypercolumnInnerProduct") {
       Add({images, 3, side, side}, -1, 1);
       Add({images, 18, half, half}, -1, 1);
     } else if (type == "HypercolumnTap") {
-      Add({rows, 2 + 18}, -1, 1);
+      Add({count, 2 + 18}, -1, 1);
       Add({images, 18, half, half}, -1, 1);
-      Add({images, locations, 2}, -2, side + 1);
+      AddLocations(images, locations, side);
     } else if (type == "ColorSpace") {
       Add({images, 3, side, side}, 0, 1);
     } else if (type == "ColorHistogram") {
       Add({images, 2, side, side}, 0, 1);
-      Add({images, locations, 2}, -2, side + 1);
+      AddLocations(images, locations, side);
     } else if (type == "SoftmaxKLDivergenceLoss") {
-      Add({rows, bins}, -2, 2);
-      Add({rows, bins}, 0, 1);
-      Add({rows}, 0, 1);
-      for (int m = 0; m < rows; ++m) {  // histograms, some of them empty
+      Add({count, bins}, -2, 2);
+      Add({count, bins}, 0, 1);
+      Add({count}, 0, 1);
+      for (int m = 0; m < count; ++m) {  // histograms, some of them empty
         Dtype* row = bottoms_[1]->mutable_cpu_data() + m * bins;
         Dtype sum = 0;
         for (int k = 0; k < bins; ++k) sum += row[k];
@@ -132,7 +133,18 @@ class Example {
     UniformFiller<Dtype>(range).Fill(bottoms_.back().get());
     bottom.push_back(bottoms_.back().get());
   }
+  void AddLocations(int images, int locations, int side) {
+    if (!rows_) {
+      Add({images, locations, 2}, -2, side + 1);
+      return;
+    }
+    Add({images * locations, 3}, -2, side + 1);
+    for (int row = 0; row < images * locations; ++row) {
+      bottoms_.back()->mutable_cpu_data()[3 * row] = row * row % 7 % images;
+    }
+  }
   std::vector<shared_ptr<Blob<Dtype> > > bottoms_, tops_;
+  bool rows_;
 };
 
 template <typename Dtype>
@@ -166,9 +178,10 @@ TYPED_TEST(LayerConventionsTest, TestReshapedEqualsNew) {
     shared_ptr<Layer<Dtype> > layer = LayerRegistry<Dtype>::CreateLayer(ExampleParameter(type));
     layer->SetUp(first.bottom, first.top);
     layer->Forward(first.bottom, first.top);
-    const int sizes[][2] = {{1, 1}, {5, 13}, {1, 2}, {2, 7}};  // images, side
+    // Images, side, whether locations are rows (image, y, x).
+    const int sizes[][3] = {{1, 1, 0}, {5, 13, 0}, {1, 2, 1}, {5, 13, 1}, {2, 7, 0}};
     for (const auto& size : sizes) {
-      Example<Dtype> example(type, size[0], size[1]);
+      Example<Dtype> example(type, size[0], size[1], size[2] == 1);
       layer->Forward(example.bottom, example.top);  // reshapes
       std::vector<shared_ptr<Blob<Dtype> > > outputs;
       for (Blob<Dtype>* blob : example.top) {
@@ -193,20 +206,22 @@ TYPED_TEST(LayerConventionsTest, TestEmptyPropagateDown) {
   Caffe::set_random_seed(1701);
   for (const std::string& type : kTypes) {
     SCOPED_TRACE(type);
-    Example<Dtype> example(type, 2, 7);
-    shared_ptr<Layer<Dtype> > layer = LayerRegistry<Dtype>::CreateLayer(ExampleParameter(type));
-    layer->SetUp(example.bottom, example.top);
-    layer->Forward(example.bottom, example.top);
-    example.FillTopDiff();
-    for (Blob<Dtype>* blob : example.bottom) {
-      caffe_set(blob->count(), Dtype(-7), blob->mutable_cpu_diff());
-    }
-    for (const size_t size : {size_t(0), example.bottom.size()}) {
-      layer->Backward(example.top, std::vector<bool>(size, false), example.bottom);
-    }
-    for (const Blob<Dtype>* blob : example.bottom) {
-      EXPECT_EQ(-7, blob->cpu_diff()[0]);
-      EXPECT_EQ(-7, blob->cpu_diff()[blob->count() - 1]);
+    for (const bool rows : {false, true}) {
+      Example<Dtype> example(type, 2, 7, rows);
+      shared_ptr<Layer<Dtype> > layer = LayerRegistry<Dtype>::CreateLayer(ExampleParameter(type));
+      layer->SetUp(example.bottom, example.top);
+      layer->Forward(example.bottom, example.top);
+      example.FillTopDiff();
+      for (Blob<Dtype>* blob : example.bottom) {
+        caffe_set(blob->count(), Dtype(-7), blob->mutable_cpu_diff());
+      }
+      for (const size_t size : {size_t(0), example.bottom.size()}) {
+        layer->Backward(example.top, std::vector<bool>(size, false), example.bottom);
+      }
+      for (const Blob<Dtype>* blob : example.bottom) {
+        EXPECT_EQ(-7, blob->cpu_diff()[0]);
+        EXPECT_EQ(-7, blob->cpu_diff()[blob->count() - 1]);
+      }
     }
   }
 }
@@ -222,13 +237,14 @@ TYPED_TEST(LayerGPUTest, TestGPUEqualsCPU) {
   const double tolerance = sizeof(Dtype) == 4 ? 1e-4 : 1e-11;
   Caffe::set_random_seed(1701);
   for (const std::string& type : kTypes) {
-    for (const bool deterministic : {false, true}) {
-      SCOPED_TRACE(type);
+    for (const int form : {0, 1, 2, 3}) {
+      const bool deterministic = form % 2 == 1, rows = form / 2 == 1;
+      SCOPED_TRACE(type + (rows ? " at rows (image, y, x)" : ""));
       LayerParameter param = ExampleParameter(type);
       if (type == "SparseHypercolumn" || type == "HypercolumnTap") {
         param.mutable_sparse_hypercolumn_param()->set_deterministic(deterministic);
       }
-      Example<Dtype> example(type, 3, 11);
+      Example<Dtype> example(type, 3, 11, rows);
       shared_ptr<Layer<Dtype> > layer = LayerRegistry<Dtype>::CreateLayer(param);
       layer->SetUp(example.bottom, example.top);
       example.FillTopDiff();

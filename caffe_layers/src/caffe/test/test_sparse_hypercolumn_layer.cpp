@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <string>
 #include <vector>
 
 #ifdef _OPENMP
@@ -68,25 +70,81 @@ class SparseHypercolumnLayerTest : public MultiDeviceTest<TypeParam> {
     for (auto& blob : blobs_) bottom_vec_.push_back(blob.get());
   }
 
+  // Turns the locations into rows (image, y, x) in no order, with another number an image; the
+  // second of several images has none.
+  void ToRows() {
+    const int images = blobs_[0]->shape(0), rows = blobs_[0]->count() / 2;
+    shared_ptr<Blob<Dtype> > blob(new Blob<Dtype>(std::vector<int>{rows, 3}));
+    for (int row = 0; row < rows; ++row) {
+      const int image = row * row % 7 * images / 7;
+      Dtype* values = blob->mutable_cpu_data() + 3 * row;
+      values[0] = image == 1 ? 0 : image;
+      values[1] = blobs_[0]->cpu_data()[2 * row];
+      values[2] = blobs_[0]->cpu_data()[2 * row + 1];
+    }
+    blobs_[0] = blob;
+    bottom_vec_[0] = blob.get();
+  }
+
+  struct Place {
+    int image;
+    double y, x;  // of the level
+  };
+  Place PlaceOf(int row, int l) const {
+    const SparseHypercolumnParameter& param = layer_param_.sparse_hypercolumn_param();
+    const int columns = blobs_[0]->shape().back();
+    const Dtype* at = blobs_[0]->cpu_data() + columns * row;
+    const int image = columns == 3 ? static_cast<int>(at[0]) : row / blobs_[0]->shape(1);
+    return {image, (at[columns - 2] - param.offset_height(l)) / param.scale(l),
+            (at[columns - 1] - param.offset_width(l)) / param.scale(l)};
+  }
+
   void CheckAgainstNaive(Layer<Dtype>* layer) {
     layer->Forward(bottom_vec_, top_vec_);
     const SparseHypercolumnParameter& param = layer_param_.sparse_hypercolumn_param();
-    const int images = blobs_[0]->shape(0), locations = blobs_[0]->shape(1);
-    for (int n = 0; n < images; ++n) {
-      for (int p = 0; p < locations; ++p) {
-        int channel = 0;
-        for (size_t l = 0; l + 1 < blobs_.size(); ++l) {
-          const Dtype* at = blobs_[0]->cpu_data() + 2 * (n * locations + p);
-          const double y = (at[0] - param.offset_height(l)) / param.scale(l);
-          const double x = (at[1] - param.offset_width(l)) / param.scale(l);
-          for (int c = 0; c < blobs_[l + 1]->shape(1); ++c, ++channel) {
-            // Four products of values of order one, rounded in Dtype.
-            EXPECT_NEAR(param.activation_mult(l) * NaiveBilinear(*blobs_[l + 1], n, c, y, x),
-                        top_.data_at(std::vector<int>{n * locations + p, channel}),
-                        sizeof(Dtype) == 4 ? 1e-5 : 1e-12);
-          }
+    for (int row = 0; row < top_.shape(0); ++row) {
+      int channel = 0;
+      for (size_t l = 0; l + 1 < blobs_.size(); ++l) {
+        const Place at = PlaceOf(row, l);
+        for (int c = 0; c < blobs_[l + 1]->shape(1); ++c, ++channel) {
+          // Four products of values of order one, rounded in Dtype.
+          EXPECT_NEAR(
+              param.activation_mult(l) * NaiveBilinear(*blobs_[l + 1], at.image, c, at.y, at.x),
+              top_.data_at(std::vector<int>{row, channel}), sizeof(Dtype) == 4 ? 1e-5 : 1e-12);
         }
       }
+    }
+  }
+
+  // The gradient of each cell as the sum, over all rows, of what the row read of it.
+  void CheckGradientAgainstNaive(Layer<Dtype>* layer) {
+    Blob<Dtype> probe(top_.shape());
+    GaussianFiller<Dtype>(FillerParameter()).Fill(&probe);
+    std::memcpy(top_.mutable_cpu_diff(), probe.cpu_data(), probe.count() * sizeof(Dtype));
+    std::vector<bool> propagate_down(bottom_vec_.size(), true);
+    propagate_down[0] = false;
+    layer->Backward(top_vec_, propagate_down, bottom_vec_);
+    int first = 0;
+    for (size_t l = 0; l + 1 < blobs_.size(); ++l) {
+      const Blob<Dtype>& map = *blobs_[l + 1];
+      const int height = map.shape(2), width = map.shape(3);
+      for (int i = 0; i < map.count(); ++i) {
+        const int n = i / map.count(1), c = i / map.count(2) % map.shape(1);
+        double expected = 0;
+        for (int row = 0; row < top_.shape(0); ++row) {
+          const Place at = PlaceOf(row, l);
+          if (at.image != n) continue;
+          const double y = std::min(std::max(at.y, 0.0), height - 1.0);
+          const double x = std::min(std::max(at.x, 0.0), width - 1.0);
+          expected += layer_param_.sparse_hypercolumn_param().activation_mult(l) *
+                      std::max(0.0, 1 - std::abs(y - i / width % height)) *
+                      std::max(0.0, 1 - std::abs(x - i % width)) *
+                      probe.data_at(std::vector<int>{row, first + c});
+        }
+        // Sums of at most 120 values of order one.
+        ASSERT_NEAR(expected, map.cpu_diff()[i], sizeof(Dtype) == 4 ? 1e-4 : 1e-11) << i;
+      }
+      first += map.shape(1);
     }
   }
 
@@ -115,6 +173,89 @@ TYPED_TEST(SparseHypercolumnLayerTest, TestLiteral) {
   EXPECT_EQ(1, this->top_.cpu_data()[0]);    // the centre of cell (0, 0)
   EXPECT_EQ(2.5, this->top_.cpu_data()[1]);  // half way between all four
   EXPECT_EQ(2.5, this->top_.cpu_data()[2]);  // row 0.25, clamped to the last column: 2 + 0.25 * 2
+}
+
+// Images [[1, 2], [3, 4]] and [[5, 6], [7, 8]], the second first.
+TYPED_TEST(SparseHypercolumnLayerTest, TestLiteralRows) {
+  typedef typename TypeParam::Dtype Dtype;
+  this->Resize(2, 2, {{1, 2, 2}});
+  this->ToRows();
+  LayerParameter param;
+  param.mutable_sparse_hypercolumn_param()->add_scale(2);
+  param.mutable_sparse_hypercolumn_param()->add_offset_height(0.5);
+  param.mutable_sparse_hypercolumn_param()->add_offset_width(0.5);
+  const Dtype rows[] = {1, 0.5, 0.5, 0, 1.5, 1.5, 1, 1, 90, 1, 0.5, 0.5};
+  std::memcpy(this->blobs_[0]->mutable_cpu_data(), rows, sizeof(rows));
+  for (int i = 0; i < 8; ++i) this->blobs_[1]->mutable_cpu_data()[i] = i + 1;
+  SparseHypercolumnLayer<Dtype> layer(param);
+  layer.SetUp(this->bottom_vec_, this->top_vec_);
+  layer.Forward(this->bottom_vec_, this->top_vec_);
+  EXPECT_EQ("4 1 (4)", this->top_.shape_string());
+  const Dtype expected[] = {5, 2.5, 6.5, 5};
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(expected[i], this->top_.cpu_data()[i]) << i;
+  const Dtype diff[] = {1, 4, 8, 100};
+  std::memcpy(this->top_.mutable_cpu_diff(), diff, sizeof(diff));
+  layer.Backward(this->top_vec_, {false, true}, this->bottom_vec_);
+  const Dtype gradient[] = {1, 1, 1, 1, 101, 6, 0, 2};
+  for (int i = 0; i < 8; ++i) EXPECT_EQ(gradient[i], this->blobs_[1]->cpu_diff()[i]) << i;
+}
+
+TYPED_TEST(SparseHypercolumnLayerTest, TestRowsAgainstNaive) {
+  typedef typename TypeParam::Dtype Dtype;
+  for (const bool deterministic : {false, true}) {  // for the GPU
+    this->layer_param_.mutable_sparse_hypercolumn_param()->set_deterministic(deterministic);
+    this->Resize(2, 5, {{2, 6, 7}, {3, 3, 4}, {1, 1, 1}});
+    SparseHypercolumnLayer<Dtype> layer(this->layer_param_);
+    layer.SetUp(this->bottom_vec_, this->top_vec_);
+    this->CheckAgainstNaive(&layer);
+    this->CheckGradientAgainstNaive(&layer);
+    this->ToRows();  // the same layer, in the other form
+    this->CheckAgainstNaive(&layer);
+    this->CheckGradientAgainstNaive(&layer);
+    this->Resize(4, 30, {{19, 8, 8}, {1, 1, 5}, {2, 3, 1}});
+    this->ToRows();
+    this->CheckAgainstNaive(&layer);
+    this->CheckGradientAgainstNaive(&layer);
+    this->Resize(1, 3, {{150, 4, 4}, {1, 1, 5}, {2, 3, 1}});
+    this->ToRows();
+    this->CheckAgainstNaive(&layer);
+    this->CheckGradientAgainstNaive(&layer);
+    this->Resize(1, 3, {{2, 4, 4}, {1, 1, 5}, {2, 3, 1}});
+    this->CheckAgainstNaive(&layer);
+  }
+}
+
+// Rows of equal numbers, image by image, are the other form.
+TYPED_TEST(SparseHypercolumnLayerTest, TestRowsGiveTheBitsOfTheOtherForm) {
+  typedef typename TypeParam::Dtype Dtype;
+  this->layer_param_.mutable_sparse_hypercolumn_param()->set_deterministic(true);  // for the GPU
+  this->Resize(3, 131, {{133, 27, 21}, {150, 7, 5}, {17, 1, 3}});
+  std::vector<Dtype> expected;
+  for (const bool rows : {false, true}) {
+    if (rows) {
+      shared_ptr<Blob<Dtype> > blob(new Blob<Dtype>(std::vector<int>{3 * 131, 3}));
+      for (int row = 0; row < 3 * 131; ++row) {
+        Dtype* values = blob->mutable_cpu_data() + 3 * row;
+        values[0] = row / 131;
+        std::copy_n(this->blobs_[0]->cpu_data() + 2 * row, 2, values + 1);
+      }
+      this->blobs_[0] = blob;
+      this->bottom_vec_[0] = blob.get();
+    }
+    SparseHypercolumnLayer<Dtype> layer(this->layer_param_);
+    layer.SetUp(this->bottom_vec_, this->top_vec_);
+    layer.Forward(this->bottom_vec_, this->top_vec_);
+    const Dtype* top = this->top_.cpu_data();
+    std::memcpy(this->top_.mutable_cpu_diff(), top, this->top_.count() * sizeof(Dtype));
+    layer.Backward(this->top_vec_, {false, true, true, true}, this->bottom_vec_);
+    std::vector<Dtype> all(top, top + this->top_.count());
+    for (int l = 1; l < 4; ++l) {
+      const Blob<Dtype>& blob = *this->blobs_[l];
+      all.insert(all.end(), blob.cpu_diff(), blob.cpu_diff() + blob.count());
+    }
+    if (!rows) expected = all;
+    EXPECT_EQ(0, std::memcmp(expected.data(), all.data(), all.size() * sizeof(Dtype)));
+  }
 }
 
 TYPED_TEST(SparseHypercolumnLayerTest, TestNearest) {
@@ -151,11 +292,14 @@ TYPED_TEST(SparseHypercolumnLayerTest, TestForwardAndReshape) {
 
 TYPED_TEST(SparseHypercolumnLayerTest, TestGradient) {
   typedef typename TypeParam::Dtype Dtype;
-  SparseHypercolumnLayer<Dtype> layer(this->layer_param_);
-  GradientChecker<Dtype> checker(1e-2, 1e-3);
-  layer.SetUp(this->bottom_vec_, this->top_vec_);
-  for (int bottom = 1; bottom < 4; ++bottom) {
-    checker.CheckGradientExhaustive(&layer, this->bottom_vec_, this->top_vec_, bottom);
+  for (const bool rows : {false, true}) {
+    if (rows) this->ToRows();
+    SparseHypercolumnLayer<Dtype> layer(this->layer_param_);
+    GradientChecker<Dtype> checker(1e-2, 1e-3);
+    layer.SetUp(this->bottom_vec_, this->top_vec_);
+    for (int bottom = 1; bottom < 4; ++bottom) {
+      checker.CheckGradientExhaustive(&layer, this->bottom_vec_, this->top_vec_, bottom);
+    }
   }
 }
 
@@ -247,52 +391,55 @@ TYPED_TEST(SparseHypercolumnLayerTest, TestDeterministicBackward) {
 TYPED_TEST(SparseHypercolumnLayerTest, TestUnalignedOnThreads) {
   typedef typename TypeParam::Dtype Dtype;
   if (Caffe::mode() != Caffe::CPU) return;
-  this->Resize(3, 131, {{133, 27, 21}, {150, 7, 5}, {17, 1, 3}});
-  std::vector<std::vector<Dtype> > memory;
-  for (int l = 1; l < 4; ++l) {
-    Blob<Dtype>* blob = this->blobs_[l].get();
-    memory.emplace_back(blob->count() + 1);
-    std::copy_n(blob->cpu_data(), blob->count(), memory.back().begin() + 1);
-    blob->set_cpu_data(memory.back().data() + 1);
-  }
-#ifdef _OPENMP
-  const int threads = omp_get_max_threads();
-#endif
-  std::vector<Dtype> columns, diffs;
-  for (int count : {1, 2, 4}) {
-#ifdef _OPENMP
-    omp_set_num_threads(count);
-#else
-    (void)count;
-#endif
-    SparseHypercolumnLayer<Dtype> layer(this->layer_param_);
-    layer.SetUp(this->bottom_vec_, this->top_vec_);
-    layer.Forward(this->bottom_vec_, this->top_vec_);
-    if (count == 1) this->CheckAgainstNaive(&layer);
-    const Dtype* top = this->top_.cpu_data();
-    std::vector<Dtype> now(top, top + this->top_.count());
-    if (columns.empty()) columns = now;
-    EXPECT_EQ(0, std::memcmp(columns.data(), now.data(), now.size() * sizeof(Dtype)));
-    std::memcpy(this->top_.mutable_cpu_diff(), top, now.size() * sizeof(Dtype));
-    layer.Backward(this->top_vec_, {false, true, true, true}, this->bottom_vec_);
-    now.clear();
-    double forward = 0, backward = 0;
-    for (int i = 0; i < this->top_.count(); ++i) forward += double(top[i]) * top[i];
+  for (const bool rows : {false, true}) {
+    this->Resize(3, 131, {{133, 27, 21}, {150, 7, 5}, {17, 1, 3}});
+    if (rows) this->ToRows();
+    std::vector<std::vector<Dtype> > memory;
     for (int l = 1; l < 4; ++l) {
-      const Blob<Dtype>& blob = *this->blobs_[l];
-      now.insert(now.end(), blob.cpu_diff(), blob.cpu_diff() + blob.count());
-      for (int i = 0; i < blob.count(); ++i) {
-        backward += double(blob.cpu_diff()[i]) * blob.cpu_data()[i];
-      }
+      Blob<Dtype>* blob = this->blobs_[l].get();
+      memory.emplace_back(blob->count() + 1);
+      std::copy_n(blob->cpu_data(), blob->count(), memory.back().begin() + 1);
+      blob->set_cpu_data(memory.back().data() + 1);
     }
-    if (diffs.empty()) diffs = now;
-    EXPECT_EQ(0, std::memcmp(diffs.data(), now.data(), now.size() * sizeof(Dtype)));
-    // <A x, A x> = <x, A' A x>, sums of 10^5 squares of order one.
-    EXPECT_NEAR(forward, backward, forward * (sizeof(Dtype) == 4 ? 1e-5 : 1e-12));
-  }
 #ifdef _OPENMP
-  omp_set_num_threads(threads);
+    const int threads = omp_get_max_threads();
 #endif
+    std::vector<Dtype> columns, diffs;
+    for (int count : {1, 2, 4}) {
+#ifdef _OPENMP
+      omp_set_num_threads(count);
+#else
+      (void)count;
+#endif
+      SparseHypercolumnLayer<Dtype> layer(this->layer_param_);
+      layer.SetUp(this->bottom_vec_, this->top_vec_);
+      layer.Forward(this->bottom_vec_, this->top_vec_);
+      if (count == 1) this->CheckAgainstNaive(&layer);
+      const Dtype* top = this->top_.cpu_data();
+      std::vector<Dtype> now(top, top + this->top_.count());
+      if (columns.empty()) columns = now;
+      EXPECT_EQ(0, std::memcmp(columns.data(), now.data(), now.size() * sizeof(Dtype)));
+      std::memcpy(this->top_.mutable_cpu_diff(), top, now.size() * sizeof(Dtype));
+      layer.Backward(this->top_vec_, {false, true, true, true}, this->bottom_vec_);
+      now.clear();
+      double forward = 0, backward = 0;
+      for (int i = 0; i < this->top_.count(); ++i) forward += double(top[i]) * top[i];
+      for (int l = 1; l < 4; ++l) {
+        const Blob<Dtype>& blob = *this->blobs_[l];
+        now.insert(now.end(), blob.cpu_diff(), blob.cpu_diff() + blob.count());
+        for (int i = 0; i < blob.count(); ++i) {
+          backward += double(blob.cpu_diff()[i]) * blob.cpu_data()[i];
+        }
+      }
+      if (diffs.empty()) diffs = now;
+      EXPECT_EQ(0, std::memcmp(diffs.data(), now.data(), now.size() * sizeof(Dtype)));
+      // <A x, A x> = <x, A' A x>, sums of 10^5 squares of order one.
+      EXPECT_NEAR(forward, backward, forward * (sizeof(Dtype) == 4 ? 1e-5 : 1e-12));
+    }
+#ifdef _OPENMP
+    omp_set_num_threads(threads);
+#endif
+  }
 }
 
 TYPED_TEST(SparseHypercolumnLayerTest, TestPaperSizes) {
@@ -354,11 +501,38 @@ TYPED_TEST(SparseHypercolumnLayerDeathTest, TestMessages) {
   EXPECT_DEATH(SetUpWith<TypeParam>(infinite, locations, features),
                "layer columns: offset_width expected a finite number, got inf");
   EXPECT_DEATH(SetUpWith<TypeParam>(good, {2, 5, 3}, features),
-               "layer columns: locations expected shape \\(N, P, 2\\), got 2 5 3");
+               "layer columns: locations expected shape \\(N, P, 2\\) or \\(M, 3\\), got 2 5 3");
   EXPECT_DEATH(SetUpWith<TypeParam>(good, {10, 2}, features), "layer columns: locations expected");
+  EXPECT_DEATH(SetUpWith<TypeParam>(good, {0, 3}, features),
+               "layer columns: locations expected at least one row, got 0 3");
   EXPECT_DEATH(SetUpWith<TypeParam>(good, {3, 5, 2}, features), "layer columns: .*batch size");
   EXPECT_DEATH(SetUpWith<TypeParam>(good, locations, {2, 3, 4}),
                "layer columns: feature bottom 1 expected a \\(N, C, H, W\\)");
+}
+
+TYPED_TEST(SparseHypercolumnLayerDeathTest, TestImagesOfRows) {
+  typedef TypeParam Dtype;
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  LayerParameter param;
+  param.set_name("columns");
+  Blob<Dtype> rows(std::vector<int>{4, 3}), features(2, 3, 4, 4), top;
+  SparseHypercolumnLayer<Dtype> layer(param);
+  layer.SetUp({&rows, &features}, {&top});
+  layer.Forward({&rows, &features}, {&top});
+  const Dtype bad[] = {-1,
+                       2,
+                       Dtype(0.5),
+                       std::numeric_limits<Dtype>::quiet_NaN(),
+                       std::numeric_limits<Dtype>::infinity(),
+                       Dtype(1e30)};
+  const char* got[] = {"-1", "2", "0.5", "-?nan", "inf", "1e.30"};
+  for (int i = 0; i < 6; ++i) {
+    rows.mutable_cpu_data()[9] = bad[i];
+    EXPECT_DEATH(layer.Forward({&rows, &features}, {&top}),
+                 std::string("layer columns: row 3 of the locations expected an image from 0 to 1, "
+                             "a whole number, got ") +
+                     got[i]);
+  }
 }
 
 }  // namespace caffe

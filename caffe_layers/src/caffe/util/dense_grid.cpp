@@ -108,13 +108,18 @@ void DenseGrid::MakeGroups() {
   }
 }
 
-double DenseGrid::workspace() const {
+double DenseGrid::workspace(int band_rows) const {
   double size = 1;
-  for (size_t l = 0; l < levels_.size(); ++l) {
-    if (ProjectsFirst(l)) {
-      size = std::max(size, double(num_output_) * levels_[l].plane());
-    } else if (SamplesFirst(l)) {
-      size = std::max(size, double(levels_[l].channels) * height_ * width_);
+  for (int first = 0; first < height_; first += band_rows) {
+    const int rows = std::min(band_rows, height_ - first);
+    for (size_t l = 0; l < levels_.size(); ++l) {
+      if (ProjectsFirst(l)) {
+        const TapRange cells = CellRows(l, first, rows);
+        size =
+            std::max(size, double(num_output_) * (cells.last - cells.first + 1) * levels_[l].width);
+      } else if (SamplesFirst(l)) {
+        size = std::max(size, double(levels_[l].channels) * rows * width_);
+      }
     }
   }
   return size;
