@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -167,6 +168,32 @@ def test_annealing_killed_at_its_turns_comes_to_the_same_end(head, photos, tmp_p
     assert (killed / "whole/model/model.json").read_text() == (
         once / "whole/model/model.json"
     ).read_text()
+
+
+# Runs a command and prints the memory of its largest process in kB.
+MEASURE = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[1:], check=False).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
+"""
+
+
+def test_no_process_of_the_frozen_stage_needs_much_memory(photo_folder, tmp_path):
+    """At the default crops: more photos are more files, of which one is held at a time.
+
+    With two workers no more than three processes are busy, so this bounds the sum by 6 GB.
+    """
+    command = tool_command(
+        TOOL, "head", "--photos", photo_folder, "--validation", photo_folder, "--out", tmp_path,
+        "--batch", 2, "--epochs", 1, "--processes", 2,
+    )  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, *map(str, command)],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "head/model: strength" in done.stdout
+    assert 10**5 < int(done.stdout.split()[-1]) < 2 * 10**6
 
 
 def test_no_photos(tmp_path):
