@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from autocolor.core.errors import AutocolorError
 from autocolor.core.programs import run_program
 from autocolor.training.log import plot_records, read_log, write_records
 
@@ -36,7 +37,7 @@ resumed from a snapshot of the one before, the later one counts.""",
         records = read_log(arguments.log)
         write_records(records, table)
         plot_records(records, plot)
-    except (OSError, ValueError) as error:
+    except (AutocolorError, OSError) as error:
         print(f"parse_log: error: {error}", file=sys.stderr)
         return 1
     last = records[-1]

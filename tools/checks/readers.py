@@ -34,7 +34,7 @@ from autocolor.runtime.caffe_runtime import import_caffe
 from autocolor.runtime.model_folder import MANIFEST_NAME, Manifest, ModelError
 from autocolor.runtime.onnx_net import OnnxNet
 from autocolor.runtime.probe import build_net
-from autocolor.training.log import read_log
+from autocolor.training.log import LogError, read_log
 from autocolor.training.snapshots import SnapshotError, read_state
 from autocolor.training.solver_files import SolverError, check_files, read_solver
 from fuzzing import Reader, run_forked
@@ -330,7 +330,7 @@ def _text_readers(folder: Path) -> list[Reader]:
         Reader(
             "solver", "solver.prototxt", read_solver_and_files, (SolverError,), [solver.encode()]
         ),
-        Reader("log", "train.log", read_log, (ValueError,), [log.encode()]),
+        Reader("log", "train.log", read_log, (LogError,), [log.encode()]),
         Reader(
             "deploy",
             "deploy.prototxt",
