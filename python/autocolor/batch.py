@@ -21,12 +21,9 @@ from autocolor.imaging.images import (
     write_image,
 )
 from autocolor.runtime.colorizer import Colorizer
-from autocolor.video import SMOOTHING, VIDEO_SUFFIXES, colorize_video
-
-
-def is_video(path: Path) -> bool:
-    """Return whether a file is one by its suffix."""
-    return path.suffix.lower() in VIDEO_SUFFIXES
+from autocolor.video.film import colorize_video
+from autocolor.video.smoothing import SMOOTHING
+from autocolor.video.source import is_video
 
 
 def find_files(folder: Path) -> list[Path]:
@@ -36,7 +33,7 @@ def find_files(folder: Path) -> list[Path]:
         for path in folder.iterdir()
         if is_video(path) and not path.name.startswith(".") and path.is_file()
     ]
-    return sorted([*find_photos(folder), *videos])
+    return sorted({*find_photos(folder), *videos})
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class FileOptions:
         Write what the network predicts there as well, see
         :func:`autocolor.control.edits.save_histograms`.
     smoothing : float
-        Of a video, see :class:`autocolor.video.HistogramSmoother`; of the others, decoding alone is
+        Of a video, see :func:`autocolor.video.smoothing.smooth_predictions`; of the others, decoding alone is
         for videos.
     """
 

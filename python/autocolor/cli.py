@@ -14,7 +14,7 @@ import shtab
 from tqdm import tqdm
 
 from autocolor import __version__
-from autocolor.batch import FileOptions, colorize_files, find_files, is_video
+from autocolor.batch import FileOptions, colorize_files, find_files
 from autocolor.control.edits import TRANSFERS, Edits, load_reference
 from autocolor.control.hints import parse_hint
 from autocolor.control.targets import check_variant
@@ -25,7 +25,9 @@ from autocolor.runtime.backends import BACKENDS
 from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.model_folder import Manifest
 from autocolor.runtime.shipped import shipped_model_folder
-from autocolor.video import SMOOTHING, VIDEO_SUFFIXES, HistogramSmoother
+from autocolor.video.result import VIDEO_OUTPUT_SUFFIXES, result_suffix
+from autocolor.video.smoothing import SMOOTHING, check_smoothing
+from autocolor.video.source import VIDEO_SUFFIXES, is_video
 
 MODEL_VARIABLE = "AUTOCOLOR_MODEL"
 _RESULT = re.compile(r".+_color(_page_\d+)?(_\d+|_uncertainty)?")
@@ -116,8 +118,8 @@ if any photo failed, 2 on wrong usage.""",
         type=float,
         default=SMOOTHING,
         metavar="PART",
-        help="of videos: part of the frames before in a frame's histograms, against flicker "
-        "(default: %(default)s)",
+        help="of videos, against flicker: weight in a frame's colours of the frames beside it, below 1; "
+        "of those further away its powers (default: %(default)s)",
     )
     control = parser.add_argument_group("creative control of photos")
     control.add_argument(
@@ -189,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in ("hint", "histograms"):
             if getattr(arguments, name) and len(jobs) > 1:
                 raise InputError(name, f"expected one photo, got {len(jobs)}")
-        HistogramSmoother(arguments.smoothing)  # refuses what is out of range
+        check_smoothing(arguments.smoothing)
         videos = [photo for photo, _ in jobs if is_video(photo)]
         for name in ("compare", "reference", "hint", "uncertainty", "histograms"):
             if videos and getattr(arguments, name):
@@ -318,10 +320,8 @@ def plan_outputs(photos: Sequence[str], output: str | None) -> list[tuple[Path, 
 
 
 def _suffix(path: Path) -> str:
-    """Return that of the output: of videos the same, but AVI cannot hold H.264 well."""
-    if not is_video(path):
-        return ".png"
-    return ".mp4" if path.suffix.lower() == ".avi" else path.suffix
+    """Return that of the output."""
+    return result_suffix(path.suffix) if is_video(path) else ".png"
 
 
 def _expand(given: str) -> list[Path]:
@@ -352,10 +352,11 @@ def _is_file_name(output: str) -> bool:
     path = Path(output)
     if output.endswith("/") or path.is_dir() or not path.suffix:
         return False
-    if path.suffix.lower() not in (*OUTPUT_SUFFIXES, *VIDEO_SUFFIXES):
+    suffixes = (*OUTPUT_SUFFIXES, *VIDEO_OUTPUT_SUFFIXES)
+    if path.suffix.lower() not in suffixes:
         raise InputError(
             f"-o {output}",
-            f"expected a file ending in {', '.join(OUTPUT_SUFFIXES)} or a folder ending in /",
+            f"expected a file ending in {', '.join(suffixes)} or a folder ending in /",
         )
     return True
 
