@@ -46,7 +46,8 @@ examples:
   autocolor photo.jpg --strength 1.3 --compare
   autocolor photo.jpg --samples 4                      writes photo_color_1.png … photo_color_4.png
   autocolor photo.jpg --reference sunset.jpg
-  autocolor film.mp4                                   writes film_color.mp4
+  autocolor film.avi                                   writes film_color.mp4; if it is stopped, the
+                                                       same command goes on
   autocolor photo.jpg --hint 120,80=#b03020 --hint 300,40=#6090d0
   autocolor serve                                      opens a web page for all of this; see
                                                        autocolor serve --help

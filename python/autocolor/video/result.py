@@ -172,7 +172,7 @@ def _picture_packets(
     stream = None
     number = 0
     for segment in segments:
-        with av.open(io.BytesIO(segment), format=_SEGMENT_FORMAT) as source:
+        with av.open(io.BytesIO(segment), "r", format=_SEGMENT_FORMAT) as source:
             (encoded,) = source.streams.video
             if stream is None:
                 stream = target.add_stream_from_template(encoded)

@@ -103,10 +103,8 @@ class Survey:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Survey:
         """Return the survey that has these fields."""
-        return cls(**{
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in fields.items()
-        })  # fmt: skip
+        lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+        return cls(**{**fields, **lists})
 
 
 @contextmanager
@@ -140,7 +138,7 @@ def open_video(video: Path) -> Iterator[tuple[Any, Any]]:
     with source:
         pictures = _pictures(source)
         if pictures is None:
-            raise VideoError(f"{video}: has no pictures")
+            raise VideoError(f"{video}: has no pictures that can be decoded")
         pictures.thread_type = "AUTO"
         yield source, pictures
 
@@ -224,7 +222,7 @@ def survey_video(video: Path, *, progress: bool = True) -> Survey:
                     bar.update()
         if first is None:
             raise VideoError(f"{video}: has no frames")
-        _check_whole(video, source, pictures, packets, reached, step * base)
+        _check_whole(video, source, pictures, packets, reached, end * base)
         orientation = _orientation(video, first)
         aspect = pictures.sample_aspect_ratio or Fraction(1)
         width, height = _shown_size(video, first, aspect, orientation, interlaced > 0)
@@ -264,7 +262,7 @@ def read_lightness(video: Path, survey: Survey) -> Iterator[FloatArray]:
     """
     with open_video(video) as (source, pictures):
         packets = read_packets(video, source, [pictures])
-        frames = (frame for packet in packets for frame in decoded(video, packet))
+        frames: Iterator[Any] = (frame for packet in packets for frame in decoded(video, packet))
         if survey.interlaced:
             frames = _whole_pictures(frames, pictures)
         for frame in frames:
@@ -322,22 +320,28 @@ def _turn(image: FloatArray, orientation: tuple[int, int, int, int]) -> FloatArr
 
 def _thumbnail(frame: Any) -> npt.NDArray[np.float32]:
     height, width = _THUMBNAIL
-    small = frame.reformat(
+    small: npt.NDArray[np.uint8] = frame.reformat(
         width=width, height=height, format="gray", interpolation=Interpolation.AREA
-    )
-    return small.to_ndarray().astype(np.float32) / np.float32(255)
+    ).to_ndarray()
+    return small.astype(np.float32) / np.float32(255)
 
 
 def _check_whole(
-    video: Path, source: Any, pictures: Any, packets: int, reached: Fraction, step: Fraction
+    video: Path, source: Any, pictures: Any, packets: int, reached: Fraction, end: Fraction
 ) -> None:
-    """Refuse a file that ends before what its header says."""
+    """Refuse a file that ends before what its header says.
+
+    `packets` are those of the pictures, which end at `end`; those of all streams at `reached`.
+    """
     found = None
-    if pictures.frames - packets > pictures.frames / 100:
+    rate = pictures.average_rate or Fraction(25)
+    # AVI counts empty packets, which stand for a time in which nothing changes.
+    fewer = pictures.frames - packets > pictures.frames / 100
+    if fewer and end + 1 / (2 * rate) < pictures.frames / rate:
         found = f"{packets} of {pictures.frames} frames"
     # Headers count time to the end of the last packet of any stream, coarsely.
     declared = Fraction(source.duration or 0, av.time_base)
-    if reached + step + Fraction(1, 10) < declared:
+    if reached + 1 / rate + Fraction(1, 10) < declared:
         found = f"{float(reached):.2f} of {float(declared):.2f} s"
     if found:
         raise VideoError(
