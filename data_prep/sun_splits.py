@@ -18,6 +18,7 @@ from autocolor.core.constants import (
     SUN_A_TEST_IMAGES,
     SUN_A_TRAINING_IMAGES,
 )
+from autocolor.core.programs import run_program
 from autocolor.data.photo_lists import ListError
 from autocolor.data.splits import SplitError, UsablePhotos, find_listed, write_splits
 from autocolor.data.sun import category_photos, find_categories, random_subsets
@@ -114,4 +115,4 @@ def _given(options: Sequence[str]) -> dict[str, Path]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

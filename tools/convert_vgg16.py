@@ -10,6 +10,7 @@ from pathlib import Path
 
 from autocolor.core.downloads import default_cache
 from autocolor.core.errors import AutocolorError
+from autocolor.core.programs import run_program
 from autocolor.nets.surgery import fully_connected_as, net_shapes, transplant
 from autocolor.nets.vgg16 import vgg16_gray_features
 from autocolor.nets.weights_io import Weights, WeightsError, read_weights, write_weights
@@ -71,4 +72,4 @@ lacks, become convolutions.""",
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

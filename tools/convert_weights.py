@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from autocolor.core.errors import AutocolorError
+from autocolor.core.programs import run_program
 from autocolor.nets.surgery import (
     HEADS,
     convert_names,
@@ -151,4 +152,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from autocolor.core.errors import AutocolorError
+from autocolor.core.programs import run_program
 from autocolor.data.photo_lists import list_photos
 from autocolor.evaluation.evaluate import GREY, evaluate
 from autocolor.evaluation.report import metrics_table, write_report
@@ -148,4 +149,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from autocolor.baselines.registry import BASELINES, NEED_BACKBONE, BaselineSource
 from autocolor.core.errors import AutocolorError
+from autocolor.core.programs import run_program
 from autocolor.data.photo_lists import list_photos, list_photos_and_classes
 from autocolor.evaluation.evaluate import EvaluationProtocol
 from autocolor.evaluation.parts import MethodSource, ModelSource, Part, merge_parts, score_part
@@ -247,4 +248,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

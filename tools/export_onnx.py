@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
+from autocolor.core.programs import run_program
 from autocolor.data.photo_lists import ListError, list_photos
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import ImageError, read_image, to_uint8
@@ -141,4 +142,4 @@ by itself. Only --check needs Caffe. Exit status: 1 if a photo differs by more t
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

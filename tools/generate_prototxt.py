@@ -12,6 +12,7 @@ from caffe.proto import caffe_pb2
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 from model_costs import models_table
 
+from autocolor.core.programs import run_program
 from autocolor.core.variants import VARIANTS
 from autocolor.nets.catalogue import (
     DEMO_MODEL,
@@ -42,7 +43,7 @@ _DEPLOY_FIELDS = {
     "offset_height offset_width activation_mult stride",
 }
 
-_NETWORK_OPTIONS = ("variant", "levels", "bins", "width")
+_NETWORK_OPTIONS = ("variant", "levels", "bins", "classes", "width")
 _TRAINING_OPTIONS = ("source", "batch", "crop", "locations", "backbone_rate")
 _OPTIONS = {"backbone_rate": "frozen"}  # where they have another name
 
@@ -80,12 +81,18 @@ def changed_model(arguments: argparse.Namespace) -> Model:
     for name in training:
         if name not in model.network.TRAINING_OPTIONS:
             raise ValueError(f"--{_OPTIONS.get(name, name)}: not an option of {arguments.model}")
+    iterations = given.get("iterations", model.solver.iterations)
     return replace(
         model,
         network=replace(model.network, **network),
         training=replace(model.training, **training),
         validation_source=given.get("validation_source", model.validation_source),
-        solver=replace(model.solver, iterations=given.get("iterations", model.solver.iterations)),
+        # A short training is tested as well, at its end.
+        solver=replace(
+            model.solver,
+            iterations=iterations,
+            test_interval=min(model.solver.test_interval, iterations),
+        ),
     )
 
 
@@ -114,6 +121,7 @@ the folder in which caffe train is started.""",
     model.add_argument("--variant", choices=VARIANTS, help="what a colorizer predicts")
     model.add_argument("--levels", metavar="FIRST..LAST", help="of the hypercolumn, data..fc7")
     model.add_argument("--bins", type=int, help="of each channel of a histogram")
+    model.add_argument("--classes", type=int, help="of the classifier")
     model.add_argument("--width", type=float, help="factor on the channels of hidden layers")
     model.add_argument("--source", help="LMDB of training images; of the edges, folder of two")
     model.add_argument("--validation-source", help="the same of validation images")
@@ -124,7 +132,7 @@ the folder in which caffe train is started.""",
     model.add_argument("--frozen", dest="backbone_rate", action="store_const", const=0.0,
                        help="train the head only, on a VGG-16 that stays as it is")  # fmt: skip
     arguments = parser.parse_args(argv)
-    for name in ("batch", "crop", "locations", "iterations", "bins"):
+    for name in ("batch", "crop", "locations", "iterations", "bins", "classes"):
         value = getattr(arguments, name)
         if value is not None and value < 1:
             parser.error(f"--{name}: expected at least 1")
@@ -164,4 +172,4 @@ the folder in which caffe train is started.""",
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from autocolor.core.programs import run_program
 from autocolor.training.caffe_train import plot_records, read_log, write_records
 
 
@@ -44,4 +45,4 @@ resumed from a snapshot of the one before, the later one counts.""",
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

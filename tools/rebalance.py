@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
+from autocolor.core.programs import run_program
 from autocolor.data.lmdb_io import decode_datum, sample_datums
 from autocolor.imaging.color import lightness
 from autocolor.nets.rebalance import SecondMoment, cross_validate, measure, rebalance
@@ -142,4 +143,4 @@ the weights of 302 training photos, 68 held-out ones of other origin had 0.59 (c
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

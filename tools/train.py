@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autocolor.core.errors import AutocolorError
+from autocolor.core.programs import run_program
 from autocolor.imaging.images import find_photos
 from autocolor.runtime.caffe_runtime import CaffeError, import_caffe
 from autocolor.training.data_parallel import Group, MpiGroup, ParallelError, launched_ranks
@@ -173,4 +174,4 @@ def _previews(arguments: argparse.Namespace) -> Previews | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

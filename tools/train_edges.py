@@ -27,6 +27,7 @@ from tqdm import tqdm
 from autocolor.core.arrays import FloatArray, check_unit
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
+from autocolor.core.programs import run_program
 from autocolor.data.lmdb_io import LmdbOptions, decode_datum, read_datums, read_resized
 from autocolor.data.lmdb_writer import LmdbContent, is_complete, write_lmdb
 from autocolor.imaging.color import lightness
@@ -408,4 +409,4 @@ cannot be read are skipped and listed. Run again: what is finished is not done a
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

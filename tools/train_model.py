@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from autocolor.core.downloads import default_cache
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
 from autocolor.core.processes import available_processors
+from autocolor.core.programs import run_program
 from autocolor.data.photo_lists import list_photos
 from autocolor.data.photos import split_validation
 from autocolor.runtime.caffe_runtime import import_caffe
@@ -136,8 +136,6 @@ def _reported(work: Callable[[], int]) -> int:
     except (AutocolorError, ValueError, OSError) as error:
         print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
 
 
 def _photos(arguments: argparse.Namespace) -> tuple[list[Path], list[Path]]:
@@ -324,4 +322,4 @@ def _ship(arguments: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

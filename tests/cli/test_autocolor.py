@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 import autocolor
-from autocolor.cli import main, plan_outputs
+from autocolor.batch.files import plan_outputs
+from autocolor.cli import main
 from autocolor.core.errors import InputError
 from autocolor.imaging.color import lightness, rgb_to_hue_chroma
 from autocolor.imaging.images import find_photos, read_image, write_image
@@ -168,8 +169,14 @@ def test_compare(photos: Path, tmp_path: Path) -> None:
         (["{photos}", "--samples", "0"], "--samples: expected at least 1, got 0"),
         (["{photos}", "--smoothing", "1"], "--smoothing: expected a number in [0, 1), got 1.0"),
         (["{photos}", "--hint", "1,1=#ff0000"], "--hint: expected one photo, got 3"),
-        (["{photos}/coffee.png", "--hint", "red"], "--hint: expected X,Y=#RRGGBB, got 'red'"),
-        (["{photos}/coffee.png", "--hint", "400,30=#c02020"], "--hint: expected a place within"),
+        (["{photos}/coffee.png", "--hint", "red"], "--hint: expected X,Y=COLOUR, such as"),
+        (["{photos}/coffee.png", "--hint", "1,1=rud"], "--hint: expected a colour such as #b03020"),
+        (["{photos}/coffee.png", "--hint", "1,1=#11223344"], "--hint: expected a colour such as"),
+        (["{photos}", "--contact-sheet", "a.gif"], "a.gif: expected a file name ending in"),
+        (
+            ["{photos}/coffee.png", "--hint", "400,30=#c02020"],
+            "--hint: expected x from 0 to 89 and y from 0 to 59",
+        ),
         (
             ["{photos}", "--reference", "a.npz", "--transfer", "quantile"],
             "--reference: expected an image to match quantiles, got a.npz",
@@ -193,13 +200,6 @@ def test_usage_errors(
     assert names(photos) == before
 
 
-def test_two_photos_of_one_name(tmp_path: Path) -> None:
-    for name in ("a.png", "a.jpg"):
-        (tmp_path / name).touch()
-    with pytest.raises(InputError, match=r"a\.png: both .*a\.jpg and .*a\.png"):
-        plan_outputs([str(tmp_path)], str(tmp_path / "out"))
-
-
 def test_photo_through_a_link_is_not_overwritten(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "link.png").symlink_to(photos / "coffee.png")
     with pytest.raises(InputError, match="is one of the photos"):
@@ -210,7 +210,7 @@ def test_names_with_brackets_are_files(photos: Path) -> None:
     # Brackets are also glob syntax; a file of that name goes first.
     (photos / "coffee.png").rename(photos / "coffee[1].png")
     planned = plan_outputs([str(photos / "coffee[1].png")], None)
-    assert planned == [(photos / "coffee[1].png", photos / "coffee[1]_color.png")]
+    assert planned.jobs == [(photos / "coffee[1].png", photos / "coffee[1]_color.png")]
 
 
 # ---- models

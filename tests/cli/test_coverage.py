@@ -17,7 +17,7 @@ def test_python_lines_are_listed():
     )  # fmt: skip
     assert process.returncode == 0, process.stdout + process.stderr
     report = (ROOT / "build/coverage/python.txt").read_text()
-    (line,) = [line for line in report.splitlines() if "autocolor/cli.py" in line]
+    (line,) = [line for line in report.splitlines() if "autocolor/cli/command.py" in line]
     assert " 0%" in line  # its lines follow
     (line,) = [line for line in report.splitlines() if "autocolor/control/quantile.py" in line]
     assert int(line.split()[3].rstrip("%")) > 80

@@ -104,13 +104,30 @@ def test_command_of_the_wheel_colorizes_without_caffe(wheel, tmp_path, photo_fol
     assert np.ptp(found, axis=-1).max() > 10  # in colour
 
 
-def test_completion(tmp_path):
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--backend ''", ["auto", "caffe", "onnx"]),
+        ("--res", ["--resume"]),
+        ("se", ["serve", "self.jpg"]),
+        ("serve --po", ["--port"]),
+        ("serve --backend o", ["onnx"]),
+    ],
+)
+def test_completion(words, expected, tmp_path):
     """As bash asks for it."""
     script = output_of(sys.executable, "-m", "autocolor.cli", "--print-completion", "bash")
     (tmp_path / "completion.sh").write_text(script)
-    asked = ("source completion.sh; COMP_WORDS=(autocolor --backend ''); COMP_CWORD=2;"
-             "_shtab_autocolor; echo ${COMPREPLY[@]}")  # fmt: skip
-    assert output_of("bash", "-c", asked, cwd=tmp_path).split() == ["auto", "caffe", "onnx"]
+    (tmp_path / "self.jpg").touch()
+    asked = (f"source completion.sh; COMP_WORDS=(autocolor {words}); "
+             "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _shtab_autocolor; echo ${COMPREPLY[@]}")  # fmt: skip
+    assert output_of("bash", "-c", asked, cwd=tmp_path).split() == expected
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh", "fish"])
+def test_every_shell_knows_serve(shell):
+    script = output_of(sys.executable, "-m", "autocolor.cli", "--print-completion", shell)
+    assert "serve" in script and "max" in script and "megapixels" in script
 
 
 def test_version_is_the_same_everywhere():

@@ -6,7 +6,7 @@ from dataclasses import astuple, fields
 import pytest
 
 from autocolor.data.photos import PhotoEntry
-from helpers.programs import ROOT, run, run_tool
+from helpers.programs import ROOT, TOOLS, run, run_tool
 
 SCRIPTS = [
     "tools/setup.sh",
@@ -15,34 +15,6 @@ SCRIPTS = [
     "tools/docs.sh",
     "tools/fetch_caffe.sh",
     "tools/test.sh",
-]
-TOOLS = [
-    "data_prep/build_lmdb.py",
-    "data_prep/fetch_photos.py",
-    "data_prep/imagenet_splits.py",
-    "data_prep/sun_splits.py",
-    "tools/bench/choose_convolution.py",
-    "tools/bench/lmdb_building.py",
-    "tools/bench/run.py",
-    "tools/caffe_tree/caffe_source.py",
-    "tools/caffe_tree/install_into_caffe.py",
-    "tools/checks/fuzz.py",
-    "tools/checks/reliability.py",
-    "tools/convert_vgg16.py",
-    "tools/convert_weights.py",
-    "tools/demo.py",
-    "tools/evaluate.py",
-    "tools/export_onnx.py",
-    "tools/generate_prototxt.py",
-    "tools/paper/reproduce.py",
-    "tools/paper/transfer_benchmark.py",
-    "tools/parse_log.py",
-    "tools/rebalance.py",
-    "tools/release/licences.py",
-    "tools/release/model_card.py",
-    "tools/train.py",
-    "tools/train_edges.py",
-    "tools/train_model.py",
 ]
 
 

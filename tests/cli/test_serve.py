@@ -478,4 +478,4 @@ def test_without_the_packages_of_the_page(tmp_path: Path) -> None:
     (tmp_path / "starlette.py").write_text("raise ModuleNotFoundError(name='starlette')\n")
     failed = serve("--port", "0", PYTHONPATH=str(tmp_path))
     assert failed.returncode == 1
-    assert "pip install 'autocolor[web]'" in failed.stderr
+    assert "pip install starlette uvicorn" in failed.stderr

@@ -11,6 +11,36 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 
+# Every tool of the repository that has a command line.
+TOOLS = [
+    "data_prep/build_lmdb.py",
+    "data_prep/fetch_photos.py",
+    "data_prep/imagenet_splits.py",
+    "data_prep/sun_splits.py",
+    "tools/bench/choose_convolution.py",
+    "tools/bench/lmdb_building.py",
+    "tools/bench/run.py",
+    "tools/caffe_tree/caffe_source.py",
+    "tools/caffe_tree/install_into_caffe.py",
+    "tools/checks/fuzz.py",
+    "tools/checks/reliability.py",
+    "tools/convert_vgg16.py",
+    "tools/convert_weights.py",
+    "tools/demo.py",
+    "tools/evaluate.py",
+    "tools/export_onnx.py",
+    "tools/generate_prototxt.py",
+    "tools/paper/reproduce.py",
+    "tools/paper/transfer_benchmark.py",
+    "tools/parse_log.py",
+    "tools/rebalance.py",
+    "tools/release/licences.py",
+    "tools/release/model_card.py",
+    "tools/train.py",
+    "tools/train_edges.py",
+    "tools/train_model.py",
+]
+
 # After so many seconds a test gives up on what must happen some time. Nothing is tested by it: on an
 # idle machine the longest takes a few, and a loaded one may be twenty times as slow.
 PATIENCE = 300

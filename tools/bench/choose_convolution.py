@@ -17,6 +17,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from autocolor.core.programs import run_program
+
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = ROOT / "build" / "bin" / "convolution_bench"
 TABLE = ROOT / "caffe_layers" / "onednn" / "convolution_choice.inc"
@@ -126,4 +128,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -24,6 +24,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from autocolor.core.processes import available_processors
+from autocolor.core.programs import run_program
 from autocolor.data.labels import label_by_folder
 from autocolor.data.lmdb_io import LmdbOptions, make_datum
 from autocolor.imaging.images import ImageError, find_photos
@@ -179,4 +180,4 @@ def _file_digest(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

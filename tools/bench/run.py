@@ -31,6 +31,7 @@ from results import (
 from tqdm import tqdm
 
 from autocolor.core.files import atomic_path
+from autocolor.core.programs import run_program
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -261,4 +262,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

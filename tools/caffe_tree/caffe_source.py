@@ -286,4 +286,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # This runs without set-up, too: the package is beside it and needs nothing for this.
+    sys.path.append(str(Path(__file__).resolve().parents[2] / "python"))
+    from autocolor.core.programs import run_program
+
+    run_program(main)

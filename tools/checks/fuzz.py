@@ -14,6 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from autocolor.core.files import atomic_path
+from autocolor.core.programs import run_program
 from autocolor.runtime.caffe_runtime import CaffeError, import_caffe
 
 
@@ -40,7 +41,7 @@ Inputs follow from the seed alone. Each is read in a child process, with limits 
 fault is a crash, a hang, an error of a kind that the reader does not document, or a file left behind;
 --keep saves such inputs.
 
---guided has atheris (pip install 'autocolor[fuzz]') look for inputs that reach new lines of Python; it
+--guided has atheris (pip install atheris) look for inputs that reach new lines of Python; it
 ends with the first fault of a reader.
 
 Exit status: 0, 1 if there were faults, 2 on wrong usage.""",
@@ -135,4 +136,4 @@ def _keep(folder: Path | None, reader: str, content: bytes) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

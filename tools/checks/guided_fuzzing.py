@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from autocolor.core.programs import run_program
+
 _INSTRUMENTED = ["autocolor", "PIL", "onnx"]
 _LONGEST_READ = 30  # seconds
 _MEMORY = 3 * 1024  # MiB
@@ -139,4 +141,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_program(lambda: main(sys.argv[1:]))

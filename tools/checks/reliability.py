@@ -11,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from autocolor.core.files import atomic_path
+from autocolor.core.programs import run_program
 from autocolor.runtime.caffe_runtime import CaffeError, import_caffe
 
 
@@ -73,4 +74,4 @@ usage.""",
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -17,6 +17,7 @@ from datetime import date
 from pathlib import Path
 
 from autocolor.core.errors import AutocolorError
+from autocolor.core.programs import run_program
 from autocolor.data.photo_lists import list_photos
 from autocolor.paper.reproduction import (
     OF_ONE_MODEL,
@@ -214,4 +215,4 @@ inference methods of section 3.3.""",
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

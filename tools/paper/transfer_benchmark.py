@@ -16,6 +16,7 @@ from autocolor.control.energy import CHI_SQUARE_WEIGHT, Transfer
 from autocolor.core.arrays import FloatArray
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
+from autocolor.core.programs import run_program
 from autocolor.data.photo_lists import list_photos
 from autocolor.evaluation.evaluate import EvaluationProtocol, Scene, SceneMethod, score
 from autocolor.paper.experiments import (
@@ -134,4 +135,4 @@ def scores_table(content: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

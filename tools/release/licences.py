@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from autocolor.core.downloads import default_cache
 from autocolor.core.files import atomic_path
+from autocolor.core.programs import run_program
 
 _LOCKED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
 _DECLARED = re.compile(r"^License: *(\S.*)$", re.MULTILINE)
@@ -267,4 +268,4 @@ def _cached(cache: Path, source: str, package: str) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -16,6 +16,7 @@ from PIL import Image
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
 from autocolor.core.processes import available_processors
+from autocolor.core.programs import run_program
 from autocolor.data.photo_lists import ListedPhoto, list_photos_and_classes
 from autocolor.data.photos import PhotoError
 from autocolor.evaluation.evaluate import (
@@ -314,4 +315,4 @@ def _kept(path: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

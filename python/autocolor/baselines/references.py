@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from autocolor.core.arrays import FloatArray, check_unit
 from autocolor.core.errors import InputError
+from autocolor.core.files import file_sha256
 from autocolor.evaluation.evaluate import read_color, spread
 from autocolor.histograms.upsampling import GridSampler
 from autocolor.imaging.images import ImageError, resize
@@ -122,7 +123,7 @@ class References:
         digest = hashlib.sha256(repr(options).encode())
         for path in self.paths:
             try:
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
+                digest.update(bytes.fromhex(file_sha256(path)))
             except OSError:
                 digest.update(b"unreadable")
         return digest.hexdigest()[:16]

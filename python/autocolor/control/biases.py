@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import entr
 
 from autocolor.control.targets import check_variant
 from autocolor.core.arrays import FloatArray, check_array, check_same_shape
@@ -79,6 +78,8 @@ def uncertainty(*histograms: FloatArray) -> npt.NDArray[np.float32]:
     """
     if not histograms:
         raise InputError("histograms", "expected at least one, got none")
+    from scipy.special import entr  # takes 0.1 s, which other photos need not wait
+
     bits = np.zeros(histograms[0].shape[:-1], np.float32)
     for histogram in histograms:
         check_array("histogram", histogram, low=0)

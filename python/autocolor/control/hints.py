@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import distance_transform_edt
+from PIL import ImageColor
 
 from autocolor.control.targets import check_variant
 from autocolor.core.arrays import FloatArray, check_same_shape, check_unit
@@ -81,8 +81,8 @@ class Hint:
         if not (0 <= y < height and 0 <= x < width):
             raise InputError(
                 "hint",
-                f"expected a place within (0, 0) to ({height - 1}, {width - 1}), (y, x), "
-                f"got ({self.y:g}, {self.x:g})",
+                f"expected x from 0 to {width - 1} and y from 0 to {height - 1}, "
+                f"got x = {self.x:g}, y = {self.y:g}",
             )
         radius = RADIUS * max(size) if self.radius is None else self.radius
         if not 0 <= radius < np.inf:
@@ -123,6 +123,9 @@ class RegionHint:
                 f"expected a bool mask of shape {size} with some pixel, got "
                 f"{self.mask.dtype} {self.mask.shape} with {np.count_nonzero(self.mask)}",
             )
+        # Photos without hints need not wait for it.
+        from scipy.ndimage import distance_transform_edt
+
         distance = distance_transform_edt(~self.mask)
         return lambda rows: distance[rows]
 
@@ -146,12 +149,21 @@ class HintedTile(NamedTuple):
 
 
 def parse_hint(text: str) -> Hint:
-    """Read a hint as a command line gives it, ``X,Y=#RRGGBB``, in pixels from the upper left."""
-    match = re.fullmatch(r"(\d+),(\d+)=#([0-9a-fA-F]{6})", text.strip())
+    """Read a hint as a command line gives it, ``X,Y=COLOUR``, in pixels from the upper left.
+
+    The colour is ``#RRGGBB``, ``#RGB`` or one of CSS, such as ``skyblue`` or ``hsl(30, 50%, 40%)``.
+    """
+    match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*=(.*)", text)
     if match is None:
-        raise InputError("hint", f"expected X,Y=#RRGGBB, got {text!r}")
-    red, green, blue = (level / 255 for level in bytes.fromhex(match[3]))
-    return Hint(int(match[2]), int(match[1]), (red, green, blue), radius=None)
+        raise InputError("hint", f"expected X,Y=COLOUR, such as 120,80=#b03020, got {text!r}")
+    x, y, name = match.groups()
+    try:
+        red, green, blue = (level / 255 for level in ImageColor.getrgb(name.strip()))
+    except ValueError:  # no colour, or one with transparency
+        raise InputError(
+            "hint", f"expected a colour such as #b03020, #b32 or brown, got {name.strip()!r}"
+        ) from None
+    return Hint(int(y), int(x), (red, green, blue), radius=None)
 
 
 def spread_hints(

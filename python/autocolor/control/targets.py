@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray, check_array, check_same_shape
 from autocolor.core.errors import AutocolorError, InputError
+from autocolor.core.files import FileKindError, check_is_file
 from autocolor.core.variants import VARIANTS
 from autocolor.histograms.bins import bin_index, quantile_edges, uniform_edges
 from autocolor.imaging.color import rgb_to_hue_chroma, rgb_to_lab
@@ -109,6 +110,7 @@ def load_targets(path: Path | str, variant: str, bins: int) -> Targets:
     check_variant(variant)
     path = Path(path)
     try:
+        check_is_file(path)
         # Through a handle: NumPy then neither closes over a damaged file nor adds a suffix.
         with path.open("rb") as file:
             if not zipfile.is_zipfile(file):
@@ -124,6 +126,8 @@ def load_targets(path: Path | str, variant: str, bins: int) -> Targets:
                     raise TargetError(f"{path}: expected arrays, got something else")
     except FileNotFoundError:
         raise TargetError(f"{path}: no such file") from None
+    except FileKindError as error:
+        raise TargetError(str(error)) from None
     except _DAMAGED as error:
         raise TargetError(f"{path}: cannot be read: {error}") from error
     names = _HISTOGRAMS[variant]

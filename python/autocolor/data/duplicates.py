@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from autocolor.core.files import file_sha256
 from autocolor.imaging.images import ImageError, read_image, to_uint8
 
 _SIDE = 256  # pixels; the hash itself sees 32 x 32
@@ -80,7 +80,7 @@ class _Print:
 
     def __init__(self, path: Path, bar: tqdm[None], looks: bool) -> None:
         self.path = path
-        self.bytes_hash = hashlib.sha256(path.read_bytes()).digest()
+        self.bytes_hash = bytes.fromhex(file_sha256(path))
         self.look: npt.NDArray[np.bool_] | None = None
         bar.update()
         if not looks:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import atomic_path
+from autocolor.core.files import atomic_path, check_is_file
 from autocolor.imaging.images import find_photos
 
 _ENTRY = re.compile(r"(?P<path>.*?\S)(?:[ \t]+(?P<label>[0-9]+))?[ \t]*")
@@ -56,6 +56,7 @@ def read_photo_list(path: Path, root: Path | None = None) -> list[ListedPhoto]:
     OSError
         If the file cannot be read.
     """
+    check_is_file(path)
     content = path.read_bytes()
     if b"\0" in content:
         raise ListError(f"{path}: expected a text file with a path a line")
@@ -97,7 +98,7 @@ def list_photos_and_classes(source: Path, root: Path | None = None) -> list[List
     """
     if source.is_dir():
         return [ListedPhoto(path) for path in find_photos(source, recursive=True)]
-    if not source.is_file():
+    if not source.exists():
         raise FileNotFoundError(f"{source}: no such folder or file")
     return read_photo_list(source, root)
 

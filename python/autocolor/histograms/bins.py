@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
 
 from autocolor.core.arrays import FloatArray
 from autocolor.core.constants import BINS, QUANTILE_SIGMA
@@ -29,6 +28,8 @@ def uniform_centers(bins: int = BINS) -> npt.NDArray[np.float64]:
 
 
 def _normal_quantile(probability: npt.NDArray[np.float64], sigma: float) -> npt.NDArray[np.float64]:
+    from scipy.special import ndtri  # takes 0.1 s, which even bins need not wait
+
     return np.asarray(sigma * ndtri(probability), dtype=np.float64)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from skimage.color import lab2rgb, rgb2lab
 
 from autocolor.core.arrays import FloatArray, check_array, check_same_shape, check_unit
 from autocolor.core.constants import ALPHA_BETA_EPSILON
@@ -223,6 +222,8 @@ def compose_alpha_beta(alpha_beta: FloatArray, lightness: FloatArray) -> FloatAr
 def rgb_to_lab(rgb: FloatArray) -> FloatArray:
     """Convert sRGB in [0, 1] to CIE L*a*b* (D65, 2 degrees): L* in [0, 100], a* and b* in +-128."""
     check_unit("rgb", rgb, last_axis=3)
+    from skimage.color import rgb2lab  # takes 0.1 s, which hue and chroma need not wait
+
     converted: FloatArray = rgb2lab(rgb)
     return converted
 
@@ -234,6 +235,8 @@ def lab_to_rgb(lab: FloatArray) -> FloatArray:
 
 
 def _from_lab(lab: FloatArray) -> FloatArray:
+    from skimage.color import lab2rgb  # see rgb_to_lab
+
     with warnings.catch_warnings():
         # Of colours out of gamut, which are clipped, as said above.
         warnings.simplefilter("ignore", UserWarning)

@@ -17,13 +17,33 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from autocolor.core.arrays import FloatArray, check_same_shape, check_unit
 from autocolor.core.errors import AutocolorError, InputError
-from autocolor.core.files import atomic_path
+from autocolor.core.files import FileKindError, atomic_path, check_is_file
 from autocolor.imaging import tiff
 from autocolor.imaging.metadata import Metadata, carried
 from autocolor.imaging.profiles import Space, from_srgb, to_srgb
 
 OUTPUT_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-PHOTO_SUFFIXES = (*OUTPUT_SUFFIXES, ".gif")
+# What a folder is searched for.
+PHOTO_SUFFIXES = (
+    *OUTPUT_SUFFIXES,
+    ".avif",
+    ".dib",
+    ".gif",
+    ".heic",
+    ".heif",
+    ".hif",
+    ".j2k",
+    ".jfif",
+    ".jp2",
+    ".jpe",
+    ".jpf",
+    ".jpx",
+    ".pbm",
+    ".pgm",
+    ".pnm",
+    ".ppm",
+    ".tga",
+)
 
 # What the content of a file may be. Pillow would read more, some of it with programs of others: of
 # EPS it lets Ghostscript run what the file says.
@@ -163,9 +183,12 @@ def _readable(path: Path) -> Iterator[None]:
         with warnings.catch_warnings():
             # Pillow warns about odd metadata and large images; the limit that counts raises.
             warnings.simplefilter("ignore")
+            check_is_file(path)
             yield
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file") from None
+    except FileKindError as error:
+        raise ImageError(str(error)) from None
     except UnidentifiedImageError:
         raise ImageError(f"{path}: not an image that can be read") from None
     # Pillow's decoders raise errors of many types on damaged files.

@@ -475,7 +475,7 @@ class Classifier:
         self._add_scores(net, options)
         net.loss = L.SoftmaxWithLoss(net.pool8, net.label)
         if phase == "test":
-            for top in (1, 5):
+            for top in (1, 5) if self.classes > 5 else (1,):
                 net[f"accuracy_top{top}"] = L.Accuracy(
                     net.pool8, net.label, accuracy_param=dict(top_k=top)
                 )

@@ -106,8 +106,8 @@ def _import_onnxruntime() -> ModuleType:
         import onnxruntime
     except ImportError as error:
         raise BackendError(
-            f"neither Caffe nor onnxruntime can be used ({error}): `pip install 'autocolor[onnx]'` "
-            "installs onnxruntime, `bash tools/setup.sh` builds Caffe"
+            f"neither Caffe nor onnxruntime can be used ({error}): `pip install onnx onnxruntime` "
+            "brings the second, `bash tools/setup.sh` builds the first"
         ) from error
     del onnx
     module: ModuleType = onnxruntime

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +65,9 @@ def shipped_weights() -> Weights:
     return load_half(FOLDER / WEIGHTS)
 
 
-def shipped_model_folder(cache: Path | None = None) -> Path:
+def shipped_model_folder(
+    cache: Path | None = None, *, say: Callable[[str], object] = lambda text: None
+) -> Path:
     """Return the model folder of the shipped model, assembling it in the cache if need be.
 
     Parameters
@@ -73,6 +75,8 @@ def shipped_model_folder(cache: Path | None = None) -> Path:
     cache : Path, optional
         :func:`autocolor.core.downloads.default_cache` unless given. The folder lies in
         ``CACHE/models`` under a name that depends on everything it is made of.
+    say : callable
+        Is told in one line when the folder has to be assembled, and how long that takes.
 
     Raises
     ------
@@ -86,6 +90,10 @@ def shipped_model_folder(cache: Path | None = None) -> Path:
     digest.update(_contents(FOLDER / WEIGHTS))
     folder = (cache or default_cache()) / "models" / f"shipped-{digest.hexdigest()[:16]}"
     if not folder.is_dir():
+        say(
+            f"first use: the model of this package is unpacked to {folder} (73 MB, some seconds; "
+            "nothing is downloaded)"
+        )
         weights = shipped_weights()
         try:
             _assemble(folder, manifest, weights)

@@ -19,7 +19,8 @@ import numpy.typing as npt
 from av.error import FFmpegError
 from tqdm import tqdm
 
-from autocolor.core.files import atomic_path, file_sha256
+from autocolor.core.files import atomic_path, file_name, file_sha256
+from autocolor.core.programs import printable
 from autocolor.histograms.decode import DecodeOptions
 from autocolor.histograms.prediction import Prediction
 from autocolor.imaging.images import to_uint8
@@ -37,7 +38,7 @@ _PLAN = "plan.json"
 
 
 def _say(line: str) -> None:
-    tqdm.write(line, file=sys.stderr)
+    tqdm.write(printable(line), file=sys.stderr)
 
 
 def colorize_video(
@@ -127,7 +128,7 @@ def colorize_video(
 @contextmanager
 def _work_folder(output: Path) -> Iterator[Path]:
     """Yield the folder of what is kept for an output; it is removed where nothing is worth it."""
-    work = output.with_name(f".{output.name}.work")
+    work = output.with_name(file_name(f".{output.name}", ".work"))
     work.mkdir(exist_ok=True)
     with (work / "lock").open("w") as lock:
         try:

@@ -46,6 +46,8 @@ def is_video(path: Path) -> bool:
     """Return whether a file is a film by its suffix, or an animated GIF."""
     if path.suffix.lower() != ".gif":
         return path.suffix.lower() in VIDEO_SUFFIXES
+    if not path.is_file():  # to open a named pipe could take for ever
+        return False
     try:
         with Image.open(path) as image:
             return bool(getattr(image, "is_animated", False))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import os
 import signal
 import socket
 import sys
@@ -16,16 +15,13 @@ from pathlib import Path
 import uvicorn
 
 from autocolor.core.errors import AutocolorError, InputError
-from autocolor.runtime.backends import BACKENDS
 from autocolor.runtime.device import gpu_number
 from autocolor.runtime.model_folder import Manifest
-from autocolor.runtime.shipped import shipped_model_folder
+from autocolor.runtime.options import add_model_options, chosen_model
 from autocolor.web.app import Limits, Service, make_app
 from autocolor.web.jobs import RenderPool, core_groups
 from autocolor.web.messages import WorkerOptions
 from autocolor.web.storage import Uploads
-
-_MODEL_VARIABLE = "AUTOCOLOR_MODEL"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -45,23 +41,7 @@ Photos stay on this machine, in a folder that only you can read and that is remo
 ends (Ctrl-C). Exit status: 0, 1 if the model or the port cannot be used, 2 on wrong usage.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--model",
-        type=Path,
-        metavar="FOLDER",
-        help="trained model (default: "
-        f"${_MODEL_VARIABLE}, or else the one that comes with autocolor)",
-    )
-    parser.add_argument(
-        "--device", default="cpu", metavar="DEVICE", help="cpu, gpu or gpu:1 (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--backend",
-        choices=BACKENDS,
-        default=BACKENDS[0],
-        help="what runs the network: Caffe, or onnxruntime; auto is Caffe where it is built "
-        "(default: %(default)s)",
-    )
+    add_model_options(parser)
     parser.add_argument(
         "--host",
         default="localhost",
@@ -118,9 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         groups = core_groups(arguments.workers)
     except InputError as error:
         parser.error(f"--{error}")
-    model = arguments.model or os.environ.get(_MODEL_VARIABLE)
     try:
-        folder = Path(model) if model else shipped_model_folder()
+        folder = chosen_model(arguments.model)
         manifest = Manifest.load(folder)
         with _listening(arguments.host, arguments.port) as listener:
             asyncio.run(_serve(arguments, folder, manifest, groups, listener))

@@ -167,18 +167,43 @@ def test_tiles_do_not_matter() -> None:
         np.testing.assert_allclose(histogram.sum(axis=-1), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("color", "rgb"),
+    [
+        ("#fff", (255, 255, 255)),
+        ("#F80", (255, 136, 0)),
+        ("skyblue", (135, 206, 235)),  # CSS Color Module Level 4
+        ("SkyBlue", (135, 206, 235)),
+        ("hsl(120, 100%, 25%)", (0, 128, 0)),
+    ],
+)
+def test_parse_colours_of_css(color: str, rgb: tuple[int, int, int]) -> None:
+    assert parse_hint(f" 3 , 4 = {color}") == Hint(
+        y=4, x=3, rgb=tuple(level / 255 for level in rgb), radius=None
+    )
+
+
 def test_parse() -> None:
     assert parse_hint("12,34=#ff8000") == Hint(y=34, x=12, rgb=(1.0, 128 / 255, 0.0), radius=None)
-    for text in ("", "12,34", "12=#ff8000", "1,2=#ff80", "-1,2=#ff8000", "1,2=#gg8000", "1,2=red"):
-        with pytest.raises(ValueError, match="hint: expected X,Y=#RRGGBB, got"):
+    for text in (
+        "",
+        "12,34",
+        "12=#ff8000",
+        "1,2=#ff800",
+        "-1,2=#ff8000",
+        "1,2=#gg8000",
+        "1,2=rud",
+        "1,2=#ff800080",
+    ):
+        with pytest.raises(ValueError, match="hint: expected (X,Y=COLOUR|a colour such as)"):
             parse_hint(text)
 
 
 @pytest.mark.parametrize(
     ("hint", "message"),
     [
-        (Hint(24, 0, PURPLE), r"expected a place within \(0, 0\) to \(23, 29\), .* \(24, 0\)"),
-        (Hint(0, -1, PURPLE), "expected a place within"),
+        (Hint(24, 0, PURPLE), "expected x from 0 to 29 and y from 0 to 23, got x = 0, y = 24"),
+        (Hint(0, -1, PURPLE), "expected x from"),
         (Hint(0, 0, PURPLE, radius=-1.0), "expected a radius >= 0, got -1"),
         (Hint(0, 0, (0.5, 0.5, 1.5)), "hint's rgb: expected finite values in"),
         (RegionHint(np.zeros(SIZE, bool), PURPLE), "with some pixel, got bool .* with 0"),

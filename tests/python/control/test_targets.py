@@ -102,7 +102,7 @@ def test_wrong_files(tmp_path: Path) -> None:
     (tmp_path / "cut.npz").write_bytes(whole[:100] + b"\0" * 60 + whole[160:])
     with pytest.raises(TargetError, match="cut.npz: "):
         load_targets(tmp_path / "cut.npz", "hue_chroma", 32)
-    with pytest.raises(TargetError, match="cannot be read"):
+    with pytest.raises(TargetError, match="expected a file, got a folder"):
         load_targets(tmp_path, "hue_chroma", 32)
 
 

@@ -15,6 +15,7 @@ from autocolor.imaging.images import (
     count_pages,
     find_photos,
     fit_side,
+    image_size,
     read_image,
     resize,
     write_image,
@@ -239,8 +240,17 @@ def test_damage_never_escapes(tmp_path: Path, pixels: np.ndarray) -> None:
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"none\.png: no such file"):
         read_image(tmp_path / "none.png")
-    with pytest.raises(ImageError, match="cannot be read"):
+    with pytest.raises(ImageError, match="expected a file, got a folder"):
         read_image(tmp_path)
+
+
+def test_pipes_and_devices_are_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    for path, kind in ((tmp_path / "a.png", "named pipe"), (Path("/dev/zero"), "device")):
+        for read in (read_image, image_size):
+            with pytest.raises(ImageError, match=f"{path}: expected a file, got a {kind}"):
+                read(path)
+        assert count_pages(path) == 1
 
 
 def test_too_many_pixels(

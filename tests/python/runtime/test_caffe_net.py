@@ -152,7 +152,7 @@ def test_mode_is_set_again_before_each_run(
 
 def test_library_does_not_import_caffe() -> None:
     code = (
-        "import sys, autocolor.cli\n"
+        "import sys, autocolor.cli.command\n"
         "from autocolor.evaluation import evaluate, report, strength\n"
         "assert 'caffe' not in sys.modules"
     )

@@ -1,0 +1,1 @@
+"""Many photos and videos, one after another: which, under which names, and on one sheet."""

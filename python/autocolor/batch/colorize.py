@@ -1,0 +1,223 @@
+"""Colorize photo and video files, one after another; a bad one does not stop the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from autocolor.control.edits import Edits, colorize_edited, save_histograms, uncertainty_image
+from autocolor.core.errors import AutocolorError, InputError
+from autocolor.core.files import check_is_file, file_name, one_line
+from autocolor.histograms.decode import DecodeOptions
+from autocolor.imaging.color import lightness
+from autocolor.imaging.images import (
+    Photo,
+    check_output_suffix,
+    count_pages,
+    read_image,
+    write_image,
+)
+from autocolor.runtime.colorizer import Colorizer
+from autocolor.video.film import colorize_video
+from autocolor.video.smoothing import SMOOTHING
+from autocolor.video.source import is_video
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """What is written of a photo or a video.
+
+    Attributes
+    ----------
+    decoding : DecodeOptions
+    edits : Edits
+        Changes to the prediction, and how many colorizations to write.
+    seed : int
+        Of the samples. Each file starts a generator of its own, so its result does not depend on
+        the files beside it.
+    compare : bool
+        Write grey and colour side by side.
+    uncertainty : bool
+        Write the map of it as well, to OUTPUT_uncertainty.png.
+    histograms : Path, optional
+        Write what the network predicts there as well, see
+        :func:`autocolor.control.edits.save_histograms`.
+    smoothing : float
+        Of a video, see :func:`autocolor.video.smoothing.smooth_predictions`; of the others, decoding alone is
+        for videos.
+    """
+
+    decoding: DecodeOptions = DecodeOptions()
+    edits: Edits = Edits()
+    seed: int = 0
+    compare: bool = False
+    uncertainty: bool = False
+    histograms: Path | None = None
+    smoothing: float = SMOOTHING
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """What became of a photo or a video.
+
+    Attributes
+    ----------
+    photo : Path
+    colorized : list of Path
+        Its colorizations, in order: of each page, each sample.
+    beside : list of Path
+        What the options ask for beside them.
+    error : str
+        Why there is none, in one line that names the file; empty if there is one.
+    wrong_option : InputError, optional
+        Where an option does not fit the file.
+    was_there : bool
+        Whether an earlier run wrote it.
+    """
+
+    photo: Path
+    colorized: list[Path] = field(default_factory=list)
+    beside: list[Path] = field(default_factory=list)
+    error: str = ""
+    wrong_option: InputError | None = None
+    was_there: bool = False
+
+
+def colorize_files(
+    colorizer: Colorizer,
+    jobs: Iterable[tuple[Path, Path]],
+    options: FileOptions = FileOptions(),
+    *,
+    resume: bool = False,
+) -> Iterator[FileResult]:
+    """Colorize photos of any sizes one at a time, so that memory does not grow with their number.
+
+    Whatever goes wrong with one, the rest goes on.
+
+    Parameters
+    ----------
+    colorizer : Colorizer
+    jobs : iterable of (photo, output)
+    options : FileOptions
+    resume : bool
+        Leave alone what has all its results, none older than the photo. Results appear whole or not
+        at all, so an earlier run may have ended in any way.
+
+    Yields
+    ------
+    FileResult
+        As in `jobs`, when it is done.
+    """
+    for photo, output in jobs:
+        try:
+            result = _earlier_result(photo, output, options) if resume else None
+            result = result or colorize_file(colorizer, photo, output, options)
+        except Exception as error:  # decoders and encoders raise errors of many types
+            text = one_line(error)
+            if not isinstance(error, (AutocolorError, OSError, ValueError)):
+                text = f"{type(error).__name__}: {text}"
+            if str(photo) not in str(error) and str(output) not in str(error):
+                text = f"{photo}: {text}"
+            wrong = error if isinstance(error, InputError) else None
+            result = FileResult(photo, error=text, wrong_option=wrong)
+        yield result
+
+
+def _earlier_result(photo: Path, output: Path, options: FileOptions) -> FileResult | None:
+    pages = 1 if is_video(photo) else count_pages(photo)
+    names = [_page_names(output, page, pages, options) for page in range(pages)]
+    colorized = [path for page in names for path in page.colorized]
+    beside = [path for page in names for path in page.beside]
+    since = photo.stat().st_mtime_ns
+    for path in (*colorized, *beside):
+        if not path.is_file() or path.stat().st_mtime_ns < since:
+            return None
+    return FileResult(photo, colorized, beside, was_there=True)
+
+
+class _Names(NamedTuple):
+    """Where a page goes: its colorizations, its map of uncertainty and its histograms."""
+
+    colorized: list[Path]
+    uncertainty: Path | None
+    histograms: Path | None
+
+    @property
+    def beside(self) -> list[Path]:
+        return [path for path in (self.histograms, self.uncertainty) if path is not None]
+
+
+def _page_names(output: Path, page: int, pages: int, options: FileOptions) -> _Names:
+    ending = f"_page_{page + 1}" if pages > 1 else ""
+    samples = options.edits.samples
+    numbers = [f"_{number}" for number in range(1, samples + 1)] if samples > 1 else [""]
+    histograms = options.histograms
+    return _Names(
+        [_ended(output, ending + number) for number in numbers],
+        _ended(output.with_suffix(".png"), f"{ending}_uncertainty")
+        if options.uncertainty
+        else None,
+        None if histograms is None else _ended(histograms, ending),
+    )
+
+
+def _ended(path: Path, ending: str) -> Path:
+    return path.with_name(file_name(path.stem, ending + path.suffix))
+
+
+def colorize_file(
+    colorizer: Colorizer, photo: Path, output: Path, options: FileOptions = FileOptions()
+) -> FileResult:
+    """Colorize one photo file, whose transparency is kept, or a video.
+
+    Of several colorizations, number i goes to OUTPUT_i, and page i of a TIFF file that has several
+    to OUTPUT_page_i.
+
+    Parameters
+    ----------
+    colorizer : Colorizer
+    photo, output : Path
+        The output's suffix chooses its format; its folder is made if need be.
+    options : FileOptions
+
+    Raises
+    ------
+    AutocolorError, OSError
+        If the photo cannot be read, the output cannot be written, or the options do not fit.
+    """
+    check_is_file(photo)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if is_video(photo):
+        colorize_video(colorizer, photo, output, options.decoding, smoothing=options.smoothing)
+        return FileResult(photo, [output])
+    pages = count_pages(photo)
+    result = FileResult(photo)
+    for page in range(pages):
+        names = _page_names(output, page, pages, options)
+        _colorize_page(colorizer, read_image(photo, page), names, options)
+        result.colorized.extend(names.colorized)
+        result.beside.extend(names.beside)
+    return result
+
+
+def _colorize_page(colorizer: Colorizer, photo: Photo, names: _Names, options: FileOptions) -> None:
+    check_output_suffix(names.colorized[0], with_alpha=photo.alpha is not None)
+    light = lightness(photo.rgb)
+    prediction = colorizer.predict(light)
+    if names.histograms is not None:
+        save_histograms(names.histograms, prediction)
+    if names.uncertainty is not None:
+        write_image(names.uncertainty, uncertainty_image(prediction))
+    alpha = photo.alpha
+    if options.compare and alpha is not None:
+        alpha = np.concatenate([alpha, alpha], axis=1)
+    rng = np.random.default_rng(options.seed)
+    results = colorize_edited(prediction, options.edits, rng, options.decoding)
+    for path, rgb in zip(names.colorized, results, strict=True):
+        if options.compare:
+            rgb = np.concatenate([np.repeat(light[..., None], 3, axis=-1), rgb], axis=1)
+        write_image(path, rgb, alpha, photo.metadata)

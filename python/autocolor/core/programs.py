@@ -1,0 +1,82 @@
+"""How every command of this project ends: where it is stopped, with one line and the status of shells."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+_STOPPED = 128 + signal.SIGINT
+_PIPE_CLOSED = 128 + signal.SIGPIPE
+
+
+def run_program(main: Callable[[], int], name: str | None = None) -> NoReturn:
+    """Run a command and exit with its status.
+
+    Ctrl-C ends it with 130, and a reader of its output that goes away, as in ``… | head``, with 141;
+    both in one line. Of a file's name, what the terminal cannot show is written as an escape.
+
+    Parameters
+    ----------
+    main : callable
+        Returns the exit status.
+    name : str, optional
+        For messages; that of the file that is run unless given.
+    """
+    name = name or Path(sys.argv[0]).stem
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            status = main()
+        finally:
+            sys.stdout.flush()
+        # The command may have taken the closed pipe for a file that cannot be written.
+        status = _PIPE_CLOSED if status and _reader_is_gone() else status
+    except KeyboardInterrupt:
+        status = _STOPPED
+        _say(f"{name}: stopped")
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+        status = _PIPE_CLOSED
+        _say(f"{name}: stopped, as its output is not read any more")
+    if _reader_is_gone():
+        # Python writes what is left when it ends.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                if _is_closed(stream.fileno()):
+                    os.dup2(nowhere, stream.fileno())
+    sys.exit(status)
+
+
+def printable(text: object) -> str:
+    """Return a text, such as a path, with escapes for what would move the cursor or begin a line."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in str(text)
+    )
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+
+
+def _reader_is_gone() -> bool:
+    return any(_is_closed(number) for number in (1, 2))
+
+
+def _is_closed(descriptor: int) -> bool:
+    """Return whether a descriptor is the end of a pipe that nobody reads."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))

@@ -1,0 +1,389 @@
+"""Folders, patterns and names as people have them: nothing is lost, and nothing ends the rest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from autocolor.batch.files import plan_outputs
+from autocolor.cli import main
+from autocolor.core.errors import InputError
+from autocolor.imaging.images import read_image
+from helpers.programs import run_tool, wait_until
+
+
+@pytest.fixture(autouse=True)
+def use_model(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOCOLOR_MODEL", str(model_folder))
+
+
+@pytest.fixture
+def photo(photo_folder: Path) -> Path:
+    return photo_folder / "coffee.png"
+
+
+def tree(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "autocolor.cli", *map(str, arguments)]
+
+
+# ---- names
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252"])
+def test_names_that_the_terminal_cannot_show(encoding: str, photo: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in (b"a.png", b"b\xe4.png", "日本.png".encode(), b"c\n.png", b"z.png"):
+        shutil.copy(photo, os.fsencode(folder) + b"/" + name)
+    (folder / "e\udcff.png").write_text("no photo")
+    ran = subprocess.run(
+        command(folder, "-o", tmp_path / "out"), capture_output=True, check=False,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    assert ran.returncode == 1
+    lines = ran.stdout.splitlines()
+    assert len(lines) == 6 and lines[-1] == b"5 colorized, 1 failed"
+    errors = [line for line in ran.stderr.splitlines() if b"error" in line]
+    assert len(errors) == 1 and rb"e\udcff.png: not an image" in errors[0]
+    assert b"Traceback" not in ran.stderr
+    assert len(tree(tmp_path / "out")) == 5
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "\udce4"])
+def test_the_longest_names(letter: str, photo: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    longest = (255 - len(".png")) // len(os.fsencode(letter))
+    stems = [letter * (longest - shorter) for shorter in (0, 1, 8)]
+    for stem in stems:
+        shutil.copy(photo, folder / f"{stem}.png")
+    options = [str(folder), "--uncertainty", "--samples", "2"]
+    for _ in range(2):  # the second run leaves the results out
+        assert main(options) == 0
+        assert len(tree(folder)) == 3 * (1 + 3)
+    assert main([str(folder / f"{stems[0]}.png"), "-o", str(folder / f"{'x' * 251}.png")]) == 0
+
+
+@pytest.mark.parametrize("output", [None, "out"])
+def test_photos_of_one_name_get_results_of_their_own(
+    output: str | None, photo: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    image = Image.open(photo).convert("L")
+    for name in ("scan.jpg", "scan.tif", "scan_jpg.bmp", "other.png"):
+        image.save(folder / name)
+    into = ["-o", str(tmp_path / output)] if output else []
+    end = "" if output else "_color"
+    for _ in range(2):
+        assert main([str(folder), *into]) == 0
+        results = set(tree(tmp_path / output if output else folder))
+        expected = {f"{stem}{end}.png" for stem in ("scan_jpg", "scan_tif", "scan_jpg_2", "other")}
+        assert expected <= results and len(results) == (4 if output else 8)
+
+
+def test_photos_of_one_name_from_two_folders_are_numbered(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.jpg").touch()
+    given = [str(tmp_path / "a" / "x.jpg"), str(tmp_path / "b" / "x.jpg")]
+    names = [output.name for _, output in plan_outputs(given, "out/").jobs]
+    assert names == ["x_jpg.png", "x_jpg_2.png"]
+
+
+# ---- which files
+
+
+def test_subfolders_are_colorized_and_results_keep_the_tree(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "photos"
+    for name in ("a.png", "1990/a.png", "1990/summer/b.png", "film.mp4/c.png", ".hidden/d.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photo, folder / name)
+    out = folder / "colorized"  # within, so a second run meets it
+    for _ in range(2):
+        assert main([str(folder), "-o", str(out)]) == 0
+        assert tree(out) == ["1990/a.png", "1990/summer/b.png", "a.png", "film.mp4/c.png"]
+    assert "4 colorized, 0 failed" in capsys.readouterr().out
+    for _ in range(2):
+        assert main([str(folder / "1990")]) == 0
+        assert tree(folder / "1990") == [
+            "a.png", "a_color.png", "summer/b.png", "summer/b_color.png",
+        ]  # fmt: skip
+
+
+def test_what_is_left_out_is_counted(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(photo, tmp_path / "a.png")
+    for name in ("raw.CR2", "b.cr2", "notes.txt", "README", ".hidden"):
+        (tmp_path / name).touch()
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "sub")
+    assert main([str(tmp_path)]) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
+    assert line == (
+        "autocolor: left out: 2 × .cr2, 1 × .txt, 1 × file without an ending, 1 × link to a folder"
+    )
+    assert main([str(tmp_path)]) == 0
+    assert "1 × result of an earlier run" in capsys.readouterr().err
+
+
+def test_a_second_run_over_a_pattern_leaves_results_out(photo: Path, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "my_color.png"):  # the last is no result, whatever it is called
+        shutil.copy(photo, tmp_path / name)
+    (tmp_path / "folder.png").mkdir()
+    for _ in range(2):
+        assert main([str(tmp_path / "*.png")]) == 0
+        assert len(tree(tmp_path)) == 6
+    # As the shell expands it.
+    assert main([str(path) for path in tmp_path.iterdir() if path.is_file()]) == 0
+    assert len(tree(tmp_path)) == 6
+    # What is named alone is meant.
+    assert main([str(tmp_path / "a_color.png")]) == 0
+    assert (tmp_path / "a_color_color.png").exists()
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".jp2", ".avif", ".ppm", ".tga"])
+def test_more_formats_are_found_in_folders(suffix: str, photo: Path, tmp_path: Path) -> None:
+    kind = {".jfif": "JPEG", ".jp2": "JPEG2000"}.get(suffix)
+    Image.open(photo).convert("RGB").save(tmp_path / f"a{suffix}", kind)
+    assert main([str(tmp_path)]) == 0
+    assert read_image(tmp_path / "a_color.png").rgb.shape == (60, 90, 3)
+
+
+def test_pipes_devices_and_broken_links_are_refused_at_once(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(photo, tmp_path / "z.png")
+    os.mkfifo(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "b.mp4")
+    (tmp_path / "c.png").symlink_to("/dev/zero")
+    (tmp_path / "d.png").symlink_to(tmp_path / "nowhere")
+    out = tmp_path / "out"
+    assert main([str(tmp_path), "-o", str(out)]) == 1
+    assert tree(out) == ["z.png"]
+    errors = capsys.readouterr().err
+    for text in ("a.png: expected a file, got a named pipe", "b.mp4: expected a file, got a named",
+                 "c.png: expected a file, got a device", "d.png: no such file"):  # fmt: skip
+        assert text in errors
+    assert main([str(tmp_path / "z.png"), "--reference", str(tmp_path / "a.png")]) == 1
+    assert "a.png: expected a file, got a named pipe" in capsys.readouterr().err
+    os.mkfifo(tmp_path / "e.npz")
+    assert main([str(tmp_path / "z.png"), "--reference", str(tmp_path / "e.npz")]) == 1
+    assert "e.npz: expected a file, got a named pipe" in capsys.readouterr().err
+
+
+def test_pipes_in_lists_are_refused_by_the_tools(photo_folder: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    good = photo_folder / "chelsea.jpg"
+    (tmp_path / "list.txt").write_text(f"{good}\n{tmp_path / 'a.png'}\n")
+    lists = ("--photos", tmp_path / "list.txt", "--out", tmp_path / "out")
+    run_tool("data_prep/build_lmdb.py", *lists, "--side", "32", "--minimum-side", "16")
+    skipped = (tmp_path / "out.skipped.tsv").read_text()
+    assert "a.png: expected a file, got a named pipe" in skipped and "chelsea" not in skipped
+    model = os.environ["AUTOCOLOR_MODEL"]
+    run_tool("tools/evaluate.py", "--model", model, *lists)
+    assert "a.png: expected a file, got a named pipe" in (tmp_path / "out/metrics.md").read_text()
+    os.mkfifo(tmp_path / "list")
+    for tool in ("data_prep/build_lmdb.py", "tools/evaluate.py"):
+        ended = run_tool(tool, "--photos", tmp_path / "list", "--out", tmp_path / "no", status=None)
+        assert ended.returncode in (1, 2)
+        assert "list: expected a file, got a named pipe" in ended.stderr
+
+
+def test_a_subfolder_that_cannot_be_searched_is_an_error(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(photo, tmp_path / "a.png")
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def scan(path: str) -> object:  # root may read what nobody may read
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    assert main([str(tmp_path)]) == 1
+    assert "closed: cannot be searched: Permission denied" in capsys.readouterr().err
+    assert (tmp_path / "a_color.png").exists()
+
+
+def test_a_result_never_replaces_a_photo(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    with pytest.raises(InputError, match="is one of the photos"):
+        plan_outputs([str(tmp_path / "a.png")], str(tmp_path))
+
+
+# ---- one bad file
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("odd\nvalue"), OSError("disk"), KeyError("x"), MemoryError()]
+)
+def test_whatever_goes_wrong_with_one_file_the_rest_goes_on(
+    error: Exception,
+    photo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        shutil.copy(photo, tmp_path / name)
+
+    def read(path: Path, page: int = 0, **options: object) -> object:
+        if path.name == "b.png":
+            raise error
+        return read_image(path, page)
+
+    monkeypatch.setattr("autocolor.batch.colorize.read_image", read)
+    assert main([str(tmp_path), "-o", str(tmp_path / "out")]) == 1
+    assert tree(tmp_path / "out") == ["a.png", "c.png"]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert len(lines) == 1 and f"{tmp_path / 'b.png'}: " in lines[0]
+
+
+# ---- stopped, and gone on
+
+
+def test_resume_does_only_what_is_missing(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    folder.mkdir()
+    pages = [Image.open(photo).convert("L")] * 2
+    pages[0].save(folder / "scan.tif", save_all=True, append_images=pages[1:])
+    for name in ("a.png", "b.png"):
+        shutil.copy(photo, folder / name)
+    given = [str(folder), "-o", str(out), "--uncertainty"]
+    assert main(given) == 0
+    first = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    assert len(first) == 2 * 2 + 2 * 2
+    (out / "b.png").unlink()
+    (out / "scan_page_2_uncertainty.png").unlink()
+    capsys.readouterr()
+    assert main([*given, "--resume"]) == 0
+    again = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    kept = {path.name for path in first if again[path] == first[path]}
+    assert set(again) == set(first) and kept == {"a.png", "a_uncertainty.png"}
+    assert "3 colorized (1 of them before), 0 failed" in capsys.readouterr().out
+    # A photo that was changed since is done anew, and without the option all are.
+    os.utime(folder / "a.png")
+    assert main([*given, "--resume"]) == 0
+    assert (out / "a.png").stat().st_mtime_ns > first[out / "a.png"]
+    before = (out / "b.png").stat().st_mtime_ns
+    assert main(given) == 0
+    assert (out / "b.png").stat().st_mtime_ns > before
+
+
+@pytest.mark.slow
+def test_killed_anywhere_it_goes_on(photo: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    folder.mkdir()
+    for number in range(40):
+        shutil.copy(photo, folder / f"{number:02}.png")
+    process = subprocess.Popen(
+        command(folder, "-o", out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    wait_until(lambda: out.is_dir() and len(tree(out)) >= 3, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = {name for name in tree(out) if not name.startswith(".")}
+    assert 3 <= len(done) < 40
+    times = {name: (out / name).stat().st_mtime_ns for name in done}
+    again = subprocess.run(
+        command(folder, "-o", out, "--resume"), capture_output=True, text=True, check=True
+    )
+    assert f"40 colorized ({len(done)} of them before), 0 failed" in again.stdout
+    assert all((out / name).stat().st_mtime_ns == time for name, time in times.items())
+    assert len([name for name in tree(out) if not name.startswith(".")]) == 40
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_photos_are_colorized(photo: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    folder.mkdir()
+    for number in range(200):
+        shutil.copy(photo, folder / f"{number:03}.png")
+    process = subprocess.Popen(
+        command(folder, "-o", out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    wait_until(lambda: out.is_dir() and len(tree(out)) >= 3, process)
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate()[1]
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "autocolor: stopped" and "Traceback" not in errors
+    assert not [name for name in tree(out) if "partial" in name]
+
+
+@pytest.mark.slow
+def test_head_ends_it(photo: Path, tmp_path: Path) -> None:
+    for number in range(30):
+        shutil.copy(photo, tmp_path / f"{number:02}.png")
+    process = subprocess.Popen(
+        command(tmp_path, "-o", tmp_path / "out"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.readline()
+    process.stdout.close()
+    errors = process.stderr.read().decode()
+    assert process.wait() == 141
+    assert errors.splitlines()[-1] == "autocolor: stopped, as its output is not read any more"
+    assert "Traceback" not in errors
+
+
+# ---- what is shown
+
+
+def test_progress_shows_the_time_that_is_left(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.png", "b.png"):
+        shutil.copy(photo, tmp_path / name)
+    assert main([str(tmp_path)]) == 0
+    assert "| 2/2 [00:0" in capsys.readouterr().err
+
+
+def test_contact_sheet(
+    photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sheet = tmp_path / "new" / "sheet.png"
+    given = [str(photo_folder), "-o", str(tmp_path / "out"), "--contact-sheet", str(sheet)]
+    assert main(given) == 0
+    assert f"contact sheet: {sheet}" in capsys.readouterr().out
+    pixels = read_image(sheet).rgb
+    assert pixels.shape == (230 + 12, 3 * 424 + 12, 3)
+    # astronaut.png, 96 × 96, in its cell of 200: not enlarged, grey at the left, colour at the right.
+    grey = pixels[12 + 52 : 12 + 148, 12 + 52 : 12 + 148]
+    colour = pixels[12 + 52 : 12 + 148, 12 + 202 + 52 : 12 + 202 + 148]
+    original = read_image(photo_folder / "astronaut.png").rgb.mean(axis=-1)
+    np.testing.assert_allclose(grey, np.repeat(original[..., None], 3, -1), atol=0.502 / 255)
+    np.testing.assert_array_equal(colour, read_image(tmp_path / "out" / "astronaut.png").rgb)
+    # Those of an earlier run are on it, too.
+    sheet.unlink()
+    assert main([*given, "--resume"]) == 0
+    np.testing.assert_array_equal(read_image(sheet).rgb, pixels)
+
+
+def test_contact_sheet_of_many_pages(photo: Path, tmp_path: Path) -> None:
+    pages = [Image.open(photo).convert("L")] * 50
+    pages[0].save(tmp_path / "scan.tif", save_all=True, append_images=pages[1:])
+    sheet = tmp_path / "sheet.jpg"
+    given = [str(tmp_path / "scan.tif"), "-o", str(tmp_path / "out/"), "--compare"]
+    assert main([*given, "--contact-sheet", str(sheet)]) == 0
+    assert [Image.open(tmp_path / name).height for name in ("sheet.jpg", "sheet_2.jpg")] == [
+        12 * 230 + 12, 230 + 12,
+    ]  # fmt: skip
