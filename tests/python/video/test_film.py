@@ -271,7 +271,7 @@ def cut(path: Path, film: Film, part: float) -> None:
 
 
 FAST_START = ("-movflags", "+faststart")
-PQ = ("-color_trc", "smpte2084", "-color_primaries", "bt2020", "-colorspace", "bt2020nc")
+PQ = "setparams=color_trc=smpte2084:color_primaries=bt2020:colorspace=bt2020nc"
 
 
 def test_what_would_come_out_wrong_is_refused_at_once(tmp_path: Path, model_folder: Path) -> None:
@@ -285,7 +285,7 @@ def test_what_would_come_out_wrong_is_refused_at_once(tmp_path: Path, model_fold
     cut(tmp_path / "half.webm", Film(".webm", "libvpx-vp9", frames=50), 0.6)
     cut(tmp_path / "half.avi", Film(".avi", "mpeg4", frames=50, sounds=("pcm_s16le",)), 0.6)
     ffmpeg("-f", "lavfi", "-i", "sine=d=0.2", tmp_path / "sound.mp4")
-    write_film(tmp_path / "hdr.mp4", Film(".mp4", "libx265", "yuv420p10le", options=PQ))
+    write_film(tmp_path / "hdr.mp4", Film(".mp4", "libx265", "yuv420p10le", filters=PQ))
     write_film(tmp_path / "tilted.mp4", Film(".mp4", rotation=45))
     for name, message in (
         ("text.mp4", "cannot be read: Invalid data"),

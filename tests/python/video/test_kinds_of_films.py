@@ -54,8 +54,8 @@ def sounds() -> list[Film]:
     ]
 
 
-def tagged(matrix: str, primaries: str, transfer: str) -> tuple[str, ...]:
-    return "-colorspace", matrix, "-color_primaries", primaries, "-color_trc", transfer
+def tagged(matrix: str, primaries: str, transfer: str) -> str:
+    return f"setparams=colorspace={matrix}:color_primaries={primaries}:color_trc={transfer}"
 
 
 KINDS = (
@@ -75,8 +75,8 @@ KINDS = (
     Film(".mkv", "ffv1", "gray16le"),
     Film(".mp4", pixels="yuvj420p"),  # full range
     Film(".mkv", options=("-color_range", "pc"), filters="scale=out_range=pc"),
-    Film(".mp4", options=tagged("bt709", "bt709", "bt709")),
-    Film(".mkv", "libx265", "yuv420p10le", options=tagged("bt2020nc", "bt2020", "bt2020-10")),
+    Film(".mp4", filters=tagged("bt709", "bt709", "bt709")),
+    Film(".mkv", "libx265", "yuv420p10le", filters=tagged("bt2020nc", "bt2020", "bt2020-10")),
     Film(".mp4", pixels="gray"),
     Film(".mp4", "libx264rgb", "rgb24"),
     Film(".mkv", "huffyuv", "rgb24"),
