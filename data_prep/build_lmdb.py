@@ -98,44 +98,87 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     defaults = LmdbOptions()
-    parser.add_argument("--photos", type=Path, required=True,
-                        help="folder of photos, searched with its subfolders, or a text file with "
-                        "a path a line, relative to it, and possibly a class behind it")  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True,
-                        help="folder of the LMDB, or with --shards of the LMDBs")  # fmt: skip
-    parser.add_argument("--labels", action="store_true",
-                        help="store classes: those of the text file, or the number of the folder "
-                        "in PHOTOS, of those sorted by name (default: all are 0)")  # fmt: skip
-    parser.add_argument("--keep-grey", action="store_true",
-                        help="keep photos without any colour, as a classifier wants them")  # fmt: skip
-    parser.add_argument("--side", type=int, default=defaults.side,
-                        help="reduce the smaller side to at most this (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--minimum-side", type=int, default=defaults.minimum_side,
-                        help="enlarge photos whose smaller side is below this: Caffe's crop needs "
-                        "it (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--views", type=int, metavar="N",
-                        help="store each photo N times, its smaller side anywhere between "
-                        "--minimum-side and --side, often with another tone and sometimes blurred, "
-                        "grainy or compressed: all photos once, then all again (default: once, as "
-                        "it is)")  # fmt: skip
-    parser.add_argument("--undamaged", action="store_true",
-                        help="views differ in size alone")  # fmt: skip
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        required=True,
+        help="folder of photos, searched with its subfolders, or a text file with "
+        "a path a line, relative to it, and possibly a class behind it",
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of the LMDB, or with --shards of the LMDBs"
+    )
+    parser.add_argument(
+        "--labels",
+        action="store_true",
+        help="store classes: those of the text file, or the number of the folder "
+        "in PHOTOS, of those sorted by name (default: all are 0)",
+    )
+    parser.add_argument(
+        "--keep-grey",
+        action="store_true",
+        help="keep photos without any colour, as a classifier wants them",
+    )
+    parser.add_argument(
+        "--side",
+        type=int,
+        default=defaults.side,
+        help="reduce the smaller side to at most this (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--minimum-side",
+        type=int,
+        default=defaults.minimum_side,
+        help="enlarge photos whose smaller side is below this: Caffe's crop needs "
+        "it (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--views",
+        type=int,
+        metavar="N",
+        help="store each photo N times, its smaller side anywhere between "
+        "--minimum-side and --side, often with another tone and sometimes blurred, "
+        "grainy or compressed: all photos once, then all again (default: once, as "
+        "it is)",
+    )
+    parser.add_argument("--undamaged", action="store_true", help="views differ in size alone")
     parser.add_argument("--encoding", choices=("jpeg", "png", "raw"), default=defaults.encoding)
     parser.add_argument("--quality", type=int, default=defaults.quality, help="of JPEG")
     parser.add_argument("--seed", type=int, default=0, help="of the order and of the split")
-    parser.add_argument("--list", type=Path,
-                        help="photo list of fetch_photos.py: photos of one group stay together")  # fmt: skip
-    parser.add_argument("--validation", type=float, default=0.0, metavar="FRACTION",
-                        help="share of the photos for a validation LMDB")  # fmt: skip
+    parser.add_argument(
+        "--list", type=Path, help="photo list of fetch_photos.py: photos of one group stay together"
+    )
+    parser.add_argument(
+        "--validation",
+        type=float,
+        default=0.0,
+        metavar="FRACTION",
+        help="share of the photos for a validation LMDB",
+    )
     parser.add_argument("--validation-out", type=Path, help="folder of the validation LMDB")
-    parser.add_argument("--processes", type=int, default=available_processors(), metavar="N",
-                        help="that read and encode (default: one a processor, here %(default)s)")  # fmt: skip
-    parser.add_argument("--scheduler", metavar="ADDRESS",
-                        help="use the workers of this Dask scheduler instead")  # fmt: skip
-    parser.add_argument("--shards", type=int, default=1, metavar="N",
-                        help="divide into N LMDBs, OUT/shard-00000-of-0000N and so on")  # fmt: skip
-    parser.add_argument("--only-shard", type=int, metavar="I",
-                        help="write this one of them only, from 0: for a job array")  # fmt: skip
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=available_processors(),
+        metavar="N",
+        help="that read and encode (default: one a processor, here %(default)s)",
+    )
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="use the workers of this Dask scheduler instead"
+    )
+    parser.add_argument(
+        "--shards",
+        type=int,
+        default=1,
+        metavar="N",
+        help="divide into N LMDBs, OUT/shard-00000-of-0000N and so on",
+    )
+    parser.add_argument(
+        "--only-shard",
+        type=int,
+        metavar="I",
+        help="write this one of them only, from 0: for a job array",
+    )
     parser.add_argument("--force", action="store_true", help="replace a different LMDB")
     return parser
 
@@ -214,8 +257,10 @@ def _build(
     if arguments.labels and arguments.photos.is_dir():
         with atomic_path(out.with_name(out.name + ".classes.txt")) as partial:
             partial.write_text("".join(f"{name}\n" for name in class_folders(arguments.photos)))
-    print(f"{out}: {written - len(skipped)} photos, {len(skipped)} skipped"
-          + (f" (see {report})" if skipped else ""))  # fmt: skip
+    print(
+        f"{out}: {written - len(skipped)} photos, {len(skipped)} skipped"
+        + (f" (see {report})" if skipped else "")
+    )
     if len(skipped) == written:
         raise LmdbWriteError(
             f"{out}: none of its {written} photos could be used; {report} says why"
@@ -227,9 +272,12 @@ def _shards(
 ) -> Iterator[tuple[Path, LmdbContent]]:
     """Folder and content of each LMDB to write: one after another they are the unsharded one."""
     options = LmdbOptions(
-        arguments.side, arguments.minimum_side, arguments.encoding, arguments.quality,
+        arguments.side,
+        arguments.minimum_side,
+        arguments.encoding,
+        arguments.quality,
         arguments.keep_grey,
-    )  # fmt: skip
+    )
     if arguments.views is not None:
         damage = DamageOptions(0, 0, 0, 0) if arguments.undamaged else DamageOptions()
         options = ViewOptions(**vars(options), damage=damage, seed=arguments.seed)

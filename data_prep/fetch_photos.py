@@ -27,15 +27,31 @@ resume: photos that are there are not fetched again, and packages are kept in th
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the photos")
-    parser.add_argument("--list", type=Path, default=Path(__file__).with_name("photos.tsv"),
-                        help="photo list (default: photos.tsv beside this tool)")  # fmt: skip
-    parser.add_argument("--split", choices=(*SPLITS, "all"), action="append",
-                        help="this part of the list; may be given several times (default: train "
-                        "and test; extra has more photos to train on)")  # fmt: skip
-    parser.add_argument("--package", action="append", metavar="NAME",
-                        help="only photos of this package; may be given several times")  # fmt: skip
-    parser.add_argument("--cache", type=Path, default=default_cache(),
-                        help="folder for downloaded packages (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--list",
+        type=Path,
+        default=Path(__file__).with_name("photos.tsv"),
+        help="photo list (default: photos.tsv beside this tool)",
+    )
+    parser.add_argument(
+        "--split",
+        choices=(*SPLITS, "all"),
+        action="append",
+        help="this part of the list; may be given several times (default: train "
+        "and test; extra has more photos to train on)",
+    )
+    parser.add_argument(
+        "--package",
+        action="append",
+        metavar="NAME",
+        help="only photos of this package; may be given several times",
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=default_cache(),
+        help="folder for downloaded packages (default: %(default)s)",
+    )
     arguments = parser.parse_args(argv)
 
     splits = arguments.split or ["train", "test"]

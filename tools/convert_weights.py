@@ -81,9 +81,11 @@ def transplant_command(arguments: argparse.Namespace) -> None:
         raise WeightsError(f"{arguments.source}: no layer fits {arguments.net}")
     write_weights(arguments.out, result.weights, net.name)
     print(f"{arguments.out}: {len(result.weights)} layers")
-    for label, names in (("not in the net, left out", result.unknown),
-                         ("missing, not written", result.missing),
-                         ("misshapen, not written", result.misshapen)):  # fmt: skip
+    for label, names in (
+        ("not in the net, left out", result.unknown),
+        ("missing, not written", result.missing),
+        ("misshapen, not written", result.misshapen),
+    ):
         if names:
             print(f"{label}: {'; '.join(names)}")
 
@@ -112,36 +114,73 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = add("inspect", inspect, "list layers, shapes and parameters")
     command.add_argument("file", type=Path, metavar="FILE")
     converters = [
-        add("grey", grey, "RGB conv1_1 to grey in [0, 1]",
+        add(
+            "grey",
+            grey,
+            "RGB conv1_1 to grey in [0, 1]",
             "The weights are summed over the colour channels and multiplied by 255; the bias takes "
-            "in the ImageNet mean."),
-        add("convert", convert, "change format, layout or names",
-            "Without --fc and --names only the format changes."),
-        add("transplant", transplant_command, "weights of one net into another",
+            "in the ImageNet mean.",
+        ),
+        add(
+            "convert",
+            convert,
+            "change format, layout or names",
+            "Without --fc and --names only the format changes.",
+        ),
+        add(
+            "transplant",
+            transplant_command,
+            "weights of one net into another",
             "InnerProduct and Convolution weights are reshaped into each other. A missing or "
-            "misshapen layer is an error, unless --partial."),
-    ]  # fmt: skip
+            "misshapen layer is an error, unless --partial.",
+        ),
+    ]
     for command in converters:
-        command.add_argument("--from", dest="source", type=Path, required=True, metavar="FILE",
-                             help="weights to read")  # fmt: skip
-        command.add_argument("--out", type=Path, required=True, metavar="FILE",
-                             help="weights to write, .caffemodel or .h5")  # fmt: skip
+        command.add_argument(
+            "--from",
+            dest="source",
+            type=Path,
+            required=True,
+            metavar="FILE",
+            help="weights to read",
+        )
+        command.add_argument(
+            "--out",
+            type=Path,
+            required=True,
+            metavar="FILE",
+            help="weights to write, .caffemodel or .h5",
+        )
     _, command, transplanting = converters
-    command.add_argument("--fc", choices=("conv", "inner-product"),
-                         help="layout of fc6, fc7 and fc8: conv, e.g. 4096x512x7x7, or "
-                         "inner-product, 4096x25088 (with --names: conv)")  # fmt: skip
-    command.add_argument("--names", choices=tuple(HEADS),
-                         help="names and layout of the head: ours; the authors' release (all "
-                         "convolutions, or with --fc inner-product all of two axes, as both "
-                         "circulate); release-train, their training net")  # fmt: skip
-    transplanting.add_argument("--net", type=Path, required=True, metavar="PROTOTXT",
-                               help="net that is to get the weights")  # fmt: skip
-    transplanting.add_argument("--rename", type=_renaming, action="append", default=[],
-                               metavar="OLD=NEW", help="a layer's name there and here; may be "
-                               "repeated")  # fmt: skip
-    transplanting.add_argument("--partial", action="store_true",
-                               help="write what fits and list the rest, which Caffe then "
-                               "initializes")  # fmt: skip
+    command.add_argument(
+        "--fc",
+        choices=("conv", "inner-product"),
+        help="layout of fc6, fc7 and fc8: conv, e.g. 4096x512x7x7, or "
+        "inner-product, 4096x25088 (with --names: conv)",
+    )
+    command.add_argument(
+        "--names",
+        choices=tuple(HEADS),
+        help="names and layout of the head: ours; the authors' release (all "
+        "convolutions, or with --fc inner-product all of two axes, as both "
+        "circulate); release-train, their training net",
+    )
+    transplanting.add_argument(
+        "--net", type=Path, required=True, metavar="PROTOTXT", help="net that is to get the weights"
+    )
+    transplanting.add_argument(
+        "--rename",
+        type=_renaming,
+        action="append",
+        default=[],
+        metavar="OLD=NEW",
+        help="a layer's name there and here; may be repeated",
+    )
+    transplanting.add_argument(
+        "--partial",
+        action="store_true",
+        help="write what fits and list the rest, which Caffe then initializes",
+    )
     arguments = parser.parse_args(argv)
     try:
         arguments.run(arguments)

@@ -1,4 +1,4 @@
-"""Train a colorizer for a number of minutes and score it on held-out photos.
+"""Train a colorizer for a number of minutes; score it and the shipped model on held-out photos.
 
 The last part of tools/demo.sh, which prepares the data that this reads.
 """
@@ -17,7 +17,7 @@ from typing import cast
 from autocolor.core.errors import AutocolorError
 from autocolor.core.programs import run_program
 from autocolor.data.photo_lists import list_photos
-from autocolor.evaluation.evaluate import GREY, evaluate
+from autocolor.evaluation.evaluate import GREY, Evaluation, evaluate
 from autocolor.evaluation.report import metrics_table, write_report
 from autocolor.evaluation.strength import StrengthChoice, choose_strength
 from autocolor.imaging.images import find_photos
@@ -25,9 +25,11 @@ from autocolor.nets.catalogue import DEMO_MODEL, all_models
 from autocolor.nets.colorization import ColorizationNet
 from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.model_folder import Manifest
+from autocolor.runtime.shipped import shipped_model_folder
 from autocolor.training.budget import train_for
 from autocolor.training.caffe_train import Record
 
+_SHIPPED, _TRAINED = "shipped model", "trained here"
 _STRENGTHS = tuple(step / 20 for step in range(1, 31))
 # Chosen on the validation photos: with so few photos the head overfits in minutes without dropout on
 # the hypercolumn itself and a strong decay.
@@ -42,11 +44,13 @@ def train(data: Path, out: Path, minutes: float) -> tuple[Path, list[Record]]:
     model = replace(
         model,
         training=replace(
-            model.training, source=str(data / "train_lmdb"), backbone_rate=0,
+            model.training,
+            source=str(data / "train_lmdb"),
+            backbone_rate=0,
             hypercolumn_dropout=_HYPERCOLUMN_DROPOUT,
         ),
         validation_source=str(data / "validation_lmdb"),
-    )  # fmt: skip
+    )
     validation_images = len(list_photos(data / "validation_lmdb.txt"))
     solver = replace(
         model.solver,
@@ -71,13 +75,25 @@ def save_model(folder: Path, caffemodel: Path, training: Path, manifest: Manifes
     manifest.save(folder)
 
 
-def write_page(out: Path, summary: str, table: str, choice: StrengthChoice) -> None:
+def summarize(evaluation: Evaluation, name: str) -> str:
+    """Return the scores of a method against no colorization, in words."""
+    model, grey = evaluation.scores[name], evaluation.scores[GREY]
+    return (
+        f"αβ RMSE {model.rmse:.4f} against {grey.rmse:.4f} without colour "
+        f"({100 * (model.rmse / grey.rmse - 1):+.1f} %), PSNR {model.psnr:.2f} dB against "
+        f"{grey.psnr:.2f} dB ({model.psnr - grey.psnr:+.2f} dB), on {len(evaluation.photos)} "
+        "held-out photos"
+    )
+
+
+def write_page(out: Path, summaries: list[str], table: str, choice: StrengthChoice) -> None:
     """One HTML page that shows everything in `out`."""
     rows = "".join(
         f"<tr><td>{row.strength:.2f}</td><td>{row.scores.rmse:.4f}</td>"
         f"<td>{row.scores.psnr:.2f}</td></tr>"
         for row in choice.candidates
     )
+    paragraphs = "".join(f"<li>{html.escape(line)}</li>" for line in reversed(summaries))
     (out / "index.html").write_text(
         f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>autocolor demo</title>
@@ -85,13 +101,15 @@ def write_page(out: Path, summary: str, table: str, choice: StrengthChoice) -> N
 <style>body{{font:16px/1.5 sans-serif;max-width:1000px;margin:2em auto;padding:0 1em}}
 img{{max-width:100%}}table{{border-collapse:collapse}}td,th{{padding:.2em 1em;text-align:right}}
 pre{{background:#f4f4f4;padding:1em;overflow-x:auto}}</style>
-<h1>autocolor demo</h1><p>{html.escape(summary)}</p>
-<h2>Held-out photos</h2><pre>{html.escape(table)}</pre>
-<img src="gallery.png" alt="Grey input, colorization and original of some held-out photos">
+<h1>autocolor demo</h1>
+<h2>Held-out photos</h2>
+<p>From left: grey, the model that comes with autocolor, the one trained here for minutes, original.</p>
+<img src="gallery.png" alt="Grey input, colorizations and original of some held-out photos">
+<ul>{paragraphs}</ul><pre>{html.escape(table)}</pre>
 <h2>Errors</h2><img src="errors.png" alt="Share of pixels by their largest error">
 <img src="psnr.png" alt="Histogram of the photos' PSNR">
 <h2>Worst photos</h2><img src="worst.png" alt="Photos with the largest errors">
-<h2>Training</h2><img src="loss.png" alt="Training and validation losses by iteration">
+<h2>Training here</h2><img src="loss.png" alt="Training and validation losses by iteration">
 <h2>Strength of the colour, chosen on validation photos</h2>
 <p>Chosen: {choice.strength:.2f}. Grey: {choice.grey.rmse:.4f} and {choice.grey.psnr:.2f} dB.</p>
 <table><tr><th>strength</th><th>RMSE</th><th>PSNR</th></tr>{rows}</table></html>
@@ -103,11 +121,16 @@ pre{{background:#f4f4f4;padding:1em;overflow-x:auto}}</style>
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=15, help="training time (default: 15)")
-    parser.add_argument("--data", type=Path, default=Path("build/data"),
-                        help="prepared data (default: build/data)")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=Path("build/demo"),
-                        help="folder for the results (default: build/demo)")  # fmt: skip
+    parser.add_argument("--minutes", type=float, default=3, help="training time (default: 3)")
+    parser.add_argument(
+        "--data", type=Path, default=Path("build/data"), help="prepared data (default: build/data)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("build/demo"),
+        help="folder for the results (default: build/demo)",
+    )
     arguments = parser.parse_args(argv)
     if not 0 < arguments.minutes < 10**6:
         parser.error("--minutes: expected a positive number")
@@ -128,23 +151,30 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print("scoring on the held-out photos")
         photos = find_photos(arguments.data / "photos" / "test", recursive=True)
-        evaluation = evaluate({manifest.name: Colorizer(out / "model").colorize}, photos,
-                              worst_size=4)  # fmt: skip
-        write_report(evaluation, out, methods={manifest.name: {"strength": manifest.strength}})
+        shipped = Colorizer(shipped_model_folder())
+        evaluation = evaluate(
+            {_SHIPPED: shipped.colorize, _TRAINED: Colorizer(out / "model").colorize},
+            photos,
+            worst_size=4,
+        )
+        strengths = {_SHIPPED: shipped.manifest.strength, _TRAINED: manifest.strength}
+        write_report(
+            evaluation, out, methods={name: {"strength": s} for name, s in strengths.items()}
+        )
     except (AutocolorError, ValueError, OSError) as error:
         print(f"demo: error: {error}", file=sys.stderr)
         return 1
-    model, grey = evaluation.scores[manifest.name], evaluation.scores[GREY]
     iterations = max(record.iteration for record in records)
-    summary = (
-        f"αβ RMSE {model.rmse:.4f} against {grey.rmse:.4f} without colour "
-        f"({100 * (model.rmse / grey.rmse - 1):+.1f} %), PSNR {model.psnr:.2f} dB against "
-        f"{grey.psnr:.2f} dB ({model.psnr - grey.psnr:+.2f} dB), on {len(evaluation.photos)} "
-        f"held-out photos; hue/chroma, {iterations} iterations, strength {manifest.strength:.2f}"
-    )
-    write_page(out, summary, metrics_table(evaluation), choice)
+    summaries = [
+        f"{what}: {summarize(evaluation, name)}"
+        for name, what in (
+            (_TRAINED, f"trained here, {iterations} iterations, strength {manifest.strength:.2f}"),
+            (_SHIPPED, "the model that comes with autocolor"),
+        )
+    ]
+    write_page(out, summaries, metrics_table(evaluation), choice)
     print(f"see {out / 'index.html'}")
-    print(summary)
+    print("\n".join(summaries))
     return 0
 
 

@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
-# Sets up, trains a colorizer on real photos and scores it on photos it has never seen.
+# Sets up, trains a colorizer for minutes, and scores it and the shipped model on photos unseen by both.
 set -euo pipefail
 
-minutes=15
+minutes=3
 while [ $# -gt 0 ]; do
   case "$1" in
+    --long) minutes=15; shift ;;
     --minutes) minutes=${2:?--minutes needs a number}; shift 2 ;;
     -h | --help)
       cat <<'USAGE'
-usage: tools/demo.sh [--minutes N]
+usage: tools/demo.sh [--long | --minutes N]
 
 Sets everything up (tools/setup.sh), fetches the photos, trains a colorizer on frozen VGG-16 features
-for N minutes (default 15) and scores it on held-out photos. Results go to build/demo/: open
-build/demo/index.html. Downloads and prepared data are kept, so a second run only trains.
+with `caffe train` for N minutes (default 3; --long: 15) and scores it and the model that comes with
+autocolor on held-out photos. Results go to build/demo/: open build/demo/index.html. Downloads and
+prepared data are kept, so a second run only trains.
 USAGE
       exit 0 ;;
     *) echo "demo.sh: error: unknown argument '$1' (see --help)" >&2; exit 2 ;;

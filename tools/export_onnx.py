@@ -106,12 +106,25 @@ by itself. Only --check needs Caffe. Exit status: 1 if a photo differs by more t
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--out", type=Path, required=True, help="ONNX file to write")
-    parser.add_argument("--model", type=Path, metavar="FOLDER",
-                        help="trained model (default: the one that comes with autocolor)")  # fmt: skip
-    parser.add_argument("--check", type=Path, metavar="PHOTOS",
-                        help="folder or list of photos on which to compare the file with Caffe")  # fmt: skip
-    parser.add_argument("--tolerance", type=int, default=1, metavar="STEPS",
-                        help="largest difference of a pixel, in 1/255 (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="FOLDER",
+        help="trained model (default: the one that comes with autocolor)",
+    )
+    parser.add_argument(
+        "--check",
+        type=Path,
+        metavar="PHOTOS",
+        help="folder or list of photos on which to compare the file with Caffe",
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=int,
+        default=1,
+        metavar="STEPS",
+        help="largest difference of a pixel, in 1/255 (default: %(default)s)",
+    )
     arguments = parser.parse_args(argv)
     if arguments.tolerance < 0:
         parser.error(f"--tolerance: expected at least 0, received {arguments.tolerance}")

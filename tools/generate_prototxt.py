@@ -7,9 +7,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 from caffe.proto import caffe_pb2
-from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pb2 import (
+    DescriptorProto,
+    EnumValueDescriptorProto,
+    FileDescriptorProto,
+)
 from model_costs import models_table
 
 from autocolor.core.programs import run_program
@@ -25,23 +30,27 @@ from autocolor.nets.catalogue import (
 from autocolor.runtime.deploy_nets import SCHEMA
 from autocolor.runtime.shipped import FOLDER
 
-# What deploy nets say, by message of caffe.proto. Any other field is refused without Caffe.
-_DEPLOY_FIELDS = {
-    "NetParameter": "name layer",
-    "LayerParameter": "name type bottom top param input_param convolution_param pooling_param "
-    "power_param relu_param softmax_param hypercolumn_inner_product_param",
-    "ParamSpec": "lr_mult decay_mult",
-    "InputParameter": "shape",
-    "BlobShape": "dim",
-    "ConvolutionParameter": "num_output bias_term pad kernel_size stride weight_filler bias_filler",
-    "FillerParameter": "type value",
-    "PoolingParameter": "pool kernel_size stride",
-    "PowerParameter": "power scale shift",
-    "ReLUParameter": "negative_slope",
-    "SoftmaxParameter": "axis",
-    "HypercolumnInnerProductParameter": "num_output bias_term weight_filler bias_filler scale "
-    "offset_height offset_width activation_mult stride",
-}
+# What deploy nets are made of in caffe.proto: all fields of these messages can be read without Caffe,
+# but for those of other messages. runtime/onnx_graph.py says which of them it knows.
+_DEPLOY_MESSAGES = (
+    "NetParameter",
+    "LayerParameter",
+    "ParamSpec",
+    "NetStateRule",
+    "InputParameter",
+    "BlobShape",
+    "ConvolutionParameter",
+    "FillerParameter",
+    "PoolingParameter",
+    "PowerParameter",
+    "ReLUParameter",
+    "SoftmaxParameter",
+    "HypercolumnInnerProductParameter",
+)
+_DEPLOY_ENUMS = ("Phase",)
+# Only a Caffe with oneDNN has them: the engine is known in any case, the field, which no file has, never.
+_ONEDNN: dict[str, Any] = {"name": "ONEDNN", "number": 7100}
+_FUSED = "fuse_relu"
 
 _NETWORK_OPTIONS = ("variant", "levels", "bins", "classes", "width")
 _TRAINING_OPTIONS = ("source", "batch", "crop", "locations", "backbone_rate")
@@ -51,15 +60,24 @@ _OPTIONS = {"backbone_rate": "frozen"}  # where they have another name
 def deploy_schema() -> dict[str, str]:
     """Return the part of caffe.proto that deploy nets use, for where there is no Caffe."""
     file = FileDescriptorProto(name="deploy_net.proto", package="caffe")
-    for name, kept in _DEPLOY_FIELDS.items():
+    for name in _DEPLOY_ENUMS:
+        caffe_pb2.DESCRIPTOR.enum_types_by_name[name].CopyToProto(file.enum_type.add())
+    known = {f".caffe.{name}" for name in (*_DEPLOY_MESSAGES, *_DEPLOY_ENUMS)}
+    for name in _DEPLOY_MESSAGES:
         whole = DescriptorProto()
         getattr(caffe_pb2, name).DESCRIPTOR.CopyToProto(whole)
-        message = file.message_type.add(name=name)
-        message.field.extend(field for field in whole.field if field.name in kept.split())
-        types = {field.type_name for field in message.field}
-        message.enum_type.extend(
-            enum for enum in whole.enum_type if f".caffe.{name}.{enum.name}" in types
+        own = {f".caffe.{name}.{enum.name}" for enum in whole.enum_type}
+        message = file.message_type.add(name=name, enum_type=whole.enum_type)
+        message.field.extend(
+            field
+            for field in whole.field
+            if field.type_name in {"", *known, *own} and field.name != _FUSED
         )
+        for enum in message.enum_type:
+            if (name, enum.name) == ("ConvolutionParameter", "Engine"):
+                values = [value for value in enum.value if value.name != _ONEDNN["name"]]
+                del enum.value[:]
+                enum.value.extend([*values, EnumValueDescriptorProto(**_ONEDNN)])
     return to_texts({SCHEMA.name: file})
 
 
@@ -116,8 +134,9 @@ the folder in which caffe train is started.""",
     parser.add_argument("--out", type=Path, help="folder for the files of one model")
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     model = parser.add_argument_group("one model, with --out")
-    model.add_argument("--model", choices=all_models(), metavar="MODEL",
-                       help="folder of prototxt/ to start from")  # fmt: skip
+    model.add_argument(
+        "--model", choices=all_models(), metavar="MODEL", help="folder of prototxt/ to start from"
+    )
     model.add_argument("--variant", choices=VARIANTS, help="what a colorizer predicts")
     model.add_argument("--levels", metavar="FIRST..LAST", help="of the hypercolumn, data..fc7")
     model.add_argument("--bins", type=int, help="of each channel of a histogram")
@@ -129,8 +148,13 @@ the folder in which caffe train is started.""",
     model.add_argument("--crop", type=int, help="side of the random crop")
     model.add_argument("--locations", type=int, help="hypercolumns an image")
     model.add_argument("--iterations", type=int, help="of the solver")
-    model.add_argument("--frozen", dest="backbone_rate", action="store_const", const=0.0,
-                       help="train the head only, on a VGG-16 that stays as it is")  # fmt: skip
+    model.add_argument(
+        "--frozen",
+        dest="backbone_rate",
+        action="store_const",
+        const=0.0,
+        help="train the head only, on a VGG-16 that stays as it is",
+    )
     arguments = parser.parse_args(argv)
     for name in ("batch", "crop", "locations", "iterations", "bins", "classes"):
         value = getattr(arguments, name)
@@ -166,8 +190,10 @@ the folder in which caffe train is started.""",
         if not (folder / name).is_file() or (folder / name).read_text(encoding="utf-8") != text
     ]
     for path in stale:
-        print(f"generate_prototxt: error: {path} differs from what python/autocolor describes",
-              file=sys.stderr)  # fmt: skip
+        print(
+            f"generate_prototxt: error: {path} differs from what python/autocolor describes",
+            file=sys.stderr,
+        )
     return 1 if stale else 0
 
 

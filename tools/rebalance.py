@@ -24,8 +24,9 @@ from autocolor.nets.vgg16 import vgg16_gray_features
 from autocolor.nets.weights_io import WeightsError, check_name, read_weights, write_weights
 
 
-def write_report(folder: Path, before: Mapping[str, SecondMoment],
-                 after: Mapping[str, SecondMoment]) -> None:  # fmt: skip
+def write_report(
+    folder: Path, before: Mapping[str, SecondMoment], after: Mapping[str, SecondMoment]
+) -> None:
     """Write ``second_moments.csv`` and a bar chart, ``second_moments.png``."""
     from matplotlib.figure import Figure
 
@@ -42,8 +43,13 @@ def write_report(folder: Path, before: Mapping[str, SecondMoment],
     axes = figure.subplots()
     positions = np.arange(len(before))
     for shift, label, moments in ((-0.2, "before", before), (0.2, "after", after)):
-        axes.bar(positions + shift, [moment.value for moment in moments.values()], 0.4, label=label,
-                 yerr=[moment.standard_error for moment in moments.values()])  # fmt: skip
+        axes.bar(
+            positions + shift,
+            [moment.value for moment in moments.values()],
+            0.4,
+            label=label,
+            yerr=[moment.standard_error for moment in moments.values()],
+        )
     axes.axhline(1, color="grey", linewidth=1)
     axes.set_yscale("log")
     axes.set_xticks(positions, list(before), rotation=60, ha="right")
@@ -71,23 +77,39 @@ so that the average of 50 other photos may well be 0.1 from 1. Photos of another
 the weights of 302 training photos, 68 held-out ones of other origin had 0.59 (conv5_3) to 0.86.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--weights", type=Path, required=True,
-                        help="weights to re-balance, as convert_weights.py reads them")  # fmt: skip
-    parser.add_argument("--net", type=Path,
-                        help="prototxt with the Input data (default: VGG-16-gray, conv1_1 to "
-                        "conv5_3)")  # fmt: skip
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        required=True,
+        help="weights to re-balance, as convert_weights.py reads them",
+    )
+    parser.add_argument(
+        "--net",
+        type=Path,
+        help="prototxt with the Input data (default: VGG-16-gray, conv1_1 to conv5_3)",
+    )
     parser.add_argument("--lmdb", type=Path, required=True, help="training images")
-    parser.add_argument("--out", type=Path, required=True,
-                        help="weights to write, .caffemodel or .h5")  # fmt: skip
-    parser.add_argument("--images", type=int, default=150,
-                        help="images to estimate on (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--folds", type=int, default=5,
-                        help="of the cross-validation, at least 2 (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0,
-                        help="of the choice of images (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--keep-output", action="store_true",
-                        help="compensate the head's weights, so that the net's output stays as it "
-                        "is (default: leave the head out, for a fresh one)")  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, required=True, help="weights to write, .caffemodel or .h5"
+    )
+    parser.add_argument(
+        "--images", type=int, default=150, help="images to estimate on (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--folds",
+        type=int,
+        default=5,
+        help="of the cross-validation, at least 2 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the choice of images (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--keep-output",
+        action="store_true",
+        help="compensate the head's weights, so that the net's output stays as it "
+        "is (default: leave the head out, for a fresh one)",
+    )
     parser.add_argument("--report", type=Path, help="folder for the table and the plot")
     arguments = parser.parse_args(argv)
     if arguments.images < 2:
@@ -121,9 +143,14 @@ the weights of 302 training photos, 68 held-out ones of other origin had 0.59 (c
             values = {name: moment.value for name, moment in before.items()}
             balanced = rebalance(net, weights, values, keep_output)
             after = cross_validate(
-                net, weights, images, estimated, min(arguments.folds, len(datums)), generator,
+                net,
+                weights,
+                images,
+                estimated,
+                min(arguments.folds, len(datums)),
+                generator,
                 keep_output,
-            ).second_moments()  # fmt: skip
+            ).second_moments()
         write_weights(arguments.out, balanced, f"{net.name} balanced")
         if arguments.report:
             write_report(arguments.report, before, after)
@@ -135,8 +162,10 @@ the weights of 302 training photos, 68 held-out ones of other origin had 0.59 (c
         check = f"{after[name].value:.3f} ± {after[name].standard_error:.3f}"
         print(f"{name:8} {moment.value:12.5g} {moment.value**-0.5:10.5g} {check:>28}")
     furthest = max(after, key=lambda name: abs(after[name].value - 1))
-    print(f"estimated on {len(datums)} images; on images that were not used {furthest} is furthest "
-          f"from 1, by {abs(after[furthest].value - 1):.3f}")  # fmt: skip
+    print(
+        f"estimated on {len(datums)} images; on images that were not used {furthest} is furthest "
+        f"from 1, by {abs(after[furthest].value - 1):.3f}"
+    )
     if fitting.unknown:
         print(f"not in the net, left out: {', '.join(fitting.unknown)}")
     return 0

@@ -347,20 +347,35 @@ cannot be read are skipped and listed. Run again: what is finished is not done a
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     model = all_models()["edges_data-conv3_3"]
-    parser.add_argument("--photos", type=Path, required=True,
-                        help="folder to train on, searched with its subfolders")  # fmt: skip
-    parser.add_argument("--test-photos", type=Path, required=True,
-                        help="folder of held-out photos")  # fmt: skip
-    parser.add_argument("--weights", type=Path,
-                        default=Path("build/data/vgg16_gray_balanced.caffemodel"),
-                        help="VGG-16-gray of tools/convert_vgg16.py, re-balanced by "
-                        "tools/rebalance.py (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=Path("build/edges"),
-                        help="folder for the results (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--side", type=int, default=model.training.crop,
-                        help="of the squares that the photos are cut to (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--iterations", type=int, default=model.solver.iterations,
-                        help="default: %(default)s")  # fmt: skip
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        required=True,
+        help="folder to train on, searched with its subfolders",
+    )
+    parser.add_argument("--test-photos", type=Path, required=True, help="folder of held-out photos")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        default=Path("build/data/vgg16_gray_balanced.caffemodel"),
+        help="VGG-16-gray of tools/convert_vgg16.py, re-balanced by "
+        "tools/rebalance.py (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("build/edges"),
+        help="folder for the results (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--side",
+        type=int,
+        default=model.training.crop,
+        help="of the squares that the photos are cut to (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--iterations", type=int, default=model.solver.iterations, help="default: %(default)s"
+    )
     arguments = parser.parse_args(argv)
     for name, least in (("side", 16), ("iterations", 1)):
         if getattr(arguments, name) < least:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -49,7 +50,8 @@ def test_output_file(photos: Path, tmp_path: Path, model_folder: Path) -> None:
     light = lightness(read_image(photos / "coffee.png").rgb)
     written = read_image(out).rgb
     # 8-bit rounding of three channels, half a level each.
-    np.testing.assert_allclose(written, Colorizer(model_folder).colorize(light), atol=0.502 / 255)
+    expected = Colorizer(model_folder).colorize(light, look="vivid")
+    np.testing.assert_allclose(written, expected, atol=0.502 / 255)
     np.testing.assert_allclose(lightness(written), light, atol=0.502 / 255)
     assert rgb_to_hue_chroma(written)[1].max() > 0.1
 
@@ -139,6 +141,24 @@ def test_options(photos: Path, tmp_path: Path, model_folder: Path) -> None:
     np.testing.assert_allclose(read_image(out).rgb, expected, atol=0.502 / 255)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "look"),
+    [
+        (["--look", "faithful"], {}),
+        (["--method", "median"], {"method": "median"}),
+        (["--look", "vivid", "--method", "median"], {"method": "median", "look": "vivid"}),
+        (["--strength", "0.5"], {"strength": 0.5, "look": "vivid"}),
+    ],
+)
+def test_look(
+    arguments: list[str], look: dict[str, Any], photos: Path, tmp_path: Path, model_folder: Path
+) -> None:
+    photo, out = photos / "coffee.png", tmp_path / "out.png"
+    assert main([str(photo), "-o", str(out), *arguments]) == 0
+    expected = Colorizer(model_folder).colorize(lightness(read_image(photo).rgb), **look)
+    np.testing.assert_allclose(read_image(out).rgb, expected, atol=0.502 / 255)
+
+
 def test_compare(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.png"
     assert main([str(photos / "coffee.png"), "-o", str(out), "--compare"]) == 0
@@ -222,7 +242,7 @@ def test_shipped_model_is_the_default(
     monkeypatch.delenv("AUTOCOLOR_MODEL")
     photo, out = photos / "coffee.png", tmp_path / "out.png"
     assert main([str(photo), "-o", str(out)]) == 0
-    expected = autocolor.load_model().colorize(lightness(read_image(photo).rgb))
+    expected = autocolor.load_model().colorize(lightness(read_image(photo).rgb), look="vivid")
     np.testing.assert_allclose(read_image(out).rgb, expected, atol=1 / 255)
 
 

@@ -40,8 +40,15 @@ def test_every_benchmark_runs(tmp_path):
     """At small sizes; --resume then measures nothing again."""
     listed = bench("--list").stdout.splitlines()
     names = {line.split()[0] for line in listed}
-    arguments = ("--quick", "--out", tmp_path / "bench", "--json", tmp_path / "bench.json",
-                 "--markdown", tmp_path / "performance.md")  # fmt: skip
+    arguments = (
+        "--quick",
+        "--out",
+        tmp_path / "bench",
+        "--json",
+        tmp_path / "bench.json",
+        "--markdown",
+        tmp_path / "performance.md",
+    )
     ran = bench(*arguments)
     assert ran.returncode == 0, ran.stderr
     rows = json.loads((tmp_path / "bench.json").read_text())
@@ -157,8 +164,13 @@ def test_a_child_that_fails_is_reported(measure):
 
 
 def test_results_know_their_target(results):
-    common = {"unit": "times", "ours": 1.0, "baseline": 2.0, "value_unit": "ms",
-              "baseline_name": "slow"}  # fmt: skip
+    common = {
+        "unit": "times",
+        "ours": 1.0,
+        "baseline": 2.0,
+        "value_unit": "ms",
+        "baseline_name": "slow",
+    }
     fast = results.Result("a", 4.2, 4.0, at_least=True, **common)
     lean = results.Result("b", 0.06, 0.05, at_least=False, **common)
     shown = results.Result("c", 7.0, None, at_least=True, **common)
@@ -168,7 +180,12 @@ def test_results_know_their_target(results):
         results.report_from_json(json.loads(json.dumps(results.report_as_json(report)))) == report
     )
     markdown = results.performance_markdown({"commit": "1234"}, {"Speed": report}, "plots")
-    for line in ("| commit | 1234 |", "| a | 4.2 times | ≥ 4 | yes | 1 ms | 2 ms: slow |",
-                 "| b | 0.06 times | ≤ 0.05 | **no** | 1 ms | 2 ms: slow |", "## Speed", "\nwhy\n",
-                 "![growth](plots/plot.png)"):  # fmt: skip
+    for line in (
+        "| commit | 1234 |",
+        "| a | 4.2 times | ≥ 4 | yes | 1 ms | 2 ms: slow |",
+        "| b | 0.06 times | ≤ 0.05 | **no** | 1 ms | 2 ms: slow |",
+        "## Speed",
+        "\nwhy\n",
+        "![growth](plots/plot.png)",
+    ):
         assert line in markdown

@@ -12,9 +12,19 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_python_lines_are_listed():
     process = subprocess.run(
-        ["bash", "tools/coverage.sh", "--python", "--", "-q", "tests/python/control/test_quantile.py"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            "bash",
+            "tools/coverage.sh",
+            "--python",
+            "--",
+            "-q",
+            "tests/python/control/test_quantile.py",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert process.returncode == 0, process.stdout + process.stderr
     report = (ROOT / "build/coverage/python.txt").read_text()
     (line,) = [line for line in report.splitlines() if "autocolor/cli/command.py" in line]

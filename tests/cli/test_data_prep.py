@@ -47,15 +47,33 @@ def tree(tmp_path_factory):
 def whole(tree, tmp_path_factory):
     """The LMDB that one run with one process makes of them."""
     path = tmp_path_factory.mktemp("whole") / "lmdb"
-    run_tool("data_prep/build_lmdb.py", "--photos", tree, "--labels", *SMALL, "--processes", 1,
-        "--out", path)  # fmt: skip
+    run_tool(
+        "data_prep/build_lmdb.py",
+        "--photos",
+        tree,
+        "--labels",
+        *SMALL,
+        "--processes",
+        1,
+        "--out",
+        path,
+    )
     return path
 
 
 def test_odd_files_and_names(tmp_path):
     good, bad = write_odd_files(tmp_path / "train")
-    ran = run_tool("data_prep/build_lmdb.py", "--photos", tmp_path / "train", "--labels", *SMALL,
-              "--out", tmp_path / "lmdb", "--seed", 5)  # fmt: skip
+    ran = run_tool(
+        "data_prep/build_lmdb.py",
+        "--photos",
+        tmp_path / "train",
+        "--labels",
+        *SMALL,
+        "--out",
+        tmp_path / "lmdb",
+        "--seed",
+        5,
+    )
     assert f"{len(good)} photos, {len(bad)} skipped" in ran.stdout
     skipped = {}
     for line in (tmp_path / "lmdb.skipped.tsv").read_text().splitlines():
@@ -76,15 +94,32 @@ def test_odd_files_and_names(tmp_path):
         assert min(image.shape[:2]) == 48
         assert np.ptp(image.astype(int), axis=2).max() > 20  # in colour
     # From the list that it wrote, in the same order: the same LMDB.
-    run_tool("data_prep/build_lmdb.py", "--photos", tmp_path / "lmdb.txt", "--labels", *SMALL,
-        "--out", tmp_path / "again", "--seed", 5)  # fmt: skip
+    run_tool(
+        "data_prep/build_lmdb.py",
+        "--photos",
+        tmp_path / "lmdb.txt",
+        "--labels",
+        *SMALL,
+        "--out",
+        tmp_path / "again",
+        "--seed",
+        5,
+    )
     assert (tmp_path / "again/data.mdb").read_bytes() == (tmp_path / "lmdb/data.mdb").read_bytes()
 
 
 def test_a_classifier_may_have_grey_photos(tmp_path):
     good, _ = write_odd_files(tmp_path / "train")
-    run_tool("data_prep/build_lmdb.py", "--photos", tmp_path / "train", "--labels", "--keep-grey", *SMALL,
-        "--out", tmp_path / "lmdb")  # fmt: skip
+    run_tool(
+        "data_prep/build_lmdb.py",
+        "--photos",
+        tmp_path / "train",
+        "--labels",
+        "--keep-grey",
+        *SMALL,
+        "--out",
+        tmp_path / "lmdb",
+    )
     assert len(records(tmp_path / "lmdb")) == len(good) + 2
     assert "grey" not in (tmp_path / "lmdb.skipped.tsv").read_text()
 
@@ -104,20 +139,36 @@ def test_views(photo_folder, tmp_path):
     run_tool(*command, "--undamaged", "--out", other)
     same = [a == b for a, b in zip(records(tmp_path / "lmdb"), records(other), strict=True)]
     assert 10 < sum(same) < 34
-    error = run_tool("data_prep/build_lmdb.py", "--photos", photo_folder, "--undamaged", "--out", other,
-                status=2).stderr  # fmt: skip
+    error = run_tool(
+        "data_prep/build_lmdb.py", "--photos", photo_folder, "--undamaged", "--out", other, status=2
+    ).stderr
     assert "--undamaged: expected --views" in error
 
 
 def test_labels_that_are_missing_are_named(tree, tmp_path):
     (tmp_path / "list.txt").write_text(f"{next(tree.rglob('*.JPEG'))}\n")
-    for photos, message in [(tmp_path / "list.txt", "--labels: expected a class behind"),
-                            (tree / SYNSETS[0], "expected it in the folder of a class")]:  # fmt: skip
-        refused = run_tool("data_prep/build_lmdb.py", "--photos", photos, "--labels", "--out",
-                      tmp_path / "lmdb", status=2)  # fmt: skip
+    for photos, message in [
+        (tmp_path / "list.txt", "--labels: expected a class behind"),
+        (tree / SYNSETS[0], "expected it in the folder of a class"),
+    ]:
+        refused = run_tool(
+            "data_prep/build_lmdb.py",
+            "--photos",
+            photos,
+            "--labels",
+            "--out",
+            tmp_path / "lmdb",
+            status=2,
+        )
         assert message in refused.stderr.splitlines()[-1]
-    run_tool("data_prep/build_lmdb.py", "--photos", tmp_path / "list.txt", *SMALL,
-        "--out", tmp_path / "lmdb")  # fmt: skip
+    run_tool(
+        "data_prep/build_lmdb.py",
+        "--photos",
+        tmp_path / "list.txt",
+        *SMALL,
+        "--out",
+        tmp_path / "lmdb",
+    )
     assert [datum.label for _, datum in read_datums(tmp_path / "lmdb")] == [0]
 
 
@@ -139,8 +190,10 @@ def test_shards_are_the_whole_and_caffe_reads_them_as_one_batch(tree, whole, tmp
     names = ("data", "label")
     net = "".join(layer.format(i, shard) for i, shard in enumerate(shards)) + "".join(
         f'layer {{ name: "{n}" type: "Concat" concat_param {{ axis: 0 }} top: "{n}" '
-        + " ".join(f'bottom: "{n}{i}"' for i in range(3)) + " }\n" for n in names
-    )  # fmt: skip
+        + " ".join(f'bottom: "{n}{i}"' for i in range(3))
+        + " }\n"
+        for n in names
+    )
     (tmp_path / "net.prototxt").write_text(net)
     blobs = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST)
     blobs.forward()
@@ -165,8 +218,17 @@ def has_workers(process, done):
 
 def test_killed_processes_leave_no_workers_and_resume(tree, whole, tmp_path):
     """SIGKILL as soon as something is stored; Ctrl-C is told in a line."""
-    arguments = ("data_prep/build_lmdb.py", "--photos", tree, "--labels", *SMALL, "--processes", 2,
-                 "--out", tmp_path / "lmdb")  # fmt: skip
+    arguments = (
+        "data_prep/build_lmdb.py",
+        "--photos",
+        tree,
+        "--labels",
+        *SMALL,
+        "--processes",
+        2,
+        "--out",
+        tmp_path / "lmdb",
+    )
     left = [(signal.SIGKILL, -9), (signal.SIGINT, 130)]
     for _ in range(20):
         kind, status = left[0]
@@ -207,16 +269,45 @@ def test_a_dask_cluster_writes_the_same_bytes(tree, whole, tmp_path):
         return started[-1]
 
     try:
-        start("scheduler", "--host", "127.0.0.1", "--port", 0, "--no-dashboard",
-              "--scheduler-file", tmp_path / "scheduler.json")  # fmt: skip
-        workers = [start("worker", "--scheduler-file", tmp_path / "scheduler.json", "--no-nanny",
-                         "--no-dashboard", "--nthreads", 1) for _ in range(2)]  # fmt: skip
+        start(
+            "scheduler",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            0,
+            "--no-dashboard",
+            "--scheduler-file",
+            tmp_path / "scheduler.json",
+        )
+        workers = [
+            start(
+                "worker",
+                "--scheduler-file",
+                tmp_path / "scheduler.json",
+                "--no-nanny",
+                "--no-dashboard",
+                "--nthreads",
+                1,
+            )
+            for _ in range(2)
+        ]
         wait_until((tmp_path / "scheduler.json").exists, started[0])
         address = json.loads((tmp_path / "scheduler.json").read_text())["address"]
-        building = subprocess.Popen(tool_command(
-            "data_prep/build_lmdb.py", "--photos", os.path.relpath(tree), "--labels", *SMALL,
-            "--scheduler", address, "--out", tmp_path / "lmdb",
-        ), stderr=subprocess.PIPE, text=True)  # fmt: skip
+        building = subprocess.Popen(
+            tool_command(
+                "data_prep/build_lmdb.py",
+                "--photos",
+                os.path.relpath(tree),
+                "--labels",
+                *SMALL,
+                "--scheduler",
+                address,
+                "--out",
+                tmp_path / "lmdb",
+            ),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         while not (tmp_path / "lmdb.part" / "data.mdb").exists() and building.poll() is None:
             time.sleep(0.01)
         workers[0].kill()
@@ -231,8 +322,17 @@ def test_a_dask_cluster_writes_the_same_bytes(tree, whole, tmp_path):
 
 def _check_full_disk(out, tree, whole, free, **options):
     """Run on a disk that is full before the end; see what is there; `free` it and go on."""
-    arguments = ("data_prep/build_lmdb.py", "--photos", tree, "--labels", *SMALL, "--processes", 2,
-                 "--out", out)  # fmt: skip
+    arguments = (
+        "data_prep/build_lmdb.py",
+        "--photos",
+        tree,
+        "--labels",
+        *SMALL,
+        "--processes",
+        2,
+        "--out",
+        out,
+    )
     refused = run_tool(*arguments, status=1, **options)
     lines = [line for line in refused.stderr.split("\n") if line.startswith("build_lmdb: error:")]
     assert len(lines) == 1
@@ -264,8 +364,10 @@ def test_a_full_disk(tree, whole, tmp_path):
     size = (whole / "data.mdb").stat().st_size
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={size // 2}", "tmpfs", disk],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if mounted.returncode:
         pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
 
@@ -285,8 +387,15 @@ def test_wrong_arguments(tree, tmp_path):
         (("--shards", 2, "--only-shard", 2), "--only-shard: expected 0 to 1, got 2"),
         (("--scheduler", "nonsense://a"), "no Dask scheduler at nonsense://a"),
     ]:
-        refused = run_tool("data_prep/build_lmdb.py", "--photos", tree, "--out", tmp_path / "lmdb",
-                      *arguments, status=1 if "--scheduler" in arguments else 2)  # fmt: skip
+        refused = run_tool(
+            "data_prep/build_lmdb.py",
+            "--photos",
+            tree,
+            "--out",
+            tmp_path / "lmdb",
+            *arguments,
+            status=1 if "--scheduler" in arguments else 2,
+        )
         assert message in refused.stderr.splitlines()[-1]
         assert not (tmp_path / "lmdb").exists()
 
@@ -364,17 +473,36 @@ def test_imagenet_splits(tmp_path):
     run_tool("data_prep/imagenet_splits.py", *arguments, "--out", tmp_path / "lists")
     assert {name: path.read_bytes() for name, path in lists.items()} == contents
     # build_lmdb reads them, and they serve as published lists for another copy.
-    run_tool("data_prep/build_lmdb.py", "--photos", lists["cval1k"], "--labels", "--side", 16,
-        "--minimum-side", 16, "--out", tmp_path / "lmdb")  # fmt: skip
+    run_tool(
+        "data_prep/build_lmdb.py",
+        "--photos",
+        lists["cval1k"],
+        "--labels",
+        "--side",
+        16,
+        "--minimum-side",
+        16,
+        "--out",
+        tmp_path / "lmdb",
+    )
     assert sorted(datum.label for _, datum in read_datums(tmp_path / "lmdb")) == [0, 1, 2, 3, 4]
     (tmp_path / "flat").mkdir()
     for path in (tmp_path / "val").rglob("*.JPEG"):
         (tmp_path / "flat" / path.name).symlink_to(path)
-    ran = run_tool("data_prep/imagenet_splits.py", "--images", tmp_path / "flat", "--published",
-              *lists.values(), "--out", tmp_path / "other")  # fmt: skip
+    ran = run_tool(
+        "data_prep/imagenet_splits.py",
+        "--images",
+        tmp_path / "flat",
+        "--published",
+        *lists.values(),
+        "--out",
+        tmp_path / "other",
+    )
     assert "a list of unknown origin" in ran.stdout
-    records = [json.loads((tmp_path / name / "imagenet.json").read_text())["lists"]
-               for name in ("lists", "other")]  # fmt: skip
+    records = [
+        json.loads((tmp_path / name / "imagenet.json").read_text())["lists"]
+        for name in ("lists", "other")
+    ]
     for name in lists:
         assert records[0][name]["names_sha256"] == records[1][name]["names_sha256"]
     for extra, message in [
@@ -384,8 +512,9 @@ def test_imagenet_splits(tmp_path):
         (("--published", lists["cval1k"], lists["cval1k"]), "5 photos are in both lists"),
         (("--images", tmp_path / "nowhere"), "expected photos, got none"),
     ]:
-        refused = run_tool("data_prep/imagenet_splits.py", *arguments, "--out", tmp_path / "x", *extra,
-                      status=1)  # fmt: skip
+        refused = run_tool(
+            "data_prep/imagenet_splits.py", *arguments, "--out", tmp_path / "x", *extra, status=1
+        )
         assert message in refused.stderr.splitlines()[-1]
     assert not (tmp_path / "x").exists()
 
@@ -398,8 +527,15 @@ def test_published_lists_of_the_authors(tmp_path):
         for photo, _ in read_photo_list(path, tmp_path / "val"):
             photo.parent.mkdir(parents=True, exist_ok=True)
             photo.touch()
-    ran = run_tool("data_prep/imagenet_splits.py", "--images", tmp_path / "val", "--published", *paths,
-              "--out", tmp_path / "lists")  # fmt: skip
+    ran = run_tool(
+        "data_prep/imagenet_splits.py",
+        "--images",
+        tmp_path / "val",
+        "--published",
+        *paths,
+        "--out",
+        tmp_path / "lists",
+    )
     assert "cval1k.txt: 1000 photos; classes by photos: 958 with 1, 21 with 2\n" in ran.stdout
     assert "ctest10k.txt: 10000 photos; classes by photos: 1 with 6, 2 with 7, " in ran.stdout
     assert "the authors' cval1k" in ran.stdout
@@ -414,8 +550,16 @@ def test_published_lists_of_the_authors(tmp_path):
     for photo in synset.iterdir():
         photo.rename(tmp_path / "val" / "n01443537" / photo.name)
     synset.rmdir()  # now every class is one less
-    refused = run_tool("data_prep/imagenet_splits.py", "--images", tmp_path / "val", "--published", *paths,
-                  "--out", tmp_path / "lists", status=1)  # fmt: skip
+    refused = run_tool(
+        "data_prep/imagenet_splits.py",
+        "--images",
+        tmp_path / "val",
+        "--published",
+        *paths,
+        "--out",
+        tmp_path / "lists",
+        status=1,
+    )
     assert "is a folder missing?" in refused.stderr
 
 
@@ -430,8 +574,16 @@ def test_sun_splits(tmp_path):
             path = tmp_path / "sun_6" / category / f"{category}{number}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             small_photo(rng, (20, 16)).save(path)
-    options = ("--images", tmp_path / "sun_a", "--out", tmp_path / "lists", "--test-images", 10,
-               "--train-images", 20)  # fmt: skip
+    options = (
+        "--images",
+        tmp_path / "sun_a",
+        "--out",
+        tmp_path / "lists",
+        "--test-images",
+        10,
+        "--train-images",
+        20,
+    )
     run_tool("data_prep/sun_splits.py", "sun-a", *options)
     lists = sorted((tmp_path / "lists").glob("sun_a_*.txt"))
     assert len(lists) == 10

@@ -22,8 +22,11 @@ def site(tmp_path_factory):
     out = tmp_path_factory.mktemp("docs")
     process = subprocess.run(
         ["bash", "tools/docs.sh", "--fresh", "--out", out],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
     assert process.stdout.splitlines()[-1] == str(out / "html" / "index.html")
     return out / "html"

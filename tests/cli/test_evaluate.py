@@ -54,8 +54,22 @@ def test_parts_processes_and_several_models(
     assert "two are called 'faint'; name them, --model NAME=FOLDER" in same.stderr
     listed = tmp_path / "list.txt"
     listed.write_text("/coffee.png 5\n/none.png 6\n/astronaut.png 7\n/chelsea.jpg 8\n")
-    common = ("--model", model_folder, "--model", f"pale={other}", "--photos", listed, "--root", photo_folder,
-              "--side", "50", "--side-of", "smaller", "--round", "--paper-only")  # fmt: skip
+    common = (
+        "--model",
+        model_folder,
+        "--model",
+        f"pale={other}",
+        "--photos",
+        listed,
+        "--root",
+        photo_folder,
+        "--side",
+        "50",
+        "--side-of",
+        "smaller",
+        "--round",
+        "--paper-only",
+    )
     whole, parts, merged = (tmp_path / name for name in ("whole", "parts", "merged"))
     assert run(*common, "--out", whole).returncode == 0
     for number, processes in ((1, "2"), (2, "1")):
@@ -90,8 +104,17 @@ def test_killed_and_run_again(model_folder: Path, photo_folder: Path, tmp_path: 
     for number in range(60):
         (photos / f"{number:02}.png").symlink_to(photo_folder / "coffee.png")
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    common = ("--model", model_folder, "--photos", photos, "--gallery", "0", "--worst", "0",
-              "--paper-only")  # fmt: skip
+    common = (
+        "--model",
+        model_folder,
+        "--photos",
+        photos,
+        "--gallery",
+        "0",
+        "--worst",
+        "0",
+        "--paper-only",
+    )
     assert run(*common, "--out", whole).returncode == 0
     part = cut / "part_1_of_1.jsonl"
     command = tool_command("tools/evaluate.py", *common, "--out", cut)
@@ -192,9 +215,17 @@ def test_control_c(processes: str, model_folder: Path, photo_folder: Path, tmp_p
         (photos / f"{number:03}.png").symlink_to(photo_folder / "coffee.png")
     out = tmp_path / "out"
     command = tool_command(
-        "tools/evaluate.py", "--model", model_folder, "--photos", photos, "--out", out,
-        "--processes", processes, "--paper-only",
-    )  # fmt: skip
+        "tools/evaluate.py",
+        "--model",
+        model_folder,
+        "--photos",
+        photos,
+        "--out",
+        out,
+        "--processes",
+        processes,
+        "--paper-only",
+    )
     part = out / "part_1_of_1.jsonl"
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, process_group=0) as process:
         wait_until(lambda: part.exists() and part.read_bytes().count(b"\n") >= 4, process, 0.01)
@@ -207,8 +238,21 @@ def test_control_c(processes: str, model_folder: Path, photo_folder: Path, tmp_p
 
 def test_baselines(photo_folder: Path, tmp_path: Path) -> None:
     """Baselines learn once, are scored beside each other, and their identity is in the report."""
-    common = ("--baseline", "mean", "--baseline", "welsh", "--references", photo_folder, "--photos",
-              photo_folder, "--side", "48", "--paper-only", "--out", tmp_path / "out")  # fmt: skip
+    common = (
+        "--baseline",
+        "mean",
+        "--baseline",
+        "welsh",
+        "--references",
+        photo_folder,
+        "--photos",
+        photo_folder,
+        "--side",
+        "48",
+        "--paper-only",
+        "--out",
+        tmp_path / "out",
+    )
     done = run(*common)
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
@@ -224,8 +268,19 @@ def test_a_baseline_with_a_network(photo_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "net.prototxt").write_text(str(vgg16_gray_features()))
     caffe.set_random_seed(0)
     caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST).save(str(tmp_path / "vgg.caffemodel"))
-    common = ("--baseline", "nearest_neighbour", "--references", photo_folder, "--photos", photo_folder,
-              "--side", "32", "--paper-only", "--out", tmp_path / "out")  # fmt: skip
+    common = (
+        "--baseline",
+        "nearest_neighbour",
+        "--references",
+        photo_folder,
+        "--photos",
+        photo_folder,
+        "--side",
+        "32",
+        "--paper-only",
+        "--out",
+        tmp_path / "out",
+    )
     done = run(*common, "--weights", tmp_path / "vgg.caffemodel")
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "out" / "baselines").iterdir())) == 1

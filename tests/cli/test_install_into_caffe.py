@@ -71,10 +71,12 @@ install = partial(run_tool, "tools/caffe_tree/install_into_caffe.py", status=Non
 def contents(root):
     return {
         str(path.relative_to(root)): (
-            path.is_symlink(), path.stat().st_mode, path.is_file() and path.read_bytes()
+            path.is_symlink(),
+            path.stat().st_mode,
+            path.is_file() and path.read_bytes(),
         )
         for path in root.rglob("*")
-    }  # fmt: skip
+    }
 
 
 def times(root):
@@ -98,8 +100,12 @@ def build(tree, out):
     """Compile our layers in the tree, with nothing but its own headers and proto; link and run."""
     generated = out / "caffe" / "proto"
     generated.mkdir(parents=True)
-    made = run(CACHE["Protobuf_PROTOC_EXECUTABLE"], f"--proto_path={(tree / PROTO).parent}",
-               f"--cpp_out={generated}", tree / PROTO)  # fmt: skip
+    made = run(
+        CACHE["Protobuf_PROTOC_EXECUTABLE"],
+        f"--proto_path={(tree / PROTO).parent}",
+        f"--cpp_out={generated}",
+        tree / PROTO,
+    )
     assert made.returncode == 0, made.stderr
     program = out / "program.cpp"
     program.write_text(PROGRAM)
@@ -108,8 +114,17 @@ def build(tree, out):
     assert len(ours) >= 5
     compiler = CACHE["CMAKE_CXX_COMPILER"]
     # Of CMakeLists.txt's caffe_options; the tree's own headers alone, and no compat.
-    options = ["-std=c++17", "-O0", "-fopenmp", "-w", "-DCPU_ONLY", f"-I{tree}", f"-I{tree}/include",
-               f"-I{out}", f"-I{CACHE['CBLAS_INCLUDE_DIR']}"]  # fmt: skip
+    options = [
+        "-std=c++17",
+        "-O0",
+        "-fopenmp",
+        "-w",
+        "-DCPU_ONLY",
+        f"-I{tree}",
+        f"-I{tree}/include",
+        f"-I{out}",
+        f"-I{CACHE['CBLAS_INCLUDE_DIR']}",
+    ]
 
     def compile_one(source):
         return run(compiler, *options, "-c", source, "-o", out / f"{source.stem}.o")
@@ -118,10 +133,19 @@ def build(tree, out):
         for compiled in pool.map(compile_one, sources):
             assert compiled.returncode == 0, compiled.stderr
     linked = run(
-        compiler, "-fopenmp", *(out / f"{source.stem}.o" for source in sources), "-o", out / "program",
-        CACHE["OPENBLAS_LIBRARY"], CACHE["GLOG_LIBRARY"], CACHE["GFLAGS_LIBRARY"],
-        "-lprotobuf", "-lboost_thread", "-lboost_system", "-pthread",
-    )  # fmt: skip
+        compiler,
+        "-fopenmp",
+        *(out / f"{source.stem}.o" for source in sources),
+        "-o",
+        out / "program",
+        CACHE["OPENBLAS_LIBRARY"],
+        CACHE["GLOG_LIBRARY"],
+        CACHE["GFLAGS_LIBRARY"],
+        "-lprotobuf",
+        "-lboost_thread",
+        "-lboost_system",
+        "-pthread",
+    )
     assert linked.returncode == 0, linked.stderr
     return run(out / "program")
 
@@ -148,9 +172,13 @@ def test_install_build_and_uninstall(tree, pristine, tmp_path):
     program = build(tree, tmp_path / "out")
     assert program.returncode == 0, program.stderr
     assert program.stdout.split() == [
-        "SparseHypercolumn", "HypercolumnInnerProduct", "ColorSpace", "ColorHistogram",
-        "SoftmaxKLDivergenceLoss", "2",
-    ]  # fmt: skip
+        "SparseHypercolumn",
+        "HypercolumnInnerProduct",
+        "ColorSpace",
+        "ColorHistogram",
+        "SoftmaxKLDivergenceLoss",
+        "2",
+    ]
 
     removed = install(tree, "--uninstall")
     assert removed.returncode == 0, removed.stderr
@@ -190,8 +218,10 @@ def test_conflicts_are_refused(change, words, tree):
 def test_another_folder_is_refused(folder, options, tmp_path):
     refused = install(tmp_path / folder, *options)
     assert refused.returncode == 1
-    assert refused.stderr == (f"install_into_caffe: error: {tmp_path / folder}: expected a Caffe "
-                              f"source tree, found no {PROTO}\n")  # fmt: skip
+    assert refused.stderr == (
+        f"install_into_caffe: error: {tmp_path / folder}: expected a Caffe "
+        f"source tree, found no {PROTO}\n"
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -206,6 +236,11 @@ def test_help_teaches():
 def test_it_needs_python_alone():
     """No set-up: the standard library and this repository's python folder."""
     environment = {"PATH": os.defpath, "PYTHONPATH": str(ROOT / "python")}
-    explained = run(sys.executable, "-S", ROOT / "tools/caffe_tree/install_into_caffe.py", "--help",
-                    env=environment)  # fmt: skip
+    explained = run(
+        sys.executable,
+        "-S",
+        ROOT / "tools/caffe_tree/install_into_caffe.py",
+        "--help",
+        env=environment,
+    )
     assert explained.returncode == 0, explained.stderr

@@ -14,8 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_page_names_every_package(tmp_path):
     subprocess.run(
         [sys.executable, "tools/release/licences.py", "--page", tmp_path / "licences.md"],
-        cwd=ROOT, check=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        check=True,
+    )
     page = (tmp_path / "licences.md").read_text(encoding="utf-8")
     with (ROOT / "data_prep/photos.tsv").open(encoding="utf-8", newline="") as stream:
         names = {row["package"] for row in csv.DictReader(stream, delimiter="\t")}

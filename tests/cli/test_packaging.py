@@ -33,14 +33,38 @@ def wheel(tmp_path_factory):
     """Build as `pip install .` does, but with the setuptools that is there."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
-    files = output_of("git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard",
-                "python", "docs/*.md", "pyproject.toml", "README.md", "LICENSE")  # fmt: skip
+    files = output_of(
+        "git",
+        "-C",
+        ROOT,
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        "python",
+        "docs/*.md",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+    )
     for name in files.rstrip("\0").split("\0"):
         if (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
-    output_of(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index",
-        "--quiet", "--wheel-dir", folder, source)  # fmt: skip
+    output_of(
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "--quiet",
+        "--wheel-dir",
+        folder,
+        source,
+    )
     (built,) = folder.glob("*.whl")
     return built
 
@@ -79,10 +103,24 @@ def test_command_of_the_wheel_colorizes_without_caffe(wheel, tmp_path, photo_fol
         if path.suffix != ".pth" and not path.name.startswith(("autocolor", "__editable__")):
             (libraries / path.name).symlink_to(path)
     (site / "libraries.pth").write_text(f"{libraries}\n")
-    output_of(sys.executable, "-m", "pip", "--python", bin_folder / "python", "install", "--no-deps",
-        "--no-index", "--quiet", wheel)  # fmt: skip
-    variables = {"PATH": f"{bin_folder}:/usr/bin:/bin", "AUTOCOLOR_CACHE": str(default_cache()),
-                 "HOME": str(tmp_path), "OMP_NUM_THREADS": "2"}  # fmt: skip
+    output_of(
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        bin_folder / "python",
+        "install",
+        "--no-deps",
+        "--no-index",
+        "--quiet",
+        wheel,
+    )
+    variables = {
+        "PATH": f"{bin_folder}:/usr/bin:/bin",
+        "AUTOCOLOR_CACHE": str(default_cache()),
+        "HOME": str(tmp_path),
+        "OMP_NUM_THREADS": "2",
+    }
 
     def command(*words):
         return output_of(bin_folder / "autocolor", *words, cwd=tmp_path, env=variables)
@@ -95,9 +133,17 @@ def test_command_of_the_wheel_colorizes_without_caffe(wheel, tmp_path, photo_fol
     assert command("--version").strip() == f"autocolor {autocolor.__version__}"
     command(photo_folder / "chelsea.jpg", "-o", tmp_path / "onnx.png")
     # The same as Caffe's, from this environment.
-    output_of(sys.executable, "-m", "autocolor.cli", photo_folder / "chelsea.jpg", "--backend", "caffe",
-        "-o", tmp_path / "caffe.png", env={key: value for key, value in os.environ.items()
-                                           if key != "AUTOCOLOR_MODEL"})  # fmt: skip
+    output_of(
+        sys.executable,
+        "-m",
+        "autocolor.cli",
+        photo_folder / "chelsea.jpg",
+        "--backend",
+        "caffe",
+        "-o",
+        tmp_path / "caffe.png",
+        env={key: value for key, value in os.environ.items() if key != "AUTOCOLOR_MODEL"},
+    )
     with Image.open(tmp_path / "onnx.png") as ours, Image.open(tmp_path / "caffe.png") as theirs:
         found, expected = (np.asarray(image).astype(int) for image in (ours, theirs))
     assert np.abs(found - expected).max() <= 1
@@ -119,8 +165,10 @@ def test_completion(words, expected, tmp_path):
     script = output_of(sys.executable, "-m", "autocolor.cli", "--print-completion", "bash")
     (tmp_path / "completion.sh").write_text(script)
     (tmp_path / "self.jpg").touch()
-    asked = (f"source completion.sh; COMP_WORDS=(autocolor {words}); "
-             "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _shtab_autocolor; echo ${COMPREPLY[@]}")  # fmt: skip
+    asked = (
+        f"source completion.sh; COMP_WORDS=(autocolor {words}); "
+        "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _shtab_autocolor; echo ${COMPREPLY[@]}"
+    )
     assert output_of("bash", "-c", asked, cwd=tmp_path).split() == expected
 
 
@@ -145,11 +193,13 @@ def test_base_dependencies_are_what_the_package_imports():
         for path in PACKAGE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         for name in (
-            [alias.name for alias in node.names] if isinstance(node, ast.Import)
-            else [node.module] if isinstance(node, ast.ImportFrom) and node.module
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module]
+            if isinstance(node, ast.ImportFrom) and node.module
             else []
         )
-    }  # fmt: skip
+    }
     modules = {"pillow": "PIL", "protobuf": "google", "scikit-image": "skimage"}
     base = {modules.get(name, name) for name in pyproject["dependencies"]}
     unused = base - imported
@@ -167,14 +217,25 @@ def test_fresh_install_colorizes_within_two_minutes(tmp_path, photo_folder):
     """With nothing in any cache."""
     output_of("/usr/bin/python3", "-m", "venv", tmp_path / "venv")
     bin_folder = tmp_path / "venv/bin"
-    variables = {"PATH": f"{bin_folder}:/usr/bin:/bin", "AUTOCOLOR_CACHE": str(tmp_path / "cache"),
-                 "HOME": str(tmp_path), "PIP_NO_CACHE_DIR": "1"}  # fmt: skip
+    variables = {
+        "PATH": f"{bin_folder}:/usr/bin:/bin",
+        "AUTOCOLOR_CACHE": str(tmp_path / "cache"),
+        "HOME": str(tmp_path),
+        "PIP_NO_CACHE_DIR": "1",
+    }
     variables |= {key: os.environ[key] for key in os.environ if key.startswith("PIP_")}
     start = time.monotonic()
     output_of(bin_folder / "pip", "install", "--quiet", f"{ROOT}[onnx]", env=variables)
     installed = time.monotonic()
-    output_of(bin_folder / "autocolor", photo_folder / "coffee.png", "-o", tmp_path / "out.png",
-        env=variables)  # fmt: skip
-    print(f"installed in {installed - start:.0f} s, first photo in "
-          f"{time.monotonic() - installed:.0f} s")  # fmt: skip
+    output_of(
+        bin_folder / "autocolor",
+        photo_folder / "coffee.png",
+        "-o",
+        tmp_path / "out.png",
+        env=variables,
+    )
+    print(
+        f"installed in {installed - start:.0f} s, first photo in "
+        f"{time.monotonic() - installed:.0f} s"
+    )
     assert time.monotonic() - start < 120

@@ -48,9 +48,14 @@ def photos(tmp_path_factory):
                 content = b"not an image"
             split = "test" if name == "astronaut" else "train"
             entry = PhotoEntry(
-                split, "apt", "skimage", f"{name}{index}.png", "", f"g{number}",
+                split,
+                "apt",
+                "skimage",
+                f"{name}{index}.png",
+                "",
+                f"g{number}",
                 hashlib.sha256(content).hexdigest(),
-            )  # fmt: skip
+            )
             (folder / entry.path).parent.mkdir(parents=True, exist_ok=True)
             path.rename(folder / entry.path)
             (folder / entry.path).write_bytes(content)
@@ -67,13 +72,33 @@ def data(photos, tmp_path_factory):
     """Prepared data: LMDBs, VGG-16-gray and its re-balanced form."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "photos").symlink_to(photos)
-    run_tool("data_prep/build_lmdb.py", "--photos", photos / "train", "--list", photos / "list.tsv",
-        "--validation", 0.3, "--out", folder / "train_lmdb",
-        "--validation-out", folder / "validation_lmdb")  # fmt: skip
+    run_tool(
+        "data_prep/build_lmdb.py",
+        "--photos",
+        photos / "train",
+        "--list",
+        photos / "list.tsv",
+        "--validation",
+        0.3,
+        "--out",
+        folder / "train_lmdb",
+        "--validation-out",
+        folder / "validation_lmdb",
+    )
     run_tool("tools/convert_vgg16.py", "--out", folder / "vgg16_gray.caffemodel")
-    run_tool("tools/rebalance.py", "--weights", folder / "vgg16_gray.caffemodel",
-        "--lmdb", folder / "train_lmdb", "--images", 4, "--report", folder / "report",
-        "--out", folder / "vgg16_gray_balanced.caffemodel")  # fmt: skip
+    run_tool(
+        "tools/rebalance.py",
+        "--weights",
+        folder / "vgg16_gray.caffemodel",
+        "--lmdb",
+        folder / "train_lmdb",
+        "--images",
+        4,
+        "--report",
+        folder / "report",
+        "--out",
+        folder / "vgg16_gray_balanced.caffemodel",
+    )
     return folder
 
 
@@ -110,8 +135,9 @@ def test_lmdb_is_resumed_kept_and_not_overwritten(photos, tmp_path):
     assert (tmp_path / "lmdb" / "data.mdb").read_bytes() == before
     run_tool(*command, "--encoding", "raw", "--force")
     assert not any(datum.encoded for _, datum in read_datums(tmp_path / "lmdb"))
-    missing = run_tool("data_prep/build_lmdb.py", "--photos", tmp_path / "none", "--out", tmp_path / "x",
-                  status=2)  # fmt: skip
+    missing = run_tool(
+        "data_prep/build_lmdb.py", "--photos", tmp_path / "none", "--out", tmp_path / "x", status=2
+    )
     assert missing.stderr.startswith("build_lmdb: error:")
 
 
@@ -140,9 +166,20 @@ def test_the_colorizers_output_is_kept(data, tmp_path):
         weight.data[...] = rng.normal(size=weight.data.shape) / weight.data.shape[1]
         bias.data[...] = rng.normal(size=bias.data.shape)
     net.save(str(tmp_path / "start.caffemodel"))
-    run_tool("tools/rebalance.py", "--net", prototxt, "--keep-output", "--images", 2,
-        "--weights", tmp_path / "start.caffemodel", "--lmdb", data / "train_lmdb",
-        "--out", tmp_path / "balanced.caffemodel.h5")  # fmt: skip
+    run_tool(
+        "tools/rebalance.py",
+        "--net",
+        prototxt,
+        "--keep-output",
+        "--images",
+        2,
+        "--weights",
+        tmp_path / "start.caffemodel",
+        "--lmdb",
+        data / "train_lmdb",
+        "--out",
+        tmp_path / "balanced.caffemodel.h5",
+    )
     image = skimage.data.astronaut()[:64, 200:296].mean(axis=2, dtype=np.float32) / 255
     outputs = []
     for weights in ("start.caffemodel", "balanced.caffemodel.h5"):
@@ -162,8 +199,19 @@ def test_the_colorizers_output_is_kept(data, tmp_path):
 
 
 def test_caffe_train_and_resume(data, tmp_path):
-    options = ("--source", data / "train_lmdb", "--validation-source", data / "validation_lmdb",
-               "--batch", 1, "--crop", 64, "--locations", 16, "--frozen")  # fmt: skip
+    options = (
+        "--source",
+        data / "train_lmdb",
+        "--validation-source",
+        data / "validation_lmdb",
+        "--batch",
+        1,
+        "--crop",
+        64,
+        "--locations",
+        16,
+        "--frozen",
+    )
     run_tool("tools/generate_prototxt.py", "--out", tmp_path, *options, "--iterations", 3)
 
     def train(*arguments):
@@ -229,14 +277,18 @@ def test_demo_writes_everything(data, tmp_path):
     process = run_tool(
         "tools/demo.py", "--minutes", 0.1, "--data", data, "--out", tmp_path / "demo"
     )
-    assert "held-out photos" in process.stdout.splitlines()[-1]
+    trained, shipped = process.stdout.splitlines()[-2:]
+    assert trained.startswith("trained here, ")
+    assert shipped.startswith("the model that comes with autocolor: αβ RMSE ")
     metrics = json.loads((tmp_path / "demo" / "metrics.json").read_text())
     assert metrics["images"] == 3
-    assert len(metrics["methods"]) == 2
+    assert set(metrics["methods"]) == {"no colorization", "shipped model", "trained here"}
     for method in metrics["methods"].values():
         assert 0 < method["scores"]["rmse"] < 3
         assert 5 < method["scores"]["psnr"] < 60
     page = (tmp_path / "demo" / "index.html").read_text()
+    for summary in (trained, shipped):
+        assert f"<li>{summary}</li>" in page
     for picture in ("gallery.png", "loss.png", "errors.png", "psnr.png", "worst.png"):
         assert picture in page
         assert (tmp_path / "demo" / picture).read_bytes().startswith(b"\x89PNG")
@@ -244,8 +296,9 @@ def test_demo_writes_everything(data, tmp_path):
     photo = next((data / "photos" / "test").rglob("*.png"))
     subprocess.run(
         ["autocolor", photo, "-o", tmp_path / "out.png", "--model", tmp_path / "demo" / "model"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        check=True,
+        capture_output=True,
+    )
     with Image.open(photo) as original, Image.open(tmp_path / "out.png") as colorized:
         assert colorized.size == original.size
 
@@ -261,8 +314,20 @@ def test_reproduce_makes_every_table_and_figure(data, tmp_path):
     assert f"written to {out / 'results.md'}" in process.stdout
     content = json.loads((out / "results.json").read_text())
     assert content["provenance"]["command"].startswith("python tools/paper/reproduce.py all --data")
-    expected = {"no colorization", "lab_l2@1", "lab_joint@chosen", "hue_chroma/sample@1", "hue_chroma_conv5_3@1",
-                "mean", "welsh", "cheng", "nearest_neighbour", "C", "Q", "E"}  # fmt: skip
+    expected = {
+        "no colorization",
+        "lab_l2@1",
+        "lab_joint@chosen",
+        "hue_chroma/sample@1",
+        "hue_chroma_conv5_3@1",
+        "mean",
+        "welsh",
+        "cheng",
+        "nearest_neighbour",
+        "C",
+        "Q",
+        "E",
+    }
     assert expected <= set(content["methods"])
     for key, method in content["methods"].items():
         interval = method["intervals"]["rmse"]

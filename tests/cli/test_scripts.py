@@ -55,8 +55,18 @@ def test_generate_prototxt(tmp_path):
         generate("--out", tmp_path, "--model", "edges_data-conv3_3", "--batch", "2").returncode == 0
     )
     assert "batch_size: 2" in (tmp_path / "train.prototxt").read_text()
-    example = generate("--variant", "lab_joint", "--levels", "conv3_1..conv5_3", "--bins", "10",
-                       "--width", "0.5", "--out", tmp_path)  # fmt: skip
+    example = generate(
+        "--variant",
+        "lab_joint",
+        "--levels",
+        "conv3_1..conv5_3",
+        "--bins",
+        "10",
+        "--width",
+        "0.5",
+        "--out",
+        tmp_path,
+    )
     assert example.returncode == 0
     deploy = (tmp_path / "deploy.prototxt").read_text()
     assert "num_output: 100" in deploy
@@ -64,13 +74,17 @@ def test_generate_prototxt(tmp_path):
     for arguments, message in [
         (("--batch", "0"), "--batch: expected at least 1"),
         (("--batch", "4"), "--batch: expected --out beside it"),
-        (("--out", tmp_path, "--model", "edges_data-conv3_3", "--frozen"),
-         "--frozen: not an option of edges_data-conv3_3"),
+        (
+            ("--out", tmp_path, "--model", "edges_data-conv3_3", "--frozen"),
+            "--frozen: not an option of edges_data-conv3_3",
+        ),
         (("--out", tmp_path, "--levels", "fc7..data"), "levels: expected FIRST..LAST"),
         (("--out", tmp_path, "--width", "0"), "width: expected a positive number, got 0.0"),
-        (("--out", tmp_path, "--model", "vgg16_gray_classifier", "--crop", "200"),
-         "crop: expected at least 224, got 200"),
-    ]:  # fmt: skip
+        (
+            ("--out", tmp_path, "--model", "vgg16_gray_classifier", "--crop", "200"),
+            "crop: expected at least 224, got 200",
+        ),
+    ]:
         refused = generate(*arguments)
         assert refused.returncode == 2
         assert message in refused.stderr

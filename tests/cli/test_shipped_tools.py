@@ -12,8 +12,17 @@ pytestmark = pytest.mark.slow
 
 
 def test_model_card(photo_folder, tmp_path):
-    arguments = ("tools/release/model_card.py", "--photos", photo_folder, "--out", tmp_path,
-                 "--side", 48, "--work", tmp_path / "work")  # fmt: skip
+    arguments = (
+        "tools/release/model_card.py",
+        "--photos",
+        photo_folder,
+        "--out",
+        tmp_path,
+        "--side",
+        48,
+        "--work",
+        tmp_path / "work",
+    )
     done = run_tool(*arguments, "--validation", photo_folder)
     card = (tmp_path / "model_card.md").read_text()
     assert done.stdout.strip() in card
@@ -39,6 +48,34 @@ def test_model_card_without_photos(tmp_path):
     )
     assert done.stderr == f"model_card: error: {tmp_path / 'none'}: expected a folder of photos\n"
     assert not (tmp_path / "model_card.md").exists()
+
+
+def test_looks(photo_folder, tmp_path):
+    arguments = ("tools/release/looks.py", "--photos", photo_folder, "--show", photo_folder,
+                 "--out", tmp_path, "--work", tmp_path / "work", "--count", 2)  # fmt: skip
+    run_tool(*arguments)
+    text = (tmp_path / "looks.md").read_text()
+    assert "2 of the validation photos" in text
+    assert {f"| {name} |" in text for name in ("brick", "vivid, coherent", "faithful")} == {True}
+    grey, faithful, vivid = (
+        float(re.search(rf"^\| {name} \| ([\d.]+)", text, re.MULTILINE).group(1))
+        for name in ("grey", "faithful", "vivid")
+    )
+    assert len({grey, faithful, vivid}) == 3
+    for name in re.findall(r"!\[.*?\]\((.*?)\)", text):
+        with Image.open(tmp_path / name) as image:
+            assert image.width > 800 and image.height > 300
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").iterdir()}
+    assert len(kept) >= 2 + 4  # and the textures
+    run_tool(*arguments)  # the network does not run again
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "work").iterdir()} == kept
+    assert (tmp_path / "looks.md").read_text() == text
+
+
+def test_looks_without_photos(tmp_path):
+    done = run_tool("tools/release/looks.py", "--photos", tmp_path / "none", "--out", tmp_path,
+                    "--show", tmp_path / "none", status=1)  # fmt: skip
+    assert done.stderr == f"looks: error: --show {tmp_path / 'none'}: expected a folder of photos\n"
 
 
 def test_the_card_is_of_the_shipped_model():

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -128,6 +129,44 @@ def test_killed_at_any_moment_it_comes_to_the_same_end(stage, head, photos, tmp_
     for name, blobs in found.items():
         for blob, other in zip(blobs, expected[name], strict=True):
             np.testing.assert_array_equal(blob, other)
+
+
+def test_annealing_killed_at_its_turns_comes_to_the_same_end(head, photos, tmp_path):
+    """Killed when it has begun, at each of its snapshots, and when its model is being written."""
+    out, _ = head
+    weights = out / "head/model/weights.caffemodel"
+    once, killed = tmp_path / "once", tmp_path / "killed"
+    run("whole", *photos, "--out", once, "--weights", weights, "--iterations", 2)
+    shutil.copytree(once, killed)
+    options = (*photos, "--iterations", 4)
+    run("anneal", *options, "--out", once)
+    folder = killed / "whole" / "annealing"
+    moments = (
+        folder, folder / "snapshot_iter_2.solverstate", folder / "snapshot_iter_4.caffemodel",
+        folder / "snapshot_iter_4.solverstate", folder / "snapshot_iter_6.solverstate",
+        killed / "whole" / "model",
+    )  # fmt: skip
+    for moment in moments:
+        process = subprocess.Popen(
+            tool_command(TOOL, "anneal", *options, "--out", killed), cwd=ROOT,
+            stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        while not moment.exists() and process.poll() is None:
+            time.sleep(0.005)
+        assert moment.exists()
+        with contextlib.suppress(ProcessLookupError):  # it may have ended
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    run("anneal", *options, "--out", killed)
+    for path in ("whole/annealing/snapshot_iter_6.caffemodel", "whole/model/weights.caffemodel"):
+        expected, found = read_weights(once / path), read_weights(killed / path)
+        assert found.keys() == expected.keys()
+        for name, blobs in found.items():
+            for blob, other in zip(blobs, expected[name], strict=True):
+                np.testing.assert_array_equal(blob, other)
+    assert (killed / "whole/model/model.json").read_text() == (
+        once / "whole/model/model.json"
+    ).read_text()
 
 
 def test_no_photos(tmp_path):

@@ -63,10 +63,12 @@ class Film:
     def shown(self, size: tuple[int, int]) -> np.ndarray:
         """Return the greys as they are to be shown, resized to (height, width)."""
         turned = np.rot90(self.stored(), -self.rotation // 90, axes=(1, 2))
-        return np.stack([
-            np.asarray(Image.fromarray(grey).resize(size[::-1], Image.Resampling.BICUBIC))
-            for grey in turned
-        ])  # fmt: skip
+        return np.stack(
+            [
+                np.asarray(Image.fromarray(grey).resize(size[::-1], Image.Resampling.BICUBIC))
+                for grey in turned
+            ]
+        )
 
     def shown_size(self) -> tuple[float, float]:
         """Return (height, width) as shown; one of the two directions may be scaled as well."""
@@ -112,8 +114,18 @@ def write_film(path: Path, film: Film) -> Path:
     first = path.with_name(f"plain{path.suffix}") if film.rotation else path
     ffmpeg(*command, "-fps_mode", "passthrough", first, content=film.stored().tobytes())
     if film.rotation:
-        ffmpeg("-display_rotation", -film.rotation, "-i", first, "-map", 0, "-c", "copy",
-               *film.muxing, path)  # fmt: skip
+        ffmpeg(
+            "-display_rotation",
+            -film.rotation,
+            "-i",
+            first,
+            "-map",
+            0,
+            "-c",
+            "copy",
+            *film.muxing,
+            path,
+        )
         first.unlink()
     return path
 
@@ -152,16 +164,31 @@ def play(path: Path) -> Shown:
     frames = np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3)
     information = subprocess.run(
         [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-i", path],
-        capture_output=True, text=True, check=False, errors="replace",
-    ).stderr  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        errors="replace",
+    ).stderr
     # From the film's start, silence included.
     from_start = f"asetpts=PTS-{start}/TB,aresample={RATE}:async=1:first_pts=0"
     sounds = tuple(
         np.frombuffer(
-            ffmpeg("-copyts", "-i", path, "-map", f"0:a:{track}", "-af", from_start,
-                   "-ac", 1, "-f", "s16le", "-"),
+            ffmpeg(
+                "-copyts",
+                "-i",
+                path,
+                "-map",
+                f"0:a:{track}",
+                "-af",
+                from_start,
+                "-ac",
+                1,
+                "-f",
+                "s16le",
+                "-",
+            ),
             np.int16,
         )
         for track in range(len(re.findall(r"Stream #0.*: Audio:", information)))
-    )  # fmt: skip
+    )
     return Shown(frames, times, end, sounds)

@@ -47,11 +47,13 @@ def draw(floors: Sequence[Sequence[str]]) -> str:
         "rect{fill:#eef3fa;stroke:#5b7aa8;rx:5}text{font:13px sans-serif;fill:#333;"
         "text-anchor:middle}.name{font-weight:bold;fill:#1d3557}.ground{fill:#fff;stroke:none}"
     )
-    return "\n".join([
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {total}" role="img">',
-        "<title>The packages of autocolor: each imports only from floors below its own</title>",
-        f"<style>{style}</style>",
-        f'<rect class="ground" width="{WIDTH}" height="{total}"/>',
-        *boxes,
-        "</svg>\n",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {total}" role="img">',
+            "<title>The packages of autocolor: each imports only from floors below its own</title>",
+            f"<style>{style}</style>",
+            f'<rect class="ground" width="{WIDTH}" height="{total}"/>',
+            *boxes,
+            "</svg>\n",
+        ]
+    )

@@ -37,8 +37,12 @@ def png(width: int, height: int, depth: int, rows: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + checksum
 
     header = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows))
-            + chunk(b"IEND", b""))  # fmt: skip
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
 
 
 def write_tree(folder: Path, count: int) -> None:
@@ -57,9 +61,13 @@ def write_odd_files(folder: Path) -> tuple[set[Path], dict[Path, str]]:
     for path in (first, second, third):
         path.mkdir(parents=True, exist_ok=True)
     good = {
-        first / "with space 12.JPEG", first / "line\nbreak.JPEG", second / '"quoted".JPEG',
-        third / os.fsdecode(b"caf\xe9.JPEG"), third / "CMYK.JPEG", third / "sixteen.png",
-    }  # fmt: skip
+        first / "with space 12.JPEG",
+        first / "line\nbreak.JPEG",
+        second / '"quoted".JPEG',
+        third / os.fsdecode(b"caf\xe9.JPEG"),
+        third / "CMYK.JPEG",
+        third / "sixteen.png",
+    }
     for path in sorted(good):
         image = small_photo(rng)
         if path.name == "sixteen.png":

@@ -35,6 +35,7 @@ TOOLS = [
     "tools/parse_log.py",
     "tools/rebalance.py",
     "tools/release/licences.py",
+    "tools/release/looks.py",
     "tools/release/model_card.py",
     "tools/train.py",
     "tools/train_edges.py",

@@ -34,14 +34,22 @@ class Page:
 def lay(upright: np.ndarray, orientation: int) -> np.ndarray:
     """Lay an upright picture into the rows of a file: where its first row and column are seen."""
     row, column = {
-        1: ("top", "left"), 2: ("top", "right"), 3: ("bottom", "right"), 4: ("bottom", "left"),
-        5: ("left", "top"), 6: ("right", "top"), 7: ("right", "bottom"), 8: ("left", "bottom"),
-    }[orientation]  # fmt: skip
+        1: ("top", "left"),
+        2: ("top", "right"),
+        3: ("bottom", "right"),
+        4: ("bottom", "left"),
+        5: ("left", "top"),
+        6: ("right", "top"),
+        7: ("right", "bottom"),
+        8: ("left", "bottom"),
+    }[orientation]
     height, width = upright.shape[:2]
     ways = {
-        "top": range(height), "bottom": range(height)[::-1],
-        "left": range(width), "right": range(width)[::-1],
-    }  # fmt: skip
+        "top": range(height),
+        "bottom": range(height)[::-1],
+        "left": range(width),
+        "right": range(width)[::-1],
+    }
     by_row = orientation <= 4
     return np.array(
         [[upright[y, x] if by_row else upright[x, y] for x in ways[column]] for y in ways[row]]
@@ -96,10 +104,15 @@ def _tags(page: Page, order: str, content: bytearray) -> dict[int, tuple[int, Se
             content += packed
     is_float = page.samples.dtype.kind == "f"
     tags: dict[int, tuple[int, Sequence[int]]] = {
-        256: (LONG, [width]), 257: (LONG, [height]), 258: (SHORT, [page.bits] * count),
-        259: (SHORT, [page.compression]), 262: (SHORT, [page.photometric]),
-        274: (SHORT, [page.orientation]), 277: (SHORT, [count]), 284: (SHORT, [page.planar]),
-    }  # fmt: skip
+        256: (LONG, [width]),
+        257: (LONG, [height]),
+        258: (SHORT, [page.bits] * count),
+        259: (SHORT, [page.compression]),
+        262: (SHORT, [page.photometric]),
+        274: (SHORT, [page.orientation]),
+        277: (SHORT, [count]),
+        284: (SHORT, [page.planar]),
+    }
     if side:
         tags |= {322: (LONG, [side]), 323: (LONG, [side]), 324: (LONG, offsets), 325: (LONG, sizes)}
     else:

@@ -138,12 +138,15 @@ def test_an_older_installation_is_updated(root, layers):
     before = contents(root)
     run(root, layers)
     # A new version: a file changes, one comes, one goes, and the proto changes.
-    fill(layers, {
-        SOURCE: "// mine, 2\n",
-        "src/caffe/layers/new_layer.cpp": "// new\n",
-        "proto/fields.proto": LAYERS["proto/fields.proto"] + "  optional bool new = 7101;\n",
-        "proto/messages.proto": "message MineParameter {\n}\n",
-    })  # fmt: skip
+    fill(
+        layers,
+        {
+            SOURCE: "// mine, 2\n",
+            "src/caffe/layers/new_layer.cpp": "// new\n",
+            "proto/fields.proto": LAYERS["proto/fields.proto"] + "  optional bool new = 7101;\n",
+            "proto/messages.proto": "message MineParameter {\n}\n",
+        },
+    )
     (layers / "src/caffe/layers/mine_layer.cu").unlink()
     assert run(root, layers) == [
         ("update", SOURCE),
@@ -161,8 +164,10 @@ def test_an_older_installation_is_updated(root, layers):
 
 def test_the_users_own_changes_of_the_proto_survive(root, layers):
     run(root, layers)
-    for old, new in (("// the layer's name", "// what it is called"),
-                     ("<<< autocolor\n", "<<< autocolor\nmessage Theirs {\n}\n")):  # fmt: skip
+    for old, new in (
+        ("// the layer's name", "// what it is called"),
+        ("<<< autocolor\n", "<<< autocolor\nmessage Theirs {\n}\n"),
+    ):
         head, _, tail = (root / PROTO).read_text().rpartition(old)
         (root / PROTO).write_text(head + new + tail)
     assert run(root, layers) == []
@@ -226,9 +231,12 @@ def test_a_changed_file_is_protected(remove, root, layers):
 @pytest.mark.parametrize("remove", [False, True])
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("optional bool a = 1", "optional bool b = 1"), ("  // <<< autocolor", ""),
-     ("// >>> autocolor", "//")],
-)  # fmt: skip
+    [
+        ("optional bool a = 1", "optional bool b = 1"),
+        ("  // <<< autocolor", ""),
+        ("// >>> autocolor", "//"),
+    ],
+)
 def test_changed_lines_of_the_proto_are_protected(old, new, remove, root, layers):
     run(root, layers)
     (root / PROTO).write_text((root / PROTO).read_text().replace(old, new, 1))

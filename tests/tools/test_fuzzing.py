@@ -85,9 +85,14 @@ def test_faults_are_seen() -> None:
     contents = [b"crash", b"hang", b"exit", b"memory", b"error", b"refuse", b"fine"]
     results = [outcome.result for outcome in try_inputs(reader, iter(contents), limits)]
     assert results == [
-        "signal 11", "hang", "exit status 3", "MemoryError: ", "KeyError: 'unexpected'", "refused",
+        "signal 11",
+        "hang",
+        "exit status 3",
+        "MemoryError: ",
+        "KeyError: 'unexpected'",
+        "refused",
         "accepted",
-    ]  # fmt: skip
+    ]
 
     def litter(path: Path) -> None:
         path.with_name("litter").write_bytes(b"")
@@ -152,8 +157,9 @@ def test_weights_in_other_files_and_bombs(tmp_path: Path, monkeypatch: pytest.Mo
     np.savez_compressed(tmp_path / "w.npz", **{"fc/weight": np.zeros((2**11, 2**11), np.float32)})
     with pytest.raises(WeightsError, match="w.npz: 16,777,344 bytes of weights are stored in"):
         read_weights(tmp_path / "w.npz")
-    tensor = numpy_helper.from_array(np.ones((2, 1, 3, 3), np.float32),
-                                     "f/block1_conv1_1/convolution/ReadVariableOp:0")  # fmt: skip
+    tensor = numpy_helper.from_array(
+        np.ones((2, 1, 3, 3), np.float32), "f/block1_conv1_1/convolution/ReadVariableOp:0"
+    )
     tensor.ClearField("raw_data")
     tensor.data_location = onnx.TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="secret")
@@ -180,8 +186,15 @@ def test_qt_resources_take_linear_memory() -> None:
 
 
 def entry(**change: str) -> PhotoEntry:
-    values = dict(split="train", source="pypi", package="p", file="a.jpg", member="", group="g",
-                  sha256="0" * 64)  # fmt: skip
+    values = dict(
+        split="train",
+        source="pypi",
+        package="p",
+        file="a.jpg",
+        member="",
+        group="g",
+        sha256="0" * 64,
+    )
     return PhotoEntry(**{**values, **change})
 
 
@@ -250,12 +263,16 @@ def test_lmdbs_that_are_cut_short(tmp_path: Path) -> None:
     [
         ('type: "Python" python_param { module: "os" layer: "x" }', "'Python' has no place"),
         ('type: "HDF5Output" bottom: "data" hdf5_output_param { file_name: "x" }', "no place"),
-        ('type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 1 }',
-         "Caffe refuses it: .*kernel"),
-        ('type: "InnerProduct" bottom: "data" top: "c" inner_product_param { num_output: 2000000000 }',
-         "Caffe refuses it: "),
+        (
+            'type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 1 }',
+            "Caffe refuses it: .*kernel",
+        ),
+        (
+            'type: "InnerProduct" bottom: "data" top: "c" inner_product_param { num_output: 2000000000 }',
+            "Caffe refuses it: ",
+        ),
     ],
-)  # fmt: skip
+)
 def test_deploy_nets_that_caffe_would_die_of(
     layer: str, message: str, model_folder: Path, tmp_path: Path
 ) -> None:

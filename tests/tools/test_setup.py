@@ -75,9 +75,12 @@ def clone(tmp_path: Path) -> tuple[Path, dict[str, str]]:
 def killed_at(root: Path, environment: dict[str, str], step: str) -> None:
     paused = Path(environment["STEPS"] + ".paused")
     process = subprocess.Popen(
-        ["bash", "tools/setup.sh"], cwd=root, env={**environment, "PAUSE_AT": step},
-        stdout=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+        ["bash", "tools/setup.sh"],
+        cwd=root,
+        env={**environment, "PAUSE_AT": step},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     try:
         while not paused.exists():
             assert process.poll() is None, f"ended before {step}"
@@ -92,9 +95,13 @@ def test_a_killed_set_up_heals(step: str, clone: tuple[Path, dict[str, str]]) ->
     root, environment = clone
     killed_at(root, environment, step)
     again = subprocess.run(
-        ["bash", "tools/setup.sh"], cwd=root, env=environment, capture_output=True, text=True,
+        ["bash", "tools/setup.sh"],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
         check=False,
-    )  # fmt: skip
+    )
     assert again.returncode == 0, again.stderr
     assert "warning" not in again.stdout
     assert (root / "build/venv/site/package").read_text() == "whole\n"

@@ -35,10 +35,15 @@ def _dense_deploy(width: float, side: int) -> Any:
         return L.Deconvolution(
             bottom,
             convolution_param=dict(
-                num_output=channels, group=channels, kernel_size=2 * factor, stride=factor,
-                pad=factor // 2, bias_term=False, weight_filler=dict(type="bilinear"),
+                num_output=channels,
+                group=channels,
+                kernel_size=2 * factor,
+                stride=factor,
+                pad=factor // 2,
+                bias_term=False,
+                weight_filler=dict(type="bilinear"),
             ),
-        )  # fmt: skip
+        )
 
     net = NetSpec()
     net.data = image_input(side)
@@ -167,9 +172,18 @@ def _end_to_end(settings: Settings) -> Report:
             loads.append(time.perf_counter() - start)
         load = Timing(tuple(loads[1:]))
         results.append(
-            Result("loading the model", load.median, 1.0, "s", False, 1e3 * load.median,
-                   1e3 * load.minimum, "ms", "the least time")
-        )  # fmt: skip
+            Result(
+                "loading the model",
+                load.median,
+                1.0,
+                "s",
+                False,
+                1e3 * load.median,
+                1e3 * load.minimum,
+                "ms",
+                "the least time",
+            )
+        )
         vgg16 = backbone("DEFAULT", "fc7", side, fused=True, backward=False, width=width)
         dense = _run_dense(width, side)
         parts: list[tuple[float, float]] = []
@@ -184,33 +198,76 @@ def _end_to_end(settings: Settings) -> Report:
         name = f"colorizing {side}×{side}"
         ours = 1e3 * times["ours"].median
         results += [
-            Result(f"{name}, file to file", 1 / speedup(times["backbone"], times["ours"]), 1.4,
-                   "of the backbone's forward pass", False, ours, 1e3 * times["backbone"].median,
-                   "ms", "the backbone alone, same engine"),
-            Result(f"{name} against the dense net", speedup(times["dense"], times["ours"]), 4,
-                   "times faster", True, ours, 1e3 * times["dense"].median, "ms",
-                   "explicit hypercolumns at stride 4, stock engine, forward alone"),
-        ]  # fmt: skip
+            Result(
+                f"{name}, file to file",
+                1 / speedup(times["backbone"], times["ours"]),
+                1.4,
+                "of the backbone's forward pass",
+                False,
+                ours,
+                1e3 * times["backbone"].median,
+                "ms",
+                "the backbone alone, same engine",
+            ),
+            Result(
+                f"{name} against the dense net",
+                speedup(times["dense"], times["ours"]),
+                4,
+                "times faster",
+                True,
+                ours,
+                1e3 * times["dense"].median,
+                "ms",
+                "explicit hypercolumns at stride 4, stock engine, forward alone",
+            ),
+        ]
         rest = Timing(tuple(rest for _, rest in parts[1:]))
         share = float(np.median([rest / (network + rest) for network, rest in parts[1:]]))
         results.append(
-            Result(f"{name}, all but the network", share, 0.05, "of the whole", False,
-                   1e3 * rest.median, ours, "ms", "the whole")
-        )  # fmt: skip
+            Result(
+                f"{name}, all but the network",
+                share,
+                0.05,
+                "of the whole",
+                False,
+                1e3 * rest.median,
+                ours,
+                "ms",
+                "the whole",
+            )
+        )
         del colorizer, vgg16, dense
         _, ours_peak = in_child(_colorize_once, folder, photo)
         _, dense_peak = in_child(_run_dense_once, width, side)
         results.append(
-            Result(f"{name}, peak memory", dense_peak / ours_peak, 4, "times less", True,
-                   ours_peak / 1e6, dense_peak / 1e6, "MB", "the dense net")
-        )  # fmt: skip
+            Result(
+                f"{name}, peak memory",
+                dense_peak / ours_peak,
+                4,
+                "times less",
+                True,
+                ours_peak / 1e6,
+                dense_peak / 1e6,
+                "MB",
+                "the dense net",
+            )
+        )
     size = (300, 400) if settings.quick else _MEGAPIXELS_12
     with random_model(width, 256) as folder:
         _, peak = in_child(_colorize_once, folder, make_photo(folder, size))
     results.append(
-        Result(f"a photo of {size[1]}×{size[0]}, peak memory", peak / 2**30, 3, "GiB", False,
-               peak / 1e6, 0, "MB", "nothing")
-    )  # fmt: skip
+        Result(
+            f"a photo of {size[1]}×{size[0]}, peak memory",
+            peak / 2**30,
+            3,
+            "GiB",
+            False,
+            peak / 1e6,
+            0,
+            "MB",
+            "nothing",
+        )
+    )
     return Report(
         results,
         "The paper's network (data..fc7, 12,417 channels) with random weights, which the network "
@@ -252,12 +309,29 @@ def _by_engine(settings: Settings) -> Report:
             name = f"{instructions}: colorizing {side}×{side}, data..conv5_3"
             memory = [float(np.median(peaks[engine])) for engine in seconds]
             results += [
-                Result(f"{name}, time", speedup(theirs, ours), 1.5 if instructions == "AVX2" else 1,
-                       "times faster", True, 1e3 * ours.median, 1e3 * theirs.median, "ms",
-                       "oneDNN alone"),
-                Result(f"{name}, peak memory", memory[0] / memory[1], 1, "of the memory", False,
-                       memory[0] / 1e6, memory[1] / 1e6, "MB", "oneDNN alone"),
-            ]  # fmt: skip
+                Result(
+                    f"{name}, time",
+                    speedup(theirs, ours),
+                    1.5 if instructions == "AVX2" else 1,
+                    "times faster",
+                    True,
+                    1e3 * ours.median,
+                    1e3 * theirs.median,
+                    "ms",
+                    "oneDNN alone",
+                ),
+                Result(
+                    f"{name}, peak memory",
+                    memory[0] / memory[1],
+                    1,
+                    "of the memory",
+                    False,
+                    memory[0] / 1e6,
+                    memory[1] / 1e6,
+                    "MB",
+                    "oneDNN alone",
+                ),
+            ]
     return Report(
         results,
         "From a PNG file to a PNG file, in processes that take turns. AVX2 as in the section on "

@@ -137,8 +137,11 @@ class _Torch:
         kind = "backward" if backward else "forward"
         self._process = subprocess.Popen(
             [python, str(script), str(side), kind, str(width), str(threads)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
         self.version = self._answer()
 
     def _answer(self) -> str:
@@ -190,10 +193,16 @@ def _compare(settings: Settings, torch_python: str | None) -> Report:
     for last, side, backward in _CASES:
         side = 64 if settings.quick else side
         nets = {
-            engine: backbone(engine, last, side, backward=backward, width=width,
-                             fused=engine != _STOCK and not backward)
+            engine: backbone(
+                engine,
+                last,
+                side,
+                backward=backward,
+                width=width,
+                fused=engine != _STOCK and not backward,
+            )
             for engine in _NAMES
-        }  # fmt: skip
+        }
         work: dict[str, Callable[[], object]] = {
             engine: _pass(net, last, backward) for engine, net in nets.items()
         }
@@ -208,18 +217,34 @@ def _compare(settings: Settings, torch_python: str | None) -> Report:
                 continue
             kind = "torch" if peer is not None and other == peer.version else other
             results.append(
-                Result(f"{short}: {label}, {_NAMES.get(other, other)}", speedup(timing, times[_FASTEST]),
-                       _TARGETS.get((short, last, backward, kind)), "times faster", True,
-                       1e3 * times[_FASTEST].median, 1e3 * timing.median, "ms",
-                       _NAMES.get(other, f"{other}, channels_last"))
-            )  # fmt: skip
+                Result(
+                    f"{short}: {label}, {_NAMES.get(other, other)}",
+                    speedup(timing, times[_FASTEST]),
+                    _TARGETS.get((short, last, backward, kind)),
+                    "times faster",
+                    True,
+                    1e3 * times[_FASTEST].median,
+                    1e3 * timing.median,
+                    "ms",
+                    _NAMES.get(other, f"{other}, channels_last"),
+                )
+            )
         if peer is not None:
             peer.close()
         difference = _difference(nets[_STOCK], nets[_FASTEST])
         results.append(
-            Result(f"{short}: {label}, difference of any blob", difference, 1e-4,
-                   "of the largest value", False, difference, 0, "", _NAMES[_STOCK])
-        )  # fmt: skip
+            Result(
+                f"{short}: {label}, difference of any blob",
+                difference,
+                1e-4,
+                "of the largest value",
+                False,
+                difference,
+                0,
+                "",
+                _NAMES[_STOCK],
+            )
+        )
         if not backward:
             repetitions = statistics.median_low([1, 3, settings.repetitions])
             notes.append(f"\nForward at {side}×{side}, ms a layer:\n\n")

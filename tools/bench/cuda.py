@@ -57,17 +57,17 @@ def _traffic(side: int) -> dict[str, int]:
         "GatherHypercolumn, all levels": 4 * (touched + columns),
         "zero-fill and ScatterHypercolumn, all levels": 4 * (maps + 2 * touched + columns),
         "ScatterHypercolumnBlock (deterministic), all levels": 4 * (maps + 2 * touched + columns),
-        f"UpsampleValue, conv5 to stride 4, one image of {side}²":
-            4 * (1024 * (side // 16) ** 2 + 2 * outputs),
-        f"UpsampleAdjointValue, the same, one image of {side}²":
-            4 * (1024 * (side // 16) ** 2 + outputs),
+        f"UpsampleValue, conv5 to stride 4, one image of {side}²": 4
+        * (1024 * (side // 16) ** 2 + 2 * outputs),
+        f"UpsampleAdjointValue, the same, one image of {side}²": 4
+        * (1024 * (side // 16) ** 2 + outputs),
         f"StartFromBias, stride 4, one image of {side}²": 4 * outputs,
         f"Rectify, stride 4, one image of {side}²": 8 * outputs,
         "SplitColor": 4 * pixels * 6,
         "WindowHistogram, region 1": 4 * rows * (2 + _SECTOR + bins),
         "SoftmaxDivergence": 4 * rows * (3 * bins + 3),
         "SoftmaxDivergenceGradient": 4 * rows * (3 * bins + 2),
-    }  # fmt: skip
+    }
 
 
 def _source_tree() -> str:
@@ -80,15 +80,31 @@ def _source_tree() -> str:
 
 def _kernels(nvcc: str, source: Path) -> list[tuple[str, int, int, int]]:
     """Name, registers, stack and spilled bytes of every kernel of a file, as ptxas reports them."""
-    include = [_LAYERS / "include", _LAYERS / "compat", _ROOT / "build" / "generated",
-               Path(_source_tree()) / "include"]  # fmt: skip
+    include = [
+        _LAYERS / "include",
+        _LAYERS / "compat",
+        _ROOT / "build" / "generated",
+        Path(_source_tree()) / "include",
+    ]
     command = [
-        nvcc, f"-arch={_ARCHITECTURE}", "-std=c++17", "-O3", "-DNDEBUG", "-w", "-cubin",
-        "-Xptxas=-v", "-DBOOST_BIND_GLOBAL_PLACEHOLDERS", "-include",
-        str(_LAYERS / "compat" / "caffe_compat.hpp"), "-o", "/dev/null",
+        nvcc,
+        f"-arch={_ARCHITECTURE}",
+        "-std=c++17",
+        "-O3",
+        "-DNDEBUG",
+        "-w",
+        "-cubin",
+        "-Xptxas=-v",
+        "-DBOOST_BIND_GLOBAL_PLACEHOLDERS",
+        "-include",
+        str(_LAYERS / "compat" / "caffe_compat.hpp"),
+        "-o",
+        "/dev/null",
         *(f"-I{folder}" for folder in include),
-        "-I/usr/include/hdf5/serial", "-I/usr/include/opencv4", str(source),
-    ]  # fmt: skip
+        "-I/usr/include/hdf5/serial",
+        "-I/usr/include/opencv4",
+        str(source),
+    ]
     log = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     demangle = shutil.which("c++filt") or "cat"
     found = []
@@ -128,8 +144,11 @@ def _cuda(settings: Settings) -> Report:
     if nvcc is None:
         return Report([], "\n".join([*table, "\nRegisters are not shown: there is no nvcc here."]))
     sources = sorted((_LAYERS / "src" / "caffe" / "layers").glob("*.cu"))
-    kernels = [kernel for source in sources[: 1 if settings.quick else None]
-               for kernel in _kernels(nvcc, source)]  # fmt: skip
+    kernels = [
+        kernel
+        for source in sources[: 1 if settings.quick else None]
+        for kernel in _kernels(nvcc, source)
+    ]
     table += [
         f"\nRegisters, stack and spills as `nvcc -arch={_ARCHITECTURE} -Xptxas -v` reports them, and "
         f"the occupancy that blocks of {_THREADS} threads reach with {_REGISTERS} registers and "
@@ -143,12 +162,20 @@ def _cuda(settings: Settings) -> Report:
     most = max(registers for _, registers, _, _ in kernels)
     return Report(
         [
-            Result("least occupancy of the CUDA kernels", 100 * _occupancy(most), None,
-                   "% of an SM's threads", True, most, _REGISTERS / _THREADS_OF_SM, "registers",
-                   "what full occupancy allows"),
+            Result(
+                "least occupancy of the CUDA kernels",
+                100 * _occupancy(most),
+                None,
+                "% of an SM's threads",
+                True,
+                most,
+                _REGISTERS / _THREADS_OF_SM,
+                "registers",
+                "what full occupancy allows",
+            ),
         ],
         "\n".join(table),
-    )  # fmt: skip
+    )
 
 
 def benchmarks() -> list[Benchmark]:

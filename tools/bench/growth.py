@@ -83,11 +83,18 @@ def _growth(settings: Settings) -> Report:
         curves[variable] = {name: (sizes, values) for name, values in lines.items()}
         for name, values in lines.items():
             results.append(
-                Result(f"growth of {name} with {variable}", _exponent(sizes, values), 1.05,
-                       "fitted exponent", False, values[-1], values[0],
-                       "MB" if name == "memory" else "ms",
-                       f"the first of {sizes[0]:.0f} … {sizes[-1]:.0f}")
-            )  # fmt: skip
+                Result(
+                    f"growth of {name} with {variable}",
+                    _exponent(sizes, values),
+                    1.05,
+                    "fitted exponent",
+                    False,
+                    values[-1],
+                    values[0],
+                    "MB" if name == "memory" else "ms",
+                    f"the first of {sizes[0]:.0f} … {sizes[-1]:.0f}",
+                )
+            )
     _plot(settings.figures / "growth.png", curves)
     return Report(
         results,

@@ -45,18 +45,26 @@ def _explicit(side: int, stride: int, last: str) -> Any:
             net[name] = L.Deconvolution(
                 bottom,
                 convolution_param=dict(
-                    num_output=level.channels, group=level.channels, kernel_size=2 * factor,
-                    stride=factor, pad=factor // 2, bias_term=False,
+                    num_output=level.channels,
+                    group=level.channels,
+                    kernel_size=2 * factor,
+                    stride=factor,
+                    pad=factor // 2,
+                    bias_term=False,
                     weight_filler=dict(type="bilinear"),
                 ),
-            )  # fmt: skip
+            )
         elif level.scale * 2 == stride:  # the mean of the 2x2 cells around the output's position
             net[name] = L.Pooling(bottom, pool=P.Pooling.AVE, kernel_size=2, stride=2)
         elif level.scale < stride:  # the same 2x2 cells; weights are set below
             net[name] = L.Convolution(
-                bottom, num_output=level.channels, group=level.channels, bias_term=False,
-                kernel_size=stride // level.scale, stride=stride // level.scale,
-            )  # fmt: skip
+                bottom,
+                num_output=level.channels,
+                group=level.channels,
+                bias_term=False,
+                kernel_size=stride // level.scale,
+                stride=stride // level.scale,
+            )
         at_stride.append(net[name] if name in net.tops else bottom)
     net.hypercolumn = L.Concat(*at_stride)
     net.h_fc1 = L.Convolution(net.hypercolumn, num_output=_HIDDEN, kernel_size=1)
@@ -84,11 +92,14 @@ def _fused(side: int, stride: int, last: str) -> Any:
         )
         weights += [net[name] for name in names]
     net.prediction_h, net.prediction_c = L.HypercolumnInnerProduct(
-        *(net[level.name] for level in levels), *weights, name="h_fc1", ntop=2,
+        *(net[level.name] for level in levels),
+        *weights,
+        name="h_fc1",
+        ntop=2,
         hypercolumn_inner_product_param=dict(
             num_output=_HIDDEN, stride=stride, heads=2, **geometry(levels)
         ),
-    )  # fmt: skip
+    )
     return net.to_proto()
 
 
@@ -158,13 +169,29 @@ def _inner_product(settings: Settings) -> Report:
             peaks[kind] = (peak - before) / 1e6
         what = f"h_fc1 and heads at stride {stride} on {side}×{side}"
         results += [
-            Result(f"{what}, time", speedup(timings["explicit"], timings["fused"]), faster,
-                   "times faster", True, timings["fused"].median, timings["explicit"].median, "s",
-                   "upsample, concatenate, convolve"),
-            Result(f"{what}, memory", peaks["explicit"] / peaks["fused"], leaner,
-                   "times less memory", True, peaks["fused"], peaks["explicit"], "MB",
-                   "upsample, concatenate, convolve"),
-        ]  # fmt: skip
+            Result(
+                f"{what}, time",
+                speedup(timings["explicit"], timings["fused"]),
+                faster,
+                "times faster",
+                True,
+                timings["fused"].median,
+                timings["explicit"].median,
+                "s",
+                "upsample, concatenate, convolve",
+            ),
+            Result(
+                f"{what}, memory",
+                peaks["explicit"] / peaks["fused"],
+                leaner,
+                "times less memory",
+                True,
+                peaks["fused"],
+                peaks["explicit"],
+                "MB",
+                "upsample, concatenate, convolve",
+            ),
+        ]
         notes.append(
             f"data … {last} at stride {stride} on {side}×{side}: outputs differ by {worst:.1e} of the "
             "largest; least times "

@@ -105,8 +105,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog="example:\n  python tools/bench/lmdb_building.py --images 20000",
     )
     parser.add_argument("--images", type=int, default=2000, help="default: %(default)s")
-    parser.add_argument("--processes", type=int, default=available_processors(),
-                        help="default: one a processor, here %(default)s")  # fmt: skip
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=available_processors(),
+        help="default: one a processor, here %(default)s",
+    )
     parser.add_argument("--kills", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--folder", type=Path, help="for the images (default: a temporary one)")
     arguments = parser.parse_args(argv)
@@ -124,26 +128,42 @@ def measure(folder: Path, images: int, processes: int, kills: int) -> int:
     started = time.perf_counter()
     plain = plain_loop(photos, folder / "plain")
     seconds = time.perf_counter() - started
-    print(f"plain loop: {images / seconds:.1f} images/s ({images} in {seconds:.1f} s, "
-          f"{processor_time(resource.RUSAGE_SELF) - used:.1f} s of processor time)", flush=True)  # fmt: skip
+    print(
+        f"plain loop: {images / seconds:.1f} images/s ({images} in {seconds:.1f} s, "
+        f"{processor_time(resource.RUSAGE_SELF) - used:.1f} s of processor time)",
+        flush=True,
+    )
 
     def command(out: str) -> list[str]:
-        return [sys.executable, str(ROOT / "data_prep/build_lmdb.py"), "--photos", str(photos),
-                "--labels", "--processes", str(processes), "--out", str(folder / out)]  # fmt: skip
+        return [
+            sys.executable,
+            str(ROOT / "data_prep/build_lmdb.py"),
+            "--photos",
+            str(photos),
+            "--labels",
+            "--processes",
+            str(processes),
+            "--out",
+            str(folder / out),
+        ]
 
     started = time.perf_counter()
     subprocess.run(command("whole"), check=True, stdout=subprocess.DEVNULL)
     whole = time.perf_counter() - started
-    print(f"build_lmdb.py, {processes} processes: {images / whole:.1f} images/s ({whole:.1f} s, "
-          f"{processor_time(resource.RUSAGE_CHILDREN):.1f} s of processor time, starting included)\n"
-          f"ratio: {seconds / whole:.2f}", flush=True)  # fmt: skip
+    print(
+        f"build_lmdb.py, {processes} processes: {images / whole:.1f} images/s ({whole:.1f} s, "
+        f"{processor_time(resource.RUSAGE_CHILDREN):.1f} s of processor time, starting included)\n"
+        f"ratio: {seconds / whole:.2f}",
+        flush=True,
+    )
 
     rng = np.random.default_rng()
     killed = 0
     for number in range(kills):
         before = count_records(folder / "killed.part")
-        process = subprocess.Popen(command("killed"), stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL)  # fmt: skip
+        process = subprocess.Popen(
+            command("killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         # Every other kill may come while the tool starts; the rest after it has gone on a little.
         while number % 2 and process.poll() is None:
             if count_records(folder / "killed.part") > before:
@@ -159,16 +179,17 @@ def measure(folder: Path, images: int, processes: int, kills: int) -> int:
             print(f"killed with {before} records stored before and {after} now", flush=True)
     subprocess.run(command("killed"), check=True, stdout=subprocess.DEVNULL)
 
-    listed = [line.split("\t")[0] for line in
-              (folder / "killed.skipped.tsv").read_text().splitlines()]  # fmt: skip
+    listed = [
+        line.split("\t")[0] for line in (folder / "killed.skipped.tsv").read_text().splitlines()
+    ]
     checks = {
         "records equal those of the plain loop": read_digests(folder / "whole") == plain,
         f"after {killed} kills the records are the same": read_digests(folder / "killed") == plain,
-        "and data.mdb is the same to the byte":
-            _file_digest(folder / "killed") == _file_digest(folder / "whole"),
-        f"the {len(broken)} broken images are listed, each once":
-            sorted(listed) == sorted(map(str, broken)),
-    }  # fmt: skip
+        "and data.mdb is the same to the byte": _file_digest(folder / "killed")
+        == _file_digest(folder / "whole"),
+        f"the {len(broken)} broken images are listed, each once": sorted(listed)
+        == sorted(map(str, broken)),
+    }
     for check, holds in checks.items():
         print(f"{check}: {'yes' if holds else 'NO'}")
     return 0 if all(checks.values()) else 1

@@ -26,15 +26,32 @@ def _rates(settings: Settings) -> Report:
     copied = 2 * source.nbytes / timings["copy"].median / 1e9
     return Report(
         [
-            Result("matrix product of float32", rate, None, "GFLOP/s", True, 1e3 * seconds,
-                   1e3 * timings["product"].minimum, "ms", "the least time"),
-            Result("copying memory, one thread", copied, None, "GB/s",
-                   True, 1e3 * timings["copy"].median, 1e3 * timings["copy"].minimum, "ms",
-                   "the least time"),
+            Result(
+                "matrix product of float32",
+                rate,
+                None,
+                "GFLOP/s",
+                True,
+                1e3 * seconds,
+                1e3 * timings["product"].minimum,
+                "ms",
+                "the least time",
+            ),
+            Result(
+                "copying memory, one thread",
+                copied,
+                None,
+                "GB/s",
+                True,
+                1e3 * timings["copy"].median,
+                1e3 * timings["copy"].minimum,
+                "ms",
+                "the least time",
+            ),
         ],
         f"NumPy's product of two {side}×{side} matrices (its own OpenBLAS), and a copy of "
         f"{source.nbytes / 2**20:.0f} MiB, read and written bytes counted.",
-    )  # fmt: skip
+    )
 
 
 def benchmarks() -> list[Benchmark]:

@@ -42,9 +42,18 @@ def _onnx(settings: Settings) -> Report:
                 seconds.append(time.perf_counter() - start)
             loads[backend] = Timing(tuple(seconds[1:]))
         results.append(
-            Result("loading the model with onnxruntime", loads["onnx"].median, None, "s", False,
-                   1e3 * loads["onnx"].median, 1e3 * loads["caffe"].median, "ms", "with Caffe")
-        )  # fmt: skip
+            Result(
+                "loading the model with onnxruntime",
+                loads["onnx"].median,
+                None,
+                "s",
+                False,
+                1e3 * loads["onnx"].median,
+                1e3 * loads["caffe"].median,
+                "ms",
+                "with Caffe",
+            )
+        )
         for side in sides:
             grey = _grey(side)
             times = interleaved(
@@ -60,21 +69,49 @@ def _onnx(settings: Settings) -> Report:
             )
             name = f"histograms with onnxruntime, {side}×{side}"
             results += [
-                Result(name, speedup(times["caffe"], times["onnx"]), None, "times faster", True,
-                       1e3 * times["onnx"].median, 1e3 * times["caffe"].median, "ms",
-                       "Caffe with oneDNN's engine"),
-                Result(f"{name}, difference", difference, 1e-4, "of a probability", False,
-                       difference, 0, "", "Caffe"),
-            ]  # fmt: skip
+                Result(
+                    name,
+                    speedup(times["caffe"], times["onnx"]),
+                    None,
+                    "times faster",
+                    True,
+                    1e3 * times["onnx"].median,
+                    1e3 * times["caffe"].median,
+                    "ms",
+                    "Caffe with oneDNN's engine",
+                ),
+                Result(
+                    f"{name}, difference",
+                    difference,
+                    1e-4,
+                    "of a probability",
+                    False,
+                    difference,
+                    0,
+                    "",
+                    "Caffe",
+                ),
+            ]
             (onnx_held, onnx_peak), (caffe_held, caffe_peak) = (
                 in_child(_resident, folder, backend, side) for backend in ("onnx", "caffe")
             )
             results += [
-                Result(f"{name}, {what} memory", caffe / ours, None, "times less", True,
-                       ours / 1e6, caffe / 1e6, "MB", "Caffe")
-                for what, ours, caffe in (("resident", onnx_held, caffe_held),
-                                          ("peak", onnx_peak, caffe_peak))
-            ]  # fmt: skip
+                Result(
+                    f"{name}, {what} memory",
+                    caffe / ours,
+                    None,
+                    "times less",
+                    True,
+                    ours / 1e6,
+                    caffe / 1e6,
+                    "MB",
+                    "Caffe",
+                )
+                for what, ours, caffe in (
+                    ("resident", onnx_held, caffe_held),
+                    ("peak", onnx_peak, caffe_peak),
+                )
+            ]
     return Report(
         results,
         f"The network {_LEVELS} of a colorizer with random weights, in one process: the ONNX graph "

@@ -79,10 +79,22 @@ def _function(dso: str, symbol: str) -> str:
 def _shares(perf: str, data: Path) -> dict[str, float]:
     """Per cent of the recorded samples by what they belong to; empty if there are none."""
     report = subprocess.run(
-        [perf, "report", "-i", str(data), "--stdio", "--no-children", "--sort", "dso,sym",
-         "--field-separator", ";"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            perf,
+            "report",
+            "-i",
+            str(data),
+            "--stdio",
+            "--no-children",
+            "--sort",
+            "dso,sym",
+            "--field-separator",
+            ";",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     shares: dict[str, float] = defaultdict(float)
     for line in report.stdout.splitlines():
         fields = [field.strip() for field in line.split(";", 2)]
@@ -148,8 +160,9 @@ def _sparse_shares(perf: str, folder: Path, quick: bool) -> dict[str, float]:
     sizes = ("64", "1", "128", "100") if quick else ("256", "4", "128", "300")
     subprocess.run(
         [perf, "record", "-q", "-F", "999", "-o", str(data), str(BINARY), *sizes, "forward layer"],
-        capture_output=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        check=False,
+    )
     return _shares(perf, data)
 
 
@@ -161,8 +174,11 @@ def _profile(settings: Settings) -> Report:
         command = [sys.executable, "-B", __file__, folder, photo, str(settings.repetitions)]
         process = subprocess.run(
             [str(word) for word in [*command, *([perf] if perf else [])]],
-            cwd=Path(__file__).parent, capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         found = json.loads(process.stdout.splitlines()[-1])
         sparse = _sparse_shares(perf, folder, settings.quick) if perf else {}
     parts, layers = found["parts"], found["layers"]
@@ -183,8 +199,10 @@ def _profile(settings: Settings) -> Report:
             "there is none of for a product: that is what keeps the whole above 1.4 times the backbone."
         )
     if "shares" in found:
-        notes += ["All threads, by function (`perf record`, colorizing only):",
-                  _shares_table(found["shares"])]  # fmt: skip
+        notes += [
+            "All threads, by function (`perf record`, colorizing only):",
+            _shares_table(found["shares"]),
+        ]
     else:
         notes.append(
             found.get("no_profile", "`perf` is not installed here: no profile by function.")
@@ -198,9 +216,17 @@ def _profile(settings: Settings) -> Report:
         ]
     total = sum(parts.values())
     outside = 1e3 * (total - parts["the network"])
-    result = Result(f"h_fc1 and heads in colorizing {side}×{side}", 100 * head / sum(layers.values()),
-                    None, "% of the network", False, 1e3 * head, outside, "ms",
-                    "reading, colours and writing")  # fmt: skip
+    result = Result(
+        f"h_fc1 and heads in colorizing {side}×{side}",
+        100 * head / sum(layers.values()),
+        None,
+        "% of the network",
+        False,
+        1e3 * head,
+        outside,
+        "ms",
+        "reading, colours and writing",
+    )
     return Report([result], "\n\n".join(notes))
 
 

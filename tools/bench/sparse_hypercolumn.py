@@ -42,9 +42,18 @@ def _sparse_hypercolumn(settings: Settings) -> Report:
             baseline = timings[f"{direction} {name}"]
             what = "textbook loop, one thread" if name == "textbook" else "touching memory only"
             results.append(
-                Result(f"SparseHypercolumn {direction}, {name}", ratio, wanted, unit, True,
-                       1e3 * ours.median, 1e3 * baseline.median, "ms", what)
-            )  # fmt: skip
+                Result(
+                    f"SparseHypercolumn {direction}, {name}",
+                    ratio,
+                    wanted,
+                    unit,
+                    True,
+                    1e3 * ours.median,
+                    1e3 * baseline.median,
+                    "ms",
+                    what,
+                )
+            )
     least = ", ".join(f"{name} {1e3 * timing.minimum:.1f}" for name, timing in timings.items())
     return Report(
         results,

@@ -68,8 +68,12 @@ def _backbone_net(source: str, batch: int, crop: int, levels: str) -> Any:
     from autocolor.nets.vgg16 import add_vgg16
 
     net = NetSpec()
-    net.image = L.Data(source=source, backend=P.Data.LMDB, batch_size=batch,
-                       transform_param=dict(crop_size=crop, scale=1 / 255, force_color=True))  # fmt: skip
+    net.image = L.Data(
+        source=source,
+        backend=P.Data.LMDB,
+        batch_size=batch,
+        transform_param=dict(crop_size=crop, scale=1 / 255, force_color=True),
+    )
     net.data, net.colour = L.ColorSpace(net.image, ntop=2)
     net.silence = L.Silence(net.colour, ntop=0)
     last = add_vgg16(net, net.data, levels.rsplit("..", maxsplit=1)[-1])
@@ -104,8 +108,10 @@ def _layer_times(
         for number in range(rounds + 1):
             seconds = np.zeros(len(names))
             net.clear_param_diffs()
-            for step, order in ((forward_layer, range(len(names))),
-                                (backward_layer, reversed(range(len(names))))):  # fmt: skip
+            for step, order in (
+                (forward_layer, range(len(names))),
+                (backward_layer, reversed(range(len(names)))),
+            ):
                 for i in order:
                     start = time.perf_counter()
                     step(net, i)
@@ -175,18 +181,51 @@ def _training(settings: Settings) -> Report:
     image = {kind: (peaks[kind, 3] - peaks[kind, 1]) / 2e6 for kind in ("backbone", "training")}
     (growth, head), _ = in_child(_frozen_growth, 2, crop, levels)
     results = [
-        Result("hypercolumn, targets and losses in a training step", 100 * share, 5.0,
-               "% of the step", False, 1e3 * share * step, 1e3 * step, "ms",
-               "forward and backward of all layers"),
-        Result("waiting for data in a training step", 100 * wait, 3.0, "% of the step", False,
-               1e3 * wait * step, 1e3 * step, "ms", "forward and backward of all layers"),
-        Result("training memory beyond the bare backbone, an image",
-               image["training"] - image["backbone"], 13.0, "MB", False, image["training"],
-               image["backbone"], "MB", "the backbone alone"),
-        Result("memory of the backward pass, backbone frozen", growth / head, 1.2,
-               "of the head's gradients", False, growth / 1e6, head / 1e6, "MB",
-               "gradients of h_fc1 and heads"),
-    ]  # fmt: skip
+        Result(
+            "hypercolumn, targets and losses in a training step",
+            100 * share,
+            5.0,
+            "% of the step",
+            False,
+            1e3 * share * step,
+            1e3 * step,
+            "ms",
+            "forward and backward of all layers",
+        ),
+        Result(
+            "waiting for data in a training step",
+            100 * wait,
+            3.0,
+            "% of the step",
+            False,
+            1e3 * wait * step,
+            1e3 * step,
+            "ms",
+            "forward and backward of all layers",
+        ),
+        Result(
+            "training memory beyond the bare backbone, an image",
+            image["training"] - image["backbone"],
+            13.0,
+            "MB",
+            False,
+            image["training"],
+            image["backbone"],
+            "MB",
+            "the backbone alone",
+        ),
+        Result(
+            "memory of the backward pass, backbone frozen",
+            growth / head,
+            1.2,
+            "of the head's gradients",
+            False,
+            growth / 1e6,
+            head / 1e6,
+            "MB",
+            "gradients of h_fc1 and heads",
+        ),
+    ]
     columns = 12417 if levels.endswith("fc7") else 0
     return Report(
         results,

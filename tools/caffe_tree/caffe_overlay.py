@@ -28,9 +28,11 @@ _SUFFIXES = {".cpp", ".cu", ".cuh", ".h", ".hpp"}
 _BEGIN = "// >>> autocolor: inserted by install_into_caffe.py, which also removes it\n"
 _END = "// <<< autocolor\n"
 # The fields are indented. The messages are not, and follow an empty line that is ours too.
-_BLOCK = re.compile(r"^  // >>> autocolor.*?^  // <<< autocolor\r?\n"
-                    r"|\r?\n// >>> autocolor.*?^// <<< autocolor(?:\r?\n|\Z)",
-                    re.DOTALL | re.MULTILINE)  # fmt: skip
+_BLOCK = re.compile(
+    r"^  // >>> autocolor.*?^  // <<< autocolor\r?\n"
+    r"|\r?\n// >>> autocolor.*?^// <<< autocolor(?:\r?\n|\Z)",
+    re.DOTALL | re.MULTILINE,
+)
 
 
 class Record(TypedDict):
@@ -68,8 +70,11 @@ def _read_record(root: Path) -> Record:
     path = root / RECORD
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        return Record(files=dict(record["files"]), proto=list(record["proto"]),
-                      folders=list(record["folders"]))  # fmt: skip
+        return Record(
+            files=dict(record["files"]),
+            proto=list(record["proto"]),
+            folders=list(record["folders"]),
+        )
     except FileNotFoundError:
         return Record(files={}, proto=[], folders=[])
     except (ValueError, KeyError, TypeError):
@@ -78,8 +83,13 @@ def _read_record(root: Path) -> Record:
         ) from None
 
 
-def _plan_files(root: Path, sources: Mapping[str, bytes], files: Mapping[str, Sequence[str]],
-                known: Mapping[str, Sequence[str]], remove: bool) -> list[Change]:  # fmt: skip
+def _plan_files(
+    root: Path,
+    sources: Mapping[str, bytes],
+    files: Mapping[str, Sequence[str]],
+    known: Mapping[str, Sequence[str]],
+    remove: bool,
+) -> list[Change]:
     changes, edited, foreign = [], [], []
     for path in sorted(known):
         content = None if remove else sources.get(path)
@@ -99,16 +109,20 @@ def _plan_files(root: Path, sources: Mapping[str, bytes], files: Mapping[str, Se
         elif found != _sha256(content):
             changes.append(Change("update", path, content))
     if edited:
-        raise CaffeSourceError(f"{', '.join(edited)}: changed since the installation; "
-                               "move it elsewhere to keep it and run this again")  # fmt: skip
+        raise CaffeSourceError(
+            f"{', '.join(edited)}: changed since the installation; "
+            "move it elsewhere to keep it and run this again"
+        )
     if foreign:
-        raise CaffeSourceError(f"{', '.join(foreign)}: exists and is not autocolor's; "
-                               "rename it and run this again")  # fmt: skip
+        raise CaffeSourceError(
+            f"{', '.join(foreign)}: exists and is not autocolor's; rename it and run this again"
+        )
     return changes
 
 
-def _plan_proto(root: Path, fields: str, messages: str, known: Sequence[str],
-                remove: bool) -> list[Change]:  # fmt: skip
+def _plan_proto(
+    root: Path, fields: str, messages: str, known: Sequence[str], remove: bool
+) -> list[Change]:
     # Bytes that are not UTF-8 and line endings have to come out as they went in.
     text = (root / PROTO).read_bytes().decode("utf-8", "surrogateescape")
     block = "".join(match[0] for match in _BLOCK.finditer(text)).replace("\r", "")
@@ -172,16 +186,26 @@ def plan_overlay(root: Path, layers: Path, *, remove: bool = False) -> Plan:
         path: sorted({*record["files"].get(path, ()), *files.get(path, ())})
         for path in {**record["files"], **files}
     }
-    fields, messages = ((layers / "proto" / name).read_text(encoding="utf-8")
-                        for name in ("fields.proto", "messages.proto"))  # fmt: skip
+    fields, messages = (
+        (layers / "proto" / name).read_text(encoding="utf-8")
+        for name in ("fields.proto", "messages.proto")
+    )
     fields, messages = f"  {_BEGIN}{fields}  {_END}", f"{_BEGIN}{messages}{_END}"
     proto = [_sha256(f"{fields}\n{messages}".encode())]
     known_proto = sorted({*record["proto"], *proto})
 
     changes = _plan_files(root, sources, record["files"], known, remove)
-    folders = sorted({*record["folders"], *(
-        str(folder) for change in changes for folder in PurePosixPath(change.path).parents
-        if not (root / folder).exists())})  # fmt: skip
+    folders = sorted(
+        {
+            *record["folders"],
+            *(
+                str(folder)
+                for change in changes
+                for folder in PurePosixPath(change.path).parents
+                if not (root / folder).exists()
+            ),
+        }
+    )
     # caffe.proto comes last: a kill before it leaves a Caffe that says what is missing.
     changes += _plan_proto(root, fields, messages, known_proto, remove)
     for path in [RECORD, *(change.path for change in changes)] if changes else []:

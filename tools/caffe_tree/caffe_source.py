@@ -207,8 +207,10 @@ def insert_onednn_engine(proto: str) -> str:
             "each at the end of a line, found none"
         )
     head, middle, tail = (
-        proto[: message.end()], proto[message.end() : engine.end()], proto[engine.end() :],
-    )  # fmt: skip
+        proto[: message.end()],
+        proto[message.end() : engine.end()],
+        proto[engine.end() :],
+    )
     # The first value of an enum is its default, so the new one goes after that.
     default, tail = tail.split("\n", 1)
     return f"{head}{_FUSE_RELU}{middle}{default}\n{_ONEDNN}{tail}"

@@ -53,8 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("caffe_root", metavar="CAFFE_ROOT", type=Path, help="Caffe's source tree")
     parser.add_argument("--uninstall", action="store_true", help="remove what was installed")
-    parser.add_argument("--dry-run", action="store_true",
-                        help="print what would be done, change nothing")  # fmt: skip
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what would be done, change nothing"
+    )
     arguments = parser.parse_args(argv)
 
     root = arguments.caffe_root
@@ -68,8 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"install_into_caffe: error: {error}", file=sys.stderr)
         return 1
     if not plan.changes:
-        print(f"{root}: " + ("nothing is installed" if arguments.uninstall
-                             else "everything is up to date"))  # fmt: skip
+        print(
+            f"{root}: "
+            + ("nothing is installed" if arguments.uninstall else "everything is up to date")
+        )
     elif arguments.dry_run:
         print("dry run: nothing was changed")
     elif arguments.uninstall:

@@ -47,16 +47,31 @@ ends with the first fault of a reader.
 Exit status: 0, 1 if there were faults, 2 on wrong usage.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--reader", action="append", default=[], metavar="NAME",
-                        help="one of --list; may be repeated (default: all)")  # fmt: skip
-    parser.add_argument("--count", type=int, default=1000, metavar="N",
-                        help="inputs for each reader (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--seconds", type=float, metavar="S",
-                        help="go on for this long with each reader, instead of --count")  # fmt: skip
+    parser.add_argument(
+        "--reader",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="one of --list; may be repeated (default: all)",
+    )
+    parser.add_argument(
+        "--count",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="inputs for each reader (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        metavar="S",
+        help="go on for this long with each reader, instead of --count",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the damage (default: 0)")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="save inputs with faults here")
-    parser.add_argument("--guided", action="store_true",
-                        help="coverage-guided, for --seconds with each reader")  # fmt: skip
+    parser.add_argument(
+        "--guided", action="store_true", help="coverage-guided, for --seconds with each reader"
+    )
     parser.add_argument("--list", action="store_true", help="print the readers' names")
     arguments = parser.parse_args(argv)
     if arguments.count < 1 or arguments.seed < 0:
@@ -91,8 +106,10 @@ Exit status: 0, 1 if there were faults, 2 on wrong usage.""",
             for outcome in tqdm(
                 try_inputs(reader, inputs),
                 total=None if arguments.seconds else arguments.count,
-                unit="input", desc=reader.name, mininterval=1,
-            ):  # fmt: skip
+                unit="input",
+                desc=reader.name,
+                mininterval=1,
+            ):
                 if not outcome.is_fault:
                     results[outcome.result] += 1
                     continue
@@ -100,9 +117,12 @@ Exit status: 0, 1 if there were faults, 2 on wrong usage.""",
                 tqdm.write(f"{reader.name}: {outcome.result}", file=sys.stderr)
                 _keep(arguments.keep, reader.name, outcome.content)
             faults += results["faults"]
-            print(f"{reader.name}: {sum(results.values())} inputs, {results['accepted']} accepted, "
-                  f"{results['refused']} refused, {results['faults']} faults, "
-                  f"{time.monotonic() - started:.0f} s", flush=True)  # fmt: skip
+            print(
+                f"{reader.name}: {sum(results.values())} inputs, {results['accepted']} accepted, "
+                f"{results['refused']} refused, {results['faults']} faults, "
+                f"{time.monotonic() - started:.0f} s",
+                flush=True,
+            )
     return 1 if faults else 0
 
 

@@ -27,8 +27,26 @@ ACCEPTED, REFUSED = "accepted", "refused"
 
 _INTERESTING = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000,
                 0xFFFFFFFF, 0x7FFFFFFFFFFFFFFF, 0xFFFFFFFFFFFFFFFF)  # fmt: skip
-_WORDS = (b"-1", b"0", b"1", b"2147483648", b"1e39", b"nan", b"\n", b"\t", b"\0", b"\xff\xfe", b"../",
-          b"{", b"}", b'"', b"[", b":", b"/dev/null", b"\xf0\x9f\x8c\x88")  # fmt: skip
+_WORDS = (
+    b"-1",
+    b"0",
+    b"1",
+    b"2147483648",
+    b"1e39",
+    b"nan",
+    b"\n",
+    b"\t",
+    b"\0",
+    b"\xff\xfe",
+    b"../",
+    b"{",
+    b"}",
+    b'"',
+    b"[",
+    b":",
+    b"/dev/null",
+    b"\xf0\x9f\x8c\x88",
+)
 
 
 @dataclass(frozen=True)

@@ -74,17 +74,26 @@ def search(reader: str, seconds: float, seed: int = 0) -> Search:
     with tempfile.TemporaryDirectory(prefix="autocolor_guided_") as name:
         folder = Path(name)
         command = [
-            sys.executable, __file__, reader, str(folder / "corpus"),
-            f"-max_total_time={max(1, round(seconds))}", f"-seed={seed + 1}",
-            f"-timeout={_LONGEST_READ}", f"-rss_limit_mb={_MEMORY}", "-print_final_stats=1",
+            sys.executable,
+            __file__,
+            reader,
+            str(folder / "corpus"),
+            f"-max_total_time={max(1, round(seconds))}",
+            f"-seed={seed + 1}",
+            f"-timeout={_LONGEST_READ}",
+            f"-rss_limit_mb={_MEMORY}",
+            "-print_final_stats=1",
             f"-artifact_prefix={folder}/fault-",
-        ]  # fmt: skip
+        ]
         (folder / "corpus").mkdir()
         with (folder / "log").open("w+b") as log:
             process = subprocess.run(
-                command, stdout=log, stderr=log, check=False,
+                command,
+                stdout=log,
+                stderr=log,
+                check=False,
                 timeout=seconds + _STARTING + _LONGEST_READ,
-            )  # fmt: skip
+            )
         said = (folder / "log").read_text(encoding="utf-8", errors="replace")
         steps = [(int(inputs), int(reach)) for inputs, reach in _STATUS.findall(said)]
         if not steps:

@@ -111,7 +111,11 @@ def _image_readers(folder: Path) -> list[Reader]:
     exif[0x0112] = 6  # orientation
     pages = [_small_photo("L")]
     kinds = {
-        "jpeg": [encoded("JPEG", exif=exif), encoded("JPEG", progressive=True), encoded("JPEG", "CMYK")],
+        "jpeg": [
+            encoded("JPEG", exif=exif),
+            encoded("JPEG", progressive=True),
+            encoded("JPEG", "CMYK"),
+        ],
         "png": [encoded("PNG", "RGBA"), encoded("PNG", "P"), encoded("PNG", "I;16")],
         "tiff": [
             encoded("TIFF", compression="tiff_lzw"),
@@ -123,7 +127,7 @@ def _image_readers(folder: Path) -> list[Reader]:
         ],
         "webp": [encoded("WEBP", "RGBA"), encoded("WEBP", lossless=True)],
         "gif_bmp": [encoded("GIF", "P"), encoded("BMP"), encoded("PPM"), encoded("JPEG2000")],
-    }  # fmt: skip
+    }
     return [
         Reader(f"image_{kind}", "photo.png", read, (ImageError,), seeds)
         for kind, seeds in kinds.items()
@@ -146,9 +150,14 @@ def qt_resource(members: dict[str, bytes], *, compressed: bool = False) -> bytes
 def _package_readers(folder: Path) -> list[Reader]:
     members = {"cat.webp": b"first" * 20, "dog.webp": b"second" * 9}
     line = {
-        "split": "train", "source": "apt", "package": "opencv-doc", "file": "/usr/share/a.jpg",
-        "member": "", "group": "opencv", "sha256": "0" * 64,
-    }  # fmt: skip
+        "split": "train",
+        "source": "apt",
+        "package": "opencv-doc",
+        "file": "/usr/share/a.jpg",
+        "member": "",
+        "group": "opencv",
+        "sha256": "0" * 64,
+    }
     photo_list = "\t".join(line) + "\n" + 3 * ("\t".join(line.values()) + "\n")
     entries = [PhotoEntry(**{**line, "file": name}) for name in ("a/cat.webp", "a/dog.webp")]
 
@@ -164,13 +173,23 @@ def _package_readers(folder: Path) -> list[Reader]:
             path.touch()  # a damaged archive is removed, to be downloaded again
 
     return [
-        Reader("rcc", "photos.rcc", lambda path: read_members(path.read_bytes()), (ResourceError,),
-               [qt_resource(members), qt_resource(members, compressed=True)]),
+        Reader(
+            "rcc",
+            "photos.rcc",
+            lambda path: read_members(path.read_bytes()),
+            (ResourceError,),
+            [qt_resource(members), qt_resource(members, compressed=True)],
+        ),
         Reader("photo_table", "photos.tsv", read_list, (PhotoError,), [photo_list.encode()]),
-        Reader("photo_list", "photos.txt", read_photo_list, (ListError,),
-               [b"a.jpg 1\nb c.jpg 2\n", b"a.jpg\n\n/b.png\n"]),
+        Reader(
+            "photo_list",
+            "photos.txt",
+            read_photo_list,
+            (ListError,),
+            [b"a.jpg 1\nb c.jpg 2\n", b"a.jpg\n\n/b.png\n"],
+        ),
         Reader("wheel", "photos.whl", read_wheel, (PhotoError,), [_saved(wheel, "a.whl")]),
-    ]  # fmt: skip
+    ]
 
 
 def _data_readers(folder: Path) -> list[Reader]:
@@ -203,9 +222,14 @@ def _data_readers(folder: Path) -> list[Reader]:
 
     return [
         Reader("datum", "datum", read_datum, (ImageError, DecodeError), datums),
-        Reader("lmdb", "data.mdb", lambda path: list(read_datums(path.parent, run_forked)),
-               (ImageError, lmdb.Error), [_saved(write_lmdb, "data.mdb"), _saved(deep, "data.mdb")]),
-    ]  # fmt: skip
+        Reader(
+            "lmdb",
+            "data.mdb",
+            lambda path: list(read_datums(path.parent, run_forked)),
+            (ImageError, lmdb.Error),
+            [_saved(write_lmdb, "data.mdb"), _saved(deep, "data.mdb")],
+        ),
+    ]
 
 
 def _weight_readers(folder: Path) -> list[Reader]:
@@ -215,10 +239,16 @@ def _weight_readers(folder: Path) -> list[Reader]:
         for name, blob in zip(("weight", "bias"), blobs, strict=True)
     }
     place = "functional_1/block1_conv1_1/"
-    graph = onnx.helper.make_graph([], "vgg16", [], [], [
-        numpy_helper.from_array(_WEIGHTS["conv1"][0], f"{place}convolution/ReadVariableOp:0"),
-        numpy_helper.from_array(_WEIGHTS["conv1"][1], f"{place}Squeeze:0"),
-    ])  # fmt: skip
+    graph = onnx.helper.make_graph(
+        [],
+        "vgg16",
+        [],
+        [],
+        [
+            numpy_helper.from_array(_WEIGHTS["conv1"][0], f"{place}convolution/ReadVariableOp:0"),
+            numpy_helper.from_array(_WEIGHTS["conv1"][1], f"{place}Squeeze:0"),
+        ],
+    )
     caffemodel = _saved(lambda path: write_weights(path, _WEIGHTS, "tiny"), "w.caffemodel")
     hdf5 = _saved(lambda path: write_weights(path, _WEIGHTS, "tiny"), "w.h5")
     npz = [
@@ -245,13 +275,28 @@ def _weight_readers(folder: Path) -> list[Reader]:
         weights("hdf5", [hdf5]),
         weights("npz", npz),
         weights("onnx", [onnx.helper.make_model(graph).SerializeToString()]),
-        Reader("solverstate", "s_iter_5.solverstate", read_state, (SnapshotError,),
-               [state.SerializeToString()]),
-        Reader("solverstate_hdf5", "s_iter_5.solverstate.h5", read_state, (SnapshotError,),
-               [_saved(hdf5_state, "s.h5")]),
-        Reader("targets", "targets.npz", lambda path: load_targets(path, "hue_chroma", 32),
-               (TargetError,), [targets]),
-    ]  # fmt: skip
+        Reader(
+            "solverstate",
+            "s_iter_5.solverstate",
+            read_state,
+            (SnapshotError,),
+            [state.SerializeToString()],
+        ),
+        Reader(
+            "solverstate_hdf5",
+            "s_iter_5.solverstate.h5",
+            read_state,
+            (SnapshotError,),
+            [_saved(hdf5_state, "s.h5")],
+        ),
+        Reader(
+            "targets",
+            "targets.npz",
+            lambda path: load_targets(path, "hue_chroma", 32),
+            (TargetError,),
+            [targets],
+        ),
+    ]
 
 
 def _text_readers(folder: Path) -> list[Reader]:
@@ -275,18 +320,32 @@ def _text_readers(folder: Path) -> list[Reader]:
         check_files(parsed, ())
 
     return [
-        Reader("manifest", MANIFEST_NAME, lambda path: Manifest.load(path.parent), (ModelError,),
-               [manifest.encode()]),
-        Reader("solver", "solver.prototxt", read_solver_and_files, (SolverError,),
-               [solver.encode()]),
+        Reader(
+            "manifest",
+            MANIFEST_NAME,
+            lambda path: Manifest.load(path.parent),
+            (ModelError,),
+            [manifest.encode()],
+        ),
+        Reader(
+            "solver", "solver.prototxt", read_solver_and_files, (SolverError,), [solver.encode()]
+        ),
         Reader("log", "train.log", read_log, (ValueError,), [log.encode()]),
-        Reader("deploy", "deploy.prototxt",
-               lambda path: CaffeNet(path, model, check=_check_net), (ModelError,),
-               [_DEPLOY.encode()]),
-        Reader("deploy_weights", "tiny.caffemodel",
-               lambda path: CaffeNet(deploy, path, check=_check_net), (ModelError,),
-               [model.read_bytes()]),
-    ]  # fmt: skip
+        Reader(
+            "deploy",
+            "deploy.prototxt",
+            lambda path: CaffeNet(path, model, check=_check_net),
+            (ModelError,),
+            [_DEPLOY.encode()],
+        ),
+        Reader(
+            "deploy_weights",
+            "tiny.caffemodel",
+            lambda path: CaffeNet(deploy, path, check=_check_net),
+            (ModelError,),
+            [model.read_bytes()],
+        ),
+    ]
 
 
 def _check_net(prototxt: str) -> str | None:
@@ -300,16 +359,32 @@ def _onnx_readers(folder: Path) -> list[Reader]:
     caffe = import_caffe()
     caffe.Net(str(deploy), caffe.TEST).save(str(model))
     return [
-        Reader("deploy_onnx", "deploy.prototxt", lambda path: _run_onnx(path, model), (ModelError,),
-               [deploy.read_bytes()]),
-        Reader("deploy_onnx_weights", "small.caffemodel", lambda path: _run_onnx(deploy, path),
-               (ModelError,), [model.read_bytes()]),
-    ]  # fmt: skip
+        Reader(
+            "deploy_onnx",
+            "deploy.prototxt",
+            lambda path: _run_onnx(path, model),
+            (ModelError,),
+            [deploy.read_bytes()],
+        ),
+        Reader(
+            "deploy_onnx_weights",
+            "small.caffemodel",
+            lambda path: _run_onnx(deploy, path),
+            (ModelError,),
+            [model.read_bytes()],
+        ),
+    ]
 
 
 def _run_onnx(deploy: Path, weights: Path) -> None:
     OnnxNet.load(deploy, weights)(np.zeros((32, 64), np.float32))
 
 
-_MAKERS = (_image_readers, _package_readers, _data_readers, _weight_readers, _text_readers,
-           _onnx_readers)  # fmt: skip
+_MAKERS = (
+    _image_readers,
+    _package_readers,
+    _data_readers,
+    _weight_readers,
+    _text_readers,
+    _onnx_readers,
+)

@@ -30,13 +30,27 @@ of them as a Markdown table. Exit status: 0, 1 if an outcome was not the one tha
 usage.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--only", action="append", default=[], metavar="NAME",
-                        help="one of --list; may be repeated (default: all)")  # fmt: skip
-    parser.add_argument("--times", type=int, default=50, metavar="N",
-                        help="how often to provoke a fault (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="one of --list; may be repeated (default: all)",
+    )
+    parser.add_argument(
+        "--times",
+        type=int,
+        default=50,
+        metavar="N",
+        help="how often to provoke a fault (default: %(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the random moments (default: 0)")
-    parser.add_argument("--out", type=Path, default=Path("build/reliability"),
-                        help="folder for the results (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("build/reliability"),
+        help="folder for the results (default: %(default)s)",
+    )
     parser.add_argument("--page", type=Path, help="write the results as this Markdown page")
     parser.add_argument("--list", action="store_true", help="print the experiments")
     arguments = parser.parse_args(argv)

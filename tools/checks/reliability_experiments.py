@@ -118,11 +118,18 @@ def write_training(
         training=replace(model.training, source=str(source), batch=batch, crop=crop, locations=16),
         validation_source=str(source),
         solver=replace(
-            model.solver, train_net=f"{out}/train.prototxt", test_net=f"{out}/test.prototxt",
-            snapshot_prefix=f"{out}/s", iterations=_ITERATIONS, test_iterations=2, test_interval=7,
-            snapshot_interval=_SNAPSHOT, display_interval=1, seed=seed,
+            model.solver,
+            train_net=f"{out}/train.prototxt",
+            test_net=f"{out}/test.prototxt",
+            snapshot_prefix=f"{out}/s",
+            iterations=_ITERATIONS,
+            test_iterations=2,
+            test_interval=7,
+            snapshot_interval=_SNAPSHOT,
+            display_interval=1,
+            seed=seed,
         ),
-    )  # fmt: skip
+    )
     model = replace(model, solver=replace(model.solver, **solver))
     write_files(out, model.files())
     return out / "solver.prototxt"
@@ -134,9 +141,15 @@ def _train(solver: Path, *arguments: str) -> list[str]:
 
 def _finish(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # type: ignore[call-overload, no-any-return]
-        command, capture_output=True, text=True, errors="replace", check=False,
-        env=_ENVIRONMENT, timeout=_PATIENCE, **options,
-    )  # fmt: skip
+        command,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        env=_ENVIRONMENT,
+        timeout=_PATIENCE,
+        **options,
+    )
 
 
 def _last_weights(out: Path) -> dict[str, tuple[np.ndarray, ...]]:
@@ -170,9 +183,11 @@ def _kill(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
         while True:
             with (folder / "stderr").open("w+") as said:
                 process = subprocess.Popen(
-                    _train(solver, "--resume"), env=_ENVIRONMENT, stderr=said,
+                    _train(solver, "--resume"),
+                    env=_ENVIRONMENT,
+                    stderr=said,
                     stdout=subprocess.DEVNULL,
-                )  # fmt: skip
+                )
                 try:
                     limit = generator.uniform(0.1, 1) * duration if kills < times else _PATIENCE
                     process.wait(limit)
@@ -252,8 +267,10 @@ def _diverge(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
     snapshots = sorted(path.name for path in out.glob("s_iter_*.caffemodel"))
     finite = all(
         np.isfinite(blob).all()
-        for name in snapshots for blobs in read_weights(out / name).values() for blob in blobs
-    )  # fmt: skip
+        for name in snapshots
+        for blobs in read_weights(out / name).values()
+        for blob in blobs
+    )
     good = process.returncode == 1 and "diverged" in last and finite and len(snapshots) == 2
     said = last.replace(str(out), "OUT").replace("|", "/")
     return (
@@ -275,8 +292,10 @@ def _full_disk(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
         size = sum(path.stat().st_size for path in snapshot)
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={size * 5 // 2}", "tmpfs", disk],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if mounted.returncode:
         return "0", f"could not be tried: {mounted.stderr.strip()}", False
     try:
@@ -301,11 +320,13 @@ def _two_trainings(folder: Path, times: int, seed: int) -> tuple[str, str, bool]
         return "0", f"the training fails: {process.stderr[-200:]}", False
     processes = [
         subprocess.Popen(
-            _train(write_training(folder, folder / str(index))), env=_ENVIRONMENT,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            _train(write_training(folder, folder / str(index))),
+            env=_ENVIRONMENT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         for index in range(2)
-    ]  # fmt: skip
+    ]
     statuses = [process.wait(_PATIENCE) for process in processes]
     equal = statuses == [0, 0] and all(
         _same(_last_weights(folder / str(index)), _last_weights(alone)) for index in range(2)
@@ -323,8 +344,20 @@ def _full_disk_for_lmdb(folder: Path, times: int, seed: int) -> tuple[str, str, 
 
     def build(out: Path) -> subprocess.CompletedProcess[str]:
         tool = str(_ROOT / "data_prep/build_lmdb.py")
-        return _finish([sys.executable, tool, "--photos", str(folder / "photos"), "--out", str(out),
-                        "--side", "96", "--minimum-side", "64"])  # fmt: skip
+        return _finish(
+            [
+                sys.executable,
+                tool,
+                "--photos",
+                str(folder / "photos"),
+                "--out",
+                str(out),
+                "--side",
+                "96",
+                "--minimum-side",
+                "64",
+            ]
+        )
 
     build(folder / "whole")
     wanted = (folder / "whole" / "data.mdb").read_bytes()
@@ -332,8 +365,10 @@ def _full_disk_for_lmdb(folder: Path, times: int, seed: int) -> tuple[str, str, 
     disk.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={len(wanted) // 2}", "tmpfs", disk],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if mounted.returncode:
         return "0", f"could not be tried: {mounted.stderr.strip()}", False
     try:
@@ -394,17 +429,28 @@ def _two_setups(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
     clone = folder / "clone"
     subprocess.run(["git", "clone", "-q", str(_ROOT), str(clone)], check=True)
     processes = [
-        subprocess.Popen(["bash", "tools/setup.sh"], cwd=clone, env=_ENVIRONMENT, text=True,
-                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        subprocess.Popen(
+            ["bash", "tools/setup.sh"],
+            cwd=clone,
+            env=_ENVIRONMENT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         for _ in range(2)
-    ]  # fmt: skip
+    ]
     said = [process.communicate(timeout=6 * _PATIENCE)[0] for process in processes]
     statuses = [process.returncode for process in processes]
     waited = sum("another set-up is running; waiting for it" in text for text in said)
-    checked = _finish([
-        "bash", "-c", "source build/env.sh && caffe --version && "
-        "python -c 'import caffe; assert \"ColorHistogram\" in caffe.layer_type_list()'",
-    ], cwd=clone)  # fmt: skip
+    checked = _finish(
+        [
+            "bash",
+            "-c",
+            "source build/env.sh && caffe --version && "
+            "python -c 'import caffe; assert \"ColorHistogram\" in caffe.layer_type_list()'",
+        ],
+        cwd=clone,
+    )
     outcome = (
         f"statuses {statuses}; {waited} waited for the other; caffe and its layers "
         f"{'work' if checked.returncode == 0 else 'do not work: ' + checked.stderr[-200:]}"
@@ -452,10 +498,14 @@ def _two_colorizers(folder: Path, times: int, seed: int) -> tuple[str, str, bool
     command = [sys.executable, "-m", "autocolor.cli", str(folder / "photos"), "--model", str(model)]
     _finish([*command, "-o", str(folder / "alone")])
     processes = [
-        subprocess.Popen([*command, "-o", str(folder / "both")], env=_ENVIRONMENT,
-                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.Popen(
+            [*command, "-o", str(folder / "both")],
+            env=_ENVIRONMENT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         for _ in range(2)
-    ]  # fmt: skip
+    ]
     statuses = [process.wait(_PATIENCE) for process in processes]
     contents = [
         {path.name: path.read_bytes() for path in (folder / name).iterdir()}
@@ -544,9 +594,15 @@ def _long_training(folder: Path, times: int, seed: int) -> tuple[str, str, bool]
     every = max(1, total // 5)
     # Long enough for the import of what draws the plot, after a minute, to be in the warm-up.
     solver = write_training(
-        folder, folder / "t", batch=6, crop=64, iterations=total, snapshot_interval=every,
-        test_interval=every, display_interval=_DISPLAY,
-    )  # fmt: skip
+        folder,
+        folder / "t",
+        batch=6,
+        crop=64,
+        iterations=total,
+        snapshot_interval=every,
+        test_interval=every,
+        display_interval=_DISPLAY,
+    )
     log = folder / "t" / "s_log.jsonl"
 
     def count() -> int:

@@ -207,8 +207,12 @@ Reads the package that tools/convert_vgg16.py has left in the cache, and those t
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--page", type=Path, help="file to write (default: standard output)")
-    parser.add_argument("--cache", type=Path, default=default_cache(),
-                        help="folder of the downloaded packages (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=default_cache(),
+        help="folder of the downloaded packages (default: %(default)s)",
+    )
     arguments = parser.parse_args(argv)
     try:
         text = _page(arguments.cache)
@@ -259,9 +263,12 @@ def _cached(cache: Path, source: str, package: str) -> Path:
     """Return the newest downloaded file of a package."""
     folders = (cache / "packages" / source).glob(f"{package}*")
     found = [
-        path for folder in folders if folder.name.split("==")[0] == package
-        for path in folder.iterdir() if path.suffix == ".whl"
-    ]  # fmt: skip
+        path
+        for folder in folders
+        if folder.name.split("==")[0] == package
+        for path in folder.iterdir()
+        if path.suffix == ".whl"
+    ]
     if not found:
         raise LicenceError(f"{package}: not in {cache}; python tools/convert_vgg16.py fetches it")
     return max(found, key=lambda path: path.stat().st_mtime)

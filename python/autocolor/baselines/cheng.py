@@ -28,11 +28,10 @@ from tqdm import tqdm
 
 from autocolor.baselines.descriptors import (
     FeatureExtractor,
+    Fitted,
     Projection,
     cell_means,
-    load_arrays,
     principal_components,
-    save_arrays,
 )
 from autocolor.baselines.references import References, working_image
 from autocolor.core.arrays import FloatArray
@@ -63,55 +62,26 @@ _FILTER_RADIUS = 8
 
 @dataclass(frozen=True)
 class ChengOptions:
-    """How the net is trained.
+    """How the net is trained."""
 
-    Attributes
-    ----------
-    pixels : int
-        Drawn from each photo.
-    iterations, batch : int
-    learning_rate, weight_decay : float
-    tests : int
-        Validations during the training; the snapshot that validates best is kept.
-    """
-
-    pixels: int = 512
+    pixels: int = 512  #: Drawn from each photo
     iterations: int = 6000
     batch: int = 256
     learning_rate: float = 0.01
     weight_decay: float = 5e-4
-    tests: int = 12
+    tests: int = 12  #: Validations during the training; the snapshot that validates best is kept
 
 
 @dataclass(frozen=True)
-class ChengScaling:
-    """What turns features and colours into the net's units.
+class ChengScaling(Fitted):
+    """What turns features and colours into the net's units."""
 
-    Attributes
-    ----------
-    projection : Projection
-        Of conv5_3.
-    feature_mean, feature_scale : (128,) float32 arrays
-        The net reads (feature - mean) / scale.
-    chroma_mean, chroma_scale : (2,) float32 arrays
-        The net gives (U or V - mean) / scale.
-    """
-
-    projection: Projection
+    #: (128,) float32 arrays. The net reads (feature - mean) / scale.
     feature_mean: npt.NDArray[np.float32]
     feature_scale: npt.NDArray[np.float32]
+    #: (2,) float32 arrays. The net gives (U or V - mean) / scale.
     chroma_mean: npt.NDArray[np.float32]
     chroma_scale: npt.NDArray[np.float32]
-
-    def save(self, path: Path) -> None:
-        """Write to a .npz file, atomically."""
-        save_arrays(path, **vars(self))
-
-    @classmethod
-    def load(cls, path: Path) -> ChengScaling:
-        """Read what :meth:`save` wrote."""
-        projection, arrays = load_arrays(path)
-        return cls(projection, **arrays)
 
 
 def patches(light: FloatArray) -> npt.NDArray[np.float32]:
@@ -129,13 +99,9 @@ def daisy_descriptors(light: FloatArray) -> npt.NDArray[np.float32]:
 
 
 def pixel_features(light: FloatArray, semantic: FloatArray) -> npt.NDArray[np.float32]:
-    """Return the features (H, W, 128) of each pixel: patch, DAISY, semantic.
+    """Return the features (H, W, 128) of each pixel of (H, W) lightness: patch, DAISY, semantic.
 
-    Parameters
-    ----------
-    light : (H, W) float array in [0, 1]
-    semantic : (h, w, 47) float array
-        On the grid of conv5_3; enlarged along the edges of `light`.
+    The semantic feature, (h, w, 47) on the grid of conv5_3, is enlarged along the edges.
     """
     grid_guide = cell_means(light[..., None], semantic.shape[:2])[..., 0]
     smooth = joint_bilateral_upsample(semantic, grid_guide, light, radius=1)
@@ -171,16 +137,12 @@ def train_cheng(
 
     Parameters
     ----------
-    references : References
     backbone : FeatureExtractor
         With conv5_3.
     folder : Path
         Made if need be.
     rng : numpy.random.Generator
         Draws pixels, photos and Caffe's seed.
-    options : ChengOptions, optional
-    progress : bool
-        Show progress bars on stderr.
 
     Returns
     -------
@@ -189,7 +151,7 @@ def train_cheng(
 
     Raises
     ------
-    ValueError
+    InputError
         If fewer than two references can be read.
     autocolor.training.caffe_train.TrainingError
         If Caffe fails.

@@ -43,19 +43,12 @@ Points = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Correspondence:
-    """Clusters of a source's colours and where they go.
+    """Clusters of a source's colours and where they go."""
 
-    Attributes
-    ----------
-    source, target : (n, 2) float64 arrays
-        Means in alpha and beta.
-    weights : (n,) float64 array
-        Of the source's clusters, of sum 1.
-    """
-
+    #: (n, 2) float64 arrays. Means in alpha and beta.
     source: Points
     target: Points
-    weights: Points
+    weights: Points  #: (n,) float64 array, of the source's clusters, of sum 1.
 
     def move(self, colors: FloatArray) -> FloatArray:
         """Move (..., 2) colours as far as the clusters that they belong to do.
@@ -73,22 +66,9 @@ class Correspondence:
 
 
 def alpha_beta_histogram(rgb: FloatArray) -> npt.NDArray[np.float64]:
-    """Return the joint histogram of alpha and beta of an image, of sum 1.
+    """Return the joint histogram (121, 121) of alpha and beta, of sum 1, of RGB (..., 3) in [0, 1].
 
     Bin (i, j) is centred at alpha = 0.05 i - 3, beta = 0.05 j - 3, so grey lies at a centre.
-
-    Parameters
-    ----------
-    rgb : (..., 3) float array in [0, 1]
-
-    Returns
-    -------
-    (121, 121) float64 array.
-
-    Raises
-    ------
-    ValueError
-        If `rgb` is empty or no such array.
     """
     if rgb.size == 0:
         raise InputError("rgb", "expected at least one pixel, got none")
@@ -99,7 +79,7 @@ def alpha_beta_histogram(rgb: FloatArray) -> npt.NDArray[np.float64]:
 
 
 def correspond(source: FloatArray, target: FloatArray) -> Correspondence:
-    """Find the clusters of one histogram that correspond to those of another.
+    """Find the clusters of a histogram of :func:`alpha_beta_histogram` that correspond to another's.
 
     1. Mean shift with a Gaussian kernel finds the modes of `target`; bins belong to the mode whose
        ascent passed them with most weight. Modes of too few pixels are dropped, but for the largest.
@@ -108,16 +88,6 @@ def correspond(source: FloatArray, target: FloatArray) -> Correspondence:
        mode and no farther from the mode than half the bandwidth. Modes that find too few pixels
        there are dropped.
     4. A mixture started at the places reached gives the source's means.
-
-    Parameters
-    ----------
-    source, target : (121, 121) float arrays
-        See :func:`alpha_beta_histogram`.
-
-    Raises
-    ------
-    ValueError
-        If an array is of another shape, negative or without mass.
     """
     points, mass = _occupied("source", source)
     known, known_mass = _occupied("target", target)
@@ -147,11 +117,6 @@ def transfer_clusters(source: FloatArray, target: FloatArray) -> FloatArray:
     Returns
     -------
     (H, W, 3) array in [0, 1], of the dtype and lightness of `source`.
-
-    Raises
-    ------
-    ValueError
-        If an array is empty or none of these.
     """
     histogram = target if target.ndim == 2 else alpha_beta_histogram(target)
     correspondence = correspond(alpha_beta_histogram(source), histogram)
@@ -233,12 +198,7 @@ def _responsibilities(points: Points, means: Points, weights: Points) -> tuple[P
 
 
 def _fit_mixture(points: Points, mass: Points, means: Points) -> tuple[Points, Points]:
-    """Fit a mixture of Gaussians of deviation BANDWIDTH / 2 by expectation maximisation.
-
-    Returns
-    -------
-    means (k, 2), weights (k,)
-    """
+    """Fit Gaussians of deviation BANDWIDTH / 2 by EM: return means (k, 2) and weights (k,)."""
     weights = np.full(len(means), 1 / len(means))
     likelihood = -np.inf
     for _ in range(_MAXIMUM_STEPS):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,57 +27,40 @@ class FeatureExtractor(Protocol):
 
 @dataclass(frozen=True)
 class Projection:
-    """A linear map to fewer dimensions.
+    """A linear map to fewer dimensions."""
 
-    Attributes
-    ----------
-    mean : (D,) float32 array
-    components : (D, d) float32 array
-        Orthonormal columns, by falling variance.
-    """
-
-    mean: Float32Array
-    components: Float32Array
+    mean: Float32Array  #: (D,) float32 array
+    components: Float32Array  #: (D, d) float32 array. Orthonormal columns, by falling variance.
 
     def __call__(self, values: FloatArray) -> Float32Array:
         """Project (..., D) values to (..., d)."""
         return ((values - self.mean) @ self.components).astype(np.float32, copy=False)
 
 
-def save_arrays(path: Path, projection: Projection, **arrays: npt.NDArray[Any]) -> None:
-    """Write a projection and what belongs to it to a .npz file, atomically."""
-    with atomic_path(path) as partial:
-        np.savez(
-            partial,
-            allow_pickle=False,
-            mean=projection.mean,
-            components=projection.components,
-            **arrays,
-        )
+@dataclass(frozen=True)
+class Fitted:
+    """What references are described by: a projection, and in subclasses arrays."""
 
+    projection: Projection
 
-def load_arrays(path: Path) -> tuple[Projection, dict[str, npt.NDArray[Any]]]:
-    """Read what :func:`save_arrays` wrote."""
-    with np.load(path, allow_pickle=False) as archive:
-        content = {name: archive[name] for name in archive.files}
-    return Projection(content.pop("mean"), content.pop("components")), content
+    def save(self, path: Path) -> None:
+        """Write to a .npz file, atomically."""
+        arrays = {**vars(self.projection), **vars(self)}
+        del arrays["projection"]
+        with atomic_path(path) as partial:
+            np.savez(partial, allow_pickle=False, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what :meth:`save` wrote."""
+        with np.load(path, allow_pickle=False) as archive:
+            content = {name: archive[name] for name in archive.files}
+        projection = Projection(content.pop("mean"), content.pop("components"))
+        return cls(projection, **content)
 
 
 def principal_components(samples: Iterable[FloatArray], dimensions: int) -> Projection:
-    """Fit a projection to the directions of most variance (PCA).
-
-    Parameters
-    ----------
-    samples : iterable of (n, D) float arrays
-        Read once, one at a time.
-    dimensions : int
-        At most D.
-
-    Raises
-    ------
-    ValueError
-        If there is no sample, or `dimensions` is out of range.
-    """
+    """Fit a projection to the directions of most variance (PCA) of samples (n, D), read once."""
     count = 0
     # About the first array's mean, so that little is lost where the mean is large.
     for index, batch in enumerate(samples):
@@ -111,21 +94,11 @@ def normalize(values: FloatArray) -> Float32Array:
 def place_descriptors(
     features: Mapping[str, FloatArray], levels: Sequence[str], size: tuple[int, int]
 ) -> Float32Array:
-    """Describe the cells of a grid by several levels.
+    """Describe the cells of a grid of `size` by several levels, (height, width, sum of C).
 
-    Each level is brought to the grid, by means over cells or bilinearly, and each place's vector of a
-    level to length 1, so that every level counts the same.
-
-    Parameters
-    ----------
-    features : mapping of (C, h, w) float arrays
-    levels : sequence of str
-    size : (height, width) of the grid
-        A level's sides are multiples or divisors of it.
-
-    Returns
-    -------
-    (height, width, sum of C) float32 array.
+    Each level (C, h, w), whose sides are multiples or divisors of the grid's, is brought to it, by
+    means over cells or bilinearly, and each place's vector of a level to length 1, so that every
+    level counts the same.
     """
     return np.concatenate(
         [normalize(_to_grid(np.moveaxis(features[name], 0, -1), size)) for name in levels], axis=-1

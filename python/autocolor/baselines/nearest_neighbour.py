@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -23,13 +22,11 @@ import numpy.typing as npt
 
 from autocolor.baselines.descriptors import (
     FeatureExtractor,
-    Projection,
+    Fitted,
     cell_means,
-    load_arrays,
     photo_descriptor,
     place_descriptors,
     principal_components,
-    save_arrays,
 )
 from autocolor.baselines.references import References, working_image
 from autocolor.core.arrays import FloatArray
@@ -66,38 +63,14 @@ COLOR_CENTERS = (
 
 
 @dataclass(frozen=True)
-class ReferenceBank:
-    """What is known of the references.
+class ReferenceBank(Fitted):
+    """What is known of the references."""
 
-    Attributes
-    ----------
-    projection : Projection
-        Of place descriptors.
-    photos : (n, C) float32 array
-        Descriptors of photos.
-    starts : (n + 1,) int array
-        Photo i has places starts[i] to starts[i + 1] - 1.
-    places : (m, d) float32 array
-        Projected descriptors.
-    colors : (m, 2) float32 array
-        Mean a and b of each place.
-    """
-
-    projection: Projection
-    photos: npt.NDArray[np.float32]
+    photos: npt.NDArray[np.float32]  #: (n, C) float32 array. Descriptors of photos.
+    #: (n + 1,) int array. Photo i has places starts[i] to starts[i + 1] - 1.
     starts: npt.NDArray[np.int64]
-    places: npt.NDArray[np.float32]
-    colors: npt.NDArray[np.float32]
-
-    def save(self, path: Path) -> None:
-        """Write to a .npz file, atomically."""
-        save_arrays(path, **vars(self))
-
-    @classmethod
-    def load(cls, path: Path) -> ReferenceBank:
-        """Read what :meth:`save` wrote."""
-        projection, arrays = load_arrays(path)
-        return cls(projection, **arrays)
+    places: npt.NDArray[np.float32]  #: (m, d) float32 array. Projected descriptors.
+    colors: npt.NDArray[np.float32]  #: (m, 2) float32 array. Mean a and b of each place.
 
 
 def build_bank(
@@ -118,11 +91,6 @@ def build_bank(
         Draws the places that the projection is fitted to.
     progress : bool
         Show progress bars on stderr.
-
-    Raises
-    ------
-    ValueError
-        If no reference can be read.
     """
     projection = principal_components(_samples(references, backbone, rng, progress), _DIMENSIONS)
     photos, places, colors = [], [], []
@@ -220,11 +188,7 @@ def nearest_places(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.intp]]:
     """Find the nearest of `known` (m, d) to each of `asked` (n, d), exactly, in no order.
 
-    Returns
-    -------
-    squares : (n, k) float32 array
-        Squared distances; k is `neighbours`, or m if that is less.
-    index : (n, k) int array
+    Returns squared distances and indices, (n, k); k is `neighbours`, or m if that is less.
     """
     squares: FloatArray = asked @ known.T
     squares *= -2
@@ -237,15 +201,10 @@ def nearest_places(
 
 
 def vote_histograms(colors: FloatArray, weights: FloatArray) -> npt.NDArray[np.float32]:
-    """Return the histograms (n, K) of votes in a and b, K = `COLOR_CENTERS`'s length.
+    """Return the histograms (n, K) of votes, of a and b (n, k, 2) and weights (n, k).
 
-    A vote is split among the four bins around it, bilinearly, so a histogram has the mean of its
-    votes. What lies outside the bins goes to the outermost ones.
-
-    Parameters
-    ----------
-    colors : (n, k, 2) float array
-    weights : (n, k) float array
+    The K bins are those of `COLOR_CENTERS`. A vote is split among the four around it, bilinearly, so
+    a histogram has the mean of its votes. What lies outside the bins goes to the outermost ones.
     """
     bins = len(_AXIS)
     place = np.clip((colors.astype(np.float64) - _AXIS[0]) / _BIN_WIDTH, 0, bins - 1)
@@ -265,24 +224,12 @@ def vote_histograms(colors: FloatArray, weights: FloatArray) -> npt.NDArray[np.f
 def choose_colors(
     histograms: FloatArray, guide: FloatArray, bandwidth: float
 ) -> npt.NDArray[np.float32]:
-    """Choose one colour for each cell by its own histogram and those of its neighbours.
+    """Choose a and b (h, w, 2) for each cell by its own histogram (h, w, K) and its neighbours'.
 
     Neighbours share their histograms by the joint bilateral filter: the less, the farther they are
-    and the more their lightness differs. A Gaussian of `bandwidth` at each bin makes a density of
-    it. From the bin of highest density a mean shift goes to the mode, which is the colour.
-
-    Parameters
-    ----------
-    histograms : (h, w, K) float array
-        See :func:`vote_histograms`.
-    guide : (h, w) float array
-        Lightness.
-    bandwidth : float
-        In units of a and b.
-
-    Returns
-    -------
-    (h, w, 2) float32 array.
+    and the more their lightness, the `guide` (h, w), differs. A Gaussian of `bandwidth`, in units of
+    a and b, at each bin makes a density of it. From the bin of highest density a mean shift goes to
+    the mode, which is the colour.
     """
     shared = joint_bilateral_upsample(
         histograms,

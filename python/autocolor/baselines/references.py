@@ -30,8 +30,7 @@ def working_size(height: int, width: int) -> tuple[int, int]:
     """Return the (height, width) at which a photo is worked on.
 
     The smaller side becomes `WORKING_SIDE`, unless the photo is smaller or the larger side would
-    exceed `MAXIMUM_SIDE`; then both sides are rounded to multiples of 32, which changes the aspect
-    ratio a little.
+    exceed `MAXIMUM_SIDE`; then both are rounded to multiples of 32.
     """
     factor = min(1.0, WORKING_SIDE / min(height, width), MAXIMUM_SIDE / max(height, width))
     return _round(height * factor), _round(width * factor)
@@ -42,13 +41,7 @@ def _round(side: float) -> int:
 
 
 def working_image(image: FloatArray) -> npt.NDArray[np.float32]:
-    """Return an (H, W) or (H, W, C) image in [0, 1] at its working size.
-
-    Raises
-    ------
-    ValueError
-        If it is no such array.
-    """
+    """Return an (H, W) or (H, W, C) image in [0, 1] at its working size."""
     check_unit("image", image)
     if image.ndim not in (2, 3) or image.size == 0:
         raise InputError("image", f"expected shape (H, W) or (H, W, C), got {image.shape}")
@@ -99,7 +92,7 @@ class References:
 
         Raises
         ------
-        ValueError
+        InputError
             At the end, if there was none.
         """
         self.skipped = []

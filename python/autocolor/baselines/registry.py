@@ -48,18 +48,12 @@ histogram of alpha and beta.
 
 @dataclass(frozen=True)
 class Baseline:
-    """A method that is ready to colorize.
-
-    Attributes
-    ----------
-    name : str
-    method : callable
-    skipped : list of (path, reason)
-        References that could not be read or have no colour; empty if they came from the cache.
-    """
+    """A method that is ready to colorize."""
 
     name: str
     method: Method
+    #: (path, reason) of references that could not be read or have no colour; empty if they
+    #: came from the cache.
     skipped: list[tuple[Path, str]] = field(default_factory=list)
 
     def __call__(self, lightness: FloatArray) -> FloatArray:
@@ -95,15 +89,13 @@ def load_baseline(
     cache : Path, optional
         Folder in which "cheng" keeps its net and "nearest_neighbour" its descriptors, under a name
         made of the references' bytes, the backbone, the seed and the options; made if need be.
-    progress : bool
-        Show progress bars on stderr.
     cheng_options : ChengOptions
         How "cheng" is trained; the defaults unless given.
 
     Raises
     ------
-    ValueError
-        If the name is unknown, the backbone is missing, or no reference can be read.
+    InputError
+        Also if no reference can be read.
     autocolor.training.caffe_train.TrainingError
         If Caffe fails to train.
 
@@ -135,27 +127,13 @@ def load_baseline(
 
 @dataclass(frozen=True)
 class BaselineSource:
-    """A baseline with what it learns from, for :mod:`autocolor.evaluation.parts`.
+    """A baseline with what it learns from, for :mod:`autocolor.evaluation.parts`."""
 
-    Attributes
-    ----------
-    name : str
-        Of the method, also in reports.
-    references : tuple of Path
-        Colour photos to learn from.
-    weights : Path
-        VGG-16-gray, for the methods that need a network.
-    cache : Path
-        Keeps what was learnt.
-    device : str
-        ``cpu``, ``gpu`` or ``gpu:1``; no part of the identity.
-    """
-
-    name: str
-    references: tuple[Path, ...]
-    weights: Path
-    cache: Path
-    device: str = "cpu"
+    name: str  #: Of the method, also in reports
+    references: tuple[Path, ...]  #: Colour photos to learn from
+    weights: Path  #: VGG-16-gray, for the methods that need a network
+    cache: Path  #: Keeps what was learnt
+    device: str = "cpu"  #: ``cpu``, ``gpu`` or ``gpu:1``; no part of the identity
 
     def identity(self) -> dict[str, Any]:
         """Return the hashes of the references and, where they count, of the weights.
@@ -184,10 +162,9 @@ class BaselineSource:
 def mean_color(references: References, *, progress: bool = False) -> Method:
     """Return the method that gives every pixel the mean a and b of the references' pixels.
 
-    Every reference counts the same, whatever its size. Of three readings, the mean of a and b, that
-    of alpha and beta, and the geometric median of alpha and beta (which is the constant of least
-    Eq. 10 on the references), this one scored best on validation photos: alpha and beta of dark
-    pixels are large, and sway their mean.
+    Every reference counts the same. Of three readings, the mean of a and b, that of alpha and beta,
+    and the geometric median of alpha and beta (the constant of least Eq. 10 on the references), this
+    one scored best on validation photos: alpha and beta of dark pixels are large, and sway their mean.
     """
     means = [
         rgb_to_lab(rgb)[..., 1:].mean(axis=(0, 1), dtype=np.float64)

@@ -39,9 +39,6 @@ _CELLS = 4
 _CONTRAST_SIGMA = 16
 _CONTRAST_FLOOR = 0.05
 
-GIST_SIZE = len(_FREQUENCIES) * _ORIENTATIONS * _CELLS**2
-"""Length of a descriptor, 512."""
-
 
 def remap_luminance(reference: FloatArray, target: FloatArray) -> npt.NDArray[np.float64]:
     """Shift and scale the reference's luminance to the mean and deviation of the target's.
@@ -67,12 +64,9 @@ def local_deviation(luminance: FloatArray) -> npt.NDArray[np.float64]:
 def jittered_grid(
     height: int, width: int, samples: int, rng: np.random.Generator
 ) -> npt.NDArray[np.intp]:
-    """Return one random pixel of each cell of a grid of about `samples` cells.
+    """Return (y, x) of one random pixel, (n, 2), of each cell of a grid of about `samples` cells.
 
-    Returns
-    -------
-    (n, 2) array of (y, x)
-        With rows x columns cells as square as can be; never more cells than pixels on a side.
+    They are as square as can be; never more cells than pixels on a side.
     """
     rows = min(height, max(1, round((samples * height / width) ** 0.5)))
     columns = min(width, max(1, round(samples / rows)))
@@ -86,25 +80,11 @@ def jittered_grid(
 def transfer_by_luminance(
     target: FloatArray, reference: FloatArray, rng: np.random.Generator, samples: int = SAMPLES
 ) -> npt.NDArray[np.float32]:
-    """Give each pixel the a and b of the reference's sample that is most like it.
+    """Give each pixel of (H, W) lightness the a and b (H, W, 2) of the sample most like it.
 
-    The difference of a pixel and a sample is half that of luminance plus half that of the deviation
-    of luminance around them, the reference's luminance being remapped to the target's first.
-
-    Parameters
-    ----------
-    target : (H, W) float array in [0, 1]
-        Lightness.
-    reference : (h, w, 3) float array in [0, 1]
-        RGB.
-    rng : numpy.random.Generator
-        Draws the samples.
-    samples : int
-        About how many.
-
-    Returns
-    -------
-    (H, W, 2) float32 array of a and b.
+    About as many `samples` are drawn from the reference, RGB (h, w, 3). The difference of a pixel and
+    a sample is half that of luminance plus half that of the deviation of luminance around them, the
+    reference's luminance being remapped to the target's first.
     """
     luminance = remap_luminance(lightness(reference), target)
     y, x = jittered_grid(luminance.shape[0], luminance.shape[1], samples, rng).T
@@ -154,7 +134,7 @@ class Welsh:
 
     Raises
     ------
-    ValueError
+    InputError
         If no reference can be read.
     """
 

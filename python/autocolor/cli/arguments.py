@@ -9,7 +9,7 @@ from typing import Any
 
 from autocolor import __version__
 from autocolor.control.edits import TRANSFERS
-from autocolor.histograms.decode import HUE_METHODS, METHODS
+from autocolor.histograms.decode import HUE_METHODS, LOOKS, METHODS
 from autocolor.runtime.options import add_model_options
 from autocolor.video.smoothing import SMOOTHING
 
@@ -115,6 +115,13 @@ def _add_colours(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="PIXELS",
         help="smaller side of the image that the network sees (default: the model's)",
+    )
+    group.add_argument(
+        "--look",
+        choices=LOOKS,
+        help="faithful: the least error, as in the paper; vivid: livelier where the hue is sure, grey "
+        "where it is not (default: vivid, but faithful with --method, --hue or --no-fading, or where "
+        "the model predicts no hue)",
     )
     group.add_argument(
         "--hue",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -19,7 +20,7 @@ from autocolor.control.targets import check_variant
 from autocolor.core.errors import AutocolorError, InputError
 from autocolor.core.files import one_line
 from autocolor.core.programs import printable
-from autocolor.histograms.decode import DecodeOptions
+from autocolor.histograms.decode import LOOKS, DecodeOptions, default_look
 from autocolor.imaging.images import ImageError, check_output_suffix
 from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.model_folder import Manifest
@@ -37,8 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         plan = plan_outputs(arguments.photos, arguments.output)
         decoding = DecodeOptions(
-            arguments.method, arguments.hue, not arguments.no_fading, arguments.strength
-        )
+            arguments.method, arguments.hue, not arguments.no_fading, arguments.strength,
+            look=arguments.look or LOOKS[0],
+        )  # fmt: skip
         _check_photos(arguments, [photo for photo, _ in plan.jobs])
         colorizer = Colorizer(
             chosen_model(arguments.model),
@@ -47,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             backend=arguments.backend,
         )
         manifest = colorizer.manifest
+        if arguments.look is None and decoding == DecodeOptions(strength=arguments.strength):
+            decoding = replace(decoding, look=default_look(manifest.variant))
         decoding.methods(manifest.variant)
         edits = _edits(arguments, manifest)
         if arguments.uncertainty or arguments.histograms:

@@ -90,18 +90,9 @@ def uncertainty(*histograms: FloatArray) -> npt.NDArray[np.float32]:
 
 
 def render_uncertainty(bits: FloatArray, maximum_bits: float) -> npt.NDArray[np.float32]:
-    """Draw an uncertainty map in false colour, on a fixed scale so that images compare.
+    """Draw an uncertainty map (H, W) in false colour, (H, W, 3), on a fixed scale: images compare.
 
-    Parameters
-    ----------
-    bits : (H, W) float array
-        From :func:`uncertainty`.
-    maximum_bits : float, > 0
-        Drawn in the last colour: 2 log2 K for two marginals of K bins or for a joint K x K.
-
-    Returns
-    -------
-    (H, W, 3) float32 array, RGB in [0, 1].
+    `maximum_bits` is drawn in the last colour: 2 log2 K for two marginals of K bins or a joint K x K.
     """
     import matplotlib
 

@@ -53,19 +53,11 @@ Progress = Callable[[float], None]
 
 
 class Reference(NamedTuple):
-    """Whose colours to take: for quantiles an image, for the energy its histograms or biases.
+    """Whose colours to take: for quantiles an image, for the energy its histograms or biases."""
 
-    Attributes
-    ----------
-    rgb : (H, W, 3) float array in [0, 1], optional
-    targets : dict, optional
-        Histograms, see :mod:`autocolor.control.targets`.
-    biases : sequence of (K,) arrays, optional
-        Of Eq. 6, where :func:`energy_biases` has found them already.
-    """
-
-    rgb: FloatArray | None = None
-    targets: Targets | None = None
+    rgb: FloatArray | None = None  #: (H, W, 3) float array in [0, 1]
+    targets: Targets | None = None  #: Histograms, see :mod:`autocolor.control.targets`
+    #: (K,) arrays of Eq. 6, where :func:`energy_biases` has found them already.
     biases: Sequence[Biases | None] | None = None
 
     @property
@@ -76,23 +68,15 @@ class Reference(NamedTuple):
 
 @dataclass(frozen=True)
 class Edits:
-    """What to change in a prediction; nothing unless given.
-
-    Attributes
-    ----------
-    reference : Reference or None
-    hints : sequence of Hint and RegionHint
-    samples : int
-        Colorizations to make: diverse ones, which lean towards as many hues by `DIVERSITY`, or with
-        the method "sample" as many random samples.
-    hue, lean : float
-        Hue in turns that the colours lean towards, and how much, in nats; see
-        :func:`autocolor.control.biases.lean_biases`.
-    """
+    """What to change in a prediction; nothing unless given."""
 
     reference: Reference | None = None
     hints: Sequence[Hint | RegionHint] = ()
+    #: Colorizations to make: diverse ones, which lean towards as many hues by `DIVERSITY`, or with
+    #: the method "sample" as many random samples
     samples: int = 1
+    #: Hue in turns that the colours lean towards, and how much, in nats; see
+    #: :func:`autocolor.control.biases.lean_biases`
     hue: float = 0.0
     lean: float = 0.0
 
@@ -260,7 +244,7 @@ def _decode_hinted(
     again = copy.deepcopy(rng)
     rgb = prediction.decode(options, rng, lambda rows: progress(rows / passes))
     draw = prediction.uniforms(options, again)
-    strength = prediction.strength if options.strength is None else options.strength
+    strength = options.factor(prediction.strength)
     seen = len(light)
 
     def tiles() -> Iterator[tuple[slice, tuple[FloatArray, ...]]]:

@@ -45,26 +45,15 @@ _HALVINGS = 20
 
 @dataclass(frozen=True)
 class Transfer:
-    """What :func:`minimize_energy` found.
+    """What :func:`minimize_energy` found."""
 
-    Attributes
-    ----------
-    bias : (K,) float64 array
-        b, for :func:`apply_bias`; its mean over the bins is 0.
-    energies : tuple of float
-        E at b = 0 and after each step; never rises.
-    residual : float
-        How far b is from the condition for a minimum, in nats (root mean square).
-    source : (K,) float64 array
-        m, the mean of the posteriors at `bias`; sums to 1.
-    stopped : {"converged", "step limit", "no further decrease"}
-        The last means that rounding hides any further decrease of E.
-    """
-
+    #: (K,) float64 array. b, for :func:`apply_bias`; its mean over the bins is 0.
     bias: Float64Array
-    energies: tuple[float, ...]
-    residual: float
-    source: Float64Array
+    energies: tuple[float, ...]  #: E at b = 0 and after each step; never rises
+    residual: float  #: How far b is from the condition for a minimum, in nats (root mean square)
+    source: Float64Array  #: (K,) float64 array. m, the mean of the posteriors at `bias`; sums to 1.
+    #: {"converged", "step limit", "no further decrease"}. The last means that rounding hides any
+    #: further decrease of E.
     stopped: str
 
     @property
@@ -113,27 +102,6 @@ def _chi_square_gradient(first: Float64Array, second: Float64Array) -> Float64Ar
     # r(2 - r)/2 with r = (m - t)/(m + t).
     gradient: Float64Array = ratio * (2 - ratio) / 2
     return gradient
-
-
-def energy(
-    tiles: Tiles,
-    bias: Float64Array,
-    target: Float64Array,
-    weight: float = CHI_SQUARE_WEIGHT,
-) -> tuple[float, Float64Array]:
-    """Return the energy of Eq. 6 and its exact gradient with respect to the bias.
-
-    Arguments and errors are those of :func:`minimize_energy`; `bias` is a (K,) float array.
-
-    Returns
-    -------
-    value : float
-    gradient : (K,) float64 array
-        Its sum is 0, for a constant bias changes nothing.
-    """
-    problem = _Problem(tiles, target, weight)
-    point = problem.evaluate(np.asarray(bias, np.float64))
-    return point.energy, problem.gradient(point)
 
 
 def minimize_energy(

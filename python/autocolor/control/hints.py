@@ -56,22 +56,15 @@ Distances = Callable[[slice], npt.NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Hint:
-    """A colour for a pixel or a disc.
+    """A colour for a pixel or a disc."""
 
-    Attributes
-    ----------
-    y, x : float
-        Centre in pixels; pixel centres are at integers.
-    rgb : (R, G, B)
-        In [0, 1]. Its hue and chroma, or a and b, count; the lightness is the image's.
-    radius : float, optional
-        In pixels; 0 is the one nearest pixel. None is `RADIUS`, what a click on the web page
-        covers, whatever size the photo is shown at.
-    """
-
+    #: Centre in pixels; pixel centres are at integers
     y: float
     x: float
+    #: (R, G, B) in [0, 1]. Its hue and chroma, or a and b, count; the lightness is the image's.
     rgb: tuple[float, float, float]
+    #: In pixels; 0 is the one nearest pixel. None is `RADIUS`, what a click on the web page covers,
+    #: whatever size the photo is shown at.
     radius: float | None = 0.0
 
     def distances(self, size: tuple[int, int]) -> Distances:
@@ -102,18 +95,10 @@ class Hint:
 
 @dataclass(frozen=True)
 class RegionHint:
-    """A colour for a region.
+    """A colour for a region."""
 
-    Attributes
-    ----------
-    mask : (H, W) bool array
-        Of the image's size, with at least one pixel.
-    rgb : (R, G, B)
-        As of :class:`Hint`.
-    """
-
-    mask: npt.NDArray[np.bool_]
-    rgb: tuple[float, float, float]
+    mask: npt.NDArray[np.bool_]  #: (H, W) bool array. Of the image's size, with at least one pixel.
+    rgb: tuple[float, float, float]  #: As of :class:`Hint`
 
     def distances(self, size: tuple[int, int]) -> Distances:
         """Return a function that gives the distance of each pixel of some rows, (rows, W)."""
@@ -131,20 +116,13 @@ class RegionHint:
 
 
 class HintedTile(NamedTuple):
-    """Rows of an image with their histograms, hints included.
-
-    Attributes
-    ----------
-    rows : slice
-    histograms : tuple of (rows, W, K) float arrays
-    share : (rows, W) float32 array
-        Part of the histograms that comes from hints, in [0, 1]. A factor on the chroma that a model
-        needs (`Manifest.strength`) is meant for the rest alone: use strength + (1 - strength) *
-        share.
-    """
+    """Rows of an image with their histograms, hints included."""
 
     rows: slice
-    histograms: tuple[FloatArray, ...]
+    histograms: tuple[FloatArray, ...]  #: (rows, W, K) float arrays
+    #: (rows, W) float32 array. Part of the histograms that comes from hints, in [0, 1]. A factor on
+    #: the chroma that a model needs (`Manifest.strength`) is meant for the rest alone: use strength
+    #: + (1 - strength) * share.
     share: npt.NDArray[np.float32]
 
 

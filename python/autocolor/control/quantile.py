@@ -13,21 +13,12 @@ _BLACK = 0.5 / 255
 
 
 def match_quantiles(source: FloatArray, target: FloatArray) -> FloatArray:
-    """Give `source` the distribution of `target`, by their quantiles.
+    """Give `source` the distribution of `target`, by their quantiles; neither is empty.
 
     A value is read at its mid-rank, (number of smaller values + half the number of equal ones) / N,
     so that a block of equal values, such as the grey pixels of an image, goes to the middle of the
     quantiles that it fills rather than to their end. Between the values of the target the quantile
     function is linear. `target` equal to `source` changes nothing but by rounding.
-
-    Parameters
-    ----------
-    source, target : float arrays, not empty
-        Of any shapes and sizes.
-
-    Returns
-    -------
-    Array of the shape and dtype of `source`, with values between the extremes of `target`.
     """
     for name, array in (("source", source), ("target", target)):
         if array.size == 0:
@@ -40,16 +31,7 @@ def match_quantiles(source: FloatArray, target: FloatArray) -> FloatArray:
 
 
 def normalize_lightness(rgb: FloatArray) -> FloatArray:
-    """Return RGB / L, in [0, 3]; black pixels, darker than half a level of 8 bit, count as grey: 1.
-
-    Parameters
-    ----------
-    rgb : (..., 3) float array in [0, 1]
-
-    Returns
-    -------
-    (..., 3) array of the dtype of `rgb`.
-    """
+    """Return RGB / L (..., 3), in [0, 3]; black, darker than half a level of 8 bit, is grey: 1."""
     check_unit("rgb", rgb, last_axis=3)
     light = lightness(rgb)[..., None]
     return np.divide(rgb, light, out=np.ones_like(rgb), where=light >= _BLACK)

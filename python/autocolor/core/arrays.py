@@ -38,7 +38,7 @@ def check_array(
 
     Raises
     ------
-    ValueError
+    InputError
         Naming the argument, what was expected and what was got.
     """
     if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float64):

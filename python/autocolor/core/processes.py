@@ -61,19 +61,12 @@ class _ProcessPool(ProcessPoolExecutor):
 
 @dataclass(frozen=True)
 class Workers:
-    """Processes that take calls.
-
-    Attributes
-    ----------
-    executor : concurrent.futures.Executor
-    in_flight : int
-        Calls that are under way or whose results wait, at most: this bounds the memory.
-    losses : tuple of exception types
-        What a call raises when its worker, not the function, has failed.
-    """
+    """Processes that take calls."""
 
     executor: Executor
+    #: Calls that are under way or whose results wait, at most: this bounds the memory
     in_flight: int = 1
+    #: What a call raises when its worker, not the function, has failed
     losses: tuple[type[BaseException], ...] = ()
 
     def map_ordered(
@@ -99,9 +92,9 @@ class Workers:
             for item in items:
                 pending.append(self.executor.submit(function, item))
                 if len(pending) >= self.in_flight:
-                    yield self._result(pending.popleft())
+                    yield pending.popleft().result()
             while pending:
-                yield self._result(pending.popleft())
+                yield pending.popleft().result()
         except self.losses as error:
             reason = " ".join(str(error).split()) or "no reason was given"
             raise WorkerError(
@@ -110,10 +103,6 @@ class Workers:
         finally:
             for future in pending:
                 future.cancel()
-
-    @staticmethod
-    def _result(future: Future[_Result]) -> _Result:
-        return future.result()
 
 
 INLINE = Workers(_InlineExecutor())
@@ -136,8 +125,6 @@ def open_workers(processes: int, scheduler: str | None = None) -> Iterator[Worke
     ------
     WorkerError
         If the cluster cannot be reached, has no workers, or `distributed` is not installed.
-    ValueError
-        If `processes` is less than 1.
     """
     if scheduler is not None:
         with _dask_workers(scheduler) as workers:

@@ -11,23 +11,13 @@ from autocolor.core.errors import InputError
 
 @dataclass(frozen=True)
 class Variant:
-    """A kind of prediction.
+    """A kind of prediction."""
 
-    Attributes
-    ----------
-    name : str
-        In manifests and on command lines.
-    outputs : tuple of str
-        Blobs of the deploy net: ``hue``, ``chroma``, ``a`` and ``b``, or both of Lab as ``ab``.
-    bins : int
-        K of the paper, for each colour channel; 0 if colours themselves are predicted.
-    default_method : str
-        How the paper found colours to be best taken from the histograms (section 3.3).
-    """
-
-    name: str
+    name: str  #: In manifests and on command lines
+    #: Blobs of the deploy net: ``hue``, ``chroma``, ``a`` and ``b``, or both of Lab as ``ab``
     outputs: tuple[str, ...]
-    bins: int
+    bins: int  #: K of the paper, for each colour channel; 0 if colours themselves are predicted
+    #: How the paper found colours to be best taken from the histograms (section 3.3)
     default_method: str = ""
 
     @property
@@ -69,13 +59,7 @@ VARIANTS = {
 
 
 def find_variant(name: str) -> Variant:
-    """Return a variant by its name.
-
-    Raises
-    ------
-    InputError
-        If there is none of this name.
-    """
+    """Return a variant by its name."""
     if name not in tuple(VARIANTS):  # what is read from a file need not be hashable
         raise InputError("variant", f"expected one of {', '.join(VARIANTS)}, got {name!r}")
     return VARIANTS[name]

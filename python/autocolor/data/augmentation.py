@@ -21,17 +21,11 @@ from autocolor.imaging.color import compose_rgb, lightness, rgb_to_hue_chroma
 
 @dataclass(frozen=True)
 class DamageOptions:
-    """Probabilities with which a view differs from its photo in more than size.
+    """Probabilities with which a view differs from its photo in more than size."""
 
-    Attributes
-    ----------
-    tone : float
-        Exposure and contrast are changed; colours keep their ratio to the lightness.
-    blur, grain, jpeg : float
-        The lightness is blurred, gets film grain or is compressed.
-    """
-
+    #: Exposure and contrast are changed; colours keep their ratio to the lightness
     tone: float = 0.3
+    #: The lightness is blurred, gets film grain or is compressed
     blur: float = 0.04
     grain: float = 0.06
     jpeg: float = 0.04

@@ -38,20 +38,8 @@ def find_duplicates(
     """Find the photos that are among the originals, by their bytes or how they look.
 
     How they look is the 64-bit perceptual hash of the library ImageHash, of the photo and of its
-    mirror image. A photo that cannot be read is compared by its bytes alone.
-
-    Parameters
-    ----------
-    originals, photos : sequence of Path
-    looks : bool
-        Compare how photos look, not their bytes alone.
-    progress : bool
-        Show a progress bar on stderr.
-
-    Returns
-    -------
-    list of Duplicate
-        At most one for each of `photos`, with the nearest original.
+    mirror image. A photo that cannot be read, and without `looks` every one, is compared by its bytes
+    alone. There is at most one duplicate for each of `photos`, with the nearest original.
     """
     bar: tqdm[Any] = tqdm(
         total=len(originals) + len(photos), unit="photo", desc="comparing", disable=not progress

@@ -34,27 +34,17 @@ _DECODING_MARGIN = 2
 
 @dataclass(frozen=True)
 class LmdbOptions:
-    """How images are stored.
+    """How images are stored."""
 
-    Attributes
-    ----------
-    side : int
-        The smaller side is reduced to at most this (the paper: 256). Never enlarged, but for
-        `minimum_side`.
-    minimum_side : int
-        Images with a smaller side below this are enlarged to it, because Caffe's random crop needs
-        images no smaller than the crop.
-    encoding : {"jpeg", "png", "raw"}
-    quality : int
-        Of JPEG.
-    keep_grey : bool
-        Keep images without any colour: a classifier learns from them as well.
-    """
-
+    #: The smaller side is reduced to at most this (the paper: 256). Never enlarged, but for
+    #: `minimum_side`.
     side: int = 256
+    #: Images with a smaller side below this are enlarged to it, because Caffe's random crop needs
+    #: images no smaller than the crop
     minimum_side: int = 224
-    encoding: str = "jpeg"
-    quality: int = 95
+    encoding: str = "jpeg"  #: {"jpeg", "png", "raw"}
+    quality: int = 95  #: Of JPEG
+    #: Keep images without any colour: a classifier learns from them as well
     keep_grey: bool = False
 
     def prepare(self, path: Path, number: int = 0) -> Image.Image:

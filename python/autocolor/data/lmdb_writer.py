@@ -50,22 +50,12 @@ class LmdbWriteError(AutocolorError):
 
 @dataclass(frozen=True)
 class LmdbContent:
-    """What an LMDB is made of.
+    """What an LMDB is made of."""
 
-    Attributes
-    ----------
-    photos : sequence of Path
-        In the order of the records; a photo may come several times.
-    options : LmdbOptions
-    labels : sequence of int, optional
-        One a photo; without them they are 0.
-    first : int
-        Number of the first photo, with which its key begins: of a shard, its place in the whole.
-    """
-
-    photos: Sequence[Path]
+    photos: Sequence[Path]  #: In the order of the records; a photo may come several times
     options: LmdbOptions
-    labels: Sequence[int] | None = None
+    labels: Sequence[int] | None = None  #: One a photo; without them they are 0
+    #: Number of the first photo, with which its key begins: of a shard, its place in the whole
     first: int = 0
 
     @cached_property

@@ -42,30 +42,15 @@ class PhotoError(AutocolorError):
 
 @dataclass(frozen=True)
 class PhotoEntry:
-    """One line of the photo list.
+    """One line of the photo list."""
 
-    Attributes
-    ----------
-    split : {"train", "test", "extra"}
-    source : {"apt", "pypi"}
-    package : str
-    file : str
-        Path inside the package.
-    member : str
-        Path inside `file` where that is a Qt resource, else empty.
-    group : str
-        Photos of one origin; a group lies on one side of the validation split.
-    sha256 : str
-        Of the image's bytes.
-    """
-
-    split: str
-    source: str
+    split: str  #: {"train", "test", "extra"}
+    source: str  #: {"apt", "pypi"}
     package: str
-    file: str
-    member: str
-    group: str
-    sha256: str
+    file: str  #: Path inside the package
+    member: str  #: Path inside `file` where that is a Qt resource, else empty
+    group: str  #: Photos of one origin; a group lies on one side of the validation split
+    sha256: str  #: Of the image's bytes
 
     @property
     def path(self) -> PurePosixPath:
@@ -138,11 +123,6 @@ def split_validation(
     -------
     training, validation : list of int
         Indices of the items.
-
-    Raises
-    ------
-    ValueError
-        If `fraction` is out of range.
     """
     if not 0 <= fraction < 1:
         raise InputError("fraction", f"expected a number in [0, 1), got {fraction}")

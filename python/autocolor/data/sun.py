@@ -26,12 +26,10 @@ def random_subsets(
     photos : sequence of Path
     root : Path
         Photos are known by their paths relative to it.
-    subsets : int
     test, train : int
         Photos of each set; the training set has fewer where no more are left.
     seed : int
         Of all subsets; each is drawn from all photos anew.
-    usable : UsablePhotos
 
     Returns
     -------

@@ -24,20 +24,10 @@ _THRESHOLDS = np.rint(_CUMULATIVE * 2**32).astype(np.uint64)
 
 
 def poisson_weights(key: str, replicates: int, seed: int) -> npt.NDArray[np.int64]:
-    """Return how often each replicate draws an image.
+    """Return how often each replicate draws the image of a key, (replicates,) int64.
 
-    Parameters
-    ----------
-    key : str
-        Of the image.
-    replicates : int
-    seed : int
-
-    Returns
-    -------
-    (replicates,) int64 array
-        Poisson distributed with mean 1. The bits are SHAKE-256 of the seed and the key, which no
-        version of any library can change.
+    Poisson distributed with mean 1. The bits are SHAKE-256 of the seed and the key, which no version of
+    any library can change.
     """
     shake = hashlib.shake_256(f"{seed}\0{key}".encode())
     uniform = np.frombuffer(shake.digest(4 * replicates), "<u4")
@@ -48,11 +38,6 @@ def percentile_interval(replicates: FloatArray, level: float) -> tuple[float, fl
     """Return the central interval that holds the share `level` of the replicates.
 
     Replicates that drew no image at all, which happens with few images, are NaN and left out.
-
-    Raises
-    ------
-    ValueError
-        If `level` is not between 0 and 1.
     """
     if not 0 < level < 1:
         raise InputError("level", f"expected a number between 0 and 1, got {level}")

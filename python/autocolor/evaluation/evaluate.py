@@ -45,24 +45,15 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class EvaluationProtocol:
-    """What is compared with what.
+    """What is compared with what."""
 
-    Attributes
-    ----------
-    side : int, optional
-        Photos are reduced to this side first, with Lanczos filtering, and never enlarged; unless
-        given, they are colorized and scored at full resolution.
-    side_of : {"larger", "smaller"}
-        Which side that is.
-    eight_bit : bool
-        Round the colorizations to 8 bit before they are scored, as if from a PNG file.
-    extras : bool
-        Also measure what later work reports; see :class:`autocolor.evaluation.metrics.ColorMetrics`.
-    """
-
+    #: Photos are reduced to this side first, with Lanczos filtering, and never enlarged; unless
+    #: given, they are colorized and scored at full resolution
     side: int | None = None
-    side_of: Literal["larger", "smaller"] = "larger"
+    side_of: Literal["larger", "smaller"] = "larger"  #: Which side that is
+    #: Round the colorizations to 8 bit before they are scored, as if from a PNG file
     eight_bit: bool = False
+    #: Also measure what later work reports; see :class:`autocolor.evaluation.metrics.ColorMetrics`
     extras: bool = True
 
     def __post_init__(self) -> None:
@@ -152,28 +143,17 @@ SceneMethod = Callable[[Scene], FloatArray]
 
 @dataclass(frozen=True)
 class PhotoResult:
-    """What a scored photo adds to an evaluation.
+    """What a scored photo adds to an evaluation."""
 
-    Attributes
-    ----------
-    key : str
-        SHA-256 of the file.
-    height, width : int
-        As scored.
-    measurements : dict of Measurement
-        By method.
-    seconds : dict of float
-        That each method took; what methods share counts for the first that needs it.
-    pictures : dict of (h, w, 3) float32 arrays
-        For the gallery, reduced to fit `GALLERY_CELL`: by method, and "original". Empty unless
-        asked for.
-    """
-
-    key: str
+    key: str  #: SHA-256 of the file
+    #: As scored
     height: int
     width: int
-    measurements: dict[str, Measurement]
+    measurements: dict[str, Measurement]  #: By method
+    #: That each method took; what methods share counts for the first that needs it
     seconds: dict[str, float] = field(default_factory=dict)
+    #: (h, w, 3) float32 arrays for the gallery, reduced to fit `GALLERY_CELL`: by method,
+    #: and "original". Empty unless asked for.
     pictures: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
 
@@ -205,33 +185,17 @@ class WorstCases:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What :func:`score` found.
+    """What :func:`score` found."""
 
-    Attributes
-    ----------
-    photos : list of PhotoScores
-        In the order of the list.
-    skipped : list of (path, reason)
-    metrics : dict of ColorMetrics
-        By method, "no colorization" first.
-    protocol : EvaluationProtocol
-    photos_sha256 : str
-        Of the names and bytes of the scored photos, in order.
-    worst : list of WorstCases
-        By largest RMSE and by lowest PSNR, of every method but "no colorization".
-    gallery : list of PhotoScores
-        Photos spread evenly over the list.
-    seconds : dict of float
-        That each method took for a photo; 0 where the photos were scored in an earlier run.
-    """
-
-    photos: list[PhotoScores]
-    skipped: list[tuple[Path, str]]
-    metrics: dict[str, ColorMetrics]
+    photos: list[PhotoScores]  #: In the order of the list
+    skipped: list[tuple[Path, str]]  #: (path, reason)
+    metrics: dict[str, ColorMetrics]  #: By method, "no colorization" first
     protocol: EvaluationProtocol
-    photos_sha256: str
+    photos_sha256: str  #: Of the names and bytes of the scored photos, in order
+    #: By largest RMSE and by lowest PSNR, of every method but "no colorization"
     worst: list[WorstCases]
-    gallery: list[PhotoScores]
+    gallery: list[PhotoScores]  #: Photos spread evenly over the list
+    #: That each method took for a photo; 0 where the photos were scored in an earlier run
     seconds: dict[str, float]
 
     @property
@@ -317,13 +281,7 @@ class PhotoScorer:
 class Accumulator:
     """Puts an evaluation together from the results of photos, in the order of the list.
 
-    Parameters
-    ----------
-    methods : sequence of str
-        Without "no colorization".
-    protocol : EvaluationProtocol
-    replicates, seed : int
-        Of the bootstrap, as of :class:`autocolor.evaluation.metrics.ColorMetrics`.
+    Arguments are those of :func:`score`, with the methods' names without "no colorization".
     """
 
     def __init__(
@@ -385,13 +343,7 @@ class Accumulator:
         return [wanted[index] for index in sorted(wanted)]
 
     def finish(self, gallery_size: int, worst_size: int) -> Evaluation:
-        """Return the evaluation; photos without pictures are left out of the gallery.
-
-        Raises
-        ------
-        ValueError
-            If no photo was scored.
-        """
+        """Return the evaluation; photos without pictures are left out of the gallery."""
         if not self._photos:
             reason = f"; the first was skipped: {self._skipped[0][1]}" if self._skipped else ""
             raise InputError("paths", f"expected at least one colour photo, got none{reason}")
@@ -431,9 +383,7 @@ def score_photos(
     tasks : sequence of Task
     processes : int
     done : int
-        Photos that the progress bar counts as done before.
-    progress : bool
-        Show a progress bar on stderr.
+        Photos that the progress bar, on stderr, counts as done before.
 
     Raises
     ------
@@ -484,7 +434,7 @@ def score(
 
     Raises
     ------
-    ValueError
+    InputError
         If no photo could be scored.
     """
     scorer = PhotoScorer(methods, protocol)

@@ -27,11 +27,6 @@ def draw_gallery(photos: Sequence[PhotoScores], notes: Sequence[str] = ()) -> Im
         With pictures, of the same methods.
     notes : sequence of str, optional
         One for each photo, shown instead of its name.
-
-    Raises
-    ------
-    ValueError
-        If there is no photo.
     """
     if not photos:
         raise InputError("photos", "expected at least one for the gallery, got none")

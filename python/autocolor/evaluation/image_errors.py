@@ -80,22 +80,14 @@ class Truth:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one image adds to the metrics.
+    """What one image adds to the metrics."""
 
-    Attributes
-    ----------
-    sums : dict of float
-        Keys `PAPER_SUMS`, and `EXTRA_SUMS` where they were asked for. All finite: an infinite PSNR
-        counts in "infinite_psnr" and a PSNR of 0 in "zero_psnr" instead of "log_psnr".
-    errors : (ERROR_BINS,) int64 array
-        Pixels by their alpha-beta error.
-    class_pixels, class_credit : (COLOR_CLASSES,) int64 arrays, or None
-        Pixels by the truth's class of colour, and the sums of their credit
-        max(0, 1 - ab error / AUC_LIMIT) in units of `CREDIT_UNIT`.
-    """
-
+    #: Keys `PAPER_SUMS`, and `EXTRA_SUMS` where they were asked for. All finite: an infinite PSNR
+    #: counts in "infinite_psnr" and a PSNR of 0 in "zero_psnr" instead of "log_psnr".
     sums: dict[str, float]
-    errors: npt.NDArray[np.int64]
+    errors: npt.NDArray[np.int64]  #: (ERROR_BINS,) int64 array. Pixels by their alpha-beta error.
+    #: (COLOR_CLASSES,) int64 arrays, or None. Pixels by the truth's class of colour, and the sums
+    #: of their credit max(0, 1 - ab error / AUC_LIMIT) in units of `CREDIT_UNIT`.
     class_pixels: npt.NDArray[np.int64] | None = None
     class_credit: npt.NDArray[np.int64] | None = None
 
@@ -135,11 +127,6 @@ def measure_errors(truth: Truth, prediction: FloatArray, *, extras: bool = False
     prediction : (H, W, 3) float array, RGB in [0, 1]
     extras : bool
         Also what later work reports; several times as slow.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or the prediction is not RGB in [0, 1].
     """
     check_same_shape("prediction", prediction, truth.rgb.shape)
     difference = truth.alpha_beta - rgb_to_alpha_beta(prediction)
@@ -181,19 +168,11 @@ def measure_errors(truth: Truth, prediction: FloatArray, *, extras: bool = False
 
 
 def ab_credit(truth: FloatArray, prediction: FloatArray) -> FloatArray:
-    """Return each pixel's share of the area under the curve of ab errors (Zhang et al., 2016).
+    """Return each pixel's share (...) in [0, 1] of the area under the curve of ab errors (..., 2).
 
-    The curve is the share of pixels whose Euclidean error in ab is at most t, for t from 0 to 150.
-    Its area divided by 150 is the mean over pixels of max(0, 1 - error/150); sums over whole t, as
-    in other codes, differ from this integral by at most 1/150.
-
-    Parameters
-    ----------
-    truth, prediction : (..., 2) float arrays, a* and b*
-
-    Returns
-    -------
-    (...) array in [0, 1].
+    The curve (Zhang et al., 2016) is the share of pixels whose Euclidean error in ab is at most t, for
+    t from 0 to 150. Its area divided by 150 is the mean over pixels of max(0, 1 - error/150); sums over
+    whole t, as in other codes, differ from this integral by at most 1/150.
     """
     difference = truth - prediction
     error = np.hypot(difference[..., 0], difference[..., 1])

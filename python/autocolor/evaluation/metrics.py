@@ -152,11 +152,6 @@ class ColorMetrics:
         -------
         Scores
             Of this image alone. The PSNR of an exact prediction is infinite.
-
-        Raises
-        ------
-        ValueError
-            If the shapes differ, an image is not RGB in [0, 1], or the key is missing.
         """
         if not isinstance(truth, Truth):
             truth = Truth(truth)
@@ -165,13 +160,7 @@ class ColorMetrics:
         return image_scores(measurement)
 
     def add_measurement(self, measurement: Measurement, key: str | None = None) -> None:
-        """Count one image that :func:`autocolor.evaluation.image_errors.measure_errors` measured.
-
-        Raises
-        ------
-        ValueError
-            If the key is missing or the measurement lacks the extras.
-        """
+        """Count one image that :func:`autocolor.evaluation.image_errors.measure_errors` measured."""
         replicates, seed, extras = self._arguments.values()
         if extras != (measurement.class_pixels is not None):
             raise InputError("measurement", f"expected extras={extras}, got the opposite")
@@ -191,11 +180,6 @@ class ColorMetrics:
 
         Whether images overlap cannot be seen from sums; `tools/evaluate.py --merge` finds out from
         the photos' names.
-
-        Raises
-        ------
-        ValueError
-            If `other` is this object, or was made with other arguments.
         """
         if other is self:
             raise InputError("other", "expected the metrics of other images, got the same")
@@ -207,13 +191,7 @@ class ColorMetrics:
         self._classes += other._classes
 
     def scores(self) -> Scores:
-        """Return the metrics over all images so far.
-
-        Raises
-        ------
-        ValueError
-            If there is none.
-        """
+        """Return the metrics over all images so far, of which there is at least one."""
         values = {name: _number(columns[0]) for name, columns in self._columns().items()}
         if self._arguments["extras"]:
             values["balanced_auc"] = _balanced_auc(self._classes)
@@ -225,11 +203,6 @@ class ColorMetrics:
         They are percentiles of the bootstrap's replicates: how far the scores of as many other
         photos of the same kind may lie. Below some twenty images they are too narrow.
         `balanced_auc` has none, as its replicates would take a histogram each.
-
-        Raises
-        ------
-        ValueError
-            If there is no image or no bootstrap, or `level` is not between 0 and 1.
         """
         return {
             name: Interval(*percentile_interval(values, level))
@@ -265,13 +238,7 @@ class ColorMetrics:
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> ColorMetrics:
-        """Return what :meth:`to_dict` wrote down.
-
-        Raises
-        ------
-        ValueError
-            If `state` is something else.
-        """
+        """Return what :meth:`to_dict` wrote down."""
         try:
             metrics = cls(state["replicates"], state["seed"] or 0, extras=state["extras"])
             metrics._sums[:] = state["sums"]
@@ -290,12 +257,6 @@ def paired_differences(
 
     Both must have seen the same images. A replicate draws the same images for both, so what is hard
     for both cancels out: the difference is known better than either metric.
-
-    Raises
-    ------
-    ValueError
-        If the images, by their keys, or the bootstraps differ, or as :meth:`ColorMetrics.intervals`
-        does.
     """
     if metrics._arguments != baseline._arguments:
         raise InputError("baseline", f"expected {metrics._arguments}, got {baseline._arguments}")

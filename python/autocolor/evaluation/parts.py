@@ -59,19 +59,11 @@ class MethodSource(Protocol):
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model folder.
-
-    Attributes
-    ----------
-    name : str
-    folder : Path
-    device : str
-        ``cpu``, ``gpu`` or ``gpu:1``; no part of the identity.
-    """
+    """A model folder."""
 
     name: str
     folder: Path
-    device: str = "cpu"
+    device: str = "cpu"  #: ``cpu``, ``gpu`` or ``gpu:1``; no part of the identity
 
     def identity(self) -> dict[str, Any]:
         """Return the manifest and the hashes of the files it names.
@@ -121,12 +113,8 @@ def score_part(
         The whole list.
     file : Path
         Is appended to; its folder is made if need be.
-    protocol : EvaluationProtocol
-    part : Part
-    processes : int
-        Each loads the methods for itself.
-    progress : bool
-        Show a progress bar on stderr.
+    protocol, part, processes, progress
+        As of :func:`autocolor.evaluation.evaluate.score_photos`; each process loads the methods.
 
     Raises
     ------
@@ -151,7 +139,6 @@ def merge_parts(
     files: Sequence[Path],
     *,
     sources: Sequence[MethodSource] = (),
-    replicates: int = 1000,
     seed: int = 0,
     gallery_size: int = 12,
     worst_size: int = 4,
@@ -166,14 +153,10 @@ def merge_parts(
     files : sequence of Path
         All parts.
     sources : sequence of MethodSource
-        Draw the pictures of the gallery and the worst cases, of photos that are at their paths;
-        without any, there are no pictures.
-    replicates, seed : int
-        Of the bootstrap, as of :class:`autocolor.evaluation.metrics.ColorMetrics`.
-    gallery_size, worst_size : int
-        As of :func:`autocolor.evaluation.evaluate.evaluate`.
-    processes : int
-        That draw.
+        Draw, in as many `processes`, the pictures of the gallery and the worst cases, of photos that
+        are at their paths; without any, there are no pictures.
+    seed, gallery_size, worst_size
+        As of :func:`autocolor.evaluation.evaluate.score`.
 
     Returns
     -------
@@ -186,7 +169,7 @@ def merge_parts(
     PartError
         If a file is no part, the parts are of different evaluations or methods, overlap, or miss
         photos.
-    ValueError
+    InputError
         If no photo could be scored.
     """
     headers = [_read_header(file) for file in files]
@@ -194,7 +177,7 @@ def merge_parts(
     for file, header in zip(files, headers, strict=True):
         _check_header(file, header, {**first, "part": header["part"]}, f"as in {files[0]}")
     protocol = EvaluationProtocol(**first["protocol"])
-    accumulator = Accumulator(tuple(first["methods"]), protocol, replicates=replicates, seed=seed)
+    accumulator = Accumulator(tuple(first["methods"]), protocol, seed=seed)
     seen: dict[int, Path] = {}
     for index, file, line in heapq.merge(*map(_result_lines, files), key=itemgetter(0)):
         if index in seen:

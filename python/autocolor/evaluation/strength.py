@@ -30,22 +30,13 @@ class PhotoColorizer(Protocol):
 
 @dataclass(frozen=True)
 class StrengthScores:
-    """How one strength does on validation photos.
-
-    Attributes
-    ----------
-    strength : float
-    scores : Scores
-    rmse_ratio : float
-        RMSE relative to "no colorization"; below 1 is better than grey.
-    square_error_ratio : float
-        Squared RGB error relative to "no colorization", as the geometric mean over photos, which
-        is what PSNR averages.
-    """
+    """How one strength does on validation photos."""
 
     strength: float
     scores: Scores
-    rmse_ratio: float
+    rmse_ratio: float  #: RMSE relative to "no colorization"; below 1 is better than grey
+    #: Squared RGB error relative to "no colorization", as the geometric mean over photos, which is
+    #: what PSNR averages
     square_error_ratio: float
 
     @property
@@ -109,7 +100,7 @@ def choose_strengths(
 
     Raises
     ------
-    ValueError
+    InputError
         If there is no candidate, one is out of range, or no photo could be scored.
     """
     if not candidates:

@@ -73,16 +73,9 @@ def finite_quantile_edges(
 
 
 def bin_index(values: FloatArray, edges: FloatArray) -> npt.NDArray[np.intp]:
-    """Return the bin of each value.
+    """Return the bin of each value, in [0, K), of ascending edges (K + 1,).
 
-    Parameters
-    ----------
-    values : float array
-    edges : (K + 1,) float array, ascending
-
-    Returns
-    -------
-    Integer array of the shape of `values`, in [0, K). A value on an inner edge belongs to the bin
-    above it; values outside belong to the end bins (so hue 1 is in the last one).
+    A value on an inner edge belongs to the bin above it; values outside belong to the end bins (so
+    hue 1 is in the last one).
     """
     return np.searchsorted(edges[1:-1], values, side="right")

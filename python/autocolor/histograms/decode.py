@@ -28,6 +28,7 @@ from autocolor.histograms.estimators import (
     expectation,
     expectation_hue,
     fade_chroma,
+    fade_unsure,
     interpolate_bins,
     locate_quantile,
     median,
@@ -40,6 +41,13 @@ METHODS = ("sample", "mode", "median", "expectation")
 """Of chroma, and of a and b (section 3.3)."""
 
 HUE_METHODS = ("expectation", "mode", "sample")
+
+LOOKS = ("faithful", "vivid")
+"""Least error, as the paper; or livelier where the hue is sure and grey where it is not."""
+
+VIVID_GAIN = 1.2
+"""Factor on the chroma of the vivid look, chosen with :data:`VIVID_UNSURE
+<autocolor.histograms.estimators.VIVID_UNSURE>` on validation photos: docs/looks.md."""
 
 SAMPLINGS = ("pixel", "image")
 """Uniform numbers drawn for each pixel, or once for each image (section 3.3)."""
@@ -58,28 +66,26 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """How colours are taken from what a network predicts (section 3.3).
+    """How colours are taken from what a network predicts (section 3.3)."""
 
-    Attributes
-    ----------
-    method : {"sample", "mode", "median", "expectation"}, optional
-        Of chroma, or of a and b; :class:`autocolor.core.variants.Variant` says what is taken otherwise. "lab_l2"
-        predicts colours, of which there is nothing to choose.
-    hue : {"expectation", "mode", "sample"}, optional
-        Unless given, hue is sampled with "sample", the mode with "mode" and else the expectation.
-    fading : bool
-        Chromatic fading (Eq. 5) of "hue_chroma"; Lab has no hue that could be uncertain.
-    strength : float, optional
-        Factor on chroma, or on a and b: 0 gives grey, 1 the prediction. The model's unless given.
-    sampling : {"pixel", "image"}
-        Whether each pixel is sampled with numbers of its own, or all with the same two.
-    """
-
+    #: {"sample", "mode", "median", "expectation"}. Of chroma, or of a and b;
+    #: :class:`autocolor.core.variants.Variant` says what is taken otherwise. "lab_l2" predicts
+    #: colours, of which there is nothing to choose.
     method: str | None = None
+    #: {"expectation", "mode", "sample"}. Unless given, hue is sampled with "sample", the mode with
+    #: "mode" and else the expectation.
     hue: str | None = None
+    #: Chromatic fading (Eq. 5) of "hue_chroma"; Lab has no hue that could be uncertain.
     fading: bool = True
+    #: Factor on chroma, or on a and b: 0 gives grey, 1 the prediction. The model's unless given.
     strength: float | None = None
+    #: {"pixel", "image"}. Whether each pixel is sampled with numbers of its own, or all with the
+    #: same two.
     sampling: str = "pixel"
+    #: {"faithful", "vivid"}. "vivid" is for "hue_chroma": chroma is its expectation unless `method`
+    #: says otherwise, fades with :func:`autocolor.histograms.estimators.fade_unsure` and counts
+    #: `VIVID_GAIN` times.
+    look: str = "faithful"
 
     def __post_init__(self) -> None:
         if self.method is not None:
@@ -90,6 +96,12 @@ class DecodeOptions:
         if self.strength is not None:
             check_strength(self.strength)
         _check_choice("sampling", self.sampling, SAMPLINGS)
+        _check_choice("look", self.look, LOOKS)
+
+    def factor(self, strength: float) -> float:
+        """Return the factor on chroma, or on a and b, of a model with such a strength."""
+        own = strength if self.strength is None else self.strength
+        return own * VIVID_GAIN if self.look == "vivid" else own
 
     def methods(self, variant: str) -> tuple[str, str]:
         """Return the method and the hue's method for a variant, "" where it has none."""
@@ -99,11 +111,20 @@ class DecodeOptions:
                 "method", f"a {variant} model predicts colours, not histograms; got {self.method!r}"
             )
         method = self.method or kind.default_method
+        if self.look == "vivid":
+            if not kind.has_hue:
+                raise InputError("look", f"a {variant} model has one look only, got 'vivid'")
+            method = self.method or "expectation"
         if kind.has_hue:
             return method, self.hue or (method if method in ("sample", "mode") else "expectation")
         if self.hue is not None:
             raise InputError("hue", f"a {variant} model predicts no hue; got {self.hue!r}")
         return method, ""
+
+
+def default_look(variant: str) -> str:
+    """Return the look of the command and the page, where none is asked for."""
+    return "vivid" if find_variant(variant).has_hue else "faithful"
 
 
 def infer_hue_chroma(
@@ -113,6 +134,7 @@ def infer_hue_chroma(
     hue: str = "expectation",
     chroma: str = "median",
     fading: bool = True,
+    look: str = "faithful",
     uniforms: FloatArray | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """Return one hue and one chroma for each pair of histograms (section 3.3).
@@ -124,7 +146,9 @@ def infer_hue_chroma(
     hue : {"expectation", "mode", "sample"}
     chroma : {"median", "expectation", "mode", "sample"}
     fading : bool
-        Chromatic fading (Eq. 5).
+        Chromatic fading (Eq. 5), or that of the vivid look.
+    look : {"faithful", "vivid"}
+        Decides how chroma fades, and nothing else.
     uniforms : (..., 2) or (2,) float array, optional
         For samples, of hue and of chroma; from
         :func:`autocolor.histograms.estimators.draw_uniforms`. Those of shape (2,) are shared by all
@@ -146,7 +170,8 @@ def infer_hue_chroma(
     edges, centers = uniform_edges(chroma_bins), uniform_centers(chroma_bins)
     chroma_value = _estimate(chroma_histogram, chroma, edges, centers, drawn[..., 1])
     if fading:
-        chroma_value = fade_chroma(chroma_value, magnitude, bins)
+        fade = fade_unsure if look == "vivid" else fade_chroma
+        chroma_value = fade(chroma_value, magnitude, bins)
     return hue_value, chroma_value
 
 
@@ -157,18 +182,11 @@ def infer_ab_marginal(
     method: str = "expectation",
     uniforms: FloatArray | None = None,
 ) -> FloatArray:
-    """Return one a and b for each pair of histograms (section 3.3), (..., 2).
+    """Return one a and b for each pair of histograms (..., K) (section 3.3), (..., 2).
 
-    A bin's colour is its centroid under N(0, 25^2); medians and samples lie between the finite
-    edges of :func:`autocolor.histograms.bins.finite_quantile_edges`.
-
-    Parameters
-    ----------
-    a_histogram, b_histogram : (..., K) float array
-        Bins of Gaussian quantiles with sigma = 25 (section 3.2), K at least 2.
-    method : {"sample", "mode", "median", "expectation"}
-    uniforms : (..., 2) or (2,) float array, optional
-        As for :func:`infer_hue_chroma`, of a and of b.
+    Arguments are those of :func:`infer_hue_chroma`; bins are Gaussian quantiles with sigma = 25
+    (section 3.2), K at least 2. A bin's colour is its centroid; medians and samples lie between the
+    finite edges of :func:`autocolor.histograms.bins.finite_quantile_edges`.
     """
     shape, bins = a_histogram.shape[:-1], a_histogram.shape[-1]
     drawn = _uniforms(method == "sample", uniforms, shape)
@@ -183,18 +201,12 @@ def infer_ab_marginal(
 def infer_ab_joint(
     histogram: FloatArray, *, method: str = "expectation", uniforms: FloatArray | None = None
 ) -> FloatArray:
-    """Return one a and b for each joint histogram of both (section 3.3), (..., 2).
+    """Return one a and b for each joint histogram (..., K * K) (section 3.3), (..., 2).
 
-    The mode is that of the joint bins. A sample draws a from its marginal and then b from the row
-    of a's bin, which is a sample of the joint histogram. Expectation and median are taken of each
-    marginal, the latter because the plane has no order.
-
-    Parameters
-    ----------
-    histogram : (..., K * K) float array
-        Bin (bin of a) * K + (bin of b), Gaussian quantiles with sigma = 25, K at least 2.
-    method, uniforms
-        As for :func:`infer_ab_marginal`.
+    Index (bin of a) * K + (bin of b); the rest is as for :func:`infer_ab_marginal`. The mode is that
+    of the joint bins. A sample draws a from its marginal and then b from the row of a's bin, which is
+    a sample of the joint histogram. Expectation and median are taken of each marginal, the latter
+    because the plane has no order.
     """
     shape, bins = histogram.shape[:-1], math.isqrt(histogram.shape[-1])
     if method == "mode":
@@ -245,8 +257,9 @@ def decode(
     kind = VARIANTS[variant]
     if kind.has_hue:
         hues, chroma = infer_hue_chroma(
-            *outputs, hue=hue, chroma=method, fading=options.fading, uniforms=uniforms
-        )
+            *outputs, hue=hue, chroma=method, fading=options.fading, look=options.look,
+            uniforms=uniforms,
+        )  # fmt: skip
         rgb = compose_rgb(hues, chroma * strength, lightness)
         return rgb.astype(np.float32, copy=False)
     if not kind.is_histogram:

@@ -14,21 +14,14 @@ from autocolor.core.constants import BINS, FADING_ETA
 from autocolor.histograms.bins import uniform_centers
 from autocolor.imaging.color import wrap_hue
 
+VIVID_UNSURE = 0.25
+"""Of a histogram of hue: up to this length of its mean on the unit circle the vivid look is grey."""
+
 
 def expectation_hue(histogram: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the argument and the size of the complex expectation of hue (Eq. 4).
+    """Return the argument, in [0, 1), and the size of the complex expectation of hue (Eq. 4), (...).
 
-    Parameters
-    ----------
-    histogram : (..., K) float array
-        Even bins of [0, 1).
-
-    Returns
-    -------
-    hue : (...) array in [0, 1)
-        arg(z), in turns.
-    magnitude : (...) array in [0, 1/K]
-        abs(z), with the 1/K of Eq. 4: 1/K for a one-hot and 0 for a uniform histogram.
+    The size abs(z) has the 1/K of Eq. 4: it is 1/K for a one-hot and 0 for a uniform histogram (..., K).
     """
     bins = histogram.shape[-1]
     angles = 2 * np.pi * uniform_centers(bins)
@@ -41,25 +34,27 @@ def expectation_hue(histogram: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def fade_chroma(chroma: FloatArray, magnitude: FloatArray, bins: int = BINS) -> FloatArray:
-    """Return min(abs(z) / eta, 1) * C, chromatic fading (Eq. 5).
+    """Return min(abs(z) / eta, 1) * C, chromatic fading (Eq. 5), of (...) chroma.
 
-    Eq. 5 prints max, which would never fade. As abs(z) carries 1/K, so does eta: 0.03 at K = 32
-    and 0.96/K in general.
-
-    Parameters
-    ----------
-    chroma : (...) float array, >= 0
-    magnitude : (...) float array
-        From :func:`expectation_hue`.
-    bins : int
-        K of the hue histogram.
-
-    Returns
-    -------
-    (...) array of the dtype of `chroma`.
+    Eq. 5 prints max, which would never fade. As abs(z), the magnitude of :func:`expectation_hue`, carries
+    1/K, so does eta: 0.03 at K = 32 and 0.96/K in general.
     """
     eta = FADING_ETA * BINS / bins
     faded: FloatArray = chroma * np.minimum(magnitude / eta, 1)
+    return faded
+
+
+def fade_unsure(chroma: FloatArray, magnitude: FloatArray, bins: int = BINS) -> FloatArray:
+    """Return the chroma where the hue is sure, next to none where it is not: the vivid look's fading.
+
+    The factor is 0 up to a `VIVID_UNSURE` part of the largest magnitude and rises smoothly
+    (3 t^2 - 2 t^3) to 1 at the largest. Eq. 5 is linear from 0 on: a flat grey texture, whose hue
+    could be any, keeps a third of a chroma that is not its own.
+
+    Arguments and result are those of :func:`fade_chroma`.
+    """
+    part = np.clip((magnitude * bins - VIVID_UNSURE) / (1 - VIVID_UNSURE), 0, 1)
+    faded: FloatArray = chroma * (part * part * (3 - 2 * part))
     return faded
 
 
@@ -98,16 +93,7 @@ def interpolate_bins(
 ) -> FloatArray:
     """Return the value a fraction of the way from the lower to the upper edge of each bin.
 
-    Parameters
-    ----------
-    edges : (K + 1,) float array
-        Finite and ascending.
-    index, fraction : (...) arrays
-        From :func:`locate_quantile`.
-
-    Returns
-    -------
-    (...) array of the dtype of `fraction`.
+    Edges are (K + 1,), finite and ascending; index and fraction those of :func:`locate_quantile`.
     """
     edges = edges.astype(fraction.dtype)
     lower = edges[index]
@@ -116,43 +102,22 @@ def interpolate_bins(
 
 
 def median(histogram: FloatArray, edges: FloatArray) -> FloatArray:
-    """Return the median of each histogram (section 3.3), linear inside its bin.
+    """Return the median of each histogram (..., K) (section 3.3), linear inside its bin.
 
-    Not for hue, which is circular. Half of a row's own sum is looked for, so rows that sum to less
-    than 1, even to less than 1/2, are no trouble; one of zeros gives the middle of bin 0.
-
-    Parameters
-    ----------
-    histogram : (..., K) float array
-    edges : (K + 1,) float array
-        Bin edges, finite and ascending.
-
-    Returns
-    -------
-    (...) array of the dtype of `histogram`.
+    Edges are as of :func:`interpolate_bins`. Not for hue, which is circular. Half of a row's own sum is
+    looked for, so rows that sum to less than 1, even to less than 1/2, are no trouble; one of zeros
+    gives the middle of bin 0.
     """
     return interpolate_bins(edges, *locate_quantile(histogram, 0.5))
 
 
 def sample(histogram: FloatArray, edges: FloatArray, uniform: FloatArray) -> FloatArray:
-    """Draw a value from each histogram (section 3.3).
+    """Draw a value from each histogram (..., K) (section 3.3).
 
-    One uniform number is compared with the cumulative sum: a bin is drawn with the probability of
-    its mass, and the value is uniform inside it, as the number itself, given the bin, is. (With an
-    independent number for each bin it would be no sample of the histogram.) For hue the cumulative
-    sum starts at hue 0.
-
-    Parameters
-    ----------
-    histogram : (..., K) float array
-    edges : (K + 1,) float array
-        Bin edges, finite and ascending.
-    uniform : array that broadcasts to (...), in (0, 1]
-        From :func:`draw_uniforms`. One number for all pixels gives an image without noise.
-
-    Returns
-    -------
-    (...) array of the dtype of `histogram`.
+    One uniform number, of :func:`draw_uniforms`, is compared with the cumulative sum: a bin is drawn
+    with the probability of its mass, and the value is uniform inside it, as the number itself, given
+    the bin, is. (With an independent number for each bin it would be no sample of the histogram.) For
+    hue the cumulative sum starts at hue 0. One number for all pixels gives an image without noise.
     """
     return interpolate_bins(edges, *locate_quantile(histogram, uniform))
 
@@ -167,25 +132,12 @@ def draw_uniforms(rng: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArr
 
 
 def expectation(histogram: FloatArray, centers: FloatArray) -> FloatArray:
-    """Return the sum of the bin centroids weighted by the histogram (section 3.3).
-
-    Parameters
-    ----------
-    histogram : (..., K) float array
-    centers : (K,) float array
-
-    Returns
-    -------
-    (...) array of the dtype of `histogram`.
-    """
+    """Return the sum of the K bin centroids weighted by the histogram (section 3.3)."""
     value: FloatArray = histogram @ centers.astype(histogram.dtype)
     return value
 
 
 def mode(histogram: FloatArray, centers: FloatArray) -> FloatArray:
-    """Return the centroid of the fullest bin, the first one on ties (section 3.3).
-
-    Arguments and result are those of :func:`expectation`.
-    """
+    """Return the centroid of the fullest bin, the first one on ties (section 3.3)."""
     value: FloatArray = centers.astype(histogram.dtype)[np.argmax(histogram, axis=-1)]
     return value

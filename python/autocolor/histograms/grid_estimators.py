@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray
 from autocolor.histograms.bins import uniform_centers, uniform_edges
-from autocolor.histograms.estimators import fade_chroma, interpolate_bins
-from autocolor.histograms.upsampling import grid_positions
+from autocolor.histograms.estimators import fade_chroma, fade_unsure, interpolate_bins
+from autocolor.histograms.upsampling import GridSampler, grid_positions
 from autocolor.imaging.color import wrap_hue
 
 GRID_HUE_METHODS = ("expectation", "sample")
@@ -23,14 +23,7 @@ GRID_CHROMA_METHODS = ("median", "expectation", "sample")
 
 
 class GridQuantiles:
-    """Quantiles of histograms on a grid, at the pixels of a larger image.
-
-    Parameters
-    ----------
-    grid : (h, w, K) float array
-    size : (height, width) of the image
-    cells_per_pixel : (y, x)
-    """
+    """Quantiles of histograms on a grid; the arguments are those of :class:`GridSampler`."""
 
     def __init__(
         self, grid: FloatArray, size: tuple[int, int], cells_per_pixel: tuple[float, float]
@@ -43,18 +36,10 @@ class GridQuantiles:
     def rows(
         self, start: int, stop: int, level: FloatArray | float
     ) -> tuple[npt.NDArray[np.intp], FloatArray]:
-        """Return where the cumulative sums of the rows' pixels reach a level.
+        """Return where the cumulative sums of the rows' pixels reach a level in [0, 1].
 
-        Parameters
-        ----------
-        start, stop : int
-            Rows of the image.
-        level : float or array that broadcasts to (stop - start, width), in [0, 1]
-
-        Returns
-        -------
-        index, fraction : (stop - start, width) arrays
-            As of :func:`autocolor.histograms.estimators.locate_quantile`.
+        Index and fraction, (stop - start, width) each, are those of
+        :func:`autocolor.histograms.estimators.locate_quantile`.
         """
         low, high, below = (part[start:stop] for part in self._y)
         left, right, weight = self._x
@@ -95,48 +80,12 @@ class GridQuantiles:
         return index, np.clip(fraction, 0, 1, out=fraction)
 
 
-class GridMaps:
-    """A few maps on a grid, enlarged bilinearly to an image.
-
-    Parameters
-    ----------
-    maps : (M, h, w) float array
-    size, cells_per_pixel
-        As for :class:`GridQuantiles`.
-    """
-
-    def __init__(
-        self, maps: FloatArray, size: tuple[int, int], cells_per_pixel: tuple[float, float]
-    ) -> None:
-        self._y = grid_positions(size[0], maps.shape[1], cells_per_pixel[0])
-        self._x = grid_positions(size[1], maps.shape[2], cells_per_pixel[1])
-        self._maps = maps
-
-    def rows(self, start: int, stop: int) -> FloatArray:
-        """Return rows `start` to `stop` of the image, (M, stop - start, width)."""
-        low, high = self._y[0][start:stop], self._y[1][start:stop]
-        below = self._y[2][start:stop]
-        left, right, weight = self._x
-        lines = self._maps.take(low, axis=1)
-        lines += below.astype(lines.dtype)[:, None] * (self._maps.take(high, axis=1) - lines)
-        result: FloatArray = lines.take(left, axis=2)
-        result += weight.astype(lines.dtype) * (lines.take(right, axis=2) - result)
-        return result
-
-
 class GridHueChroma:
-    """One hue and one chroma for each pixel (section 3.3), from histograms on a grid.
+    """One hue and one chroma for each pixel (section 3.3), from histograms (h, w, K) on a grid.
 
-    Parameters
-    ----------
-    hue_grid, chroma_grid : (h, w, K) float array
-        Even bins of [0, 1].
-    size, cells_per_pixel
-        As for :class:`GridQuantiles`.
-    hue : {"expectation", "sample"}
-    chroma : {"median", "expectation", "sample"}
-    fading : bool
-        Chromatic fading (Eq. 5).
+    Size and scale are as of :class:`GridSampler`; hue, chroma, fading and look as of
+    :func:`autocolor.histograms.decode.infer_hue_chroma`, of `GRID_HUE_METHODS` and
+    `GRID_CHROMA_METHODS` alone.
     """
 
     def __init__(
@@ -149,9 +98,11 @@ class GridHueChroma:
         hue: str,
         chroma: str,
         fading: bool,
+        look: str = "faithful",
     ) -> None:
         self._bins = hue_grid.shape[-1], chroma_grid.shape[-1]
         self._hue, self._chroma, self._fading = hue, chroma, fading
+        self._fade = fade_unsure if look == "vivid" else fade_chroma
         angles = 2 * np.pi * uniform_centers(self._bins[0])
         maps = [
             hue_grid @ (values / self._bins[0]).astype(hue_grid.dtype)
@@ -159,7 +110,7 @@ class GridHueChroma:
         ]
         if chroma == "expectation":
             maps.append(chroma_grid @ uniform_centers(self._bins[1]).astype(chroma_grid.dtype))
-        self._maps = GridMaps(np.stack(maps), size, cells_per_pixel)
+        self._maps = GridSampler(np.stack(maps), size, cells_per_pixel, axis=1)
         if hue == "sample":
             self._hue_quantiles = GridQuantiles(hue_grid, size, cells_per_pixel)
         if chroma != "expectation":
@@ -168,14 +119,10 @@ class GridHueChroma:
     def rows(
         self, start: int, stop: int, uniforms: FloatArray | None = None
     ) -> tuple[FloatArray, FloatArray]:
-        """Return hue in [0, 1) and chroma in [0, 1], (stop - start, width) each.
+        """Return hue in [0, 1) and chroma in [0, 1] of rows of the image, (stop - start, width) each.
 
-        Parameters
-        ----------
-        start, stop : int
-            Rows of the image.
-        uniforms : (stop - start, width, 2) or (2,) float array, optional
-            For samples; see :func:`autocolor.histograms.decode.infer_hue_chroma`.
+        Samples take `uniforms`, (stop - start, width, 2) or (2,), as those of
+        :func:`autocolor.histograms.decode.infer_hue_chroma`.
         """
         real, imaginary, *expectation = self._maps.rows(start, stop)
         levels = np.full(2, 0.5) if uniforms is None else uniforms
@@ -192,5 +139,5 @@ class GridHueChroma:
             index, fraction = self._chroma_quantiles.rows(start, stop, level)
             chroma = interpolate_bins(uniform_edges(self._bins[1]), index, fraction)
         if self._fading:
-            chroma = fade_chroma(chroma, np.hypot(real, imaginary), self._bins[0])
+            chroma = self._fade(chroma, np.hypot(real, imaginary), self._bins[0])
         return wrap_hue(turns), chroma

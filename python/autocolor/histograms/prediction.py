@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,26 +39,17 @@ class Prediction:
     They are kept on the network's grid and enlarged to the photo bilinearly, some rows at a time,
     since those of a whole photo fill gigabytes. To change histograms before colours are taken from
     them, replace `outputs`, or iterate over :meth:`tiles` for changes at full resolution.
-
-    Attributes
-    ----------
-    variant : str
-        See :class:`autocolor.runtime.model_folder.Manifest`.
-    lightness : (H, W) float array in [0, 1]
-        Of the photo.
-    outputs : tuple of (h, w, C) float arrays
-        See :meth:`autocolor.runtime.colorizer.Colorizer.histograms`.
-    cells_per_pixel : (float, float)
-        Cells of the grid in one pixel of the photo, (y, x); both begin at the upper left border.
-    strength : float
-        The model's own factor on chroma, or on a and b.
     """
 
-    variant: str
-    lightness: FloatArray
+    variant: str  #: See :class:`autocolor.runtime.model_folder.Manifest`
+    lightness: FloatArray  #: (H, W) float array in [0, 1]. Of the photo.
+    #: (h, w, C) float arrays. See
+    #: :meth:`autocolor.runtime.colorizer.Colorizer.histograms`.
     outputs: tuple[FloatArray, ...]
+    #: Cells of the grid in one pixel of the photo, (y, x); both begin at the upper
+    #: left border.
     cells_per_pixel: tuple[float, float]
-    strength: float
+    strength: float  #: The model's own factor on chroma, or on a and b
 
     @property
     def bins(self) -> int:
@@ -82,17 +74,10 @@ class Prediction:
         return grid_tiles(sampler, (height, width))
 
     def colorize(
-        self,
-        *,
-        method: str | None = None,
-        hue: str | None = None,
-        fading: bool = True,
-        strength: float | None = None,
-        rng: np.random.Generator | None = None,
-        sampling: str = "pixel",
+        self, *, rng: np.random.Generator | None = None, **options: Any
     ) -> npt.NDArray[np.float32]:
-        """Return the colour image; see :meth:`autocolor.runtime.colorizer.Colorizer.colorize`."""
-        return self.decode(DecodeOptions(method, hue, fading, strength, sampling), rng)
+        """Return the colour image; `options` are the fields of :class:`DecodeOptions`."""
+        return self.decode(DecodeOptions(**options), rng)
 
     def decode(
         self,
@@ -116,11 +101,11 @@ class Prediction:
         """
         method, hue = options.methods(self.variant)
         self._check_outputs()
-        strength = self.strength if options.strength is None else options.strength
+        strength = options.factor(self.strength)
         draw = self.uniforms(options, rng)
         rgb = np.empty((*self.lightness.shape, 3), np.float32)
         if self._needs_no_histograms(method, hue):
-            estimate = self._grid_hue_chroma(hue, method, options.fading)
+            estimate = self._grid_hue_chroma(hue, method, options.fading, options.look)
 
             def colorize_rows(rows: slice, uniforms: FloatArray | None) -> None:
                 hue_rows, chroma_rows = estimate.rows(rows.start, rows.stop, uniforms)
@@ -154,17 +139,22 @@ class Prediction:
         return lambda size: draw_uniforms(rng, (*size, 2))
 
     def hue_chroma(
-        self, *, hue: str = "expectation", chroma: str = "median", fading: bool = True
+        self,
+        *,
+        hue: str = "expectation",
+        chroma: str = "median",
+        fading: bool = True,
+        look: str = "faithful",
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return hue and chroma; see :meth:`autocolor.runtime.colorizer.Colorizer.hue_chroma`."""
+        """Return (H, W) hue and chroma, before the strength; :func:`infer_hue_chroma` has the options."""
         if not VARIANTS[self.variant].has_hue:
             raise InputError("variant", f"expected 'hue_chroma', got {self.variant!r}")
-        DecodeOptions(chroma, hue)  # refuses what is no method
+        DecodeOptions(chroma, hue, look=look)  # refuses what is no method
         self._check_outputs()
         hue_image = np.empty(self.lightness.shape, np.float32)
         chroma_image = np.empty(self.lightness.shape, np.float32)
         if self._needs_no_histograms(chroma, hue):
-            estimate = self._grid_hue_chroma(hue, chroma, fading)
+            estimate = self._grid_hue_chroma(hue, chroma, fading, look)
 
             def estimate_rows(rows: slice, _: FloatArray | None) -> None:
                 hue_image[rows], chroma_image[rows] = estimate.rows(rows.start, rows.stop)
@@ -173,7 +163,7 @@ class Prediction:
             return hue_image, chroma_image
         for rows, (hue_tile, chroma_tile) in self.tiles():
             hue_image[rows], chroma_image[rows] = infer_hue_chroma(
-                hue_tile, chroma_tile, hue=hue, chroma=chroma, fading=fading
+                hue_tile, chroma_tile, hue=hue, chroma=chroma, fading=fading, look=look
             )
         return hue_image, chroma_image
 
@@ -185,7 +175,7 @@ class Prediction:
         for grid in self.outputs:
             check_array("outputs", grid, low=0 if VARIANTS[self.variant].is_histogram else -np.inf)
 
-    def _grid_hue_chroma(self, hue: str, chroma: str, fading: bool) -> GridHueChroma:
+    def _grid_hue_chroma(self, hue: str, chroma: str, fading: bool, look: str) -> GridHueChroma:
         height, width = self.lightness.shape
         hue_grid, chroma_grid = self.outputs
         return GridHueChroma(
@@ -196,6 +186,7 @@ class Prediction:
             hue=hue,
             chroma=chroma,
             fading=fading,
+            look=look,
         )
 
     def _for_rows(

@@ -195,20 +195,10 @@ def rgb_to_alpha_beta(rgb: FloatArray) -> FloatArray:
 
 
 def compose_alpha_beta(alpha_beta: FloatArray, lightness: FloatArray) -> FloatArray:
-    """Return the RGB image of an alpha and beta that has exactly the given lightness.
+    """Return the RGB image (..., 3) of an alpha and beta (..., 2) that has exactly the given lightness.
 
     It inverts :func:`rgb_to_alpha_beta`: Eq. 9 and L = (R + G + B)/3 are linear in RGB. What leaves
     the gamut is drawn towards grey, see :func:`correct_lightness`.
-
-    Parameters
-    ----------
-    alpha_beta : (..., 2) float array
-        Any finite values.
-    lightness : (...) float array in [0, 1]
-
-    Returns
-    -------
-    (..., 3) array in [0, 1] of the dtype of `alpha_beta`.
     """
     check_array("alpha_beta", alpha_beta, last_axis=2)
     _check_lightness(lightness, alpha_beta)
@@ -228,17 +218,11 @@ def rgb_to_lab(rgb: FloatArray) -> FloatArray:
     return converted
 
 
-def lab_to_rgb(lab: FloatArray) -> FloatArray:
-    """Convert (..., 3) CIE L*a*b* (D65, 2 degrees) to sRGB, clipped to [0, 1]."""
-    check_array("lab", lab, last_axis=3)
-    return _from_lab(lab)
-
-
 def _from_lab(lab: FloatArray) -> FloatArray:
     from skimage.color import lab2rgb  # see rgb_to_lab
 
     with warnings.catch_warnings():
-        # Of colours out of gamut, which are clipped, as said above.
+        # Of colours out of gamut, which are clipped.
         warnings.simplefilter("ignore", UserWarning)
         converted: FloatArray = lab2rgb(lab)
     return converted

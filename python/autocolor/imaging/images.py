@@ -79,23 +79,14 @@ class ImageError(AutocolorError):
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo in memory, upright, in sRGB.
+    """A photo in memory, upright, in sRGB."""
 
-    Attributes
-    ----------
-    rgb : (H, W, 3) float32 array in [0, 1]
-    alpha : (H, W) float32 array in [0, 1], or None
-        Opacity, where the file has it.
-    is_grey : bool
-        Whether the file stores one grey channel, so that its three channels here are equal.
-    metadata : Metadata
-        What to hand to :func:`write_image` with the result.
-    """
-
-    rgb: npt.NDArray[np.float32]
+    rgb: npt.NDArray[np.float32]  #: (H, W, 3) float32 array in [0, 1]
+    #: (H, W) float32 array in [0, 1], or None. Opacity, where the file has it.
     alpha: npt.NDArray[np.float32] | None
+    #: Whether the file stores one grey channel, so that its three channels here are equal
     is_grey: bool
-    metadata: Metadata = Metadata()
+    metadata: Metadata = Metadata()  #: What to hand to :func:`write_image` with the result
 
 
 def find_photos(folder: Path, *, recursive: bool = False) -> list[Path]:
@@ -389,19 +380,7 @@ def resize(image: FloatArray, size: tuple[int, int]) -> npt.NDArray[np.float32]:
 def fit_side(
     image: FloatArray, side: int, side_of: Literal["larger", "smaller"]
 ) -> npt.NDArray[np.float32]:
-    """Reduce an image until its larger or smaller side is `side`; never enlarge it.
-
-    Parameters
-    ----------
-    image : (H, W) or (H, W, C) float array in [0, 1]
-    side : int
-        In pixels.
-    side_of : {"larger", "smaller"}
-
-    Returns
-    -------
-    (h, w) or (h, w, C) float32 array.
-    """
+    """Reduce (H, W) or (H, W, C) until its larger or smaller side has `side` pixels; never enlarge it."""
     if side < 1:
         raise InputError("side", f"expected at least 1, got {side}")
     height, width = image.shape[:2]

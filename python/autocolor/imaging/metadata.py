@@ -35,21 +35,13 @@ _LARGEST_DPI = 65535
 
 @dataclass(frozen=True)
 class Metadata:
-    """What is carried from a photo into its colorization.
+    """What is carried from a photo into its colorization."""
 
-    Attributes
-    ----------
-    exif : bytes
-        Who, when, where and with which camera, with the orientation of an upright picture; empty if
-        the file has none.
-    dpi : (x, y), or None
-    profile : bytes or None
-        ICC profile.
-    """
-
+    #: Who, when, where and with which camera, with the orientation of an upright picture; empty if
+    #: the file has none
     exif: bytes = b""
-    dpi: tuple[float, float] | None = None
-    profile: bytes | None = None
+    dpi: tuple[float, float] | None = None  #: (x, y), or None
+    profile: bytes | None = None  #: ICC profile
 
     def options(self, suffix: str) -> dict[str, Any]:
         """Return what Pillow's writer of a format is told; formats leave out what they cannot hold."""
@@ -68,14 +60,7 @@ def carried(
 ) -> Metadata:
     """Return what is carried; damaged EXIF and impossible resolutions are left out.
 
-    Parameters
-    ----------
-    exif : Image.Exif
-    dpi : object
-        As the file says it.
-    profile : bytes, optional
-    turned : bool
-        Whether the picture was turned by a quarter to be upright.
+    `dpi` is as the file says it; `turned`: whether the picture was turned by a quarter to be upright.
     """
     resolution: tuple[float, float] | None
     try:

@@ -58,20 +58,12 @@ class TiffError(AutocolorError):
 
 @dataclass(frozen=True)
 class TiffImage:
-    """A page, upright.
+    """A page, upright."""
 
-    Attributes
-    ----------
-    values : (H, W, C) float32 array in [0, 1]
-        See :func:`autocolor.imaging.profiles.to_srgb`.
-    space : {"grey", "rgb", "cmyk", "lab"}
-    alpha : (H, W) float32 array in [0, 1], or None
-    metadata : Metadata
-    """
-
+    #: (H, W, C) float32 array in [0, 1]. See :func:`autocolor.imaging.profiles.to_srgb`.
     values: npt.NDArray[np.float32]
     space: Space
-    alpha: npt.NDArray[np.float32] | None
+    alpha: npt.NDArray[np.float32] | None  #: (H, W) float32 array in [0, 1], or None
     metadata: Metadata
 
 

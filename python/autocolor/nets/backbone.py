@@ -58,8 +58,8 @@ class Backbone:
         Returns
         -------
         dict of (C, h, w) float32 arrays
-            By the names of the levels, rectified. They are Caffe's own memory: copy what is to be
-            kept beyond the next call, and do not write to them.
+            By level, rectified. They are Caffe's own memory: copy what is to be kept beyond the next call,
+            and do not write to them.
         """
         import_caffe(self._device)
         if self._lightness is None or not np.array_equal(self._lightness, lightness):

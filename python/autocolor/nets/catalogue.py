@@ -26,23 +26,12 @@ EPOCH = 150_000
 
 @dataclass(frozen=True)
 class Model:
-    """A network and how it is trained.
+    """A network and how it is trained."""
 
-    Attributes
-    ----------
-    description : str
-        Where it stands in the paper.
-    network : ColorizationNet, Classifier or EdgeDetector
-    training : TrainingOptions
-    validation_source : str
-        LMDB of the test net.
-    solver : SolverOptions
-    """
-
-    description: str
+    description: str  #: Where it stands in the paper
     network: ColorizationNet | Classifier | EdgeDetector
     training: TrainingOptions
-    validation_source: str
+    validation_source: str  #: LMDB of the test net
     solver: SolverOptions
 
     def files(self) -> dict[str, str]:

@@ -43,31 +43,17 @@ _GAUSSIAN_QUANTILE = 1  # ColorHistogramParameter
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """What may differ between training nets of one network.
+    """What may differ between training nets of one network."""
 
-    Attributes
-    ----------
-    source : str
-        LMDB of colour images, as ``data_prep/build_lmdb.py`` writes it.
-    batch : int
-        Images a batch.
-    crop : int
-        Side of the square random crop, in pixels.
-    locations : int
-        Hypercolumns an image (section 3.5).
-    backbone_rate : float
-        Factor on the learning rate of the VGG-16 layers. At 0 they stay as they are, and an
-        iteration is a forward pass and the update of the head; the paper trains end to end.
-    hypercolumn_dropout, dropout : float
-        Dropout ratio on the hypercolumn (0 leaves the layer out; the paper has none), and on
-        ``h_fc1`` and between the fully connected layers of VGG-16.
-    """
-
-    source: str
-    batch: int = 8
-    crop: int = 224
-    locations: int = LOCATIONS_PER_IMAGE
+    source: str  #: LMDB of colour images, as ``data_prep/build_lmdb.py`` writes it
+    batch: int = 8  #: Images a batch
+    crop: int = 224  #: Side of the square random crop, in pixels
+    locations: int = LOCATIONS_PER_IMAGE  #: Hypercolumns an image (section 3.5)
+    #: Factor on the learning rate of the VGG-16 layers. At 0 they stay as they are, and an
+    #: iteration is a forward pass and the update of the head; the paper trains end to end.
     backbone_rate: float = 1.0
+    #: Dropout ratio on the hypercolumn (0 leaves the layer out; the paper has none), and on
+    #: ``h_fc1`` and between the fully connected layers of VGG-16
     hypercolumn_dropout: float = 0.0
     dropout: float = 0.5
 
@@ -131,34 +117,18 @@ class Head(NamedTuple):
 
 @dataclass(frozen=True)
 class ColorizationNet:
-    """A colorizer on sparse hypercolumns of VGG-16-gray (section 3.5).
-
-    Attributes
-    ----------
-    variant : {"hue_chroma", "lab_marginal", "lab_joint", "lab_l2"}
-        What it predicts (Table 1): histograms of hue and chroma (Eq. 3), of a and b, of a x b
-        (Eq. 2), or a and b themselves (Eq. 1).
-    levels : str
-        Levels of the hypercolumn, ``first..last`` (Table 2).
-    bins : int
-        Of each channel; 0 stands for the paper's 32, or 16 for a joint histogram.
-    width : float
-        Factor on the channels of all hidden layers.
-
-    Raises
-    ------
-    ValueError
-        If the variant, a level, the bins or the width is none.
-    """
+    """A colorizer on sparse hypercolumns of VGG-16-gray (section 3.5)."""
 
     TRAINING_OPTIONS: ClassVar[frozenset[str]] = frozenset(
         field.name for field in fields(TrainingOptions)
     )
 
+    #: {"hue_chroma", "lab_marginal", "lab_joint", "lab_l2"}. What it predicts (Table 1): histograms
+    #: of hue and chroma (Eq. 3), of a and b, of a x b (Eq. 2), or a and b themselves (Eq. 1).
     variant: str = "hue_chroma"
-    levels: str = "data..fc7"
-    bins: int = 0
-    width: float = 1.0
+    levels: str = "data..fc7"  #: Levels of the hypercolumn, ``first..last`` (Table 2)
+    bins: int = 0  #: Of each channel; 0 stands for the paper's 32, or 16 for a joint histogram
+    width: float = 1.0  #: Factor on the channels of all hidden layers
 
     def __post_init__(self) -> None:
         find_variant(self.variant)
@@ -187,11 +157,6 @@ class ColorizationNet:
         options : TrainingOptions
         phase : {"train", "test"}
             A test net takes the centre crop, does not mirror and reports the losses.
-
-        Raises
-        ------
-        ValueError
-            If `phase` is neither.
         """
         check_phase(phase)
         net = NetSpec()
@@ -242,11 +207,6 @@ class ColorizationNet:
             Levels of the cached hypercolumns, ``first..last``; they include the network's own.
         phase : {"train", "test"}
             Whether the hypercolumns are shuffled.
-
-        Raises
-        ------
-        ValueError
-            If `phase` is neither or a level of the network is not among the cached ones.
         """
         check_phase(phase)
         cached = vgg16_levels(cached_levels, self.width)
@@ -424,12 +384,6 @@ class Classifier:
     """VGG-16-gray with ``fc8``, for the epoch of grey ImageNet before colorization (section 3.5).
 
     It is fully convolutional; the scores of a larger image are averaged.
-
-    Attributes
-    ----------
-    classes : int
-    width : float
-        Factor on the channels of all hidden layers.
     """
 
     TRAINING_OPTIONS: ClassVar[frozenset[str]] = frozenset(
@@ -437,7 +391,7 @@ class Classifier:
     )
 
     classes: int = 1000
-    width: float = 1.0
+    width: float = 1.0  #: Factor on the channels of all hidden layers
 
     def _add_scores(self, net: NetSpec, options: TrainingOptions | None) -> None:
         dropout = 0.0 if options is None else options.dropout
@@ -457,14 +411,7 @@ class Classifier:
         net.pool8 = L.Pooling(net.fc8, pool=P.Pooling.AVE, global_pooling=True)
 
     def training_net(self, options: TrainingOptions, phase: str) -> caffe_pb2.NetParameter:
-        """Return the net that ``caffe train`` runs, on an LMDB whose datums are labelled.
-
-        Raises
-        ------
-        ValueError
-            If `phase` is neither ``train`` nor ``test``, or the crop is below 224, where fc6 would
-            have no cell.
-        """
+        """Return the net that ``caffe train`` runs, on an LMDB of labelled datums; crops from 224 on."""
         check_phase(phase)
         if options.crop < 224:
             raise InputError("crop", f"expected at least 224, got {options.crop}")

@@ -30,20 +30,12 @@ EDGES_LMDB = "edges_lmdb"
 
 @dataclass(frozen=True)
 class EdgeDetector:
-    """Edge or not, at sparse hypercolumns on a frozen VGG-16-gray, trained with Eq. 2.
-
-    Attributes
-    ----------
-    levels : str
-        Of the hypercolumn, ``first..last``.
-    hidden : int
-        Channels of the hidden layer.
-    """
+    """Edge or not, at sparse hypercolumns on a frozen VGG-16-gray, trained with Eq. 2."""
 
     TRAINING_OPTIONS: ClassVar[frozenset[str]] = frozenset({"source", "batch", "crop", "locations"})
 
-    levels: str = "data..conv3_3"
-    hidden: int = 64
+    levels: str = "data..conv3_3"  #: Of the hypercolumn, ``first..last``
+    hidden: int = 64  #: Channels of the hidden layer
 
     def training_net(self, options: TrainingOptions, phase: str) -> caffe_pb2.NetParameter:
         """Return the net that ``caffe train`` runs; its target is one-hot over two bins.
@@ -56,11 +48,6 @@ class EdgeDetector:
             ``Data`` layers would not be of the same place. There is no dropout.
         phase : {"train", "test"}
             Names the net; nothing else differs.
-
-        Raises
-        ------
-        ValueError
-            If `phase` is neither.
         """
         check_phase(phase)
         net = NetSpec()

@@ -43,12 +43,6 @@ def use_taps(
     NetParameter
         Blobs keep their names; the hypercolumn's layer has become a DummyData that holds the room
         for it, and each level has a layer ``<hypercolumn>_<level>``.
-
-    Raises
-    ------
-    ValueError
-        If there is no such layer, it has fields that taps do not have or one level twice, no layer
-        makes a level, or the numbers of levels and channels differ.
     """
     found = [
         index
@@ -138,9 +132,9 @@ def _is_handed_on(
 ) -> bool:
     """Return whether a tap at a place may stand between a level and its later readers.
 
-    One of them has to write the gradient that the tap adds to. None may change the level in place,
-    as the layer that makes it may need it unchanged, or read it before the tap; and there must be no
-    loss on the level itself. Without being handed on, the level has a Split.
+    One of them has to write the gradient that the tap adds to. None may change the level in place, as
+    its maker may need it unchanged, or read it before the tap; and it must have no loss of its own.
+    Without being handed on, the level has a Split.
     """
     readers = _bottoms(others, level)
     later = {(index, bottom) for index, bottom in readers if index > place}

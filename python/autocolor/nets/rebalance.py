@@ -38,36 +38,19 @@ _ONE: Factor = np.ones(())
 
 @dataclass(frozen=True)
 class SecondMoment:
-    """An estimate of E[X^2].
+    """An estimate of E[X^2]."""
 
-    Attributes
-    ----------
-    value : float
-        Mean over all images, cells and channels.
-    standard_error : float
-        Of `value`, from the differences between images; NaN for one image.
-    """
-
-    value: float
-    standard_error: float
+    value: float  #: Mean over all images, cells and channels
+    standard_error: float  #: Of `value`, from the differences between images; NaN for one image
 
 
 @dataclass(frozen=True)
 class ImageMoments:
-    """Sums of X^2 of every layer to balance, image by image.
+    """Sums of X^2 of every layer to balance, image by image."""
 
-    Attributes
-    ----------
-    layers : tuple of str, length L
-    sums : (N, L) float64 array
-        Over the cells and channels of an image.
-    counts : (N, L) int64 array
-        How many there are.
-    """
-
-    layers: tuple[str, ...]
-    sums: npt.NDArray[np.float64]
-    counts: npt.NDArray[np.int64]
+    layers: tuple[str, ...]  #: L of them
+    sums: npt.NDArray[np.float64]  #: (N, L) float64 array. Over the cells and channels of an image.
+    counts: npt.NDArray[np.int64]  #: (N, L) int64 array. How many there are.
 
     def take(self, images: npt.NDArray[np.intp]) -> ImageMoments:
         """Return those of some images."""
@@ -93,17 +76,9 @@ class ImageMoments:
 def balanced_layers(net: caffe_pb2.NetParameter, keep_output: bool = False) -> dict[str, str]:
     """Name the layers to balance: convolutions and inner products below the hypercolumn.
 
-    Parameters
-    ----------
-    net : NetParameter
-    keep_output : bool
-        Leave out those after which there is nothing to compensate in, which make the net's output.
-
-    Returns
-    -------
-    dict
-        Name of the layer to the blob of its activation: the layer's top, after in-place layers, or
-        the top of the ReLU that alone reads it.
+    With `keep_output` those are left out after which there is nothing to compensate in, which make the
+    net's output. Returns the name of each layer and the blob of its activation: the layer's top, after
+    in-place layers, or the top of the ReLU that alone reads it.
     """
     head = _head(net)
     # Blobs that a layer with weights reads, directly or through others.
@@ -156,10 +131,6 @@ def measure(
         Lightness in [0, 1].
     keep_output : bool
         As in `balanced_layers`.
-
-    Returns
-    -------
-    ImageMoments
 
     Raises
     ------
@@ -217,20 +188,10 @@ def cross_validate(
     images : callable
         Indices of images to the (H, W) images.
     estimated : ImageMoments
-        Of the original net on all images, in the same order.
+        Of the original net on all images, in the same order, which the result has too.
     folds : int
         At least 2 and at most as many as there are images.
     generator : numpy.random.Generator
-
-    Returns
-    -------
-    ImageMoments
-        Of each image in the net that did not use it, in the order of `estimated`.
-
-    Raises
-    ------
-    ValueError
-        If the number of folds is out of range.
     """
     count = len(estimated.sums)
     if not 2 <= folds <= count:

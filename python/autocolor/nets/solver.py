@@ -9,27 +9,15 @@ from caffe.proto import caffe_pb2
 
 @dataclass(frozen=True)
 class SolverOptions:
-    """A solver of Caffe's; unless told otherwise, gradient descent with momentum.
+    """A solver of Caffe's; unless told otherwise, gradient descent with momentum."""
 
-    Attributes
-    ----------
-    train_net, test_net : str
-        Paths of the prototxt files, relative to where ``caffe train`` is started.
-    snapshot_prefix : str
-    iterations : int
-    kind : {"SGD", "Adam"}
-    policy : {"poly", "fixed"}
-        The rate falls linearly to zero over the iterations, or stays.
-    base_learning_rate, momentum, weight_decay : float
-    test_iterations, test_interval, snapshot_interval, display_interval : int
-    seed : int
-    """
-
+    #: Paths of the prototxt files, relative to where ``caffe train`` is started
     train_net: str
     test_net: str
     snapshot_prefix: str
     iterations: int
-    kind: str = "SGD"
+    kind: str = "SGD"  #: {"SGD", "Adam"}
+    #: {"poly", "fixed"}. The rate falls linearly to zero over the iterations, or stays.
     policy: str = "poly"
     base_learning_rate: float = 0.01
     momentum: float = 0.9

@@ -36,46 +36,6 @@ HEADS = {
 _FILE_READERS = ("Data", "ImageData", "HDF5Data", "WindowData")
 
 
-def to_inner_product(weight: FloatArray) -> FloatArray:
-    """Weight of the InnerProduct that equals a Convolution over its whole input, exactly.
-
-    Parameters
-    ----------
-    weight : (O, C, kh, kw) float32
-
-    Returns
-    -------
-    (O, C·kh·kw) float32
-        A view: Caffe flattens an InnerProduct's input in this very order.
-    """
-    return weight.reshape(weight.shape[0], -1)
-
-
-def to_convolution(weight: FloatArray, kernel: tuple[int, int]) -> FloatArray:
-    """Weight of the Convolution that equals an InnerProduct, exactly.
-
-    Parameters
-    ----------
-    weight : (O, C·kh·kw) float32
-    kernel : (kh, kw)
-
-    Returns
-    -------
-    (O, C, kh, kw) float32
-        A view.
-
-    Raises
-    ------
-    WeightsError
-        If the inputs are no multiple of kh·kw.
-    """
-    outputs, inputs = weight.shape
-    height, width = kernel
-    if inputs % (height * width):
-        raise WeightsError(f"expected inputs a multiple of {height}x{width}, got {weight.shape}")
-    return weight.reshape(outputs, inputs // (height * width), height, width)
-
-
 def fully_connected_as(weights: Mapping[str, tuple[FloatArray, ...]], layout: str) -> Weights:
     """Put fc6, fc7 and fc8, those that are there, into one layout.
 
@@ -102,13 +62,15 @@ def fully_connected_as(weights: Mapping[str, tuple[FloatArray, ...]], layout: st
         weight, *rest = weights[name]
         if weight.ndim not in (2, 4):
             raise WeightsError(f"{name}: expected a weight of 2 or 4 axes, got {weight.shape}")
+        # Caffe flattens an InnerProduct's input in the order of a Convolution's weights.
         if layout == "inner-product":
-            weight = to_inner_product(weight)
+            weight = weight.reshape(len(weight), -1)
         elif weight.ndim == 2:
-            try:
-                weight = to_convolution(weight, (kernel, kernel))
-            except WeightsError as error:
-                raise WeightsError(f"{name}: {error}") from None
+            if weight.shape[1] % kernel**2:
+                raise WeightsError(
+                    f"{name}: expected inputs a multiple of {kernel}x{kernel}, got {weight.shape}"
+                )
+            weight = weight.reshape(len(weight), -1, kernel, kernel)
         converted[name] = (weight, *rest)
     return converted
 
@@ -125,11 +87,6 @@ def convert_names(
     names : {"ours", "release", "release-train"}
     head_axes : {2, 4}
         Axes of the head's weights: (O, I) or (O, I, 1, 1).
-
-    Returns
-    -------
-    dict
-        In the order of `weights`; the other layers are as they were.
 
     Raises
     ------
@@ -163,24 +120,12 @@ def convert_names(
 
 @dataclass(frozen=True)
 class Transplant:
-    """What came of putting the weights of one net into another.
+    """What came of putting the weights of one net into another."""
 
-    Attributes
-    ----------
-    weights : dict
-        The layers that fit, with the target's names, shapes and order.
-    unknown : list of str
-        Layers of the source that the target has not.
-    missing : list of str
-        Layers of the target that the source has not.
-    misshapen : list of str
-        Layers that do not fit, each with both shapes.
-    """
-
-    weights: Weights
-    unknown: list[str]
-    missing: list[str]
-    misshapen: list[str]
+    weights: Weights  #: The layers that fit, with the target's names, shapes and order
+    unknown: list[str]  #: Layers of the source that the target has not
+    missing: list[str]  #: Layers of the target that the source has not
+    misshapen: list[str]  #: Layers that do not fit, each with both shapes
 
     def check(self, source: Path) -> None:
         """Raise `WeightsError`, listing every layer that `source` has not or has misshapen."""
@@ -206,10 +151,6 @@ def transplant(
         Layer name to the shapes of its blobs in the target, as `net_shapes` gives.
     rename : dict, optional
         Name in the source to name in the target.
-
-    Returns
-    -------
-    Transplant
 
     Raises
     ------
@@ -261,15 +202,7 @@ def _listed(shapes: tuple[tuple[int, ...], ...]) -> str:
 
 
 def read_net(path: Path) -> caffe_pb2.NetParameter:
-    """Read the prototxt of a net.
-
-    Raises
-    ------
-    WeightsError
-        If it is none.
-    OSError
-        If it cannot be read.
-    """
+    """Read the prototxt of a net; a `WeightsError` if it is none, an `OSError` if it is not there."""
     net = caffe_pb2.NetParameter()
     try:
         text_format.Parse(path.read_text(encoding="utf-8"), net)

@@ -25,23 +25,12 @@ _POOL = 2
 
 @dataclass(frozen=True)
 class Level:
-    """One level of the hypercolumn.
+    """One level of the hypercolumn."""
 
-    Attributes
-    ----------
-    name : str
-        Blob of the network; ``data`` is the grey input.
-    channels : int
-    scale : int
-        Input pixels between neighbouring cells.
-    offset : float
-        Input coordinate, in pixels, of the centre of cell 0 (the same along y and x).
-    """
-
-    name: str
+    name: str  #: Blob of the network; ``data`` is the grey input
     channels: int
-    scale: int
-    offset: float
+    scale: int  #: Input pixels between neighbouring cells
+    offset: float  #: Input coordinate, in pixels, of the centre of cell 0 (the same along y and x)
 
 
 def scaled_width(channels: int, width: float) -> int:
@@ -62,11 +51,6 @@ def vgg16_levels(levels: str = "data..fc7", width: float = 1.0) -> tuple[Level, 
         ``first..last``, as Table 2 writes them, or a single level.
     width : float
         Factor on the channels of every layer, above 0.
-
-    Raises
-    ------
-    ValueError
-        If a level is unknown, they are in the wrong order, or the width is not positive.
     """
     if not 0 < width < float("inf"):
         raise InputError("width", f"expected a positive number, got {width}")

@@ -35,15 +35,8 @@ def model_method(key: str, colorizer: Colorizer, *, seed: int = 0) -> SceneMetho
 
     ``NAME@1`` is the paper's way, at strength 1; ``NAME@chosen`` has the strength that was chosen on
     validation photos. ``NAME/median@1`` and so on are the other rows of Table 5, without chromatic
-    fading unless their name ends in ``+CF``.
-
-    Parameters
-    ----------
-    key : str
-    colorizer : Colorizer
-        The model; its prediction for a photo is shared by the methods of one name.
-    seed : int
-        Of samples.
+    fading unless their name ends in ``+CF``. Methods of one name share the model's prediction for a
+    photo; `seed` is that of samples.
     """
     way, _, strength = key.partition("@")
     name, _, inference = way.partition("/")
@@ -59,27 +52,14 @@ def model_method(key: str, colorizer: Colorizer, *, seed: int = 0) -> SceneMetho
     return colorize
 
 
-def histogram_method(
-    key: str, name: str, colorizer: Colorizer, weight: float = CHI_SQUARE_WEIGHT
-) -> SceneMethod:
-    """Return a method that is given the true histogram (Table 4), on a hue/chroma model.
+def histogram_method(key: str, name: str, colorizer: Colorizer) -> SceneMethod:
+    """Return a method that is given the true histogram (Table 4), on the hue/chroma model `name`.
 
     ``C`` and ``Q`` recolour the automatic result by cluster correspondence and by quantile matching,
     ``E`` bends the predicted histograms (Eq. 6).
-
-    Parameters
-    ----------
-    key : {"C", "Q", "E"}
-    name : str
-        Of the model.
-    colorizer : Colorizer
-    weight : float
-        lambda of Eq. 6.
     """
     if key == "E":
-        return lambda scene: colorize_by_energy(
-            predicted(scene, name, colorizer), scene.truth, weight
-        )[0]
+        return lambda scene: colorize_by_energy(predicted(scene, name, colorizer), scene.truth)[0]
     transfer = HISTOGRAM_TRANSFERS[{"C": "clusters", "Q": "quantiles"}[key]]
     return lambda scene: transfer(predicted(scene, name, colorizer).colorize(), scene.truth)
 
@@ -95,16 +75,7 @@ def colorize_by_energy(
     """Colorize with the histograms of hue and chroma bent towards those of an image (E, Eq. 6).
 
     The colours are taken at strength 1: a model's own strength makes up for its doubt about chroma,
-    which the target takes away.
-
-    Parameters
-    ----------
-    prediction : Prediction
-        Of hue and chroma.
-    truth : (..., 3) float array, RGB in [0, 1]
-        Whose histograms are the target.
-    weight : float, >= 0
-        lambda of Eq. 6.
+    which the target, the histograms of `truth` (..., 3), takes away. `weight` is lambda of Eq. 6.
 
     Returns
     -------
@@ -128,16 +99,10 @@ def colorize_by_energy(
 
 @dataclass(frozen=True)
 class ScoredMethod:
-    """A method's scores and what they cost.
-
-    Attributes
-    ----------
-    metrics : ColorMetrics
-    seconds_per_photo : float
-        Of the method itself; a model's prediction counts for the method that first needs it.
-    """
+    """A method's scores and what they cost."""
 
     metrics: ColorMetrics
+    #: Of the method itself; a model's prediction counts for the method that first needs it
     seconds_per_photo: float
 
 
@@ -156,15 +121,12 @@ def score_methods(
     ----------
     methods : dict of SceneMethod
         By key. "No colorization" is scored too.
-    paths : sequence of Path
     folder : Path
         Keeps a file of scores for each method.
     identity : dict of str
         What each method depends on, such as the hash of its weights: other scores are not used.
     prepare : callable
         Called first, with the keys of the methods that are to be scored.
-    progress : bool
-        Show a progress bar on stderr.
 
     Returns
     -------
@@ -172,11 +134,6 @@ def score_methods(
         By key.
     skipped : list of (path, reason)
         Photos that cannot be scored.
-
-    Raises
-    ------
-    ValueError
-        If no photo could be scored.
     """
     folder.mkdir(parents=True, exist_ok=True)
     photos = _list_identity(paths)

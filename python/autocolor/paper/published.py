@@ -8,18 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Published:
-    """A row of one of the paper's tables.
+    """A row of one of the paper's tables."""
 
-    Attributes
-    ----------
-    rmse : float
-        In alpha-beta units (A.3).
-    psnr : float or None
-        In dB; Tables 3 and 4 give none.
-    """
-
-    rmse: float
-    psnr: float | None = None
+    rmse: float  #: In alpha-beta units (A.3)
+    psnr: float | None = None  #: In dB; Tables 3 and 4 give none
 
 
 TABLE_1 = {
@@ -72,42 +64,19 @@ TABLE_5 = {
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table.
+    """A row of a table."""
 
-    Attributes
-    ----------
-    name : str
-        As the paper calls it, or our own name for what it does not have.
-    key : str
-        Of the method: see :mod:`autocolor.paper.experiments`.
-    published : Published or None
-        The paper's numbers.
-    """
-
-    name: str
-    key: str
-    published: Published | None = None
+    name: str  #: As the paper calls it, or our own name for what it does not have
+    key: str  #: Of the method: see :mod:`autocolor.paper.experiments`
+    published: Published | None = None  #: The paper's numbers
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the paper, as far as it can be made here.
+    """A table of the paper, as far as it can be made here."""
 
-    Attributes
-    ----------
-    name : str
-        Such as ``table1``.
-    title : str
-    source : str
-        The photos that the paper's numbers are from.
-    rows : sequence of Row
-        "No colorization" first.
-    missing : str
-        What the paper's table has and ours has not, and why; may be empty.
-    """
-
-    name: str
+    name: str  #: Such as ``table1``
     title: str
-    source: str
-    rows: Sequence[Row]
-    missing: str = ""
+    source: str  #: The photos that the paper's numbers are from
+    rows: Sequence[Row]  #: "No colorization" first
+    missing: str = ""  #: What the paper's table has and ours has not, and why; may be empty

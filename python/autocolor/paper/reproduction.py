@@ -79,46 +79,25 @@ _CHENG_MINUTES = 2  # that its iterations take on two cores
 
 @dataclass(frozen=True)
 class ReproductionConfig:
-    """Where an experiment's data are and what may be spent.
+    """Where an experiment's data are and what may be spent."""
 
-    Attributes
-    ----------
-    data : Path
-        Folder with ``train_lmdb``, ``validation_lmdb`` and their lists of photos, as
-        ``data_prep/build_lmdb.py`` leaves them.
-    photos : sequence of Path
-        To score on; never trained on.
-    weights : Path
-        VGG-16-gray, re-balanced; with fc6 and fc7 or without.
-    out : Path
-        Keeps features, models and scores.
-    head : HeadOptions
-        Of each model; of an end-to-end training, the minutes alone.
-    features : FeatureOptions
-    end_to_end : bool
-        Train all layers, as the paper does, on images instead of kept hypercolumns.
-    device : str
-        Where Caffe runs.
-    model : Path, optional
-        Folder of a model that is scored instead of training any; `data` and `weights` are not
-        used then.
-    strength : float
-        Of the rows of Table 5; the paper has none, that is 1.
-    seed : int
-        Of the samples in Table 5.
-    """
-
+    #: Folder with ``train_lmdb``, ``validation_lmdb`` and their lists of photos, as
+    #: ``data_prep/build_lmdb.py`` leaves them
     data: Path
-    photos: Sequence[Path]
-    weights: Path
-    out: Path
+    photos: Sequence[Path]  #: To score on; never trained on
+    weights: Path  #: VGG-16-gray, re-balanced; with fc6 and fc7 or without
+    out: Path  #: Keeps features, models and scores
+    #: Of each model; of an end-to-end training, the minutes alone
     head: HeadOptions = HeadOptions()
     features: FeatureOptions = FeatureOptions()
+    #: Train all layers, as the paper does, on images instead of kept hypercolumns
     end_to_end: bool = False
-    device: str = "cpu"
+    device: str = "cpu"  #: Where Caffe runs
+    #: Folder of a model that is scored instead of training any; `data` and `weights` are not used
+    #: then
     model: Path | None = None
-    strength: float = 1.0
-    seed: int = 0
+    strength: float = 1.0  #: Of the rows of Table 5; the paper has none, that is 1
+    seed: int = 0  #: Of the samples in Table 5
 
     def __post_init__(self) -> None:
         check_strength(self.strength)
@@ -131,13 +110,7 @@ class ReproductionConfig:
 
 
 def check_disjoint(config: ReproductionConfig) -> None:
-    """Refuse to score on photos that are trained or validated on, or that look like one that is.
-
-    Raises
-    ------
-    ValueError
-        Naming them.
-    """
+    """Refuse to score on photos that are trained or validated on, or that look like one that is."""
     seen = [*config.listed("train_lmdb"), *config.listed("validation_lmdb")]
     found = find_duplicates(seen, config.photos, looks=len(seen) <= _COMPARED_BY_LOOKS)
     if found:
@@ -146,25 +119,13 @@ def check_disjoint(config: ReproductionConfig) -> None:
 
 @dataclass(frozen=True)
 class Results:
-    """What :meth:`Reproduction.results` found.
-
-    Attributes
-    ----------
-    tables : list of Table
-    figures : tuple of str
-        Those of Figures 7, 8 and 10 that were asked for.
-    scores : dict of ScoredMethod
-        By key of the method.
-    images : int
-        Photos scored.
-    skipped : list of (path, reason)
-    """
+    """What :meth:`Reproduction.results` found."""
 
     tables: list[Table]
-    figures: tuple[str, ...]
-    scores: dict[str, ScoredMethod]
-    images: int
-    skipped: list[tuple[Path, str]]
+    figures: tuple[str, ...]  #: Those of Figures 7, 8 and 10 that were asked for
+    scores: dict[str, ScoredMethod]  #: By key of the method
+    images: int  #: Photos scored
+    skipped: list[tuple[Path, str]]  #: (path, reason)
 
 
 @dataclass
@@ -281,13 +242,7 @@ class Reproduction:
         return Colorizer(folder, device, net=HeadNet(folder, self.backbone, device, width))
 
     def score(self, keys: Sequence[str]) -> tuple[dict[str, ScoredMethod], list[tuple[Path, str]]]:
-        """Score methods by their keys, training and preparing what they need.
-
-        Returns
-        -------
-        scores, skipped
-            As :func:`autocolor.paper.experiments.score_methods` does.
-        """
+        """Score methods by their keys, training and preparing what they need: see `score_methods`."""
         keys = [key for key in keys if key != GREY]
         models = {key: self._model_of(key) for key in keys if key not in COMPETITORS}
         names = list(dict.fromkeys(models.values()))
@@ -334,12 +289,6 @@ class Reproduction:
             Of `TABLES_AND_FIGURES`; with a model that is given, of `OF_ONE_MODEL`.
         rows : sequence of str, optional
             Keys of the rows that the tables are to have; grey is always there.
-
-        Raises
-        ------
-        ValueError
-            If a row is in none of the tables, a table cannot be made of the model that is given,
-            and where photos cannot be used.
         """
         if self.config.model is not None:
             self._check_names(names)

@@ -12,13 +12,7 @@ BACKENDS = ("auto", "caffe", "onnx")
 
 
 def choose_backend(backend: str = "auto") -> str:
-    """Return ``caffe`` or ``onnx``: of ``auto`` Caffe where it is built, and else onnxruntime.
-
-    Raises
-    ------
-    ValueError
-        If `backend` is none of :data:`BACKENDS`.
-    """
+    """Return ``caffe`` or ``onnx``: of ``auto`` Caffe where it is built, and else onnxruntime."""
     if backend not in BACKENDS:
         raise InputError("backend", f"expected one of {', '.join(BACKENDS)}, got {backend!r}")
     if backend != "auto":
@@ -52,11 +46,10 @@ def load_net(
     Raises
     ------
     autocolor.runtime.model_folder.ModelError
-        If a file is missing, damaged, or the two do not fit.
+        If a file is missing, damaged, the two do not fit, or the net has a layer that
+        :mod:`autocolor.runtime.onnx_graph` does not know.
     BackendError
         If the backend is not installed or built, or cannot use the device.
-    ValueError
-        On an unknown backend or device.
     """
     if choose_backend(backend) == "caffe":
         from autocolor.runtime.caffe_net import CaffeNet

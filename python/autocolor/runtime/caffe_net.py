@@ -26,25 +26,8 @@ class CaffeNet:
     Caffe ends the process on files it cannot use, so they are checked first. The net starts without
     random weights, with its heads in the hypercolumn's layer, and on the CPU, where Caffe has
     oneDNN's engine, with its ReLUs in the convolutions before them; none of it changes a result
-    by more than rounding.
-
-    Parameters
-    ----------
-    deploy, weights : Path
-        Prototxt and caffemodel.
-    device : {"cpu", "gpu"}
-        Where Caffe runs.
-    outputs : sequence of str
-        Blobs to return.
-    check : callable
-        Tells why Caffe cannot use a prototxt, or None.
-
-    Raises
-    ------
-    ModelError
-        If a file is missing, damaged, or the two do not fit.
-    autocolor.runtime.caffe_runtime.CaffeError
-        If pycaffe is not there, or cannot use the device.
+    by more than rounding. Arguments and errors are those of
+    :func:`autocolor.runtime.backends.load_net`; `check` tells why Caffe cannot use a prototxt, or None.
     """
 
     def __init__(

@@ -32,8 +32,6 @@ def import_caffe(device: str = "cpu") -> ModuleType:
     CaffeError
         If pycaffe is not installed, or cannot use a GPU that is asked for: Caffe itself would end
         the process.
-    ValueError
-        On any other device.
     """
     gpu = gpu_number(device)
     caffe = _import()

@@ -173,35 +173,6 @@ class Colorizer:
         height, width = (-(-side // stride) for side in size)
         return np.ascontiguousarray(np.moveaxis(grid[:, :height, :width], 0, -1))
 
-    def hue_chroma(
-        self,
-        lightness: FloatArray,
-        *,
-        hue: str = "expectation",
-        chroma: str = "median",
-        fading: bool = True,
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Predict one hue and one chroma for each pixel, before the strength is applied.
-
-        Parameters
-        ----------
-        lightness : (H, W) float array in [0, 1]
-        hue : {"expectation", "mode"}
-        chroma : {"median", "expectation", "mode"}
-        fading : bool
-            See :func:`autocolor.histograms.decode.infer_hue_chroma`.
-
-        Returns
-        -------
-        hue, chroma : (H, W) float32 arrays
-
-        Raises
-        ------
-        ValueError, ModelError
-            As :meth:`histograms`, on an unknown method, and if the variant is another.
-        """
-        return self.predict(lightness).hue_chroma(hue=hue, chroma=chroma, fading=fading)
-
     def colorize(
         self,
         lightness: FloatArray,
@@ -212,6 +183,7 @@ class Colorizer:
         strength: float | None = None,
         rng: np.random.Generator | None = None,
         sampling: str = "pixel",
+        look: str = "faithful",
     ) -> npt.NDArray[np.float32]:
         """Colorize a grey image (section 3.3).
 
@@ -233,6 +205,9 @@ class Colorizer:
             Draws the samples; needed for them.
         sampling : {"pixel", "image"}
             Whether each pixel is sampled with numbers of its own, or all with the same two.
+        look : {"faithful", "vivid"}
+            Least error; or livelier where the hue is sure and grey where it is not, which the command
+            and the web page take. "vivid" is for models that predict hue.
 
         Returns
         -------
@@ -245,5 +220,5 @@ class Colorizer:
             As :meth:`histograms`, on a method that is unknown or that the variant does not have, on
             samples without `rng`, and on a strength out of range.
         """
-        options = DecodeOptions(method, hue, fading, strength, sampling)
+        options = DecodeOptions(method, hue, fading, strength, sampling, look)
         return self.predict(lightness).decode(options, rng)

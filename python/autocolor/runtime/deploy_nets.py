@@ -15,13 +15,9 @@ SCHEMA = Path(__file__).with_name("deploy_net.pbtxt")
 
 
 def read_deploy(path: Path) -> Any:
-    """Read a deploy prototxt.
+    """Read a deploy prototxt, as a message with the fields, names and defaults of a ``NetParameter``.
 
-    Returns
-    -------
-    message
-        With the fields, names and defaults of Caffe's ``NetParameter``, as far as deploy nets of
-        :class:`autocolor.nets.colorization.ColorizationNet` have them.
+    It may have any field of Caffe's layers that colorizers are made of; other layers' are refused.
 
     Raises
     ------

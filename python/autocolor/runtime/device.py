@@ -38,13 +38,7 @@ class HistogramNet(Protocol):
 
 
 def gpu_number(device: str) -> int | None:
-    """Return the number of the GPU that ``gpu`` or ``gpu:1`` means, None for ``cpu``.
-
-    Raises
-    ------
-    ValueError
-        On any other device.
-    """
+    """Return the number of the GPU that ``gpu`` or ``gpu:1`` means, None for ``cpu``."""
     match = _DEVICE.fullmatch(device)
     if match is None:
         raise InputError("device", f"expected 'cpu', 'gpu' or 'gpu:NUMBER', got {device!r}")

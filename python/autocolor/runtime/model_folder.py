@@ -27,40 +27,24 @@ class ModelError(AutocolorError):
 
 @dataclass(frozen=True)
 class Manifest:
-    """What ``model.json`` says.
+    """What ``model.json`` says."""
 
-    Attributes
-    ----------
-    name : str
-        Shown in reports.
-    variant : {"hue_chroma", "lab_marginal", "lab_joint", "lab_l2"}
-        What the network predicts; see :class:`autocolor.nets.colorization.ColorizationNet`.
-    levels : str
-        Levels of the hypercolumn such as ``data..conv5_3``, for the reader; may be empty.
-    bins : int
-        Of each channel's histogram, K (of "lab_joint" K along each axis); "lab_l2" has none.
-    deploy, weights : str
-        File names inside the folder: prototxt and caffemodel.
-    stride : int
-        Pixels between the histograms that the network gives; divides 32.
-    working_side : int
-        The photo is shrunk until its smaller side has this many pixels; never enlarged.
-    maximum_side : int
-        The larger side has at most this many.
-    strength : float
-        Factor on chroma, or on a and b, chosen on validation photos.
-    """
-
-    name: str
+    name: str  #: Shown in reports
+    #: {"hue_chroma", "lab_marginal", "lab_joint", "lab_l2"}. What the network predicts; see
+    #: :class:`autocolor.nets.colorization.ColorizationNet`.
     variant: str = "hue_chroma"
+    #: Levels of the hypercolumn such as ``data..conv5_3``, for the reader; may be empty
     levels: str = ""
+    #: Of each channel's histogram, K (of "lab_joint" K along each axis); "lab_l2" has none
     bins: int = BINS
+    #: File names inside the folder: prototxt and caffemodel
     deploy: str = "deploy.prototxt"
     weights: str = "weights.caffemodel"
-    stride: int = 4
+    stride: int = 4  #: Pixels between the histograms that the network gives; divides 32
+    #: The photo is shrunk until its smaller side has this many pixels; never enlarged
     working_side: int = 256
-    maximum_side: int = 1024
-    strength: float = 1.0
+    maximum_side: int = 1024  #: The larger side has at most this many
+    strength: float = 1.0  #: Factor on chroma, or on a and b, chosen on validation photos
 
     def __post_init__(self) -> None:
         variant = find_variant(self.variant)
@@ -147,13 +131,7 @@ def _checked_keys(content: Any) -> dict[str, Any]:
 
 
 def read_model_weights(path: Path) -> Weights:
-    """Read the caffemodel of a model, see :func:`autocolor.runtime.caffemodel.read_caffemodel`.
-
-    Raises
-    ------
-    ModelError
-        If there is no such file, or it is none.
-    """
+    """Read a model's caffemodel as :func:`read_caffemodel` does, but raise a `ModelError`."""
     try:
         return read_caffemodel(path)
     except FileNotFoundError:

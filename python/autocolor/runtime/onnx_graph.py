@@ -35,6 +35,24 @@ _LARGEST_SIZE = 1024  # of kernels, strides and borders
 # Channels that onnxruntime's convolutions keep side by side.
 _BLOCK = 8
 
+# Fields that nodes are made of, by message, and those that change nothing when a net is run: what
+# computes it, and how its weights began and learnt. Any other one is refused.
+_FIELDS = {
+    "LayerParameter": "name type bottom top input_param convolution_param pooling_param power_param "
+    "relu_param softmax_param hypercolumn_inner_product_param",
+    "InputParameter": "shape",
+    "ConvolutionParameter": "num_output bias_term pad kernel_size stride dilation",
+    "PoolingParameter": "pool kernel_size stride",
+    "PowerParameter": "power scale shift",
+    "ReLUParameter": "negative_slope",
+    "SoftmaxParameter": "axis",
+    "HypercolumnInnerProductParameter": "num_output bias_term scale offset_height offset_width "
+    "activation_mult stride",
+}
+_WITHOUT_EFFECT = (
+    "engine force_nd_im2col weight_filler bias_filler param phase loss_weight propagate_down"
+)
+
 
 class _Level(NamedTuple):
     blob: str
@@ -45,13 +63,7 @@ class _Level(NamedTuple):
 
 
 def load_onnx_model(deploy: Path, weights: Path, outputs: Sequence[str]) -> onnx.ModelProto:
-    """Return the ONNX model of a deploy prototxt and a caffemodel; see :func:`onnx_model`.
-
-    Raises
-    ------
-    ModelError
-        Also if a file is missing or damaged.
-    """
+    """Return the ONNX model of a deploy prototxt and a caffemodel; see :func:`onnx_model`."""
     return onnx_model(
         read_deploy(deploy), read_model_weights(weights), outputs, f"{deploy} with {weights.name}"
     )
@@ -105,23 +117,14 @@ def _value(name: str, channels: int, height: str, width: str) -> onnx.ValueInfoP
 
 
 class _Graph:
-    """The model so far.
-
-    Attributes
-    ----------
-    model : onnx.ModelProto
-    proto : onnx.GraphProto
-        That of `model`, filled in place: the functions of onnx.helper copy all weights twice.
-    tensors : dict
-        Blob to the tensor that holds it now: layers may work in place, tensors cannot.
-    channels : dict
-        Blob to its channels.
-    """
+    """The model so far."""
 
     def __init__(self, weights: Weights, source: str) -> None:
+        # Filled in place: the functions of onnx.helper copy all weights twice.
         self.model = onnx.ModelProto(ir_version=_IR_VERSION, producer_name="autocolor")
         self.model.opset_import.append(helper.make_opsetid("", _OPSET))
         self.proto = self.model.graph
+        # Blob to the tensor that holds it now: layers may work in place, tensors cannot.
         self.tensors: dict[str, str] = {}
         self.channels: dict[str, int] = {}
         self._weights = weights
@@ -144,6 +147,7 @@ class _Graph:
             raise self._error(layer, f"no equivalent of a layer of type {layer.type!r}")
         if len(layer.top) != 1:
             raise self._error(layer, f"expected one top, got {len(layer.top)}")
+        self._check_fields(layer, layer)
         for blob in layer.bottom:
             if blob not in self.tensors:
                 raise self._error(layer, f"no layer before it has the top {blob!r}")
@@ -152,6 +156,14 @@ class _Graph:
         output = top if is_last[0] else f"{top}/{layer.name}"
         self.channels[top] = convert(layer, output)
         self.tensors[top] = output
+
+    def _check_fields(self, layer: Any, message: Any) -> None:
+        known = f"{_FIELDS[message.DESCRIPTOR.name]} {_WITHOUT_EFFECT}".split()
+        for field, value in message.ListFields():
+            if field.name not in known and (field.is_repeated or value != field.default_value):
+                raise self._error(layer, f"no equivalent of its field {field.name!r}")
+            if field.name.endswith("_param"):
+                self._check_fields(layer, value)
 
     def _error(self, layer: Any, message: str) -> ModelError:
         return ModelError(f"{self._source}: layer {layer.name!r}: {message}")
@@ -203,6 +215,8 @@ class _Graph:
         )
         if min(param.num_output, *kernel, *stride) < 1:
             raise self._error(layer, "expected num_output, kernel_size and stride of at least 1")
+        if set(param.dilation) - {1}:
+            raise self._error(layer, "expected a dilation of 1")
         data = self._bottom(layer)
         shapes: list[tuple[int, ...]] = [
             (param.num_output, self.channels[layer.bottom[0]], *kernel)

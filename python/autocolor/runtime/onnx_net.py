@@ -35,8 +35,6 @@ class OnnxNet:
         If onnxruntime is not installed, or cannot use the device.
     ModelError
         If onnxruntime cannot use the model; a call raises it where it cannot run it.
-    ValueError
-        On an unknown device.
     """
 
     def __init__(self, model: bytes, device: str = "cpu") -> None:
@@ -75,16 +73,7 @@ class OnnxNet:
         *,
         outputs: Sequence[str] = ("hue", "chroma"),
     ) -> OnnxNet:
-        """Make the net from the files that Caffe would run; the arguments are `CaffeNet`'s.
-
-        Raises
-        ------
-        autocolor.runtime.model_folder.ModelError
-            If a file is missing, damaged, the two do not fit, or the net has a layer
-            that :mod:`autocolor.runtime.onnx_graph` does not know.
-        autocolor.runtime.device.BackendError
-            If onnx or onnxruntime are not installed, or cannot use the device.
-        """
+        """Make the net of :func:`autocolor.runtime.backends.load_net`."""
         _import_onnxruntime()
         from autocolor.runtime.onnx_graph import load_onnx_model
 

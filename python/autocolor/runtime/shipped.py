@@ -38,30 +38,12 @@ _BLOBS = ("weight", "bias")
 
 
 def shipped_manifest() -> Manifest:
-    """Return the manifest of the shipped model.
-
-    Raises
-    ------
-    ModelError
-        If the package is incomplete.
-    """
+    """Return the manifest of the shipped model."""
     return Manifest.load(FOLDER)
 
 
 def shipped_weights() -> Weights:
-    """Return the weights of the shipped model's deploy net, without Caffe.
-
-    Returns
-    -------
-    dict
-        Layer name to float32 blobs: ``conv1_1`` … with (O, I, 3, 3) and (O), then ``h_fc1`` and
-        the predictions with (O, I) and (O).
-
-    Raises
-    ------
-    ModelError
-        If the package is incomplete.
-    """
+    """Return the float32 weights of the shipped model's deploy net, without Caffe."""
     return load_half(FOLDER / WEIGHTS)
 
 

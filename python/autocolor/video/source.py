@@ -25,9 +25,25 @@ from autocolor.imaging.color import lightness
 from autocolor.video.smoothing import is_cut
 
 VIDEO_SUFFIXES = (
-    ".3gp", ".avi", ".dv", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts",
-    ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv",
-)  # fmt: skip
+    ".3gp",
+    ".avi",
+    ".dv",
+    ".flv",
+    ".m2ts",
+    ".m4v",
+    ".mkv",
+    ".mov",
+    ".mp4",
+    ".mpeg",
+    ".mpg",
+    ".mts",
+    ".mxf",
+    ".ogv",
+    ".ts",
+    ".vob",
+    ".webm",
+    ".wmv",
+)
 
 _THUMBNAIL = (36, 64)
 _MAXIMUM_SIDE = 16384  # of H.264

@@ -10,6 +10,7 @@ from typing import Any
 
 from autocolor.control.edits import TRANSFERS
 from autocolor.core.errors import InputError
+from autocolor.histograms.decode import LOOKS
 
 LARGEST_STRENGTH = 3.0
 LARGEST_LEAN = 4.0
@@ -51,6 +52,8 @@ class Controls:
     reference : str, optional
         Id of the photo whose colours to take.
     transfer : {"energy", "quantile"}
+    look : {"faithful", "vivid"}, optional
+        :func:`autocolor.histograms.decode.default_look` unless given.
     """
 
     strength: float | None = None
@@ -59,13 +62,14 @@ class Controls:
     hints: tuple[PlacedHint, ...] = ()
     reference: str | None = None
     transfer: str = TRANSFERS[0]
+    look: str | None = None
 
 
 def parse_controls(content: Any) -> Controls:
     """Return the controls that a JSON value says; nothing unknown is passed over."""
     if not isinstance(content, dict):
         raise InputError("controls", f"expected an object, got {_short(content)}")
-    known = {"strength", "hue", "lean", "hints", "reference", "transfer"}
+    known = {"strength", "hue", "lean", "hints", "reference", "transfer", "look"}
     if not content.keys() <= known:
         unknown = ", ".join(sorted(str(key) for key in content.keys() - known))
         raise InputError("controls", f"expected {', '.join(sorted(known))}, got {unknown}")
@@ -77,6 +81,9 @@ def parse_controls(content: Any) -> Controls:
     if transfer not in TRANSFERS:
         expected = ", ".join(TRANSFERS)
         raise InputError("transfer", f"expected one of {expected}, got {_short(transfer)}")
+    look = content.get("look")
+    if look not in (None, *LOOKS):
+        raise InputError("look", f"expected {' or '.join(LOOKS)}, got {_short(look)}")
     hints = content.get("hints", [])
     if not isinstance(hints, list) or len(hints) > MOST_HINTS:
         raise InputError("hints", f"expected a list of at most {MOST_HINTS}")
@@ -87,6 +94,7 @@ def parse_controls(content: Any) -> Controls:
         tuple(_hint(hint) for hint in hints),
         reference,
         transfer,
+        look,
     )
 
 

@@ -30,7 +30,7 @@ from autocolor.control.edits import (
 from autocolor.control.hints import Hint
 from autocolor.control.targets import image_targets
 from autocolor.core.arrays import FloatArray
-from autocolor.histograms.decode import DecodeOptions
+from autocolor.histograms.decode import DecodeOptions, default_look
 from autocolor.histograms.prediction import Prediction
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import (
@@ -238,7 +238,8 @@ def _colors(
     edits = Edits(
         reference, _sized_hints(controls, prediction), hue=controls.hue, lean=controls.lean
     )
-    options = DecodeOptions(strength=controls.strength)
+    look = controls.look or default_look(prediction.variant)
+    options = DecodeOptions(strength=controls.strength, look=look)
     (colors,) = colorize_edited(prediction, edits, options=options, progress=progress)
     return colors
 

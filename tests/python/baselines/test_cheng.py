@@ -85,8 +85,10 @@ def test_caffe_trains_the_net(photos, tmp_path):
     backbone = BlockBackbone()
     records = train_cheng(References(photos), backbone, tmp_path, np.random.default_rng(0), OPTIONS)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "cheng.caffemodel", "deploy.prototxt", "scaling.npz",
-    ]  # fmt: skip
+        "cheng.caffemodel",
+        "deploy.prototxt",
+        "scaling.npz",
+    ]
     training = [record.loss for record in records if record.phase == "train"]
     # Before training the loss of a scaled target of two values is about 1; the rule is learnt.
     assert training[0] > 0.5 and training[-1] < 0.2 * training[0]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from autocolor.control.energy import apply_bias, chi_square, energy, minimize_energy
+from autocolor.control.energy import _Problem, apply_bias, chi_square, minimize_energy
 from autocolor.histograms.tiles import array_tiles, grid_tiles
 from autocolor.histograms.upsampling import GridSampler
 
@@ -88,8 +88,9 @@ def test_extreme_biases_and_histograms_stay_finite() -> None:
         biased = apply_bias(histograms, np.array(bias, np.float64))
         np.testing.assert_allclose(biased.sum(axis=-1), 1, rtol=1e-6)
         np.testing.assert_array_equal(biased[[0, 2]], histograms[[0, 2]])
-        value, gradient = energy(array_tiles(histograms[None]), np.array(bias), np.ones(3) / 3)
-        assert np.isfinite(value) and np.isfinite(gradient).all()
+        problem = _Problem(array_tiles(histograms[None]), np.ones(3) / 3, 10.0)
+        point = problem.evaluate(np.array(bias, np.float64))
+        assert np.isfinite(point.energy) and np.isfinite(problem.gradient(point)).all()
 
 
 # ---- energy and gradient
@@ -103,8 +104,10 @@ def test_energy_is_equation_6_and_its_gradient_exact(weight: float) -> None:
     target[2] = 0
     target /= target.sum()
     bias = np.random.default_rng(3).normal(size=BINS)
-    value, gradient = energy(array_tiles(predictions), bias, target, weight)
-    assert value == pytest.approx(naive_energy(predictions, bias, target, weight), rel=1e-12)
+    problem = _Problem(array_tiles(predictions), target, weight)
+    point = problem.evaluate(bias)
+    gradient = problem.gradient(point)
+    assert point.energy == pytest.approx(naive_energy(predictions, bias, target, weight), rel=1e-12)
     # Central differences: truncation h^2 and rounding 1e-16/h are both about 1e-10 at h = 1e-5.
     h = 1e-5
     numeric = [

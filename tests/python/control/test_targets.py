@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from skimage.color import lab2rgb
 
 from autocolor.control.targets import (
     TargetError,
@@ -14,7 +15,7 @@ from autocolor.control.targets import (
 )
 from autocolor.core.variants import VARIANTS
 from autocolor.histograms.bins import quantile_edges
-from autocolor.imaging.color import hue_chroma_to_rgb, lab_to_rgb, rgb_to_hue_chroma, rgb_to_lab
+from autocolor.imaging.color import hue_chroma_to_rgb, rgb_to_hue_chroma, rgb_to_lab
 
 
 def test_hue_counts_by_chroma_literal() -> None:
@@ -53,7 +54,7 @@ def test_lab_against_naive_counts() -> None:
 
 def test_joint_index_is_a_first() -> None:
     # a = 40 and b = -40, a violet: of 2 bins, a in the upper and b in the lower.
-    violet = lab_to_rgb(np.array([[50.0, 40, -40]]))
+    violet = lab2rgb(np.array([[50.0, 40, -40]]))
     np.testing.assert_array_equal(image_targets(violet, "lab_joint", 2)["ab"], [0, 0, 1, 0])
 
 

@@ -110,8 +110,10 @@ def test_killed_at_the_least_convenient_moments(content, whole, tmp_path):
         data.write(os.urandom(100_000))
     write_lmdb(content, tmp_path / "lmdb")
     assert read_skipped(tmp_path / "lmdb") == read_skipped(whole)
-    records = [[(key, value.SerializeToString()) for key, value in read_datums(path)]
-               for path in (tmp_path / "lmdb", whole)]  # fmt: skip
+    records = [
+        [(key, value.SerializeToString()) for key, value in read_datums(path)]
+        for path in (tmp_path / "lmdb", whole)
+    ]
     assert records[0] == records[1]
 
 
@@ -120,9 +122,11 @@ def test_a_part_of_other_content_is_discarded(content, whole, tmp_path):
         write_lmdb(LmdbContent(content.photos[::-1], OPTIONS), tmp_path / "lmdb", cut_after(1))
     write_lmdb(content, tmp_path / "lmdb")
     assert (tmp_path / "lmdb" / "data.mdb").read_bytes() == (whole / "data.mdb").read_bytes()
-    for other in (LmdbContent(content.photos, OPTIONS, first=7000),
-                  LmdbContent(content.photos, LmdbOptions(16, 16), range(COUNT), 7000),
-                  LmdbContent(content.photos, OPTIONS, range(COUNT), 0)):  # fmt: skip
+    for other in (
+        LmdbContent(content.photos, OPTIONS, first=7000),
+        LmdbContent(content.photos, LmdbOptions(16, 16), range(COUNT), 7000),
+        LmdbContent(content.photos, OPTIONS, range(COUNT), 0),
+    ):
         assert not is_complete(whole, other)
 
 

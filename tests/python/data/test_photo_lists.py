@@ -33,9 +33,23 @@ def test_a_list_as_published(tmp_path):
 
 
 def test_every_name_returns(tmp_path):
-    names = ["a.jpg", "a b.jpg", "line\nbreak.jpg", "carriage\rreturn", "tab\t3", "photo 12", "12",
-             " begins", "ends ", '"quoted"', '"', "\u2028", "é", os.fsdecode(b"caf\xe9.jpg"),
-             os.fsdecode(b"\xff\n")]  # fmt: skip
+    names = [
+        "a.jpg",
+        "a b.jpg",
+        "line\nbreak.jpg",
+        "carriage\rreturn",
+        "tab\t3",
+        "photo 12",
+        "12",
+        " begins",
+        "ends ",
+        '"quoted"',
+        '"',
+        "\u2028",
+        "é",
+        os.fsdecode(b"caf\xe9.jpg"),
+        os.fsdecode(b"\xff\n"),
+    ]
     for label in (None, 3):
         photos = [ListedPhoto(tmp_path / "photos" / name, label) for name in names]
         for root in (None, tmp_path / "lists", tmp_path):

@@ -35,8 +35,9 @@ def make_resource(version=2, compressed=False):
         )
     )
     start = 20 if version < 3 else 24
-    header = struct.pack(">4sIIII", b"qres", version, start, start + len(tree),
-                         start + len(tree) + len(data))  # fmt: skip
+    header = struct.pack(
+        ">4sIIII", b"qres", version, start, start + len(tree), start + len(tree) + len(data)
+    )
     return header + (b"" if version < 3 else bytes(4)) + tree + data + names
 
 

@@ -63,8 +63,12 @@ def flat(tree, tmp_path_factory):
     for name, content in lines.items():
         (folder / name).write_text("\n".join(content) + "\n")
     fields = [("ILSVRC2012_ID", "O"), ("WNID", "O"), ("words", "O"), ("num_children", "O")]
-    rows = [(2, "n01440764", "b", 0), (4, "n00001740", "an inner node", 3),
-            (1, "n03000134", "a", 0), (3, "n02084071", "c", 0)]  # fmt: skip
+    rows = [
+        (2, "n01440764", "b", 0),
+        (4, "n00001740", "an inner node", 3),
+        (1, "n03000134", "a", 0),
+        (3, "n02084071", "c", 0),
+    ]
     savemat(folder / "meta.mat", {"synsets": np.array(rows, dtype=fields)})
     return folder
 
@@ -112,8 +116,12 @@ def test_splits_are_balanced_disjoint_and_readable(tree):
 
 def test_the_seed_decides_and_the_layout_does_not(tree, flat):
     expected, _ = split(validation_photos(tree))
-    labels = [("val.txt", None), ("solution.csv", None), ("ground_truth.txt", "synsets.txt"),
-              ("ground_truth.txt", "meta.mat")]  # fmt: skip
+    labels = [
+        ("val.txt", None),
+        ("solution.csv", None),
+        ("ground_truth.txt", "synsets.txt"),
+        ("ground_truth.txt", "meta.mat"),
+    ]
     for label, synsets in labels:
         photos = validation_photos(flat / "images", flat / label, synsets and flat / synsets)
         again, _ = split(photos[::-1])
@@ -156,8 +164,9 @@ def test_errors_say_what_is_wrong(tree, flat, tmp_path):
 
 def test_a_published_list_is_found_in_any_layout(tree, flat, tmp_path):
     path = tmp_path / "list.txt"
-    path.write_text("/n02084071/ILSVRC2012_val_00000001.JPEG 1\n"
-                    "/n01440764/ILSVRC2012_val_00000012.JPEG 0\n")  # fmt: skip
+    path.write_text(
+        "/n02084071/ILSVRC2012_val_00000001.JPEG 1\n/n01440764/ILSVRC2012_val_00000012.JPEG 0\n"
+    )
     for root in (tree, flat / "images"):
         found = find_listed(path, root, find_photos(root, recursive=True))
         assert names(found) == [
@@ -165,8 +174,10 @@ def test_a_published_list_is_found_in_any_layout(tree, flat, tmp_path):
             ("ILSVRC2012_val_00000012.JPEG", 0),
         ]
         assert all(photo.path.is_file() for photo in found)
-    for line, message in [("n1/missing.JPEG 0\n", r"1 of its 3 photos are not below .*missing"),
-                          ("x/ILSVRC2012_val_00000001.JPEG 1\n", "lists .* twice")]:  # fmt: skip
+    for line, message in [
+        ("n1/missing.JPEG 0\n", r"1 of its 3 photos are not below .*missing"),
+        ("x/ILSVRC2012_val_00000001.JPEG 1\n", "lists .* twice"),
+    ]:
         (tmp_path / "other.txt").write_text(path.read_text() + line)
         with pytest.raises(SplitError, match=message):
             find_listed(tmp_path / "other.txt", tree, find_photos(tree, recursive=True))

@@ -184,8 +184,11 @@ def test_worst_cases(photo_folder: Path) -> None:
         progress=False,
     )
     assert [(case.method, case.metric) for case in evaluation.worst] == [
-        ("sepia", "rmse"), ("sepia", "psnr"), ("blue", "rmse"), ("blue", "psnr")
-    ]  # fmt: skip
+        ("sepia", "rmse"),
+        ("sepia", "psnr"),
+        ("blue", "rmse"),
+        ("blue", "psnr"),
+    ]
     for case in evaluation.worst:
         values = [getattr(photo.scores[case.method], case.metric) for photo in evaluation.photos]
         worst_first = sorted(values, reverse=case.metric == "rmse")[:2]
@@ -203,9 +206,14 @@ def test_report(mixed_folder: Path, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "report"
     write_report(evaluation, folder, methods={"sepia": {"strength": 1.5}})
     assert {path.name for path in folder.iterdir()} == {
-        "metrics.csv", "metrics.json", "metrics.md", "gallery.png", "worst.png", "errors.png",
+        "metrics.csv",
+        "metrics.json",
+        "metrics.md",
+        "gallery.png",
+        "worst.png",
+        "errors.png",
         "psnr.png",
-    }  # fmt: skip
+    }
 
     content = json.loads((folder / "metrics.json").read_text())
     assert content["images"] == 3 and len(content["skipped"]) == 3

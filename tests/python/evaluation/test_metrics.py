@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import scipy.ndimage
-from skimage.color import rgb2lab
+from skimage.color import lab2rgb, rgb2lab
 
 from autocolor.evaluation.bootstrap import poisson_weights
 from autocolor.evaluation.image_errors import (
@@ -24,7 +24,7 @@ from autocolor.evaluation.image_errors import (
     structural_similarity_of,
 )
 from autocolor.evaluation.metrics import ColorMetrics, Scores, paired_differences
-from autocolor.imaging.color import lab_to_rgb, rgb_to_alpha_beta
+from autocolor.imaging.color import rgb_to_alpha_beta
 
 Pairs = list[tuple[np.ndarray, np.ndarray]]
 
@@ -188,7 +188,7 @@ def test_class_balanced_auc_literal() -> None:
     # another, off by 15: class means of 1 - 10/150 and 1 - 15/150.
     lab = np.array([[[60, 20, 20], [60, 20, 20], [60, 20, 20], [50, -20, 10]]], float)
     predicted = lab + np.array([[[0, -30, 0], [0, 0, 0], [0, 0, 0], [0, 0, 15]]])
-    scores = ColorMetrics(0, extras=True).add(lab_to_rgb(lab), lab_to_rgb(predicted))
+    scores = ColorMetrics(0, extras=True).add(lab2rgb(lab), lab2rgb(predicted))
     assert scores.auc == pytest.approx(1 - 45 / 4 / 150, abs=1e-6)
     assert scores.balanced_auc == pytest.approx(1 - 12.5 / 150, abs=1e-6)
 

@@ -19,20 +19,25 @@ from autocolor.histograms.bins import (
 from autocolor.histograms.decode import (
     HUE_METHODS,
     METHODS,
+    VIVID_GAIN,
     DecodeOptions,
     decode,
+    default_look,
     infer_ab_joint,
     infer_ab_marginal,
     infer_hue_chroma,
 )
 from autocolor.histograms.estimators import (
+    VIVID_UNSURE,
     draw_uniforms,
     expectation,
     expectation_hue,
     fade_chroma,
+    fade_unsure,
     median,
     mode,
 )
+from autocolor.histograms.prediction import Prediction
 from autocolor.imaging.color import compose_lab, compose_rgb, lightness, rgb_to_hue_chroma
 from autocolor.imaging.images import to_uint8
 
@@ -192,6 +197,49 @@ def test_expectation_and_mode_literal() -> None:
 @pytest.mark.parametrize("method", [expectation, mode])
 def test_one_hot_gives_the_center(method) -> None:  # type: ignore[no-untyped-def]
     np.testing.assert_allclose(method(np.eye(8), uniform_centers(8)), uniform_centers(8))
+
+
+# ---- the vivid look
+
+
+def test_vivid_fading_literal() -> None:
+    # 0 up to 1/4 of the largest magnitude, 1/32; half-way between 1/4 and 1 it is 1/2.
+    magnitude = np.array([0, 0.25, 0.625, 1]) / 32
+    faded = fade_unsure(np.full(4, 0.8), magnitude)
+    np.testing.assert_allclose(faded, [0, 0, 0.4, 0.8], atol=1e-12)
+    assert fade_unsure(np.float32([0.5]), np.float32([0.02])).dtype == np.float32
+
+
+@pytest.mark.parametrize("bins", [4, 32])
+def test_vivid_fading_rises_with_certainty(bins: int) -> None:
+    faded = fade_unsure(np.ones(101), np.linspace(0, 1 / bins, 101), bins)
+    assert (np.diff(faded) >= 0).all()
+    np.testing.assert_allclose(faded, 1 - fade_unsure_from_above(bins), atol=1e-12)
+
+
+def fade_unsure_from_above(bins: int) -> np.ndarray:
+    """1 - 3t² + 2t³ by its own polynomial, with t clipped after the fact."""
+    part = (np.linspace(0, 1 / bins, 101) * bins - VIVID_UNSURE) / (1 - VIVID_UNSURE)
+    return np.where(part <= 0, 1.0, 1 - 3 * part**2 + 2 * part**3)
+
+
+def test_vivid_is_livelier_where_the_hue_is_sure_and_grey_where_it_is_not() -> None:
+    light = np.array([0.4, 0.4])
+    hue = np.stack([one_hot(10), np.full(32, 1 / 32)])
+    chroma = np.stack([one_hot(9), one_hot(9)])
+    prediction = Prediction("hue_chroma", light[None], (hue[None], chroma[None]), (1, 1), 0.5)
+    found = rgb_to_hue_chroma(prediction.colorize(look="vivid"))[1][0]
+    # The mean chroma of the one-hot histogram is the bin's middle; the model's strength counts, too.
+    np.testing.assert_allclose(found, [0.5 * VIVID_GAIN * 9.5 / 32, 0], atol=1e-6)
+    once = rgb_to_hue_chroma(prediction.colorize(look="vivid", strength=1 / VIVID_GAIN))[1][0]
+    np.testing.assert_allclose(once, [9.5 / 32, 0], atol=1e-6)
+
+
+def test_vivid_takes_the_expectation_unless_a_method_is_given() -> None:
+    options = DecodeOptions(look="vivid")
+    assert options.methods("hue_chroma") == ("expectation", "expectation")
+    assert DecodeOptions("median", look="vivid").methods("hue_chroma")[0] == "median"
+    assert [default_look(name) for name in VARIANTS] == ["vivid", *["faithful"] * 3]
 
 
 # ---- everything together
@@ -504,6 +552,11 @@ JOINT = np.full((2, 16), 1 / 16)
         ),
         (lambda: DecodeOptions("mode").methods("lab_l2"), "predicts colours.*'mode'"),
         (lambda: DecodeOptions(strength=-1), "strength: .*-1"),
+        (lambda: DecodeOptions(look="x"), "look: expected one of faithful, vivid, got 'x'"),
+        (
+            lambda: DecodeOptions(look="vivid").methods("lab_joint"),
+            "look: a lab_joint model has one look only, got 'vivid'",
+        ),
         (lambda: DecodeOptions(hue="mode").methods("lab_joint"), "predicts no hue.*'mode'"),
         (
             lambda: infer_ab_joint(JOINT, method="sample", uniforms=np.ones((3, 2))),

@@ -87,7 +87,9 @@ def test_many_strips_are_as_one(monkeypatch):
 )
 def test_wrong_arguments(change, message):
     arguments = {
-        "values": np.zeros((2, 2, 1)), "grid_guide": np.zeros((2, 2)), "guide": np.zeros((4, 4)),
-    }  # fmt: skip
+        "values": np.zeros((2, 2, 1)),
+        "grid_guide": np.zeros((2, 2)),
+        "guide": np.zeros((4, 4)),
+    }
     with pytest.raises(ValueError, match=message):
         joint_bilateral_upsample(**arguments | change)

@@ -61,8 +61,13 @@ def test_tiff_without_exif(tmp_path: Path, order: str, big: bool) -> None:
     for number in (1, 2):
         page = Page(np.zeros((4, 6, 1), np.uint8), 8, 1, orientation=8)
         text = f"page {number}".encode() + b"\0"
-        page.tags = {270: (2, list(text)), 282: rationals(100), 283: rationals(50), 296: (SHORT, [3]),
-                     254: (LONG, [0])}  # fmt: skip
+        page.tags = {
+            270: (2, list(text)),
+            282: rationals(100),
+            283: rationals(50),
+            296: (SHORT, [3]),
+            254: (LONG, [0]),
+        }
         pages.append(page)
     (tmp_path / "a.tif").write_bytes(write_tiff(pages, order, big=big))
     photo = read_image(tmp_path / "a.tif", 1)

@@ -181,13 +181,18 @@ def test_damaged_png_of_16_bit(tmp_path: Path, damage: str) -> None:
     ("depth", "kind", "row", "key"),
     [
         (16, 0, struct.pack(">4H", 0, 1000, 1001, 65535), struct.pack(">H", 1000)),
-        (16, 2, struct.pack(">12H", 0, 0, 0, 1000, 9, 9, 1001, 9, 9, *[65535] * 3), struct.pack(">3H", 1000, 9, 9)),
+        (
+            16,
+            2,
+            struct.pack(">12H", 0, 0, 0, 1000, 9, 9, 1001, 9, 9, *[65535] * 3),
+            struct.pack(">3H", 1000, 9, 9),
+        ),
         (8, 0, bytes([0, 5, 85, 255]), struct.pack(">H", 5)),
         (4, 0, bytes([0x05, 0x6F]), struct.pack(">H", 5)),
         (2, 0, bytes([0b00011011]), struct.pack(">H", 1)),
         (8, 2, bytes([0, 0, 0, 3, 3, 3, 4, 3, 3, 255, 255, 255]), struct.pack(">3H", 3, 3, 3)),
     ],
-)  # fmt: skip
+)
 def test_transparent_colour(tmp_path: Path, depth: int, kind: int, row: bytes, key: bytes) -> None:
     """Of each four pixels the second is the one."""
     (tmp_path / "a.png").write_bytes(png(depth, kind, [row], tRNS=key))

@@ -24,14 +24,26 @@ from helpers.tiff_writer import (
     lay,
     rationals,
     write_tiff,
-)  # fmt: skip
+)
 
 REPORTS = Path(__file__).resolve().parents[2] / "fixtures" / "reports"
 HEIGHT, WIDTH = 7, 9
 KINDS = (
-    "white_is_zero", "grey", "grey_alpha", "rgb", "rgba", "rgb_premultiplied", "rgb_extra",
-    "rgb_untold_alpha", "palette", "cmyk", "cmyk_alpha", "ycbcr", "cielab", "icclab",
-)  # fmt: skip
+    "white_is_zero",
+    "grey",
+    "grey_alpha",
+    "rgb",
+    "rgba",
+    "rgb_premultiplied",
+    "rgb_extra",
+    "rgb_untold_alpha",
+    "palette",
+    "cmyk",
+    "cmyk_alpha",
+    "ycbcr",
+    "cielab",
+    "icclab",
+)
 DEPTHS = (1, 4, 8, 12, 16, 32, "f16", "f32")
 LAYOUTS = ("contiguous strips", "one strip", "planar strips", "tiles", "planar tiles")
 COMPRESSIONS = (NONE, LZW, DEFLATE, PACKBITS)
@@ -274,8 +286,11 @@ def test_ycbcr_of_television(tmp_path: Path) -> None:
     blue, red = (rgb[..., 2] - light) / 1.8556, (rgb[..., 0] - light) / 1.5748
     coded = np.stack([16 + 219 * light, 128 + 224 * blue, 128 + 224 * red], -1)
     page = Page(np.rint(coded).astype(np.uint64), 8, 6)
-    page.tags |= {530: (SHORT, [1, 1]), 529: rationals(0.2126, 0.7152, 0.0722),
-                  532: rationals(16, 235, 128, 240, 128, 240)}  # fmt: skip
+    page.tags |= {
+        530: (SHORT, [1, 1]),
+        529: rationals(0.2126, 0.7152, 0.0722),
+        532: rationals(16, 235, 128, 240, 128, 240),
+    }
     (tmp_path / "a.tif").write_bytes(write_tiff([page]))
     check(tmp_path / "a.tif", rgb, None, atol=0.008)
 
@@ -365,15 +380,21 @@ def tagged(kind: str, depth: int | str = 8, **tags: object) -> Page:
         (tagged("white_is_zero", t277=(SHORT, [2]), t338=(SHORT, [1])), "premultiplied"),
         (tagged("ycbcr", t530=(SHORT, [2, 2])), "subsampling"),
         (replace(tagged("grey", "f32"), samples=np.full((2, 2, 1), 3, np.float32)), "got .3, 3."),
-        (replace(tagged("grey", "f32"), samples=np.full((2, 2, 1), np.nan, np.float32)), "got .nan"),
+        (
+            replace(tagged("grey", "f32"), samples=np.full((2, 2, 1), np.nan, np.float32)),
+            "got .nan",
+        ),
         (tagged("rgb", t273=(4, [8, 8, 10**6])), "cut short"),
         (tagged("rgb", t279=(4, [189, 0, 63])), "cut short"),
         (tagged("rgb", t256=(4, [10**5]), t257=(4, [10**5])), "10000000000 pixels"),
         (tagged("rgb", t256=(4, [0])), "at least 1 x 1"),
-        (replace(tagged("rgb"), tile=16, tags={322: (4, [2**20]), 323: (4, [2**20])}), "1099511627776 pixels"),
+        (
+            replace(tagged("rgb"), tile=16, tags={322: (4, [2**20]), 323: (4, [2**20])}),
+            "1099511627776 pixels",
+        ),
         (tagged("rgb", t277=(SHORT, [60000]), t338=(SHORT, [0] * 59997)), "at most 8 samples"),
     ],
-)  # fmt: skip
+)
 def test_refused(
     tmp_path: Path, page: Page, problem: str, capfd: pytest.CaptureFixture[str]
 ) -> None:

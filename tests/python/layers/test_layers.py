@@ -134,11 +134,18 @@ def assign(net, inputs):
 
 def expected_two_levels(inputs, locations):
     """(N P, 8) by SciPy; locations (N, P, 2)."""
-    return np.concatenate([
-        np.concatenate([expected_columns(inputs["fine"][n].astype(float), at, 1, 0),
-                        0.5 * expected_columns(inputs["coarse"][n].astype(float), at, 4, 1.5)], 1)
-        for n, at in enumerate(locations)
-    ])  # fmt: skip
+    return np.concatenate(
+        [
+            np.concatenate(
+                [
+                    expected_columns(inputs["fine"][n].astype(float), at, 1, 0),
+                    0.5 * expected_columns(inputs["coarse"][n].astype(float), at, 4, 1.5),
+                ],
+                1,
+            )
+            for n, at in enumerate(locations)
+        ]
+    )
 
 
 def test_sparse_hypercolumn_reshapes_and_is_its_gradients_adjoint(tmp_path):
@@ -202,10 +209,19 @@ def kernels(tmp_path_factory):
     """The kernels in double, which pycaffe does not reach."""
     path = tmp_path_factory.mktemp("kernels") / "kernels.so"
     subprocess.run(
-        ["g++", "-std=c++17", "-O2", "-shared", "-fPIC", f"-I{ROOT / 'caffe_layers/include'}",
-         ROOT / "tests/cpp/kernels_double.cpp", "-o", path],
+        [
+            "g++",
+            "-std=c++17",
+            "-O2",
+            "-shared",
+            "-fPIC",
+            f"-I{ROOT / 'caffe_layers/include'}",
+            ROOT / "tests/cpp/kernels_double.cpp",
+            "-o",
+            path,
+        ],
         check=True,
-    )  # fmt: skip
+    )
     return ctypes.CDLL(str(path))
 
 
@@ -218,8 +234,15 @@ def test_gather_equals_scipy_in_double(kernels):
     features = rng.standard_normal((4, 11, 17))
     locations = rng.uniform(-20, 90, (300, 2))
     out = np.empty((300, 4))
-    kernels.gather_double(4, 11, 17, ctypes.c_double(4), ctypes.c_double(1.5), 300,
-                          *pointers(locations, features, out))  # fmt: skip
+    kernels.gather_double(
+        4,
+        11,
+        17,
+        ctypes.c_double(4),
+        ctypes.c_double(1.5),
+        300,
+        *pointers(locations, features, out),
+    )
     np.testing.assert_allclose(out, expected_columns(features, locations, 4, 1.5), atol=1e-12)
 
 
@@ -322,8 +345,12 @@ def test_quantile_histograms_equal_numpy(tmp_path, region):
     edges = quantile_edges(8)
     before = (region - 1) // 2
     for row, (y, x) in enumerate(locations.reshape(-1, 2).astype(int)):
-        window = colour[row // 20, 0, max(0, y - before) : y - before + region,
-                        max(0, x - before) : x - before + region]  # fmt: skip
+        window = colour[
+            row // 20,
+            0,
+            max(0, y - before) : y - before + region,
+            max(0, x - before) : x - before + region,
+        ]
         expected = np.histogram(window, edges)[0] / window.size
         np.testing.assert_allclose(net.blobs["t"].data[row], expected, atol=1e-6)
 
@@ -344,8 +371,12 @@ def test_joint_histograms_equal_numpy(tmp_path, images, height, width, region):
     for row, location in enumerate(locations.reshape(-1, 2)):
         y, x = np.clip(np.floor(location + 0.5).astype(int), 0, (height - 1, width - 1))
         before = (region - 1) // 2
-        window = colour[row // 8, :, max(0, y - before) : y - before + region,
-                        max(0, x - before) : x - before + region].reshape(2, -1)  # fmt: skip
+        window = colour[
+            row // 8,
+            :,
+            max(0, y - before) : y - before + region,
+            max(0, x - before) : x - before + region,
+        ].reshape(2, -1)
         expected = np.histogram2d(*np.clip(window, 0, 1), bins=(edges, edges))[0] / window.shape[1]
         np.testing.assert_allclose(net.blobs["t"].data[row], expected.ravel(), atol=1e-6)
 
@@ -384,7 +415,10 @@ def test_wrong_prototxt_dies_with_a_clear_message(tmp_path):
     )
     run = subprocess.run(
         [sys.executable, "-c", "import caffe; caffe.Net('net.prototxt', caffe.TEST)"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert run.returncode != 0
     assert "layer columns: locations expected shape (N, P, 2), got 1 5 3" in run.stderr

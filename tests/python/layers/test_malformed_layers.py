@@ -110,11 +110,24 @@ def hypercolumn_inner_product_cases():
 
 def color_space_cases():
     layer = "ColorSpace"
-    for shape in [(1,), (1, 3), (3, 4, 4), (1, 1, 4, 4), (1, 2, 4, 4), (1, 4, 4, 4), (1, 4, 4, 3),
-                  (1, 3, 4, 4, 1)]:  # fmt: skip
+    for shape in [
+        (1,),
+        (1, 3),
+        (3, 4, 4),
+        (1, 1, 4, 4),
+        (1, 2, 4, 4),
+        (1, 4, 4, 4),
+        (1, 4, 4, 3),
+        (1, 3, 4, 4, 1),
+    ]:
         for space in ("HUE_CHROMA", "LAB", "ALPHA_BETA"):
-            yield Case(layer, {"image": shape}, f"color_space_param {{ color_space: {space} }}",
-                       ("a", "b"), got=" ".join(map(str, shape)))  # fmt: skip
+            yield Case(
+                layer,
+                {"image": shape},
+                f"color_space_param {{ color_space: {space} }}",
+                ("a", "b"),
+                got=" ".join(map(str, shape)),
+            )
     image = {"image": (1, 3, 4, 4)}
     for tops in ((), ("a",), ("a", "b", "c")):
         yield Case(layer, image, tops=tops, got=f"{len(tops)}$")
@@ -127,10 +140,15 @@ def color_histogram_cases():
     layer, parameter = "ColorHistogram", "color_histogram_param"
     good = {"c": (2, 1, 4, 4), "l": (2, 5, 2)}
     for fields, received in [
-        ("bins: 0", "0"), ("bins: 4294967295", "4294967295"), ("region: 0", "0"),
-        ("region: 2147483648", "2147483648"), ("bins: 1000000000", "2 x 5 histograms"),
-        ("minimum: 1 maximum: 1", "1 and 1"), ("minimum: 2", "2 and 1"), ("maximum: -1", "0 and -1"),
-    ]:  # fmt: skip
+        ("bins: 0", "0"),
+        ("bins: 4294967295", "4294967295"),
+        ("region: 0", "0"),
+        ("region: 2147483648", "2147483648"),
+        ("bins: 1000000000", "2 x 5 histograms"),
+        ("minimum: 1 maximum: 1", "1 and 1"),
+        ("minimum: 2", "2 and 1"),
+        ("maximum: -1", "0 and -1"),
+    ]:
         yield Case(layer, good, f"{parameter} {{ {fields} }}", got=received)
     for value in NOT_FINITE:
         yield Case(layer, good, f"{parameter} {{ minimum: {value} }}", got=f"{value} and 1$")
@@ -143,8 +161,12 @@ def color_histogram_cases():
         "true": [(2, 1, 4, 4), (2, 3, 4, 4), (2, 4, 4), (2, 2, 4, 4, 1), (2, 2, 4, 0)],
     }.items():
         for shape in shapes:
-            yield Case(layer, {**good, "c": shape}, f"{parameter} {{ bins: 4 joint: {joint} }}",
-                       got=" ".join(map(str, shape)))  # fmt: skip
+            yield Case(
+                layer,
+                {**good, "c": shape},
+                f"{parameter} {{ bins: 4 joint: {joint} }}",
+                got=" ".join(map(str, shape)),
+            )
     yield Case(
         layer,
         {**good, "c": (2, 2, 4, 4)},
@@ -162,8 +184,13 @@ def color_histogram_cases():
     yield Case(layer, good, tops=("a", "b"), got="2$")
     for first in ("true", "false"):
         second = "true" if first == "false" else "false"
-        yield Case(layer, good, f"propagate_down: {first} propagate_down: {second}", got="true",
-                   backward=True)  # fmt: skip
+        yield Case(
+            layer,
+            good,
+            f"propagate_down: {first} propagate_down: {second}",
+            got="true",
+            backward=True,
+        )
 
 
 def loss_cases():
@@ -286,15 +313,20 @@ def main():
 @pytest.mark.slow
 def test_malformed_layers_end_in_a_clear_line(capsys):
     process = subprocess.run(
-        [sys.executable, __file__], capture_output=True, text=True, check=True,
+        [sys.executable, __file__],
+        capture_output=True,
+        text=True,
+        check=True,
         env={**os.environ, "GLOG_minloglevel": "0", "GLOG_logtostderr": "1"},
-    )  # fmt: skip
+    )
     results = json.loads(process.stdout)
     assert len({text for text, _ in results}) >= 200
     wrong = [f"{text}\n=> {problem}" for text, problem in results if problem]
     with capsys.disabled():
-        print(f" {len(results)} malformed layers, {len(results) - len(wrong)} ended in a clear line ",
-              end="")  # fmt: skip
+        print(
+            f" {len(results)} malformed layers, {len(results) - len(wrong)} ended in a clear line ",
+            end="",
+        )
     assert not wrong, "\n\n".join(wrong)
 
 

@@ -146,12 +146,18 @@ def with_inputs(net, **shapes):
     return result
 
 
-@pytest.mark.parametrize("network", [
-    ColorizationNet(levels="data..conv5_3", width=1 / 2),
-    *(ColorizationNet(variant, width=SLIM) for variant in ("hue_chroma", "lab_marginal", "lab_joint", "lab_l2")),
-    ColorizationNet(levels="conv4_1..fc7", width=SLIM),
-    ColorizationNet(levels="fc7", width=SLIM),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "network",
+    [
+        ColorizationNet(levels="data..conv5_3", width=1 / 2),
+        *(
+            ColorizationNet(variant, width=SLIM)
+            for variant in ("hue_chroma", "lab_marginal", "lab_joint", "lab_l2")
+        ),
+        ColorizationNet(levels="conv4_1..fc7", width=SLIM),
+        ColorizationNet(levels="fc7", width=SLIM),
+    ],
+)
 def test_sparse_training_weights_serve_dense_inference(tmp_path, network):
     """One caffemodel, the same predictions at the same pixels, at the image's border too."""
     side, stride = 64, 4
@@ -159,9 +165,10 @@ def test_sparse_training_weights_serve_dense_inference(tmp_path, network):
     keep = {"SparseHypercolumn", "InnerProduct", "Convolution", "ReLU", "Pooling", "Dropout"}
     sparse = with_inputs(train, data=(1, 1, side, side), locations=(1, 256, 2))
     layers = [
-        layer for layer in sparse.layer
+        layer
+        for layer in sparse.layer
         if layer.type in {*keep, "Input"} and layer.name not in ("chroma_weight", "target_ab")
-    ]  # fmt: skip
+    ]
     del sparse.layer[:]
     sparse.layer.extend(layers)
     caffe.set_random_seed(1)
@@ -223,8 +230,10 @@ def test_two_steps_reduce_the_loss_of_a_fixed_batch(tmp_path, name):
     inputs = fixed_batch(network, np.random.default_rng(0))
     crop = 224 if isinstance(network, Classifier) else 64
     options = TrainingOptions("x", batch=2, crop=crop, locations=64, dropout=0)
-    net = with_inputs(network.training_net(options, "train"),
-                      **{key: array.shape for key, array in inputs.items()})  # fmt: skip
+    net = with_inputs(
+        network.training_net(options, "train"),
+        **{key: array.shape for key, array in inputs.items()},
+    )
     (tmp_path / "net.prototxt").write_text(text_format.MessageToString(net))
     solver_text = f"""train_net: "{tmp_path}/net.prototxt" base_lr: 0.01 lr_policy: "fixed"
                       momentum: 0.9 random_seed: 1 solver_mode: CPU snapshot_after_train: false"""
@@ -235,8 +244,11 @@ def test_two_steps_reduce_the_loss_of_a_fixed_batch(tmp_path, name):
 
     def loss():
         solver.net.forward()
-        weights = {top: weight for layer in net.layer
-                   for top, weight in zip(layer.top, layer.loss_weight or [1], strict=False)}  # fmt: skip
+        weights = {
+            top: weight
+            for layer in net.layer
+            for top, weight in zip(layer.top, layer.loss_weight or [1], strict=False)
+        }
         return sum(float(solver.net.blobs[top].data) * weights[top] for top in solver.net.outputs)
 
     before = loss()

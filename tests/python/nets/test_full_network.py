@@ -68,8 +68,11 @@ def test_forward_and_backward_of_the_full_network(tmp_path, capsys):
     )
     found = json.loads(process.stdout)
     with capsys.disabled():
-        print(f" 12,417 channels at 256 x 256 with 128 locations: forward {found['forward_s']:.1f} s, "
-              f"backward {found['backward_s']:.1f} s, peak {found['peak_gb']:.2f} GB ", end="")  # fmt: skip
+        print(
+            f" 12,417 channels at 256 x 256 with 128 locations: forward {found['forward_s']:.1f} s, "
+            f"backward {found['backward_s']:.1f} s, peak {found['peak_gb']:.2f} GB ",
+            end="",
+        )
     assert found["hypercolumns"] == [128, 12417]
     assert found["finite"]
     assert found["layers_with_gradient"] == found["layers"] == 18  # 13 conv, fc6, fc7, three heads
@@ -108,8 +111,9 @@ def bilinear_deconvolution(image, factor):
         position = (np.arange(size * factor) + 0.5) / factor - 0.5
         return np.maximum(0, 1 - np.abs(position[:, None] - np.arange(size))).astype(np.float32)
 
-    return np.einsum("yi,cij,xj->cyx", matrix(image.shape[1]), image, matrix(image.shape[2]),
-                     optimize=True)  # fmt: skip
+    return np.einsum(
+        "yi,cij,xj->cyx", matrix(image.shape[1]), image, matrix(image.shape[2]), optimize=True
+    )
 
 
 def average_pool(image, factor):
@@ -159,10 +163,20 @@ def compare_with_release(folder):
     weights = released_weights(rng)
     write_weights(folder / "autocolorize.caffemodel.h5", weights, "release")
     subprocess.run(
-        [sys.executable, ROOT / "tools/convert_weights.py", "convert", "--names", "ours",
-         "--from", folder / "autocolorize.caffemodel.h5", "--out", folder / "ours.caffemodel.h5"],
-        check=True, stdout=sys.stderr,
-    )  # fmt: skip
+        [
+            sys.executable,
+            ROOT / "tools/convert_weights.py",
+            "convert",
+            "--names",
+            "ours",
+            "--from",
+            folder / "autocolorize.caffemodel.h5",
+            "--out",
+            folder / "ours.caffemodel.h5",
+        ],
+        check=True,
+        stdout=sys.stderr,
+    )
     expected = authors_graph(image, weights)
     del weights
     caffe.set_mode_cpu()
@@ -176,9 +190,12 @@ def compare_with_release(folder):
         net.blobs["data"].data[0] = image
         net.forward()
         difference = np.max(
-            [np.abs(net.blobs[blob].data[0] - histogram).max(axis=0)
-             for blob, histogram in zip(("hue", "chroma"), expected, strict=True)], axis=0,
-        )  # fmt: skip
+            [
+                np.abs(net.blobs[blob].data[0] - histogram).max(axis=0)
+                for blob, histogram in zip(("hue", "chroma"), expected, strict=True)
+            ],
+            axis=0,
+        )
         inside = difference[border:-border, border:-border]
         found[name] = {"inside": float(inside.max()), "anywhere": float(difference.max())}
     json.dump({"largest": float(max(h.max() for h in expected)), **found}, sys.stdout)
@@ -188,14 +205,19 @@ def test_released_weights_give_the_histograms_of_the_authors_graph(tmp_path, cap
     """Inside, with their average pooling, as float allows; what differs elsewhere is printed."""
     process = subprocess.run(
         [sys.executable, __file__, str(tmp_path), "release"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     found = json.loads(process.stdout)
     with capsys.disabled():
-        print(f" authors' graph, probabilities up to {found['largest']:.3f}: pooled differs by "
-              f"{found['pooled']['inside']:.1e} inside and {found['pooled']['anywhere']:.3f} at the "
-              f"border, sampled by {found['sampled']['inside']:.3f} and "
-              f"{found['sampled']['anywhere']:.3f} ", end="")  # fmt: skip
+        print(
+            f" authors' graph, probabilities up to {found['largest']:.3f}: pooled differs by "
+            f"{found['pooled']['inside']:.1e} inside and {found['pooled']['anywhere']:.3f} at the "
+            f"border, sampled by {found['sampled']['inside']:.3f} and "
+            f"{found['sampled']['anywhere']:.3f} ",
+            end="",
+        )
     assert found["pooled"]["inside"] < 1e-4
     # Zeros around their maps, and samples instead of averages, are other functions.
     assert found["pooled"]["anywhere"] > 1e-3

@@ -94,10 +94,12 @@ class Graph:
     """A net of maps of one size, which layers are added to; what nothing reads leads to no loss."""
 
     def __init__(self) -> None:
-        self.layers = ['force_backward: false layer { name: "data" type: "Input" top: "data" '
-                       "input_param { shape { dim: 2 dim: 3 dim: 5 dim: 5 } } }",
-                       'layer { name: "locations" type: "Input" top: "locations" '
-                       "input_param { shape { dim: 2 dim: 7 dim: 2 } } }"]  # fmt: skip
+        self.layers = [
+            'force_backward: false layer { name: "data" type: "Input" top: "data" '
+            "input_param { shape { dim: 2 dim: 3 dim: 5 dim: 5 } } }",
+            'layer { name: "locations" type: "Input" top: "locations" '
+            "input_param { shape { dim: 2 dim: 7 dim: 2 } } }",
+        ]
 
     def add(
         self, kind: str, *bottoms: str, in_place: bool = False, tops: int = 1, more: str = ""
@@ -111,12 +113,18 @@ class Graph:
 
     def convolution(self, bottom: str, more: str = "") -> str:
         filler = 'weight_filler { type: "gaussian" std: 0.5 } bias_filler { type: "gaussian" }'
-        return self.add("Convolution", bottom,
-                        more=f"convolution_param {{ num_output: 3 kernel_size: 1 {filler} }} {more}")  # fmt: skip
+        return self.add(
+            "Convolution",
+            bottom,
+            more=f"convolution_param {{ num_output: 3 kernel_size: 1 {filler} }} {more}",
+        )
 
     def loss(self, bottom: str, more: str = "") -> str:
-        return self.add("Reduction", bottom,
-                        more=f"reduction_param {{ operation: SUMSQ }} loss_weight: 1 {more}")  # fmt: skip
+        return self.add(
+            "Reduction",
+            bottom,
+            more=f"reduction_param {{ operation: SUMSQ }} loss_weight: 1 {more}",
+        )
 
     def hypercolumn(self, *levels: str) -> str:
         bottoms = "".join(f' bottom: "{level}"' for level in ("locations", *levels))
@@ -195,9 +203,17 @@ def _live_beside_dead(graph: Graph, level: str) -> None:
 
 @pytest.mark.parametrize(
     "read",
-    [_no_reader, _silence, _dead_convolution, _stopped_convolution, _loss_of_another_phase,
-     _size_of_a_crop, _loss_without_weight, _live_beside_dead],
-)  # fmt: skip
+    [
+        _no_reader,
+        _silence,
+        _dead_convolution,
+        _stopped_convolution,
+        _loss_of_another_phase,
+        _size_of_a_crop,
+        _loss_without_weight,
+        _live_beside_dead,
+    ],
+)
 @pytest.mark.parametrize("after", [True, False])
 def test_a_level_that_others_read(read: Any, after: bool, tmp_path: Path) -> None:
     graph = Graph()
@@ -241,8 +257,9 @@ def test_random_graphs(seed: int, tmp_path: Path) -> None:
     def grow(count: int) -> None:
         for _ in range(count):
             bottom = str(rng.choice(maps))
-            kind = rng.choice(["convolution", "ReLU", "Sigmoid", "Eltwise", "Silence", "loss",
-                               "stopped", "Crop"])  # fmt: skip
+            kind = rng.choice(
+                ["convolution", "ReLU", "Sigmoid", "Eltwise", "Silence", "loss", "stopped", "Crop"]
+            )
             if kind in ("ReLU", "Sigmoid"):
                 # Caffe refuses to change in place what another layer reads as well.
                 if graph.add(kind, bottom, in_place=bottom not in read) != bottom:

@@ -99,24 +99,37 @@ GRAPH = (
 LEVELS = ("data", "a", "b", "split", "fc6", "fc7")
 SCALES = "scale: 1 " * 2 + "scale: 2 " * 4
 DENSE = GRAPH + (
-    layer("h_fc1", "HypercolumnInnerProduct", *LEVELS,
-          hypercolumn_inner_product_param="num_output: 9 stride: 2 " + SCALES)
+    layer(
+        "h_fc1",
+        "HypercolumnInnerProduct",
+        *LEVELS,
+        hypercolumn_inner_product_param="num_output: 9 stride: 2 " + SCALES,
+    )
     + relu("h_fc1")
-    + layer("prediction", "HypercolumnInnerProduct", "h_fc1",
-            hypercolumn_inner_product_param="num_output: 3")
+    + layer(
+        "prediction",
+        "HypercolumnInnerProduct",
+        "h_fc1",
+        hypercolumn_inner_product_param="num_output: 3",
+    )
     + layer("hue", "Softmax", "prediction")
-)  # fmt: skip
+)
 SPARSE = GRAPH + (
     'layer { name: "locations" type: "Input" top: "locations" '
     "input_param { shape { dim: 1 dim: 7 dim: 2 } } }\n"
-    + layer("hypercolumn", "SparseHypercolumn", "locations", *LEVELS,
-            sparse_hypercolumn_param=SCALES + "activation_mult: 2")
+    + layer(
+        "hypercolumn",
+        "SparseHypercolumn",
+        "locations",
+        *LEVELS,
+        sparse_hypercolumn_param=SCALES + "activation_mult: 2",
+    )
     + layer("dropped", "Dropout", "hypercolumn", top="hypercolumn")
     + layer("h_fc1", "InnerProduct", "hypercolumn", inner_product_param="num_output: 9")
     + relu("h_fc1")
     + layer("prediction", "InnerProduct", "h_fc1", inner_product_param="num_output: 3")
     + layer("hue", "Sigmoid", "prediction")
-)  # fmt: skip
+)
 # A classifier, whose inner products read flattened maps: one of them of two branches.
 CLASSIFIER = GRAPH + (
     convolution("e", "fc6", 2)
@@ -182,9 +195,13 @@ def test_cross_validation_measures_every_image_in_a_net_that_did_not_use_it():
     photos = [scale * rng.random((16, 12), np.float32) for scale in (0.2, 0.5, 1, 2, 4)]
     estimated = measure(net, weights, photos)
     found = cross_validate(
-        net, weights, lambda indices: (photos[index] for index in indices), estimated, 5,
+        net,
+        weights,
+        lambda indices: (photos[index] for index in indices),
+        estimated,
+        5,
         np.random.default_rng(0),
-    )  # fmt: skip
+    )
     assert found.layers == estimated.layers == ("a", "b")
     for image in range(5):
         others = np.delete(np.arange(5), image)

@@ -15,8 +15,6 @@ from autocolor.nets.surgery import (
     fully_connected_as,
     net_shapes,
     read_net,
-    to_convolution,
-    to_inner_product,
     transplant,
 )
 from autocolor.nets.vgg16 import vgg16_gray_features
@@ -75,23 +73,22 @@ def test_grey_input_equals_the_rgb_net_on_a_grey_photo(tmp_path):
         to_grey_input(*weights["conv1_1"])
 
 
-@pytest.mark.parametrize(("channels", "height", "width"), [(6, 7, 7), (5, 3, 2), (9, 1, 1)])
-def test_inner_products_and_convolutions_are_the_same_in_caffe(channels, height, width, tmp_path):
+@pytest.mark.parametrize(("name", "channels", "side"), [("fc6", 6, 7), ("fc7", 9, 1)])
+def test_inner_products_and_convolutions_are_the_same_in_caffe(name, channels, side, tmp_path):
     rng = np.random.default_rng(1)
-    image = rng.normal(size=(channels, height, width))
-    flat = random_blobs(rng, 10, channels * height * width)
-    text = INPUT.format(channels, height, width)
-    inner_product = INNER_PRODUCT.format(name="fc6", bottom="data", outputs=10)
-    expected = run(tmp_path, text + inner_product, {"fc6": flat}, image)
-    weight = to_convolution(flat[0], (height, width))
-    assert weight.shape == (10, channels, height, width)
+    image = rng.normal(size=(channels, side, side))
+    flat = {name: random_blobs(rng, 10, channels * side**2)}
+    text = INPUT.format(channels, side, side)
+    inner_product = INNER_PRODUCT.format(name=name, bottom="data", outputs=10)
+    expected = run(tmp_path, text + inner_product, flat, image)
+    convolved = fully_connected_as(flat, "conv")
+    assert convolved[name][0].shape == (10, channels, side, side)
     convolution = CONVOLUTION.format(
-        name="fc6", bottom="data", outputs=10, height=height, width=width, pad=0
+        name=name, bottom="data", outputs=10, height=side, width=side, pad=0
     )
-    found = run(tmp_path, text + convolution, {"fc6": (weight, flat[1])}, image)
+    found = run(tmp_path, text + convolution, convolved, image)
     # The same products; BLAS may add them in another order.
     np.testing.assert_allclose(found.ravel(), expected.ravel(), rtol=0, atol=1e-4)
-    np.testing.assert_array_equal(to_inner_product(weight), flat[0])
 
 
 def test_fully_connected_layers_of_vgg16_change_layout_exactly():

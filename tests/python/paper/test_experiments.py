@@ -44,8 +44,9 @@ def test_scores_are_those_of_the_metrics_and_are_kept(photo_folder, tmp_path):
     assert again["m"].metrics.intervals() == scores["m"].metrics.intervals()
     # Another method is added; the first is neither prepared nor computed again.
     more, prepared = Counted(0.2), []
-    score_methods({"m": method, "n": more}, paths, tmp_path, {}, prepare=prepared.extend,
-                  progress=False)  # fmt: skip
+    score_methods(
+        {"m": method, "n": more}, paths, tmp_path, {}, prepare=prepared.extend, progress=False
+    )
     assert (method.calls, more.calls) == (3, 3)
     assert prepared == ["n"]
 

@@ -43,10 +43,13 @@ def config(tmp_path_factory):
     net = caffe.Net(str(folder / "net.prototxt"), caffe.TEST)
     net.save(str(folder / "vgg16.caffemodel"))
     return ReproductionConfig(
-        folder, paths[12:14], folder / "vgg16.caffemodel", folder / "out",
+        folder,
+        paths[12:14],
+        folder / "vgg16.caffemodel",
+        folder / "out",
         HeadOptions(minutes=0.01, batch=32),
         FeatureOptions(width=WIDTH, locations=16),
-    )  # fmt: skip
+    )
 
 
 def make_lmdb(folder, photos):

@@ -156,7 +156,7 @@ def test_colorize_against_whole_image_oracle(
     assert np.quantile(difference, 0.99) < 1e-4 and difference.mean() < 1e-5
     np.testing.assert_allclose(lightness(rgb), light, atol=1e-6)
 
-    hue_image, chroma_image = colorizer.hue_chroma(light)
+    hue_image, chroma_image = colorizer.predict(light).hue_chroma()
     expected_hue, expected_chroma = infer_hue_chroma(hue, chroma)
     turn = np.abs(hue_image - expected_hue)
     assert np.quantile(np.minimum(turn, 1 - turn), 0.99) < 1e-4
@@ -243,7 +243,7 @@ def test_wrong_options(tmp_path: Path, variant: str, options: dict, message: str
 def test_only_hue_chroma_models_give_hue_and_chroma(tmp_path: Path) -> None:
     colorizer, _ = make_colorizer(tmp_path, "lab_l2")
     with pytest.raises(ValueError, match="variant: expected 'hue_chroma', got 'lab_l2'"):
-        colorizer.hue_chroma(grey_image((8, 9)))
+        colorizer.predict(grey_image((8, 9))).hue_chroma()
 
 
 def test_options_reach_the_decoder(tmp_path: Path) -> None:

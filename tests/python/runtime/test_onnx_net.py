@@ -18,6 +18,7 @@ from onnx import TensorProto, helper
 from autocolor.nets.colorization import ColorizationNet
 from autocolor.runtime import backends, caffe_runtime
 from autocolor.runtime.backends import choose_backend, load_net
+from autocolor.runtime.caffe_net import CaffeNet
 from autocolor.runtime.caffe_runtime import import_caffe
 from autocolor.runtime.caffemodel import read_caffemodel, write_caffemodel
 from autocolor.runtime.colorizer import Colorizer
@@ -80,9 +81,15 @@ def test_outputs_are_caffes(
         caffe_net.forward()
         for name, found in zip(outputs, net(lightness), strict=True):
             expected = caffe_net.blobs[name].data[0]
-            assert found.shape == expected.shape == (
-                manifest.outputs[name], height // stride, width // stride,
-            )  # fmt: skip
+            assert (
+                found.shape
+                == expected.shape
+                == (
+                    manifest.outputs[name],
+                    height // stride,
+                    width // stride,
+                )
+            )
             # Colours of lab_l2 are of the order of 25.
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
             if (height, width) == (64, 96):  # the coarsest level has several cells
@@ -99,9 +106,12 @@ def test_resize_clamps_as_the_layer_does(factor: float, size: tuple[int, int]) -
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("x", "y")]
     scales = helper.make_tensor("scales", TensorProto.FLOAT, [4], [1, 1, factor, factor])
     node = helper.make_node(
-        "Resize", ["x", "", "scales"], ["y"], mode="linear",
+        "Resize",
+        ["x", "", "scales"],
+        ["y"],
+        mode="linear",
         coordinate_transformation_mode="half_pixel",
-    )  # fmt: skip
+    )
     graph = helper.make_graph([node], "resize", values[:1], values[1:], [scales])
     model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
     session = onnxruntime.InferenceSession(
@@ -146,23 +156,61 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
     ("old", "new", "message"),
     [
         ("layer {", "lawyer {", r"deploy\.prototxt: not a prototxt .* named \"lawyer\""),
-        ("stride: 4", "heads: 2", r"deploy\.prototxt: .*: \d+:\d+ : .*field named \"heads\""),
+        (
+            "stride: 4",
+            "lrn_param { }",
+            r"deploy\.prototxt: .*: \d+:\d+ : .*field named \"lrn_param\"",
+        ),
+        ("stride: 4", "stride: 4 heads: 2", "'h_fc1': no equivalent of its field 'heads'"),
+        ("pad: 1", "pad: 1 group: 3", "'conv1_1': no equivalent of its field 'group'"),
+        ("pad: 1", "pad: 1 dilation: 2", "'conv1_1': expected a dilation of 1"),
+        ("pad: 1", "pad: 1 kernel_h: 3", "'conv1_1': no equivalent of its field 'kernel_h'"),
+        (
+            'type: "Softmax"',
+            'type: "Softmax" include { phase: TRAIN }',
+            "'hue': no equivalent of its field 'include'",
+        ),
         ('type: "Softmax"', 'type: "Python"', "'hue': no equivalent of a layer of type 'Python'"),
         ('top: "chroma"', 'top: "saturation"', "expected a blob named 'chroma', got none"),
-        ('bottom: "conv1_2"', 'bottom: "conv9"', "'relu1_2': no layer before it has the top 'conv9'"),
-        ('name: "conv1_2"', 'name: "conv1_3"',
-         r"'conv1_3': expected \[\[4, 4, 3, 3\], \[4\]\], got no such layer"),
-        ("num_output: 64", "num_output: 65",
-         r"'h_fc1': expected \[\[65, 9\], \[65\]\], got \[\[64, 9\], \[64\]\]"),
-        ("offset_height: 0", "offset_height: 1",
-         "'h_fc1': level 'data': expected a scale .* offsets of .scale - 1./2, .* scale 1 and offsets 1, 0"),
-        ("stride: 4", "stride: 3", "'h_fc1': expected .* a stride that divides 32, got 3, 64 and 3"),
-        ("kernel_size: 3", "kernel_size: 0", "'conv1_1': expected num_output, kernel_size and stride"),
+        (
+            'bottom: "conv1_2"',
+            'bottom: "conv9"',
+            "'relu1_2': no layer before it has the top 'conv9'",
+        ),
+        (
+            'name: "conv1_2"',
+            'name: "conv1_3"',
+            r"'conv1_3': expected \[\[4, 4, 3, 3\], \[4\]\], got no such layer",
+        ),
+        (
+            "num_output: 64",
+            "num_output: 65",
+            r"'h_fc1': expected \[\[65, 9\], \[65\]\], got \[\[64, 9\], \[64\]\]",
+        ),
+        (
+            "offset_height: 0",
+            "offset_height: 1",
+            "'h_fc1': level 'data': expected a scale .* offsets of .scale - 1./2, .* scale 1 and offsets 1, 0",
+        ),
+        (
+            "stride: 4",
+            "stride: 3",
+            "'h_fc1': expected .* a stride that divides 32, got 3, 64 and 3",
+        ),
+        (
+            "kernel_size: 3",
+            "kernel_size: 0",
+            "'conv1_1': expected num_output, kernel_size and stride",
+        ),
         ("pad: 1", "pad: 2000", "'conv1_1': pad: expected at most 1024"),
         ("scale: 1\n", "", "'h_fc1': scale: expected 0, 1 or 3 values, got 2"),
-        ("dim: 256", "", r"'data': expected one input 'data' of four axes, got 'data' \[\[1, 1, 256"),
+        (
+            "dim: 256",
+            "",
+            r"'data': expected one input 'data' of four axes, got 'data' \[\[1, 1, 256",
+        ),
     ],
-)  # fmt: skip
+)
 def test_nets_that_cannot_be_exported(
     files: tuple[Path, Path], old: str, new: str, message: str
 ) -> None:
@@ -171,6 +219,27 @@ def test_nets_that_cannot_be_exported(
     files[0].write_text(text.replace(old, new, 1))
     with pytest.raises(ModelError, match=message):
         OnnxNet.load(*files)
+
+
+def test_fields_without_an_effect_may_be_named(files: tuple[Path, Path]) -> None:
+    """As a net may for Caffe: its engines, defaults, and how a layer learns."""
+    photo = np.random.default_rng(0).random((32, 32), np.float32)
+    expected = OnnxNet.load(*files)(photo)
+    text = files[0].read_text()
+    for old, new in (
+        ("pad: 1", "pad: 1 group: 1 dilation: 1 axis: 1 engine: CAFFE force_nd_im2col: false"),
+        ('type: "ReLU"', 'type: "ReLU" relu_param { engine: CAFFE }'),
+        ("softmax_param {", "loss_weight: 0 softmax_param { engine: CAFFE"),
+        ('type: "Convolution"', 'type: "Convolution" phase: TEST propagate_down: false'),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    files[0].write_text(text)
+    assert CaffeNet(*files)(photo)[0].shape == expected[0].shape  # so Caffe reads it, too
+    for engine in ("CAFFE", "ONEDNN"):  # the latter is not in every Caffe
+        files[0].write_text(text.replace("axis: 1 engine: CAFFE", f"axis: 1 engine: {engine}"))
+        for ours, before in zip(OnnxNet.load(*files)(photo), expected, strict=True):
+            np.testing.assert_array_equal(ours, before)
 
 
 def test_what_onnxruntime_refuses_is_one_line(files: tuple[Path, Path]) -> None:
@@ -274,13 +343,23 @@ def test_command_imports_no_caffe(
     )
     shutil.copy(photo_folder / "coffee.png", tmp_path)
     for options in ([], ["--hint", "3,4=#b03020", "--samples", "2", "--uncertainty"]):
-        command = [sys.executable, "-c", code, tmp_path / "coffee.png", "--model",
-                   make_model(tmp_path / "tiny"), *options]  # fmt: skip
+        command = [
+            sys.executable,
+            "-c",
+            code,
+            tmp_path / "coffee.png",
+            "--model",
+            make_model(tmp_path / "tiny"),
+            *options,
+        ]
         run = subprocess.run(
             [str(word) for word in command], capture_output=True, text=True, check=False
         )
         assert run.returncode == 0, run.stderr
     assert {path.name for path in tmp_path.glob("*.png")} == {
-        "coffee.png", "coffee_color.png", "coffee_color_1.png", "coffee_color_2.png",
+        "coffee.png",
+        "coffee_color.png",
+        "coffee_color_1.png",
+        "coffee_color_2.png",
         "coffee_color_uncertainty.png",
-    }  # fmt: skip
+    }

@@ -92,8 +92,10 @@ def test_folder_is_made_once_and_whole(tmp_path: Path, monkeypatch: pytest.Monke
     folder = shipped.shipped_model_folder()
     assert folder.parent == tmp_path / "cache" / "models"
     assert sorted(path.name for path in folder.iterdir()) == [
-        "deploy.prototxt", "model.json", "weights.caffemodel",
-    ]  # fmt: skip
+        "deploy.prototxt",
+        "model.json",
+        "weights.caffemodel",
+    ]
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     assert shipped.shipped_model_folder() == folder
     assert len(calls) == 1
@@ -117,8 +119,11 @@ model = autocolor.load_model(backend="onnx")
 print(model.colorize(np.full((40, 40), 0.5, np.float32)).shape)
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False,
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
         env={"AUTOCOLOR_CACHE": str(tmp_path), "PATH": "/nonexistent", "HOME": str(tmp_path)},
-    )  # fmt: skip
+    )
     assert done.stdout == "(40, 40, 3)\n", done.stderr
     assert (tmp_path / "models").is_dir()

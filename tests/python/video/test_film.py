@@ -116,14 +116,32 @@ def test_subtitles_tags_and_chapters(tmp_path: Path, model_folder: Path) -> None
     """Matroska keeps subtitles; MP4 does not hold these, which is said."""
     plain = write_film(tmp_path / "plain.mkv", Film(".mkv", sounds=("aac",)))
     (tmp_path / "words.srt").write_text("1\n00:00:00,040 --> 00:00:00,200\nA word\n")
-    ffmpeg("-i", plain, "-i", tmp_path / "words.srt", "-map", 0, "-map", 1, "-c", "copy",
-           "-metadata", "title=A film", "-metadata:s:a:0", "language=deu", tmp_path / "in.mkv")  # fmt: skip
+    ffmpeg(
+        "-i",
+        plain,
+        "-i",
+        tmp_path / "words.srt",
+        "-map",
+        0,
+        "-map",
+        1,
+        "-c",
+        "copy",
+        "-metadata",
+        "title=A film",
+        "-metadata:s:a:0",
+        "language=deu",
+        tmp_path / "in.mkv",
+    )
     said: list[str] = []
     for name in ("out.mkv", "out.mp4"):
         colorize_video(
-            Colorizer(model_folder), tmp_path / "in.mkv", tmp_path / name,
-            progress=False, say=said.append,
-        )  # fmt: skip
+            Colorizer(model_folder),
+            tmp_path / "in.mkv",
+            tmp_path / name,
+            progress=False,
+            say=said.append,
+        )
         with av.open(str(tmp_path / name)) as container:
             assert container.metadata["title"] == "A film"
             assert container.streams.audio[0].language in ("deu", "ger")
@@ -305,9 +323,11 @@ def test_what_would_come_out_wrong_is_refused_at_once(tmp_path: Path, model_fold
         net = CountingNet()
         with pytest.raises(VideoError, match=f"{name}: ({message})") as caught:
             colorize_video(
-                Colorizer(model_folder, net=net), tmp_path / name, tmp_path / "out.mp4",
+                Colorizer(model_folder, net=net),
+                tmp_path / name,
+                tmp_path / "out.mp4",
                 progress=False,
-            )  # fmt: skip
+            )
         assert "\n" not in str(caught.value)
         assert net.frames == 0
         assert not [left for left in listed(tmp_path) if "out" in left]

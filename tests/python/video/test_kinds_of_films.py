@@ -23,13 +23,15 @@ VARIABLE = {"filters": "setpts=N*N/(40*TB)"}
 
 def turned_and_stretched() -> list[Film]:
     """Every rotation with every aspect, in turn in the kinds of files that hold both."""
-    kinds = itertools.cycle([
-        (".mp4", "libx264", ("aac",)),
-        (".mkv", "libx264", ("pcm_s16le",)),
-        (".mov", "mpeg4", ("pcm_s16be",)),
-        (".mkv", "libvpx-vp9", ("libopus",)),
-        (".mp4", "libx265", ()),
-    ])  # fmt: skip
+    kinds = itertools.cycle(
+        [
+            (".mp4", "libx264", ("aac",)),
+            (".mkv", "libx264", ("pcm_s16le",)),
+            (".mov", "mpeg4", ("pcm_s16be",)),
+            (".mkv", "libvpx-vp9", ("libopus",)),
+            (".mp4", "libx265", ()),
+        ]
+    )
     rates = itertools.cycle(RATES)
     return [
         Film(suffix, codec, rotation=rotation, aspect=aspect, rate=next(rates), sounds=sounds)
@@ -41,11 +43,19 @@ def turned_and_stretched() -> list[Film]:
 def sounds() -> list[Film]:
     """Sounds, those that no MP4 holds among them, in the containers that hold them."""
     held = {
-        ".avi": ("pcm_s16le", "pcm_u8", "adpcm_ms", "adpcm_ima_wav", "libmp3lame", "ac3", "pcm_mulaw"),
+        ".avi": (
+            "pcm_s16le",
+            "pcm_u8",
+            "adpcm_ms",
+            "adpcm_ima_wav",
+            "libmp3lame",
+            "ac3",
+            "pcm_mulaw",
+        ),
         ".mkv": ("flac", "libvorbis", "pcm_s24le", "libopus", "ac3"),
         ".mov": ("pcm_s24le", "alac", "pcm_s8"),
         ".mp4": ("libmp3lame", "pcm_s16le", "flac"),
-    }  # fmt: skip
+    }
     codecs = {".avi": "mpeg4"}
     return [
         Film(suffix, codecs.get(suffix, "libx264"), sounds=(sound,))
@@ -97,7 +107,7 @@ KINDS = (
     Film(".m4v", sounds=("aac",)),
     Film(".mp4", "libsvtav1", size=(64, 96)),
     Film(".gif", "gif", "gray"),
-)  # fmt: skip
+)
 QUICK = [KINDS[1], KINDS[5], KINDS[16], KINDS[18]]
 
 
@@ -142,9 +152,12 @@ def colorize_and_judge(film: Film, folder: Path, model_folder: Path) -> None:
         assert abs(len(new) - len(old)) < 0.05 * RATE  # encoders fill their last packet
         length = min(len(old), len(new))
         loud_before, loud_after = (
-            np.abs(sound[:length].astype(float)).reshape(-1)[: length // 480 * 480]
-            .reshape(-1, 480).mean(axis=1) for sound in (old, new)
-        )  # fmt: skip
+            np.abs(sound[:length].astype(float))
+            .reshape(-1)[: length // 480 * 480]
+            .reshape(-1, 480)
+            .mean(axis=1)
+            for sound in (old, new)
+        )
         assert loud_after.mean() == pytest.approx(loud_before.mean(), rel=0.15)
         assert np.corrcoef(loud_before, loud_after)[0, 1] > 0.9  # it starts when it did
 

@@ -114,9 +114,11 @@ def views(photo: np.ndarray, number: int) -> list[np.ndarray]:
     places = np.linspace(0, min(photo.shape[:2]) - side, number).astype(int)
     parts = [resize(photo[at : at + side, at : at + side], (64, 64)) for at in places]
     return [
-        np.clip(part * rng.uniform(0.8, 1.1) + rng.normal(0, 0.03, (64, 64, 1)), 0, 1).astype(np.float32)
+        np.clip(part * rng.uniform(0.8, 1.1) + rng.normal(0, 0.03, (64, 64, 1)), 0, 1).astype(
+            np.float32
+        )
         for part in parts
-    ]  # fmt: skip
+    ]
 
 
 PHOTOS = [

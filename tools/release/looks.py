@@ -1,0 +1,346 @@
+"""Compare ways to take colours from the shipped model's histograms and write docs/looks.md.
+
+The network runs once for each photo; its histograms are kept, so that a second run only decodes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import skimage.data
+from galleries import SIDE, row, sheet, shrink
+from tqdm import tqdm
+
+from autocolor.core.arrays import FloatArray
+from autocolor.core.errors import AutocolorError
+from autocolor.core.files import atomic_path
+from autocolor.core.programs import run_program
+from autocolor.data.photo_lists import list_photos
+from autocolor.data.photos import PhotoError
+from autocolor.evaluation.image_errors import Truth, colorfulness, measure_errors
+from autocolor.histograms.decode import LOOKS, VIVID_GAIN, DecodeOptions
+from autocolor.histograms.estimators import VIVID_UNSURE
+from autocolor.histograms.prediction import Prediction
+from autocolor.imaging.color import compose_rgb, lightness
+from autocolor.imaging.images import find_photos, read_image, resize
+from autocolor.imaging.joint_bilateral import joint_bilateral_upsample
+from autocolor.runtime.colorizer import Colorizer
+from autocolor.runtime.shipped import FOLDER, WEIGHTS, shipped_manifest, shipped_model_folder
+
+STRENGTHS = (0.6, 0.8, 1.0, 1.2, 1.4, 1.7, 2.0)
+_TEXTURES = ("brick", "gravel", "moon", "page")  # of scikit-image: flat and grey
+_LEAST_COLOR = 0.6  # of the truth's colourfulness, at which decodings are compared
+
+
+def annealed(temperature: float, prediction: Prediction) -> Prediction:
+    """Raise histograms to the power 1/T, as Zhang et al. (2016) before they take a mean."""
+    powers = (np.power(grid + 1e-8, 1 / temperature) for grid in prediction.outputs)
+    outputs = tuple(power / power.sum(axis=-1, keepdims=True) for power in powers)
+    return replace(prediction, outputs=outputs)
+
+
+def coherent(prediction: Prediction) -> Prediction:
+    """Filter the histograms, not the colours, with a joint bilateral filter led by the lightness."""
+    height, width = prediction.outputs[0].shape[:2]
+    guide = np.clip(resize(prediction.lightness, (height, width)), 0, 1)
+    outputs = (
+        joint_bilateral_upsample(grid, guide, guide, sigma_space=3, sigma_range=0.05, radius=5)
+        for grid in prediction.outputs
+    )
+    return replace(prediction, outputs=tuple(outputs))
+
+
+class Decoding(NamedTuple):
+    """How hue and chroma are taken: a change of the histograms, and arguments of `hue_chroma`."""
+
+    change: Callable[[Prediction], Prediction]
+    arguments: Mapping[str, str]
+
+
+_MEAN, _VIVID = {"chroma": "expectation"}, {"chroma": "expectation", "look": "vivid"}
+DECODINGS = {
+    "faithful": Decoding(lambda prediction: prediction, {}),
+    "expectation": Decoding(lambda prediction: prediction, _MEAN),
+    "annealed mean, T = 0.38": Decoding(partial(annealed, 0.38), _MEAN),
+    "annealed mean, T = 0.15": Decoding(partial(annealed, 0.15), _MEAN),
+    "most likely, coherent": Decoding(lambda found: annealed(0.15, coherent(found)), _MEAN),
+    "vivid": Decoding(lambda prediction: prediction, _VIVID),
+    "vivid, coherent": Decoding(coherent, _VIVID),
+}
+
+
+class Scores(NamedTuple):
+    """Of one photo, or means over photos; `error` is the αβ error, a mean over pixels."""
+
+    error: float
+    psnr: float
+    colorfulness: float
+
+
+class Cache:
+    """Histograms of the shipped model, a file for each photo."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._model = hashlib.sha256((FOLDER / WEIGHTS).read_bytes()).hexdigest()[:16]
+        self._colorizer: Colorizer | None = None
+
+    def predict(self, lightness: FloatArray) -> Prediction:
+        """Return the prediction for a photo's lightness, from its file if there is one."""
+        photo = hashlib.sha256(lightness.tobytes()).hexdigest()[:16]
+        file = self._folder / f"{self._model}_{photo}.npz"
+        if not file.exists():
+            if self._colorizer is None:
+                self._colorizer = Colorizer(shipped_model_folder())
+            found = self._colorizer.predict(lightness)
+            hue, chroma = (grid.astype(np.float16) for grid in found.outputs)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with atomic_path(file) as unfinished, unfinished.open("wb") as stream:
+                np.savez(stream, hue=hue, chroma=chroma, cells=found.cells_per_pixel)
+        with np.load(file) as kept:
+            outputs = kept["hue"].astype(np.float32), kept["chroma"].astype(np.float32)
+            y, x = kept["cells"]
+        return Prediction("hue_chroma", lightness, outputs, (float(y), float(x)), 1.0)
+
+
+def draw(paths: Sequence[Path], count: int, seed: int) -> list[Path]:
+    """Return `count` of the photos, drawn at random, or all."""
+    if not paths:
+        raise PhotoError("--photos: expected photos, got none")
+    order = np.random.default_rng(seed).permutation(len(paths))[:count]
+    return [paths[number] for number in order]
+
+
+Table = dict[str, list[Scores]]
+"""Of each decoding, at each of `STRENGTHS`."""
+
+
+def score(paths: Sequence[Path], cache: Cache) -> tuple[Table, Scores, float]:
+    """Return the scores of all decodings, those of grey, and the photos' own colourfulness."""
+    rows: dict[tuple[str, float], list[Scores]] = {}
+    truths, pixels = [], []
+    for path in tqdm(paths, unit="photo"):
+        rgb = shrink(read_image(path).rgb)
+        light, truth = lightness(rgb), Truth(rgb)
+        truths.append(colorfulness(rgb))
+        pixels.append(float(light.size))
+        prediction = cache.predict(light)
+        found = {("grey", 0.0): np.repeat(light[..., None], 3, axis=-1)}
+        for name, (change, arguments) in DECODINGS.items():
+            hue, chroma = change(prediction).hue_chroma(**arguments)  # type: ignore[arg-type]
+            for strength in STRENGTHS:
+                found[name, strength] = compose_rgb(hue, chroma * np.float32(strength), light)
+        for key, colors in found.items():
+            sums = measure_errors(truth, colors).sums
+            rows.setdefault(key, []).append(
+                Scores(sums["error"], sums["psnr"], colorfulness(colors))
+            )
+    means = {
+        key: Scores(
+            sum(row.error for row in values) / sum(pixels),
+            float(np.mean([row.psnr for row in values])),
+            float(np.mean([row.colorfulness for row in values])),
+        )
+        for key, values in rows.items()
+    }
+    table = {name: [means[name, strength] for strength in STRENGTHS] for name in DECODINGS}
+    return table, means["grey", 0.0], float(np.mean(truths))
+
+
+def at_color(rows: Sequence[Scores], wanted: float) -> tuple[float, float, float] | None:
+    """Return strength, error and PSNR where the colourfulness is `wanted`, between the strengths."""
+    colors = [row.colorfulness for row in rows]
+    if not colors[0] <= wanted <= colors[-1]:
+        return None
+    strength, error, psnr = (
+        float(np.interp(wanted, colors, values))
+        for values in (STRENGTHS, [row.error for row in rows], [row.psnr for row in rows])
+    )
+    return strength, error, psnr
+
+
+def at_strength(rows: Sequence[Scores], strength: float) -> Scores:
+    """Return the scores at a strength, between those measured."""
+    columns = zip(*rows, strict=True)
+    return Scores(*(float(np.interp(strength, STRENGTHS, column)) for column in columns))
+
+
+def plot(table: Table, grey: Scores, truth: float, path: Path) -> None:
+    """Plot error and PSNR of every decoding against colourfulness."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for name, rows in table.items():
+        share = [100 * row.colorfulness / truth for row in rows]
+        style = "o-" if name in ("faithful", "vivid") else ".--"
+        left.plot(share, [100 * (row.error / grey.error - 1) for row in rows], style, label=name)
+        right.plot(share, [row.psnr - grey.psnr for row in rows], style)
+    for axes in (left, right):
+        axes.axvline(100 * _LEAST_COLOR, color="0.7", linewidth=1)
+        axes.axhline(0, color="0.7", linewidth=1)
+        axes.set_xlabel("colourfulness in % of the photos'")
+        axes.grid(alpha=0.3)
+        axes.set_xlim(20, 100)
+    left.set(ylabel="αβ RMSE against grey in %")
+    left.set_ylim(top=6)
+    right.set(ylabel="PSNR above grey in dB")
+    right.set_ylim(bottom=-0.5)
+    left.legend(loc="upper left", fontsize=8)
+    with atomic_path(path) as unfinished:
+        figure.savefig(unfinished, dpi=90, format="png")
+
+
+def textures() -> dict[str, npt.NDArray[np.float32]]:
+    """Return flat grey textures as RGB."""
+    found = {}
+    for name in _TEXTURES:
+        grey = np.asarray(getattr(skimage.data, name)(), np.float32) / 255
+        found[name] = shrink(np.repeat(grey[..., None], 3, axis=-1))
+    return found
+
+
+def page(
+    table: Table, grey: Scores, truth: float, greys: Mapping[str, list[float]], text: str
+) -> str:
+    """Return docs/looks.md."""
+    lines = ["| decoding | strength | αβ RMSE | PSNR |", "|---|---|---|---|"]
+    for name, rows in table.items():
+        found = at_color(rows, _LEAST_COLOR * truth)
+        if found is None:
+            lines.append(f"| {name} | not reached | | |")
+            continue
+        strength, error, psnr = found
+        lines.append(
+            f"| {name} | {strength:.2f} | {error:.4f} ({100 * (error / grey.error - 1):+.1f} %) | "
+            f"{psnr:.2f} dB ({psnr - grey.psnr:+.2f}) |"
+        )
+    own = ["| look | αβ RMSE | PSNR | colourfulness |", "|---|---|---|---|"]
+    own.append(f"| grey | {grey.error:.4f} | {grey.psnr:.2f} dB | 0 |")
+    strength = shipped_manifest().strength
+    for name, gain in (("faithful", 1.0), ("vivid", VIVID_GAIN)):
+        row = at_strength(table[name], strength * gain)
+        own.append(
+            f"| {name} | {row.error:.4f} ({100 * (row.error / grey.error - 1):+.1f} %) | "
+            f"{row.psnr:.2f} dB ({row.psnr - grey.psnr:+.2f}) | {row.colorfulness:.1f}, "
+            f"{100 * row.colorfulness / truth:.0f} % of the photos' |"
+        )
+    flat = ["| texture | faithful | vivid |", "|---|---|---|"]
+    flat += [f"| {name} | {a:.1f} | {b:.1f} |" for name, (a, b) in greys.items()]
+    newline = "\n"
+    return f"""# Looks
+
+Written by `tools/release/looks.py`: do not edit.
+
+A histogram says more than one colour. **Faithful** takes the colour of least error, as the paper: the median of
+chroma, the expectation of hue, faded in proportion to how sure the hue is. It is what `tools/evaluate.py`, the
+tables and `model.colorize(grey)` use, and the command with `--look faithful`. **Vivid** is what the command and the
+web page use unless told otherwise, and `model.colorize(grey, look="vivid")`. It takes the expectation of both,
+{VIVID_GAIN:g} times the chroma, and fades along 3t² − 2t³ from a hue of which nothing is known (its mean on the
+unit circle at most {VIVID_UNSURE:g} long) to one that is certain. So colour is stronger where the model knows it
+and is left out where it guesses.
+
+![Flat grey textures and held-out photos: grey, faithful, vivid, original](looks/pictures.jpg)
+
+*From left: grey, faithful, vivid, original.*
+
+## Measured
+
+{text}
+
+{newline.join(own)}
+
+A look cannot be judged by its error alone: less colour has less error. So decodings are compared at the same
+colourfulness, here {100 * _LEAST_COLOR:.0f} % of the photos' own; the figure has the whole curves, each over
+strengths from {STRENGTHS[0]:g} to {STRENGTHS[-1]:g}.
+
+{newline.join(lines)}
+
+![RMSE and PSNR against colourfulness](looks/curves.png)
+
+- **Annealed mean** (Zhang et al., 2016): the expectation of p^(1/T), normalised. A lower T is nearer to the mode.
+- **Most likely, coherent**: histograms filtered by a joint bilateral filter that the photo's lightness leads, then
+  annealed at T = 0.15.
+- **Vivid, coherent**: the vivid look of the filtered histograms. The filter takes as long as all other work outside the
+  network, so it has to gain much.
+
+Colourfulness that is left in flat grey textures, of which the truth is 0:
+
+{newline.join(flat)}
+
+```bash
+python tools/release/looks.py --photos VALIDATION [--root FOLDER]
+```
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line of the tool; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="""\
+example:
+  python data_prep/fetch_photos.py --out build/data/photos --split test
+  python tools/release/looks.py --photos validation.txt""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--photos", type=Path, required=True,
+                        help="validation photos: a folder, or a list with a path a line")  # fmt: skip
+    parser.add_argument("--root", type=Path, help="folder that the lines are relative to")
+    parser.add_argument(
+        "--count", type=int, default=160, help="photos drawn (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the draw (default: %(default)s)")
+    parser.add_argument("--show", type=Path, default=Path("build/data/photos/test"),
+                        help="photos shown, evenly spread (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=Path("docs"),
+                        help="folder of the page and its pictures (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--work", type=Path, default=Path("build/looks"), metavar="FOLDER",
+                        help="histograms of every photo (default: %(default)s)")  # fmt: skip
+    arguments = parser.parse_args(argv)
+    if arguments.count < 1:
+        parser.error(f"--count: expected at least 1, got {arguments.count}")
+    try:
+        cache = Cache(arguments.work)
+        shown = find_photos(arguments.show, recursive=True) if arguments.show.is_dir() else []
+        if not shown:
+            raise PhotoError(f"--show {arguments.show}: expected a folder of photos")
+        paths = draw(list_photos(arguments.photos, arguments.root), arguments.count, arguments.seed)
+        table, grey, truth = score(paths, cache)
+        flat = textures()
+        greys = {
+            name: [
+                colorfulness(cache.predict(lightness(rgb)).decode(DecodeOptions(look=look)))
+                for look in LOOKS
+            ]
+            for name, rgb in flat.items()
+        }
+        spread = np.linspace(0, len(shown) - 1, min(8, len(shown))).round().astype(int)
+        pictures = [shrink(read_image(shown[number]).rgb) for number in spread]
+        text = f"{len(paths)} of the validation photos, by which the look was chosen, at {SIDE} pixels:"
+        (arguments.out / "looks").mkdir(parents=True, exist_ok=True)
+        with atomic_path(arguments.out / "looks" / "pictures.jpg") as unfinished:
+            rows = [row(cache, rgb) for rgb in (*flat.values(), *pictures)]
+            sheet(rows).save(unfinished, format="JPEG", quality=75)
+        plot(table, grey, truth, arguments.out / "looks" / "curves.png")
+        with atomic_path(arguments.out / "looks.md") as unfinished:
+            content = page(table, grey, truth, greys, text)
+            unfinished.write_text(content, encoding="utf-8")
+    except (AutocolorError, ValueError, OSError) as error:
+        print(f"looks: error: {error}", file=sys.stderr)
+        return 1
+    print(f"{arguments.out / 'looks.md'}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_program(main)
