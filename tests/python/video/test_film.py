@@ -151,6 +151,7 @@ def test_subtitles_tags_and_chapters(tmp_path: Path, model_folder: Path) -> None
     assert len(said) == 1 and "subtitle 2 (subrip) is left out" in said[0]
 
 
+@pytest.mark.slow
 def test_two_passes_resume_without_a_network_run_twice(
     tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
