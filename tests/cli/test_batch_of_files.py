@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage.data
 from PIL import Image
 
 from autocolor.batch.files import plan_outputs
 from autocolor.cli import main
 from autocolor.core.errors import InputError
-from autocolor.imaging.images import read_image
+from autocolor.imaging.color import lightness
+from autocolor.imaging.images import read_image, resize, write_image
 from helpers.programs import run_tool, wait_until
 
 
@@ -387,3 +389,55 @@ def test_contact_sheet_of_many_pages(photo: Path, tmp_path: Path) -> None:
     assert [Image.open(tmp_path / name).height for name in ("sheet.jpg", "sheet_2.jpg")] == [
         12 * 230 + 12, 230 + 12,
     ]  # fmt: skip
+
+
+# ---- old photos
+
+
+def sepia(grey: np.ndarray) -> np.ndarray:
+    """A print on yellowed paper, whose blue channel is noisy."""
+    ink, paper = np.array([0.25, 0.17, 0.11]), np.array([0.93, 0.84, 0.66])
+    noise = np.random.default_rng(0).normal(size=(*grey.shape, 3)) * [0.01, 0.01, 0.06]
+    return np.clip(ink + (paper - ink) * grey[..., None] + noise, 0, 1).astype(np.float32)
+
+
+def test_a_sepia_print_is_read_with_little_noise(tmp_path: Path) -> None:
+    grey = resize(skimage.data.camera().astype(np.float32) / 255, (200, 200))
+    write_image(tmp_path / "scan.png", sepia(grey))
+    read = {}
+    for mix in ("auto", "mean", "print"):
+        out = tmp_path / f"{mix}.png"
+        assert main([str(tmp_path / "scan.png"), "-o", str(out), "--grey", mix]) == 0
+        read[mix] = lightness(read_image(out).rgb)
+    correlation = {
+        mix: np.corrcoef(found.ravel(), grey.ravel())[0, 1] for mix, found in read.items()
+    }
+    assert 1 - correlation["auto"] < 0.3 * (1 - correlation["mean"])
+    np.testing.assert_array_equal(read["auto"], read["print"])
+
+
+def test_a_colour_photo_is_read_as_in_the_paper(photo: Path, tmp_path: Path) -> None:
+    assert main([str(photo), "-o", str(tmp_path / "out.png")]) == 0
+    found = lightness(read_image(tmp_path / "out.png").rgb)
+    np.testing.assert_allclose(found, lightness(read_image(photo).rgb), atol=0.502 / 255)
+
+
+def test_restore_with_a_sheet_of_before_and_after(tmp_path: Path) -> None:
+    grey = 0.3 + 0.4 * resize(skimage.data.moon().astype(np.float32) / 255, (200, 200))
+    scan = np.repeat(grey[..., None], 3, axis=-1)
+    scan[60, 20:180] = 1  # a scratch
+    write_image(tmp_path / "scan.png", scan)
+    out, sheet = tmp_path / "out.png", tmp_path / "sheet.png"
+    given = [str(tmp_path / "scan.png"), "-o", str(out), "--contact-sheet", str(sheet)]
+    assert main([*given, "--restore"]) == 0
+    found = lightness(read_image(out).rgb)
+    assert np.abs(found[60] - found[57]).mean() < 0.1  # 0.9 and more with the scratch
+    assert np.quantile(found, 0.001) < 0.01 and np.quantile(found, 0.999) > 0.99
+    pixels = read_image(sheet).rgb
+    np.testing.assert_array_equal(pixels[12:212, 12:212], read_image(tmp_path / "scan.png").rgb)
+    np.testing.assert_array_equal(pixels[12:212, 214:414], read_image(out).rgb)
+    assert main([*given]) == 0
+    np.testing.assert_allclose(
+        lightness(read_image(out).rgb), read_image(tmp_path / "scan.png").rgb[..., 0],
+        atol=0.502 / 255,
+    )  # fmt: skip

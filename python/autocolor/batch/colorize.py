@@ -13,7 +13,6 @@ from autocolor.control.edits import Edits, colorize_edited, save_histograms, unc
 from autocolor.core.errors import AutocolorError, InputError
 from autocolor.core.files import check_is_file, file_name, one_line
 from autocolor.histograms.decode import DecodeOptions
-from autocolor.imaging.color import lightness
 from autocolor.imaging.images import (
     Photo,
     check_output_suffix,
@@ -21,6 +20,8 @@ from autocolor.imaging.images import (
     read_image,
     write_image,
 )
+from autocolor.imaging.prints import grey_of
+from autocolor.imaging.restoration import restore
 from autocolor.runtime.colorizer import Colorizer
 from autocolor.video.film import colorize_video
 from autocolor.video.smoothing import SMOOTHING
@@ -46,6 +47,11 @@ class FileOptions:
     histograms : Path, optional
         Write what the network predicts there as well, see
         :func:`autocolor.control.edits.save_histograms`.
+    grey : {"auto", "mean", "print"}
+        How a photo is turned to grey, see :data:`autocolor.imaging.prints.MIXES`.
+    restore : bool
+        Fill dust and scratches and spread the tones of a photo, see
+        :func:`autocolor.imaging.restoration.restore`.
     smoothing : float
         Of a video, see :func:`autocolor.video.smoothing.smooth_predictions`; of the others, decoding alone is
         for videos.
@@ -57,6 +63,8 @@ class FileOptions:
     compare: bool = False
     uncertainty: bool = False
     histograms: Path | None = None
+    grey: str = "mean"
+    restore: bool = False
     smoothing: float = SMOOTHING
 
 
@@ -206,7 +214,9 @@ def colorize_file(
 
 def _colorize_page(colorizer: Colorizer, photo: Photo, names: _Names, options: FileOptions) -> None:
     check_output_suffix(names.colorized[0], with_alpha=photo.alpha is not None)
-    light = lightness(photo.rgb)
+    light = grey_of(photo.rgb, options.grey)
+    if options.restore:
+        light = restore(light)
     prediction = colorizer.predict(light)
     if names.histograms is not None:
         save_histograms(names.histograms, prediction)

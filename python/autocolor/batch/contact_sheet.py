@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 from autocolor.batch.colorize import FileOptions, FileResult
 from autocolor.core.files import file_name
 from autocolor.core.programs import printable
-from autocolor.imaging.color import lightness
 from autocolor.imaging.images import fit_side, read_image, to_uint8, write_image
+from autocolor.imaging.prints import grey_of
 from autocolor.video.source import is_video
 
 _SIDE = 200  # of a picture, in pixels
@@ -23,7 +23,9 @@ _INK = (60, 60, 60)
 
 
 class ContactSheet:
-    """Pairs of pictures, in grey and in colour; each sheet is written when it is full.
+    """Pairs of pictures, before and after; each sheet is written when it is full.
+
+    The first is in grey, and of a photo that is restored as it is.
 
     Parameters
     ----------
@@ -54,11 +56,14 @@ class ContactSheet:
             return
         paths = result.colorized[:: self._options.edits.samples]
         for page, path in enumerate(paths):
-            before = lightness(read_image(result.photo, page, least_side=_SIDE).rgb)
+            before = read_image(result.photo, page, least_side=_SIDE).rgb
+            if not self._options.restore:
+                grey = grey_of(before, self._options.grey)
+                before = np.repeat(grey[..., None], 3, axis=-1)
             after = read_image(path).rgb
             if self._options.compare:
                 after = after[:, after.shape[1] // 2 :]
-            self._pairs.append(_pair(np.repeat(before[..., None], 3, axis=-1), after, path.name))
+            self._pairs.append(_pair(before, after, path.name))
             if len(self._pairs) == _COLUMNS * _ROWS:
                 self.close()
 

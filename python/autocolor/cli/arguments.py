@@ -10,6 +10,7 @@ from typing import Any
 from autocolor import __version__
 from autocolor.control.edits import TRANSFERS
 from autocolor.histograms.decode import HUE_METHODS, LOOKS, METHODS
+from autocolor.imaging.prints import MIXES
 from autocolor.runtime.options import add_model_options
 from autocolor.video.smoothing import SMOOTHING
 
@@ -20,6 +21,7 @@ examples:
   autocolor album/ 'scans/*.tif' -o colorized/ --resume
   autocolor album/ -o colorized/ --contact-sheet sheet.jpg
   autocolor photo.jpg --strength 1.3 --compare
+  autocolor scans/ -o colorized/ --restore --contact-sheet before_after.jpg
   autocolor photo.jpg --samples 4                      writes photo_color_1.png … photo_color_4.png
   autocolor photo.jpg --reference sunset.jpg
   autocolor film.avi                                   writes film_color.mp4; if it is stopped, the
@@ -54,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_files(parser)
     add_model_options(parser)
     _add_colours(parser)
+    _add_old_photos(parser)
     _add_control(parser)
     parser.add_argument(
         "--smoothing",
@@ -139,6 +142,24 @@ def _add_colours(parser: argparse.ArgumentParser) -> None:
         "--no-fading",
         action="store_true",
         help="keep the chroma where the hue is uncertain (no chromatic fading)",
+    )
+
+
+def _add_old_photos(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("old photos")
+    group.add_argument(
+        "--grey",
+        choices=MIXES,
+        default=MIXES[0],
+        help="how a photo is turned to grey: mean of red, green and blue, as the paper does; print "
+        "mixes them so that a tinted print, such as sepia, has the least noise; auto does that for "
+        "photos with a tint but no colours beside it (default: %(default)s)",
+    )
+    group.add_argument(
+        "--restore",
+        action="store_true",
+        help="fill dust and scratches from around them and spread faded tones; fine detail that "
+        "looks like dust may go with it",
     )
 
 

@@ -64,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.compare,
         arguments.uncertainty,
         arguments.histograms,
+        arguments.grey,
+        arguments.restore,
         arguments.smoothing,
     )
     results = colorize_files(colorizer, plan.jobs, options, resume=arguments.resume)
@@ -151,7 +153,7 @@ def _check_photos(arguments: argparse.Namespace, photos: Sequence[Path]) -> None
     video = next(filter(is_video, photos), None)
     if video is None:
         return
-    for name in ("compare", "reference", "hint", "uncertainty", "histograms"):
+    for name in ("compare", "reference", "hint", "uncertainty", "histograms", "restore"):
         if getattr(arguments, name):
             raise InputError(name, f"expected photos, got {video}")
     if arguments.samples > 1 or arguments.method == "sample":

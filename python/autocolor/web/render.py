@@ -32,7 +32,6 @@ from autocolor.control.targets import image_targets
 from autocolor.core.arrays import FloatArray
 from autocolor.histograms.decode import DecodeOptions, default_look
 from autocolor.histograms.prediction import Prediction
-from autocolor.imaging.color import lightness
 from autocolor.imaging.images import (
     ImageError,
     fit_pixels,
@@ -43,6 +42,7 @@ from autocolor.imaging.images import (
     to_uint8,
     write_image,
 )
+from autocolor.imaging.prints import grey_of
 from autocolor.runtime.colorizer import Colorizer
 from autocolor.web.controls import Controls
 
@@ -110,7 +110,7 @@ def open_photo(colorizer: Colorizer, path: Path, largest_pixels: int) -> OpenPho
     """
     check_pixels(path, largest_pixels)
     photo = read_image(path)
-    light = lightness(photo.rgb)
+    light = grey_of(photo.rgb, "auto")
     prediction = colorizer.predict(light)
     height, width = light.shape
     colored = b""
@@ -196,7 +196,7 @@ def render_file(
         What `progress` raises.
     """
     read = read_image(path)
-    light = lightness(read.rgb)
+    light = grey_of(read.rgb, "auto")
     alpha, metadata = read.alpha, read.metadata
     del read  # 12 bytes a pixel
     full = at_size(photo.prediction, light)
