@@ -22,6 +22,8 @@ from autocolor.core.errors import InputError
 from autocolor.imaging.color import lightness, rgb_to_hue_chroma
 from autocolor.imaging.images import find_photos, read_image, write_image
 from autocolor.runtime.colorizer import Colorizer
+from helpers.films import Film, write_film
+from helpers.programs import run
 from helpers.tiff_writer import Page, write_tiff
 
 REPORTS = Path(__file__).resolve().parents[1] / "fixtures" / "reports"
@@ -488,3 +490,24 @@ def test_videos(photo_folder: Path, tmp_path: Path) -> None:
         ["--smoothing", "1"],
     ):
         assert main([film, *wrong]) == 2
+
+
+def test_a_folder_of_films_with_any_sound_and_a_gif(model_folder: Path, tmp_path: Path) -> None:
+    """Sound that no MP4 holds once ended the batch; an animated GIF gave its first frame."""
+    folder = tmp_path / "films"
+    folder.mkdir()
+    write_film(folder / "adpcm.avi", Film(".avi", "mpeg4", sounds=("adpcm_ms",)))
+    write_film(folder / "moving.gif", Film(".gif", "gif", "gray"))
+    write_film(folder / "pcm.avi", Film(".avi", "mpeg4", sounds=("pcm_s16le",)))
+    (folder / "broken.avi").write_text("not a film")
+    command = [sys.executable, "-m", "autocolor.cli", folder, "--model", model_folder]
+    done = run(*command, "-o", f"{tmp_path}/out/", status=1)
+    assert names(tmp_path / "out") == ["adpcm.mp4", "moving.mp4", "pcm.mp4"]
+    for name in names(tmp_path / "out"):
+        with av.open(str(tmp_path / "out" / name)) as container:
+            assert sum(1 for _ in container.decode(video=0)) == 12
+            assert len(container.streams.audio) == (name != "moving.mp4")
+    assert "adpcm.avi: audio 1 (adpcm_ms) becomes aac (stereo)" in done.stderr
+    assert "broken.avi: cannot be read: " in done.stderr and "Traceback" not in done.stderr
+    refused = run(*command[:-3], folder / "pcm.avi", "-o", tmp_path / "out.avi", status=2)
+    assert "out.avi: expected a file ending in" in refused.stderr

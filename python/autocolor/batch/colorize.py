@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from autocolor.batch.files import is_video
 from autocolor.control.edits import Edits, colorize_edited, save_histograms, uncertainty_image
 from autocolor.core.errors import AutocolorError, InputError
 from autocolor.core.files import check_is_file, file_name, one_line
@@ -24,7 +23,9 @@ from autocolor.imaging.images import (
 from autocolor.imaging.prints import grey_of
 from autocolor.imaging.restoration import restore
 from autocolor.runtime.colorizer import Colorizer
-from autocolor.video import SMOOTHING, colorize_video
+from autocolor.video.film import colorize_video
+from autocolor.video.smoothing import SMOOTHING
+from autocolor.video.source import is_video
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class FileOptions:
         Fill dust and scratches and spread the tones of a photo, see
         :func:`autocolor.imaging.restoration.restore`.
     smoothing : float
-        Of a video, see :class:`autocolor.video.HistogramSmoother`; of the others, decoding alone is
+        Of a video, see :func:`autocolor.video.smoothing.smooth_predictions`; of the others, decoding alone is
         for videos.
     """
 

@@ -9,11 +9,11 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from autocolor.batch.colorize import FileOptions, FileResult
-from autocolor.batch.files import is_video
 from autocolor.core.files import file_name
 from autocolor.core.programs import printable
 from autocolor.imaging.images import fit_side, read_image, to_uint8, write_image
 from autocolor.imaging.prints import grey_of
+from autocolor.video.source import is_video
 
 _SIDE = 200  # of a picture, in pixels
 _MARGIN, _CAPTION = 12, 18

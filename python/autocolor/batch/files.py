@@ -19,7 +19,8 @@ from pathlib import Path
 from autocolor.core.errors import InputError
 from autocolor.core.files import file_name, name_digest
 from autocolor.imaging.images import OUTPUT_SUFFIXES, PHOTO_SUFFIXES
-from autocolor.video import VIDEO_SUFFIXES
+from autocolor.video.result import VIDEO_OUTPUT_SUFFIXES, result_suffix
+from autocolor.video.source import VIDEO_SUFFIXES, is_video
 
 _ENDING = r"(_page_\d+)?(_\d+)?(_uncertainty)?"
 _RESULT = re.compile(rf"(?P<stem>.+?)(?P<number>_\d+)?_color{_ENDING}")
@@ -43,11 +44,6 @@ class Plan:
     jobs: list[tuple[Path, Path]] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     unread: list[OSError] = field(default_factory=list)
-
-
-def is_video(path: Path) -> bool:
-    """Return whether a file is one by its suffix."""
-    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def plan_outputs(given: Sequence[str], output: str | None) -> Plan:
@@ -182,19 +178,18 @@ def _named(photos: Sequence[Path], folders: Sequence[Path], ending: str) -> list
 
 
 def _suffix(path: Path) -> str:
-    """Return that of the output: of videos the same, but AVI cannot hold H.264 well."""
-    if not is_video(path):
-        return ".png"
-    return ".mp4" if path.suffix.lower() == ".avi" else path.suffix
+    """Return that of the output."""
+    return result_suffix(path.suffix) if is_video(path) else ".png"
 
 
 def _is_file_name(output: str) -> bool:
     path = Path(output)
     if output.endswith("/") or path.is_dir() or not path.suffix:
         return False
-    if path.suffix.lower() not in (*OUTPUT_SUFFIXES, *VIDEO_SUFFIXES):
+    suffixes = (*OUTPUT_SUFFIXES, *VIDEO_OUTPUT_SUFFIXES)
+    if path.suffix.lower() not in suffixes:
         raise InputError(
             f"-o {output}",
-            f"expected a file ending in {', '.join(OUTPUT_SUFFIXES)} or a folder ending in /",
+            f"expected a file ending in {', '.join(suffixes)} or a folder ending in /",
         )
     return True

@@ -12,7 +12,7 @@ from autocolor.control.edits import TRANSFERS
 from autocolor.histograms.decode import HUE_METHODS, LOOKS, METHODS
 from autocolor.imaging.prints import MIXES
 from autocolor.runtime.options import add_model_options
-from autocolor.video import SMOOTHING
+from autocolor.video.smoothing import SMOOTHING
 
 _EPILOG = """\
 examples:
@@ -24,7 +24,8 @@ examples:
   autocolor scans/ -o colorized/ --restore --contact-sheet before_after.jpg
   autocolor photo.jpg --samples 4                      writes photo_color_1.png … photo_color_4.png
   autocolor photo.jpg --reference sunset.jpg
-  autocolor film.mp4                                   writes film_color.mp4
+  autocolor film.avi                                   writes film_color.mp4; if it is stopped, the
+                                                       same command goes on
   autocolor photo.jpg --hint 120,80=#b03020 --hint 300,40=skyblue
   autocolor serve                                      opens a web page for all of this; see
                                                        autocolor serve --help
@@ -62,8 +63,8 @@ def build_parser() -> argparse.ArgumentParser:
         type=float,
         default=SMOOTHING,
         metavar="PART",
-        help="of videos: part of the frames before in a frame's histograms, against flicker "
-        "(default: %(default)s)",
+        help="of videos, against flicker: weight in a frame's colours of the frames beside it, below 1; "
+        "of those further away its powers (default: %(default)s)",
     )
     parser.add_argument("--version", action="version", version=f"autocolor {__version__}")
     parser.add_argument(

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from autocolor.batch.colorize import FileOptions, FileResult, colorize_files
 from autocolor.batch.contact_sheet import ContactSheet
-from autocolor.batch.files import Plan, is_video, plan_outputs
+from autocolor.batch.files import Plan, plan_outputs
 from autocolor.cli.arguments import build_parser
 from autocolor.control.edits import Edits, load_reference
 from autocolor.control.hints import parse_hint
@@ -25,7 +25,8 @@ from autocolor.imaging.images import ImageError, check_output_suffix
 from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.model_folder import Manifest
 from autocolor.runtime.options import chosen_model
-from autocolor.video import HistogramSmoother
+from autocolor.video.smoothing import check_smoothing
+from autocolor.video.source import is_video
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -148,7 +149,7 @@ def _check_photos(arguments: argparse.Namespace, photos: Sequence[Path]) -> None
             check_output_suffix(arguments.contact_sheet)
         except ImageError as error:
             raise InputError("contact_sheet", str(error)) from None
-    HistogramSmoother(arguments.smoothing)  # refuses what is out of range
+    check_smoothing(arguments.smoothing)
     video = next(filter(is_video, photos), None)
     if video is None:
         return

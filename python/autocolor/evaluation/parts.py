@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from autocolor.core.errors import AutocolorError, InputError
-from autocolor.core.files import file_sha256
 from autocolor.core.processes import WorkerError
 from autocolor.data.photo_lists import ListedPhoto
 from autocolor.evaluation.evaluate import (
@@ -35,7 +34,7 @@ from autocolor.evaluation.evaluate import (
 )
 from autocolor.evaluation.image_errors import Measurement
 from autocolor.runtime.colorizer import Colorizer
-from autocolor.runtime.model_folder import MANIFEST_NAME, Manifest
+from autocolor.runtime.model_folder import model_identity
 
 _FORMAT = 2
 
@@ -74,14 +73,7 @@ class ModelSource:
         autocolor.runtime.model_folder.ModelError, OSError
             If the folder cannot be used.
         """
-        manifest = Manifest.load(self.folder)
-        files = (MANIFEST_NAME, manifest.deploy, manifest.weights)
-        return {
-            "model": manifest.name,
-            "variant": manifest.variant,
-            "strength": manifest.strength,
-            "sha256": {name: file_sha256(self.folder / name) for name in files},
-        }
+        return model_identity(self.folder)
 
     def load(self) -> Method:
         """Return the model's `colorize`; errors are those of `Colorizer`."""

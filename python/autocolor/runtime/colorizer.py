@@ -35,6 +35,7 @@ class Colorizer:
 
     Attributes
     ----------
+    folder : Path
     manifest : Manifest
 
     Raises
@@ -66,7 +67,7 @@ class Colorizer:
         net: HistogramNet | None = None,
         backend: str = "auto",
     ) -> None:
-        folder = Path(model_folder)
+        self.folder = folder = Path(model_folder)
         self.manifest = Manifest.load(folder)
         self._working_side = self.manifest.working_side if working_side is None else working_side
         if not 1 <= self._working_side <= self.manifest.maximum_side:

@@ -10,7 +10,7 @@ from typing import Any
 
 from autocolor.core.constants import BINS
 from autocolor.core.errors import AutocolorError, InputError
-from autocolor.core.files import atomic_path
+from autocolor.core.files import atomic_path, file_sha256
 from autocolor.core.variants import VARIANTS, find_variant
 from autocolor.runtime.caffemodel import Weights, WeightsError, read_caffemodel
 
@@ -138,3 +138,21 @@ def read_model_weights(path: Path) -> Weights:
         raise ModelError(f"{path}: no such file") from None
     except WeightsError as error:
         raise ModelError(str(error)) from error
+
+
+def model_identity(folder: Path) -> dict[str, Any]:
+    """Return what tells a model apart from others, for JSON: hashes of the files of its folder.
+
+    Raises
+    ------
+    ModelError, OSError
+        If the folder cannot be used.
+    """
+    manifest = Manifest.load(folder)
+    files = (MANIFEST_NAME, manifest.deploy, manifest.weights)
+    return {
+        "model": manifest.name,
+        "variant": manifest.variant,
+        "strength": manifest.strength,
+        "sha256": {name: file_sha256(folder / name) for name in files},
+    }

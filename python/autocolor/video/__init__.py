@@ -1,0 +1,1 @@
+"""Films: read upright, colorized without flicker in resumable segments, written with their sound."""
