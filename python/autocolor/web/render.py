@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import base64
 import io
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from PIL import Image
 from autocolor.control.edits import (
     DIVERSITY,
     Edits,
+    HintedPixels,
     Progress,
     Reference,
     colorize_edited,
@@ -52,7 +55,8 @@ QUICK_PIXELS = 512 * 512
 FINE_PIXELS = 1600 * 1000
 """Of the preview that stays."""
 
-_VARIATION_PIXELS = 192 * 192
+_VARIATION_PIXELS = 160 * 160
+_MOST_HINTED = 2  # the quick preview and the fine one
 
 _JPEG: dict[str, Any] = {"format": "JPEG", "quality": 93, "subsampling": 0}
 
@@ -71,18 +75,23 @@ class OpenPhoto:
         JPEG of the photo as it was, of the size of the fine preview; empty if it is grey.
     energies : dict
         References whose energy was minimised, by their ids.
+    hinted : dict
+        What hints make of a preview of some height with controls whose strength is left out: so
+        that a slider of the strength need not wait for them.
     """
 
     prediction: Prediction
     size: tuple[int, int]
     colored: bytes
     energies: dict[str, Reference] = field(default_factory=dict)
+    hinted: dict[tuple[int, Controls], list[HintedPixels]] = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:
         """Memory that it takes, about."""
         arrays = (self.prediction.lightness, *self.prediction.outputs)
-        return sum(array.nbytes for array in arrays) + len(self.colored)
+        kept = (part for parts in self.hinted.values() for part in parts)
+        return sum(item.nbytes for item in (*arrays, *kept)) + len(self.colored)
 
     def summary(self) -> dict[str, Any]:
         """Return what the page needs to know."""
@@ -142,7 +151,14 @@ def preview(
     photo: OpenPhoto, controls: Controls, pixels: int, reference: FloatArray | None
 ) -> bytes:
     """Return the colorization with at most `pixels`, as JPEG."""
-    return encode_jpeg(_colors(photo, reduced(photo.prediction, pixels), controls, reference))
+    shown = reduced(photo.prediction, pixels)
+    hinted = None
+    if controls.hints:
+        key = (len(shown.lightness), replace(controls, strength=None))
+        hinted = photo.hinted.setdefault(key, [])
+        while len(photo.hinted) > _MOST_HINTED:
+            del photo.hinted[next(iter(photo.hinted))]
+    return encode_jpeg(_colors(photo, shown, controls, reference, hinted=hinted))
 
 
 def variations(
@@ -159,13 +175,19 @@ def variations(
     """
     small = reduced(photo.prediction, _VARIATION_PIXELS)
     hues = [(rotation + index / count) % 1 for index in range(count)]
-    results = []
-    for hue, lean in [(0.0, 0.0), *((hue, DIVERSITY) for hue in hues)]:
+    leans = [(0.0, 0.0), *((hue, DIVERSITY) for hue in hues)]
+
+    def encoded(hue: float, lean: float) -> str:
         changed = replace(controls, hue=hue, lean=lean)
         image = encode_jpeg(_colors(photo, small, changed, reference))
-        encoded = base64.b64encode(image).decode()
-        results.append({"hue": hue, "lean": lean, "image": f"data:image/jpeg;base64,{encoded}"})
-    return results
+        return f"data:image/jpeg;base64,{base64.b64encode(image).decode()}"
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        images = list(pool.map(lambda leaning: encoded(*leaning), leans))
+    return [
+        {"hue": hue, "lean": lean, "image": image}
+        for (hue, lean), image in zip(leans, images, strict=True)
+    ]
 
 
 def uncertainty(photo: OpenPhoto) -> bytes:
@@ -228,6 +250,7 @@ def _colors(
     controls: Controls,
     rgb: FloatArray | None,
     progress: Progress = lambda done: None,
+    hinted: list[HintedPixels] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return the colour image; `rgb` is that of the reference."""
     reference = None
@@ -236,7 +259,11 @@ def _colors(
     elif rgb is not None:
         reference = _energy_reference(photo, controls.reference or "", rgb)
     edits = Edits(
-        reference, _sized_hints(controls, prediction), hue=controls.hue, lean=controls.lean
+        reference,
+        _sized_hints(controls, prediction),
+        hue=controls.hue,
+        lean=controls.lean,
+        hinted=hinted,
     )
     look = controls.look or default_look(prediction.variant)
     options = DecodeOptions(strength=controls.strength, look=look)
