@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import statistics
@@ -294,6 +295,63 @@ def test_too_large_a_file_is_cut_off(server: Server) -> None:
     wait_until(lambda: list(server.folder.rglob("*")) == before)
 
 
+def test_a_full_disk_gets_an_answer(model_folder: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small disk: {mounted.stderr.decode().strip()}")
+    try:
+        with serving(model_folder, disk) as running:
+            answer = running.request("POST", "/api/photos?name=big.png", bytes(3_000_000))
+            assert error_of(answer, 507) == (
+                "big.png: cannot be stored on the server: No space left on device"
+            )
+            assert stored(disk) == []
+            running.open(file_of(COFFEE.resize((64, 64))))  # what fits is taken
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_file_that_may_not_grow_gets_an_answer(model_folder: Path, tmp_path: Path) -> None:
+    """As on a full disk, where none can be mounted."""
+    limit = 2**19
+    with serving(model_folder, tmp_path) as running:
+        resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (limit, limit))
+        answer = running.request("POST", "/api/photos?name=big.png", bytes(3_000_000))
+        assert "big.png: cannot be stored on the server: File too large" in error_of(answer, 507)
+        assert stored(tmp_path) == []
+
+
+def test_half_a_request_does_not_hold_a_connection(server: Server) -> None:
+    upload = b"POST /api/photos?name=a HTTP/1.1\r\nHost: localhost\r\n"
+    late = b"the rest of the request did not come"
+    answers = {
+        b"": None,
+        b"GET /api/info HTTP/1.1\r\nHost: local": None,
+        b"GET /api/info HTTP/1.1\r\nHost: localhost\r\n\r\nGET /": b'"version"',
+        upload + b"Content-Length: 9\r\n\r\n": late,
+        upload + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n": late,
+    }
+    host, port = server.url.removeprefix("http://").split(":")
+    connections = {}
+    for sent in answers:
+        connections[sent] = socket.create_connection((host, int(port)), timeout=PATIENCE)
+        connections[sent].sendall(sent)
+    for sent, connection in connections.items():
+        received = b""
+        with connection:
+            while part := connection.recv(65536):
+                received += part
+        if answers[sent] is None:
+            assert received == b"", sent
+        else:
+            assert answers[sent] in received, sent
+    server.call("GET", "/info")
+
+
 def test_too_many_pixels_are_refused_before_decoding(server: Server) -> None:
     uploaded = server.upload(file_of(Image.new("L", (8000, 8000))), "huge.png")
     state = server.finish(server.call("POST", f"/photos/{uploaded}/open")["job"])
@@ -356,6 +414,8 @@ def test_what_is_not_there(server: Server, photo: str) -> None:
         ("GET", {"Host": "localhost.evil.example:80"}),
         ("POST", {"Origin": "http://evil.example"}),
         ("POST", {"Origin": "null"}),
+        ("POST", {"Origin": "https://{host}"}),
+        ("POST", {"Origin": "http://{host}/page"}),
         ("POST", {"Sec-Fetch-Site": "cross-site"}),
         ("POST", {"Sec-Fetch-Site": "same-site"}),
     ],
@@ -363,6 +423,8 @@ def test_what_is_not_there(server: Server, photo: str) -> None:
 def test_other_sites_are_refused(server: Server, method: str, headers: dict[str, str]) -> None:
     path = "/api/photos?name=a.png" if method == "POST" else "/api/info"
     body = b"content" if method == "POST" else None
+    host = server.url.removeprefix("http://")
+    headers = {name: value.format(host=host) for name, value in headers.items()}
     assert error_of(server.request(method, path, body, headers), 403)
 
 
@@ -395,6 +457,36 @@ def test_jobs_are_cancelled_and_previews_go_first(server: Server, photo: str) ->
         assert server.finish(job)["state"] == "cancelled"
         assert "it is cancelled" in error_of(server.request("GET", f"/api/jobs/{job}/file"), 409)
     server.preview(photo, 64 * 64)
+
+
+def test_cancelling_is_not_held_up_by_the_worker(server: Server) -> None:
+    """Reading and the network cannot be stopped in their midst; the job is over all the same."""
+    big = server.upload(large(), "big.jpg")
+    (worker,) = server.workers()
+    job = server.call("POST", f"/photos/{big}/open")["job"]
+    wait_until(lambda: server.call("GET", f"/jobs/{job}")["state"] == "running")
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        server.call("DELETE", f"/jobs/{job}")
+        assert server.call("GET", f"/jobs/{job}")["state"] == "cancelled"
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    server.open(file_of(COFFEE.resize((64, 64))))  # it works on
+    assert server.workers() == [worker]
+
+
+def test_opening_shows_progress(server: Server) -> None:
+    big = server.upload(large(), "big.jpg")
+    job = server.call("POST", f"/photos/{big}/open")["job"]
+    seen = set()
+
+    def over() -> bool:
+        state = server.call("GET", f"/jobs/{job}")
+        seen.add(state["progress"])
+        return state["state"] == "done"
+
+    wait_until(over)
+    assert len(seen - {0, 1}) >= 1, seen
 
 
 def test_a_worker_that_is_killed_is_started_again(server: Server) -> None:

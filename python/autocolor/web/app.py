@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 import zipfile
@@ -35,6 +36,7 @@ from autocolor.web.controls import (
 )
 from autocolor.web.jobs import BusyError, Job, JobError, RenderPool, WorkerDiedError
 from autocolor.web.messages import Request as WorkerRequest
+from autocolor.web.patience import BodyDeadline
 from autocolor.web.render import FINE_PIXELS, QUICK_PIXELS
 from autocolor.web.security import LocalOnly
 from autocolor.web.storage import TooLargeError, Upload, Uploads, safe_name
@@ -127,9 +129,12 @@ class Service:
         except TooLargeError as error:
             # Browsers show no answer to what they could not send; so some more is read, not kept.
             await _discard(request, self._limits.bytes)
-            raise HTTPException(413, str(error), headers={"Connection": "close"}) from None
+            raise HTTPException(413, str(error), _CLOSE) from None
         except ClientDisconnect:
             return Response(status_code=400)
+        except OSError as error:
+            await _discard(request, self._limits.bytes)
+            raise HTTPException(507, _not_stored(name, error), _CLOSE) from None
         for old in self._uploads.superfluous():
             self._remove(old)
         return JSONResponse({"photo": upload.stored.id, "name": upload.stored.name}, 201)
@@ -226,7 +231,11 @@ class Service:
                 copy += 1
             names[name] = path
         archive = self._uploads.output(found[0][0], ".zip")
-        await asyncio.to_thread(_write_zip, archive, names)
+        try:
+            await asyncio.to_thread(_write_zip, archive, names)
+        except OSError as error:
+            archive.unlink(missing_ok=True)
+            raise HTTPException(507, _not_stored("colorized.zip", error)) from None
         return FileResponse(
             archive,
             filename="colorized.zip",
@@ -276,6 +285,7 @@ class Service:
 
 
 _PRIVATE = {"Cache-Control": "no-store"}
+_CLOSE = {"Connection": "close"}
 
 
 def make_app(service: Service, names: Collection[str] = ()) -> Starlette:
@@ -292,7 +302,7 @@ def make_app(service: Service, names: Collection[str] = ()) -> Starlette:
             Mount("/api", routes=service.routes()),
             Mount("/", StaticFiles(directory=STATIC, html=True)),
         ],
-        middleware=[Middleware(LocalOnly, names=names)],
+        middleware=[Middleware(LocalOnly, names=names), Middleware(BodyDeadline)],
         exception_handlers={
             HTTPException: _http_error,
             InputError: _status(400),
@@ -332,10 +342,15 @@ async def _json(request: Request) -> dict[str, Any]:
 
 
 async def _discard(request: Request, most_bytes: int) -> None:
-    async for chunk in request.stream():
-        most_bytes -= len(chunk)
-        if most_bytes < 0:
-            return
+    with contextlib.suppress(ClientDisconnect):
+        async for chunk in request.stream():
+            most_bytes -= len(chunk)
+            if most_bytes < 0:
+                return
+
+
+def _not_stored(name: str, error: OSError) -> str:
+    return f"{name}: cannot be stored on the server: {error.strerror or error}"
 
 
 def _timing(seconds: float) -> dict[str, str]:

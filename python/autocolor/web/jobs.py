@@ -68,7 +68,6 @@ class Job:
     result: Any = None
     error: str = ""
     died: bool = False
-    cancelling: bool = False
     finished: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -79,8 +78,10 @@ class Job:
     def finish(
         self, state: str, *, result: Any = None, error: str = "", died: bool = False
     ) -> None:
-        """Enter a state that is final."""
-        self.state = "cancelled" if self.cancelling and state == "failed" else state
+        """Enter a state that is final, if none was entered before."""
+        if self.finished.is_set():
+            return
+        self.state = state
         self.result, self.error, self.died = result, error, died
         if state == "done":
             self.progress = 1.0
@@ -187,8 +188,9 @@ class Worker:
         if job in self._queue:
             self._queue.remove(job)
             job.finish("cancelled")
-        elif job.id in self._given and not job.cancelling:
-            job.cancelling = True
+        elif job.id in self._given and not job.finished.is_set():
+            # For its owner it is over now; the worker may need some seconds to stop.
+            job.finish("cancelled")
             self._send(job.request._replace(kind="cancel"))
             asyncio.get_running_loop().call_later(KILL_SECONDS, self._kill_if_running, job)
 

@@ -91,7 +91,8 @@ class OpenPhoto:
         """Memory that it takes, about."""
         arrays = (self.prediction.lightness, *self.prediction.outputs)
         kept = (part for parts in self.hinted.values() for part in parts)
-        return sum(item.nbytes for item in (*arrays, *kept)) + len(self.colored)
+        size = sum(array.nbytes for array in arrays) + sum(part.nbytes for part in kept)
+        return size + len(self.colored)
 
     def summary(self) -> dict[str, Any]:
         """Return what the page needs to know."""
@@ -109,18 +110,28 @@ def check_pixels(path: Path, largest_pixels: int) -> None:
         )
 
 
-def open_photo(colorizer: Colorizer, path: Path, largest_pixels: int) -> OpenPhoto:
+def open_photo(
+    colorizer: Colorizer,
+    path: Path,
+    largest_pixels: int,
+    progress: Progress = lambda done: None,
+) -> OpenPhoto:
     """Read a photo and run the network.
 
     Raises
     ------
     ImageError, autocolor.runtime.model_folder.ModelError
         If the photo or the model cannot be used.
+    Exception
+        What `progress` raises.
     """
     check_pixels(path, largest_pixels)
+    progress(0.05)
     photo = read_image(path)
+    progress(0.3)
     light = grey_of(photo.rgb, "auto")
     prediction = colorizer.predict(light)
+    progress(0.9)
     height, width = light.shape
     colored = b""
     if not photo.is_grey and np.ptp(photo.rgb, axis=-1).max() > 2 / 255:
