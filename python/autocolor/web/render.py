@@ -31,6 +31,7 @@ from autocolor.control.edits import (
     uncertainty_image,
 )
 from autocolor.control.hints import Hint
+from autocolor.control.proposals import propose_colors
 from autocolor.control.targets import image_targets
 from autocolor.core.arrays import FloatArray
 from autocolor.histograms.decode import DecodeOptions, default_look
@@ -201,6 +202,15 @@ def variations(
     ]
 
 
+def proposals(photo: OpenPhoto, y: float, x: float) -> list[dict[str, Any]]:
+    """Return likely colours at a place in [0, 1]: ``color``, as #RRGGBB, and ``share``."""
+    found = propose_colors(photo.prediction, *_pixel(photo.prediction, y, x))
+    return [
+        {"color": f"#{to_uint8(np.array(item.rgb)).tobytes().hex()}", "share": item.share}
+        for item in found
+    ]
+
+
 def uncertainty(photo: OpenPhoto) -> bytes:
     """Return the entropy of the predicted colour (Figure 10), as JPEG."""
     return encode_jpeg(uncertainty_image(reduced(photo.prediction, QUICK_PIXELS)))
@@ -284,16 +294,21 @@ def _colors(
 
 def _sized_hints(controls: Controls, prediction: Prediction) -> list[Hint]:
     """Return the hints in pixels of a prediction."""
-    height, width = prediction.lightness.shape
+    larger = max(prediction.lightness.shape)
     return [
         Hint(
-            min(max(hint.y * height - 0.5, 0), height - 1),
-            min(max(hint.x * width - 0.5, 0), width - 1),
+            *_pixel(prediction, hint.y, hint.x),
             hint.rgb,
-            radius=None,
+            radius=None if hint.radius is None else hint.radius * larger,
         )
         for hint in controls.hints
     ]
+
+
+def _pixel(prediction: Prediction, y: float, x: float) -> tuple[float, float]:
+    """Return a place in [0, 1] in pixels, (y, x)."""
+    height, width = prediction.lightness.shape
+    return min(max(y * height - 0.5, 0), height - 1), min(max(x * width - 0.5, 0), width - 1)
 
 
 def _energy_reference(photo: OpenPhoto, identity: str, rgb: FloatArray) -> Reference:

@@ -28,6 +28,7 @@ from autocolor.web.render import (
     grey,
     open_photo,
     preview,
+    proposals,
     read_limited_reference,
     render_file,
     uncertainty,
@@ -162,6 +163,8 @@ class WorkerLoop:
         if request.kind == "variations":
             count, rotation = options["count"], options["rotation"]
             return variations(photo, request.controls, count, rotation, reference)
+        if request.kind == "proposals":
+            return proposals(photo, options["y"], options["x"])
         if request.kind == "uncertainty":
             return uncertainty(photo)
         if request.kind == "grey":
