@@ -745,12 +745,16 @@ def test_the_document_is_true(server: Server, photo: str) -> None:
 
 def test_a_larger_hint_reaches_further(server: Server, photo: str) -> None:
     hint = {"x": 0.25, "y": 0.75, "color": "#10c020"}
-    plain = server.preview(photo)
-    changed = [
-        np.count_nonzero(np.abs(server.preview(photo, hints=[made]) - plain).max(axis=-1) > 0.1)
-        for made in (hint, {**hint, "radius": 0.006}, {**hint, "radius": 0.15})
-    ]
-    assert changed[0] == changed[1] < changed[2] / 2
+    usual = server.preview(photo, hints=[hint])
+    same = server.preview(photo, hints=[{**hint, "radius": 0.006}])
+    np.testing.assert_array_equal(same, usual)
+    larger = server.preview(photo, hints=[{**hint, "radius": 0.15}])
+    # A ring within the larger disc, of 77 pixels, that the usual one of 3 leaves to the spread.
+    y, x = np.mgrid[:512, :512]
+    distance = np.hypot(y - 384, x - 128)
+    ring = (distance > 40) & (distance < 75)
+    assert np.ptp(larger[ring], axis=-1).mean() > np.ptp(usual[ring], axis=-1).mean() + 0.05
+    assert hue_share(larger[ring][None], 1 / 3) > max(0.9, hue_share(usual[ring][None], 1 / 3))
     wrong = {"pixels": 9, "controls": {"hints": [{**hint, "radius": 2}]}}
     answer = server.request("POST", f"/api/photos/{photo}/preview", wrong)
     assert "radius: expected a number in [0, 0.25], got 2" in error_of(answer, 400)
