@@ -405,7 +405,7 @@ def test_cancel_while_a_photo_is_sent_and_while_it_is_opened(
     page.set_input_files("#file", files / "large.jpg")
     expect(page.locator("#busy-text")).to_have_text("Sending large.jpg…")
     until(page, "document.getElementById('busy-bar').value > 0")
-    assert page.evaluate("document.activeElement.id") == "busy-cancel"
+    expect(page.locator("#busy-cancel")).to_be_focused()
     check_layout(page, "sending")
     page.keyboard.press("Enter")
     expect(page.locator("#busy")).to_be_hidden()
@@ -421,12 +421,12 @@ def test_cancel_while_a_photo_is_sent_and_while_it_is_opened(
         page.get_by_role("button", name="Cancel").click()
         expect(page.locator("#busy")).to_be_hidden()
         expect(page.locator("#status")).to_have_text("Cancelled")
-        assert page.evaluate("document.activeElement.id") == "choose"
+        expect(page.locator("#choose")).to_be_focused()
     finally:
         os.kill(worker, signal.SIGCONT)
     expect(page.locator("#alert")).to_be_hidden()
     open_photo(page, files / "astronaut.png")
-    assert page.evaluate("document.activeElement.id") == "split"
+    expect(page.locator("#split")).to_be_focused()
 
 
 def test_hints_are_moved_resized_and_removed(page: Page, files: Path) -> None:
@@ -490,7 +490,7 @@ def test_hints_are_moved_resized_and_removed(page: Page, files: Path) -> None:
     page.get_by_role("button", name="Hint 1").first.focus()
     np.testing.assert_array_equal(after(page, lambda: page.keyboard.press("Delete")), automatic)
     expect(page.locator(".mark")).to_have_count(0)
-    assert page.evaluate("document.activeElement.id") == "hint-mode"
+    expect(page.locator("#hint-mode")).to_be_focused()
 
 
 def test_a_link_restores_the_settings(page: Page, files: Path, server: Server) -> None:

@@ -87,9 +87,9 @@ async function open(file) {
     state.open({ photo, name, ...last.result });
     opened = true;
     if (old) forget(old.photo);
+    announce(`${name} is opened`); // the preview says when its colours are there
     await stage.open();
     variations.fetch();
-    announce(`${name} is colorized`);
   } catch (error) {
     if (opening.photo && !opened) forget(opening.photo);
     if (signal.aborted) announce("Cancelled");
