@@ -9,6 +9,7 @@ from typing import Any
 import autocolor
 from autocolor.control.edits import TRANSFERS
 from autocolor.control.hints import RADIUS
+from autocolor.histograms.decode import LOOKS
 from autocolor.web.controls import (
     LARGEST_LEAN,
     LARGEST_RADIUS,
@@ -55,6 +56,7 @@ _SCHEMAS = {
         lean=_number(0, LARGEST_LEAN, "How much, in nats", default=0),
         hints={"type": "array", "items": _ref("Hint"), "maxItems": MOST_HINTS},
         reference={"type": "string", "description": "Id of a photo whose colours to take"},
+        look={"type": "string", "enum": list(LOOKS)},
         transfer={"type": "string", "enum": list(TRANSFERS), "default": TRANSFERS[0]},
     ),
     "Photo": _object(["photo", "name"], photo=_STRING, name=_STRING),

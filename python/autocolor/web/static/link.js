@@ -5,7 +5,7 @@ export function write({ strength, hue, lean, hints }) {
   const parts = new URLSearchParams();
   if (strength !== null) parts.set("strength", strength);
   if (lean) {
-    parts.set("hue", Number(hue.toFixed(3)));
+    parts.set("hue", Number(hue.toFixed(4)));
     parts.set("lean", lean);
   }
   for (const { x, y, color, radius } of hints) {
