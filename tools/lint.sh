@@ -30,7 +30,7 @@ source build/env.sh
 
 mapfile -t cpp < <(git ls-files '*.cpp' '*.hpp' '*.h' '*.cu' '*.cuh')
 mapfile -t shell < <(git ls-files '*.sh' .ci/run)
-mapfile -t docker < <(git ls-files '*Dockerfile.cpu' '*Dockerfile.cuda')
+mapfile -t docker < <(git ls-files '*Dockerfile.cpu' '*Dockerfile.cuda' '*Dockerfile.serve')
 mapfile -t cmake < <(git ls-files '*CMakeLists.txt' '*.cmake')
 # Not the layers' unit tests, most of whose text is gtest's macros.
 mapfile -t tidied < <(git ls-files 'caffe_layers/src/caffe/layers/*.cpp' 'caffe_layers/src/caffe/util/*.cpp' 'tests/cpp/kernels*.cpp')

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import io
 import json
 import os
 import re
+import resource
+import shutil
 import signal
 import socket
 import statistics
@@ -16,11 +19,15 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
+import requests
 import skimage.data
 from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
 
 from autocolor.cli import main
 from autocolor.control.edits import read_reference
@@ -294,6 +301,63 @@ def test_too_large_a_file_is_cut_off(server: Server) -> None:
     wait_until(lambda: list(server.folder.rglob("*")) == before)
 
 
+def test_a_full_disk_gets_an_answer(model_folder: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small disk: {mounted.stderr.decode().strip()}")
+    try:
+        with serving(model_folder, disk) as running:
+            answer = running.request("POST", "/api/photos?name=big.png", bytes(3_000_000))
+            assert error_of(answer, 507) == (
+                "big.png: cannot be stored on the server: No space left on device"
+            )
+            assert stored(disk) == []
+            running.open(file_of(COFFEE.resize((64, 64))))  # what fits is taken
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_file_that_may_not_grow_gets_an_answer(model_folder: Path, tmp_path: Path) -> None:
+    """As on a full disk, where none can be mounted."""
+    limit = 2**19
+    with serving(model_folder, tmp_path) as running:
+        resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (limit, limit))
+        answer = running.request("POST", "/api/photos?name=big.png", bytes(3_000_000))
+        assert "big.png: cannot be stored on the server: File too large" in error_of(answer, 507)
+        assert stored(tmp_path) == []
+
+
+def test_half_a_request_does_not_hold_a_connection(server: Server) -> None:
+    upload = b"POST /api/photos?name=a HTTP/1.1\r\nHost: localhost\r\n"
+    late = b"the rest of the request did not come"
+    answers = {
+        b"": None,
+        b"GET /api/info HTTP/1.1\r\nHost: local": None,
+        b"GET /api/info HTTP/1.1\r\nHost: localhost\r\n\r\nGET /": b'"version"',
+        upload + b"Content-Length: 9\r\n\r\n": late,
+        upload + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n": late,
+    }
+    host, port = server.url.removeprefix("http://").split(":")
+    connections = {}
+    for sent in answers:
+        connections[sent] = socket.create_connection((host, int(port)), timeout=PATIENCE)
+        connections[sent].sendall(sent)
+    for sent, connection in connections.items():
+        received = b""
+        with connection:
+            while part := connection.recv(65536):
+                received += part
+        if answers[sent] is None:
+            assert received == b"", sent
+        else:
+            assert answers[sent] in received, sent
+    server.call("GET", "/info")
+
+
 def test_too_many_pixels_are_refused_before_decoding(server: Server) -> None:
     uploaded = server.upload(file_of(Image.new("L", (8000, 8000))), "huge.png")
     state = server.finish(server.call("POST", f"/photos/{uploaded}/open")["job"])
@@ -356,6 +420,8 @@ def test_what_is_not_there(server: Server, photo: str) -> None:
         ("GET", {"Host": "localhost.evil.example:80"}),
         ("POST", {"Origin": "http://evil.example"}),
         ("POST", {"Origin": "null"}),
+        ("POST", {"Origin": "https://{host}"}),
+        ("POST", {"Origin": "http://{host}/page"}),
         ("POST", {"Sec-Fetch-Site": "cross-site"}),
         ("POST", {"Sec-Fetch-Site": "same-site"}),
     ],
@@ -363,6 +429,8 @@ def test_what_is_not_there(server: Server, photo: str) -> None:
 def test_other_sites_are_refused(server: Server, method: str, headers: dict[str, str]) -> None:
     path = "/api/photos?name=a.png" if method == "POST" else "/api/info"
     body = b"content" if method == "POST" else None
+    host = server.url.removeprefix("http://")
+    headers = {name: value.format(host=host) for name, value in headers.items()}
     assert error_of(server.request(method, path, body, headers), 403)
 
 
@@ -395,6 +463,36 @@ def test_jobs_are_cancelled_and_previews_go_first(server: Server, photo: str) ->
         assert server.finish(job)["state"] == "cancelled"
         assert "it is cancelled" in error_of(server.request("GET", f"/api/jobs/{job}/file"), 409)
     server.preview(photo, 64 * 64)
+
+
+def test_cancelling_is_not_held_up_by_the_worker(server: Server) -> None:
+    """Reading and the network cannot be stopped in their midst; the job is over all the same."""
+    big = server.upload(large(), "big.jpg")
+    (worker,) = server.workers()
+    job = server.call("POST", f"/photos/{big}/open")["job"]
+    wait_until(lambda: server.call("GET", f"/jobs/{job}")["state"] == "running")
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        server.call("DELETE", f"/jobs/{job}")
+        assert server.call("GET", f"/jobs/{job}")["state"] == "cancelled"
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    server.open(file_of(COFFEE.resize((64, 64))))  # it works on
+    assert server.workers() == [worker]
+
+
+def test_opening_shows_progress(server: Server) -> None:
+    big = server.upload(large(), "big.jpg")
+    job = server.call("POST", f"/photos/{big}/open")["job"]
+    seen = set()
+
+    def over() -> bool:
+        state = server.call("GET", f"/jobs/{job}")
+        seen.add(state["progress"])
+        return state["state"] == "done"
+
+    wait_until(over)
+    assert len(seen - {0, 1}) >= 1, seen
 
 
 def test_a_worker_that_is_killed_is_started_again(server: Server) -> None:
@@ -487,4 +585,222 @@ def test_without_the_packages_of_the_page(tmp_path: Path) -> None:
     (tmp_path / "starlette.py").write_text("raise ModuleNotFoundError(name='starlette')\n")
     failed = serve("--port", "0", PYTHONPATH=str(tmp_path))
     assert failed.returncode == 1
-    assert "pip install starlette uvicorn" in failed.stderr
+    assert "pip install starlette uvicorn python-multipart prometheus-client" in failed.stderr
+
+
+# ---- for programs
+
+BOUNDARY = "x-boundary"
+
+
+def form(part: str, content: bytes, *fields: str) -> bytes:
+    head = "".join(f"--{BOUNDARY}\r\n{field}\r\n" for field in fields)
+    return (
+        f"{head}--{BOUNDARY}\r\n{part}\r\n\r\n".encode()
+        + content
+        + f"\r\n--{BOUNDARY}--\r\n".encode()
+    )
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        ('Content-Disposition: form-data; name="file"; filename="a b.png"', "a b.png"),
+        ("Content-Disposition: form-data; name=file; filename=plain.png", "plain.png"),
+        ('content-disposition: form-data; filename="first.png"; name="photo"', "first.png"),
+        ("Content-Disposition: form-data; name=\"file\"; filename*=UTF-8''gr%C3%BCn.png", "grün.png"),
+        ("Content-Disposition: form-data; name=\"file\"; filename*=iso-8859-1'en'gr%FCn.png; "
+         'filename="old.png"', "grün.png"),
+        ('Content-Disposition: form-data; name="file"; filename="grün.png"', "grün.png"),
+        ('Content-Type: image/png\r\nContent-Disposition: form-data; name="file"; '
+         'filename="../../typed.png"', "typed.png"),
+        ('Content-Disposition: form-data; name="file"; filename="q\\"uote.png"', 'q"uote.png'),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("quoted", [False, True])
+def test_forms_as_every_client_sends_them(
+    server: Server, part: str, name: str, chunked: bool, quoted: bool
+) -> None:
+    body = form(part, file_of(COFFEE.resize((40, 30))))
+    boundary = f'"{BOUNDARY}"' if quoted else BOUNDARY
+    connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=PATIENCE)
+    connection.request(
+        "POST",
+        "/api/photos",
+        iter([body[:7], body[7:90], body[90:]]) if chunked else body,
+        {"Content-Type": f"multipart/form-data; boundary={boundary}"},
+        encode_chunked=chunked,
+    )
+    answer = connection.getresponse()
+    content = json.loads(answer.read())
+    assert answer.status == 201, content
+    assert content["name"] == name
+    server.call("DELETE", f"/photos/{content['photo']}")
+
+
+def test_one_request_one_picture(server: Server, model_folder: Path, tmp_path: Path) -> None:
+    """As curl and requests send it; what the command writes, and nothing is kept."""
+    path, out = tmp_path / "photo.png", tmp_path / "out.png"
+    path.write_bytes(file_of(COFFEE.resize((150, 100))))
+    command = [str(path), "--model", str(model_folder), "-o", str(out), "--strength", "1.4"]
+    assert main(command) == 0
+    before = stored(server.folder)
+    with path.open("rb") as stream:
+        answer = requests.post(
+            f"{server.url}/api/colorize",
+            files={"file": stream},
+            data={"controls": '{"strength": 1.4}'},
+            timeout=PATIENCE,
+        )
+    assert answer.status_code == 200
+    assert "photo_color.png" in answer.headers["content-disposition"]
+    np.testing.assert_array_equal(pixels_of(answer.content), pixels_of(out.read_bytes()))
+    if shutil.which("curl"):
+        run("curl", "-sSf", "-F", f"file=@{path}", "-F", 'controls={"strength": 1.4}',
+            "-F", "suffix=.tif", f"{server.url}/api/colorize",
+            "-o", str(tmp_path / "out.tif"))  # fmt: skip
+        written = (tmp_path / "out.tif").read_bytes()
+        np.testing.assert_array_equal(pixels_of(written), pixels_of(out.read_bytes()))
+    wait_until(lambda: stored(server.folder) == before)
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "message"),
+    [
+        (form('Content-Disposition: form-data; name="file"', b"text"), 400, "expected a file"),
+        (form("Content-Disposition: form-data", b"text"), 400, "form: "),
+        (b"no form", 400, "form: "),
+        (form("Content-Disposition: form-data; name=a; filename*=none''%FF", b"text"), 400, "5987"),
+        (form('Content-Disposition: form-data; name="file"; filename="a"', bytes(22_000_000)),
+         413, "expected at most 20 MB"),
+        (form('Content-Disposition: form-data; name="file"; filename="a.png"', b"no photo"),
+         422, "a.png: not an image that can be read"),
+        (form('Content-Disposition: form-data; name="file"; filename="a.png"', b"no photo",
+              'Content-Disposition: form-data; name="suffix"\r\n\r\n.exe'),
+         400, "suffix: expected one of"),
+        (form('Content-Disposition: form-data; name="file"; filename="a.png"', b"no photo",
+              'Content-Disposition: form-data; name="controls"\r\n\r\n{'),
+         400, "controls: expected JSON"),
+    ],
+)  # fmt: skip
+def test_wrong_forms(server: Server, content: bytes, status: int, message: str) -> None:
+    before = stored(server.folder)
+    headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    answer = server.request("POST", "/api/colorize", content, headers)
+    assert message in error_of(answer, status)
+    wait_until(lambda: stored(server.folder) == before)
+
+
+def test_the_document_is_true(server: Server, photo: str) -> None:
+    """Every path of it is answered, and what comes back is as it says."""
+    document = server.call("GET", "/openapi.json")
+    assert document["openapi"].startswith("3.1")
+    jsonschema.Draft202012Validator.check_schema({"$defs": document["components"]["schemas"]})
+    operations = {
+        operation["operationId"]: (method.upper(), path, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+    assert all(operation["summary"] for *_, operation in operations.values())
+
+    def check(name: str, body: Any = None, query: str = "", **values: str) -> Any:
+        method, path, operation = operations.pop(name)
+        path = path.format(**values) + query
+        if body is not None and not isinstance(body, bytes):
+            sent = operation["requestBody"]["content"]["application/json"]["schema"]
+            jsonschema.validate(body, {**sent, "components": document["components"]})
+        status, content, headers = server.request(method, path, body)
+        assert str(status) in operation["responses"], (name, status, content)
+        described = operation["responses"][str(status)].get("content", {})
+        if "application/json" not in described:
+            return content
+        assert headers["content-type"] == "application/json"
+        found = json.loads(content)
+        schema = described["application/json"]["schema"]
+        jsonschema.validate(found, {**schema, "components": document["components"]})
+        return found
+
+    hint = {"x": 0.5, "y": 0.5, "color": "#b03020", "radius": 0.1}
+    controls = {"strength": 1, "hints": [hint]}
+    check("info")
+    check("colors", query="?x=0.5&y=0.25", photo=photo)
+    check("preview", {"pixels": 4096, "controls": controls}, photo=photo)
+    check("variations", {"count": 2, "rotation": 0, "controls": controls}, photo=photo)
+    check("picture", photo=photo, picture="grey")
+    new = check("upload", file_of(COFFEE.resize((40, 30))), "?name=a.png")["photo"]
+    opened = check("open", photo=new)["job"]
+    server.finish(opened)
+    assert check("job", job=opened)["result"] == {"height": 30, "width": 40, "colored": True}
+    job = check("download", {"suffix": ".png", "controls": controls}, photo=new)["job"]
+    server.finish(job)
+    check("file", job=job)
+    check("zip", query=f"?job={job}")
+    check("cancel", job=job)
+    check("forget", photo=new)
+    _, path, _ = operations.pop("colorize")
+    assert server.request("POST", path, file_of(COFFEE.resize((40, 30))))[0] == 200
+    assert operations == {}
+
+
+def test_a_larger_hint_reaches_further(server: Server, photo: str) -> None:
+    hint = {"x": 0.25, "y": 0.75, "color": "#10c020"}
+    usual = server.preview(photo, hints=[hint])
+    same = server.preview(photo, hints=[{**hint, "radius": 0.006}])
+    np.testing.assert_array_equal(same, usual)
+    larger = server.preview(photo, hints=[{**hint, "radius": 0.15}])
+    # A ring within the larger disc, of 77 pixels, that the usual one of 3 leaves to the spread.
+    y, x = np.mgrid[:512, :512]
+    distance = np.hypot(y - 384, x - 128)
+    ring = (distance > 40) & (distance < 75)
+    assert np.ptp(larger[ring], axis=-1).mean() > np.ptp(usual[ring], axis=-1).mean() + 0.05
+    assert hue_share(larger[ring][None], 1 / 3) > max(0.9, hue_share(usual[ring][None], 1 / 3))
+    wrong = {"pixels": 9, "controls": {"hints": [{**hint, "radius": 2}]}}
+    answer = server.request("POST", f"/api/photos/{photo}/preview", wrong)
+    assert "radius: expected a number in [0, 0.25], got 2" in error_of(answer, 400)
+
+
+def test_likely_colours_at_a_place(server: Server, photo: str) -> None:
+    found = server.call("GET", f"/photos/{photo}/colors?x=0.4&y=0.5")["colors"]
+    shares = [item["share"] for item in found]
+    assert 1 <= len(found) <= 5 and shares == sorted(shares, reverse=True) and sum(shares) <= 1
+    light = lightness(np.asarray(ASTRONAUT, np.float32) / 255)[256, 204]
+    for item in found:
+        rgb = np.array(list(bytes.fromhex(item["color"][1:]))) / 255
+        assert rgb.mean() == pytest.approx(light, abs=0.01)
+    for query, message in (("x=2&y=0", "x: expected a number in [0, 1], got 2"),
+                           ("x=a&y=0", "x: expected a number in [0, 1], got 'a'"),
+                           ("x=0", "y: expected a number in [0, 1], got None")):  # fmt: skip
+        answer = server.request("GET", f"/api/photos/{photo}/colors?{query}")
+        assert message in error_of(answer, 400)
+
+
+def test_health_and_metrics(model_folder: Path, tmp_path: Path) -> None:
+    """Two workers, one of which is killed."""
+    with serving(model_folder, tmp_path, "--workers", "2") as running:
+        assert len(running.workers()) == 2
+        expected = {"status": "ok", "workers": 2, "of": 2}
+        assert json.loads(running.request("GET", "/health")[1]) == expected
+        photo = running.open(file_of(COFFEE.resize((64, 64))))
+        running.preview(photo, 64 * 64)
+        running.request("GET", "/api/jobs/none")
+
+        def metrics() -> dict[str, float]:
+            status, content, headers = running.request("GET", "/metrics")
+            assert status == 200 and headers["content-type"].startswith("text/plain")
+            families = text_string_to_metric_families(content.decode())
+            return {
+                " ".join([sample.name, *(sample.labels[key] for key in sorted(sample.labels))]):
+                sample.value for family in families for sample in family.samples
+            }  # fmt: skip
+
+        found = metrics()
+        assert found["autocolor_workers_ready"] == found["autocolor_workers"] == 2
+        assert found["autocolor_jobs_total open done"] == 1
+        assert found["autocolor_jobs_total preview done"] == 1
+        assert found["autocolor_http_request_seconds_count preview POST 200"] == 1
+        assert found["autocolor_http_request_seconds_count job GET 404"] == 1
+        assert not any("none" in name for name in found)  # no paths, of which there is no end
+        os.kill(running.workers()[0], signal.SIGKILL)
+        wait_until(lambda: metrics()["autocolor_worker_crashes"] == 1)
+        wait_until(lambda: running.request("GET", "/health")[0] == 200)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import shutil
+import signal
 import statistics
 import time
 import zipfile
@@ -62,7 +63,9 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser, server: Server) -> Iterator[Page]:
     """Return the page, which must not write errors to the console."""
-    context = browser.new_context(viewport=DESKTOP, accept_downloads=True)
+    context = browser.new_context(
+        viewport=DESKTOP, accept_downloads=True, permissions=["clipboard-read", "clipboard-write"]
+    )
     opened = context.new_page()
     opened.set_default_timeout(1000 * PATIENCE)
     errors: list[str] = []
@@ -153,13 +156,21 @@ def share(rgb: np.ndarray, hue: float) -> float:
 
 
 def check_layout(page: Page, name: str) -> None:
-    """Look for barriers (axe), on a desktop and a phone; nothing may scroll sideways."""
-    for size, label in ((DESKTOP, "desktop"), (PHONE, "phone")):
+    """Look for barriers (axe) in every scheme of colours and on a phone; no scrolling sideways."""
+    for size, label, scheme, forced in (
+        (DESKTOP, "light", "light", "none"),
+        (DESKTOP, "forced", "dark", "active"),
+        (DESKTOP, "dark", "dark", "none"),
+        (PHONE, "phone", "dark", "none"),
+    ):
+        page.emulate_media(color_scheme=scheme, forced_colors=forced)
         page.set_viewport_size(size)
         page.wait_for_timeout(150)
         page.screenshot(path=SHOTS / f"{name}_{label}.png", full_page=label == "phone")
         assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], (name, label)
-        found = Axe().run(page)
+        # The colours that are forced are no computed ones, and those are what axe reads.
+        contrast = {"rules": {"color-contrast": {"enabled": forced == "none"}}}
+        found = Axe().run(page, options=contrast)
         assert found.violations_count == 0, f"{name}, {label}: {found.generate_report()}"
     page.set_viewport_size(DESKTOP)
 
@@ -244,7 +255,9 @@ def test_every_control(page: Page, files: Path, tmp_path: Path) -> None:
         page.keyboard.press(key)
     page.screenshot(path=SHOTS / "hint_by_keyboard.png")
     after(page, lambda: page.keyboard.press("Enter"))
-    expect(page.locator("#hints li")).to_have_text(["1: 25 %, 75 %Remove", "2: 45 %, 74 %Remove"])
+    expect(page.locator("#hints li")).to_have_text(
+        ["1: 25 %, 75 %−+Remove", "2: 45 %, 74 %−+Remove"]
+    )
     check_layout(page, "hints")
     after(page, lambda: page.get_by_role("button", name="Remove hint 2").click())
     unhinted = after(page, lambda: page.get_by_role("button", name="Remove hint 1").click())
@@ -323,13 +336,24 @@ def test_killed_worker(page: Page, files: Path, server: Server) -> None:
     expect(page.get_by_role("alert")).to_be_hidden()
 
 
-def test_batch(page: Page, files: Path, tmp_path: Path) -> None:
+def test_batch(page: Page, files: Path, tmp_path: Path, server: Server) -> None:
     page.get_by_role("tab", name="Batch").click()
     names = ["large.jpg", "astronaut.png", "broken.jpg", "camera.png", "coffee.jpg"]
     page.set_input_files("#batch-file", [files / name for name in names])
     expect(page.locator("#batch-rows tr")).to_have_count(5)
     page.get_by_role("button", name="Cancel coffee.jpg").click()
     slide(page, "#batch-strength", 1.2)
+    slide(page, "#batch-hue", 120)
+    expect(page.locator("#batch-settings [data-part=lean-value]")).to_have_text("1.5")
+    camera = page.locator("#batch-rows tr", has_text="camera")
+    camera.locator("summary").click()
+    own = camera.locator("[data-part=strength]")
+    assert own.input_value() == "1.2"
+    own.fill("0")
+    expect(camera.locator("summary")).to_have_text("Own settings")
+    # The broken file shows as much as a browser can read of it.
+    until(page, "[...document.querySelectorAll('.thumbnail')].every((image) => image.naturalWidth)")
+    check_layout(page, "batch_settings")
     page.get_by_role("button", name="Colorize 4").click()
     row = page.locator("#batch-rows tr", has_text="large")
     expect(row).to_contain_text("colorizing")
@@ -346,6 +370,209 @@ def test_batch(page: Page, files: Path, tmp_path: Path) -> None:
     download.value.save_as(tmp_path / "all.zip")
     with zipfile.ZipFile(tmp_path / "all.zip") as archive:
         assert archive.namelist() == ["astronaut_color.png", "camera_color.png"]
-        assert pixels_of(archive.read("camera_color.png")).shape == (300, 300, 3)
+        camera_pixels = pixels_of(archive.read("camera_color.png"))
+        assert camera_pixels.shape == (300, 300, 3)
+        assert rgb_to_hue_chroma(camera_pixels)[1].max() < 0.01  # its own strength
+        astronaut = pixels_of(archive.read("astronaut_color.png"))
+    # The strength and the tint of all; as JPEG.
+    tinted = {"strength": 1.2, "hue": 1 / 3, "lean": 1.5}
+    expected = server.preview(server.open((files / "astronaut.png").read_bytes()), **tinted)
+    assert np.abs(astronaut - expected).mean() < 0.02
+    until(page, "document.querySelectorAll('.thumbnail')[1].naturalWidth === 138")  # in colour
+    # With the settings of all it is made again.
+    camera.get_by_role("button", name="Same settings as all for camera.png").click()
+    page.get_by_role("button", name="Colorize 1").click()
+    expect(page.locator("#batch-summary")).to_have_text("2 of 5 colorized, 1 failed, 2 cancelled")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download camera.png").click()
+    expected = server.preview(server.open((files / "camera.png").read_bytes()), **tinted)
+    assert np.abs(pixels_of(download.value.path().read_bytes()) - expected).mean() < 0.02
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("#batch-table")).to_be_hidden()
+
+
+def test_several_files_go_to_the_batch(page: Page, files: Path) -> None:
+    page.set_input_files("#file", [files / "astronaut.png", files / "coffee.jpg"])
+    expect(page.locator("#panel-batch")).to_be_visible()
+    expect(page.locator("#batch-rows tr")).to_have_count(2)
+    assert page.evaluate("document.activeElement.id") == "tab-batch"
+    until(page, "[...document.querySelectorAll('.thumbnail')].every((image) => image.naturalWidth)")
+
+
+def test_cancel_while_a_photo_is_sent_and_while_it_is_opened(
+    page: Page, files: Path, server: Server
+) -> None:
+    """The page is free at once, though the server has not even answered."""
+    network = page.context.new_cdp_session(page)
+    network.send("Network.enable")
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 20_000}
+    network.send("Network.emulateNetworkConditions", slow)
+    page.set_input_files("#file", files / "large.jpg")
+    expect(page.locator("#busy-text")).to_have_text("Sending large.jpg…")
+    until(page, "document.getElementById('busy-bar').value > 0")
+    expect(page.locator("#busy-cancel")).to_be_focused()
+    check_layout(page, "sending")
+    page.keyboard.press("Enter")
+    expect(page.locator("#busy")).to_be_hidden()
+    expect(page.locator("#status")).to_have_text("Cancelled")
+    network.send("Network.emulateNetworkConditions", {**slow, "uploadThroughput": -1})
+
+    (worker,) = server.workers()
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        page.set_input_files("#file", files / "coffee.jpg")
+        expect(page.locator("#busy-text")).to_have_text("Reading the photo…")
+        page.screenshot(path=SHOTS / "opening.png")
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.locator("#busy")).to_be_hidden()
+        expect(page.locator("#status")).to_have_text("Cancelled")
+        expect(page.locator("#choose")).to_be_focused()
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    expect(page.locator("#alert")).to_be_hidden()
+    open_photo(page, files / "astronaut.png")
+    expect(page.locator("#split")).to_be_focused()
+
+
+def test_hints_are_moved_resized_and_removed(page: Page, files: Path) -> None:
+    open_photo(page, files / "coffee.jpg")
+    automatic = shown(page)
+    page.get_by_role("radio", name="grass green").check(force=True)
+    box = page.locator("#hint-layer").bounding_box()
+    assert box is not None
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return box["x"] + box["width"] * x, box["y"] + box["height"] * y
+
+    placed = after(page, lambda: page.mouse.click(*at(0.2, 0.3)))
+
+    # Dragged with the mouse.
+    def drag() -> None:
+        page.mouse.move(*at(0.2, 0.3))
+        page.mouse.down()
+        page.mouse.move(*at(0.5, 0.5), steps=4)
+        page.mouse.move(*at(0.7, 0.6), steps=4)
+        page.mouse.up()
+
+    after(page, drag)
+    expect(page.locator("#hints li")).to_contain_text("1: 70 %, 60 %")
+
+    # By keyboard: moved, enlarged; colours that are likely there.
+    mark = page.get_by_role("button", name="Hint 1, 70 % from the left")
+    mark.focus()
+    moved = after(page, lambda: page.keyboard.press("Shift+ArrowLeft"))
+    expect(page.locator("#hints li")).to_contain_text("1: 65 %, 60 %")
+    width = "document.querySelector('.ring').getBoundingClientRect().width"
+    before = page.evaluate(width)
+    for _ in range(8):
+        larger = after(page, lambda: page.keyboard.press("+"))
+    assert page.evaluate(width) > 4 * before
+    assert np.abs(larger - moved).mean() > 1e-4
+    after(page, lambda: page.keyboard.press("-"))
+    expect(page.locator("#likely-title")).to_have_text("Likely at hint 1")
+    assert page.locator("#likely-colors button").count() >= 2
+    check_layout(page, "hint_selected")
+    likely = page.locator("#likely-colors button").nth(1)
+    color = likely.get_attribute("value")
+    chosen = after(page, likely.click)
+    assert np.abs(chosen - larger).mean() > 1e-4
+    assert page.locator("#hint-color").input_value() == color
+
+    # Back and forth.
+    before_undo = shown(page)
+    after(page, lambda: page.keyboard.press("Control+z"))
+    np.testing.assert_array_equal(
+        after(page, lambda: page.keyboard.press("Control+Shift+z")), before_undo
+    )
+    for _ in range(20):
+        if page.locator("#undo").get_attribute("aria-disabled") == "true":
+            break
+        after(page, page.get_by_role("button", name="Undo").click)
+    np.testing.assert_array_equal(shown(page), automatic)
+    np.testing.assert_array_equal(
+        after(page, page.get_by_role("button", name="Redo").click), placed
+    )
+    page.get_by_role("button", name="Hint 1").first.focus()
+    np.testing.assert_array_equal(after(page, lambda: page.keyboard.press("Delete")), automatic)
+    expect(page.locator(".mark")).to_have_count(0)
+    expect(page.locator("#hint-mode")).to_be_focused()
+
+
+def test_a_link_restores_the_settings(page: Page, files: Path, server: Server) -> None:
+    open_photo(page, files / "astronaut.png")
+    after(page, lambda: slide(page, "#strength", 1.7))
+    after(page, lambda: slide(page, "#hue", 240))
+    page.get_by_role("radio", name="brick red").focus()
+    page.locator("#hint-mode").click()
+    page.locator("#hint-layer").focus()
+    page.keyboard.press("Shift+ArrowLeft")
+    after(page, lambda: page.keyboard.press("Enter"))
+    page.get_by_role("button", name="Hint 1, 40 %").focus()
+    made = after(page, lambda: page.keyboard.press("+"))
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith(
+        f"{server.url}/#strength=1.7&hue=0.6667&lean=1.5&hint=b5523b%2C0.4%2C0.5"
+    )
+    page.goto("about:blank")
+    page.goto(copied)
+    page.wait_for_selector("body[data-ready]")
+    expect(page.locator("#preset")).to_be_visible()
+    open_photo(page, files / "astronaut.png")
+    assert page.locator("#strength").input_value() == "1.7"
+    assert np.abs(shown(page) - made).mean() < 5e-3  # places are rounded in a link
+    # What a link says wrongly is passed over.
+    page.goto(f"{server.url}/#strength=99&lean=x&hint=red,0,0&hint=b5523b,2,2")
+    page.wait_for_timeout(300)
+    assert page.locator("#strength").input_value() == "0.5" or page.locator(".mark").count() == 0
+
+
+def test_on_a_phone_the_photo_stays_in_view_while_a_colour_is_chosen(
+    page: Page, files: Path
+) -> None:
+    page.set_viewport_size(PHONE)
+    open_photo(page, files / "astronaut.png")
+    for control in ("#swatches", "#hue", "#reference-choose"):
+        page.locator(control).scroll_into_view_if_needed()
+        page.evaluate(f"document.querySelector('{control}').scrollIntoView({{block: 'end'}})")
+        page.wait_for_timeout(100)
+        frame, chosen = (page.locator(name).bounding_box() for name in ("#frame", control))
+        assert frame is not None and chosen is not None
+        assert frame["y"] >= 0 and frame["y"] + frame["height"] <= chosen["y"], control
+        assert chosen["y"] + chosen["height"] <= PHONE["height"] + 1, control
+    page.screenshot(path=SHOTS / "phone_choosing.png")
+
+
+def test_the_choice_is_seen_in_forced_colours(page: Page, files: Path) -> None:
+    """Backgrounds and shadows are taken away there: what is chosen must differ all the same."""
+    page.emulate_media(forced_colors="active")
+    open_photo(page, files / "astronaut.png")
+    style = """(selector) => {
+        const {backgroundColor, outlineStyle, borderStyle} =
+            getComputedStyle(document.querySelector(selector));
+        return [backgroundColor, outlineStyle, borderStyle];
+    }"""
+    for chosen, other in (
+        ("input[name=view]:checked + span", "input[name=view]:not(:checked) + span"),
+        ("#tab-photo", "#tab-batch"),
+        ("input[name=swatch]:checked + i", "input[name=swatch]:not(:checked) + i"),
+        ("input[name=variation]:checked + img", "input[name=variation]:not(:checked) + img"),
+    ):
+        assert page.evaluate(style, chosen) != page.evaluate(style, other), chosen
+    # The colours that one chooses among are shown as they are.
+    red = page.locator("[value='#b5523b'] + i").evaluate(
+        "dot => getComputedStyle(dot).backgroundColor"
+    )
+    assert red == "rgb(181, 82, 59)"
+
+
+def test_light_and_dark_are_as_the_reader_prefers(page: Page) -> None:
+    def brightness() -> float:
+        color = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return float(np.mean([int(part) for part in color.removeprefix("rgb(")[:-1].split(",")]))
+
+    page.emulate_media(color_scheme="light")
+    light = brightness()
+    page.emulate_media(color_scheme="dark")
+    assert brightness() < 60 < 200 < light

@@ -128,11 +128,11 @@ def _serve(argv: Sequence[str]) -> int:
     try:
         from autocolor.web import serve
     except ModuleNotFoundError as error:
-        if error.name not in ("starlette", "uvicorn"):
+        if error.name not in ("prometheus_client", "python_multipart", "starlette", "uvicorn"):
             raise
         print(
-            f"autocolor serve: error: there is no {error.name}; `pip install starlette uvicorn` "
-            "brings what the web page needs",
+            f"autocolor serve: error: there is no {error.name}; `pip install starlette uvicorn "
+            "python-multipart prometheus-client` brings what the web page needs",
             file=sys.stderr,
         )
         return 1

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -34,7 +34,7 @@ from autocolor.core.arrays import FloatArray
 from autocolor.core.errors import InputError
 from autocolor.core.files import atomic_path
 from autocolor.core.variants import VARIANTS
-from autocolor.histograms.decode import DecodeOptions, decode
+from autocolor.histograms.decode import DecodeOptions, compose, estimate
 from autocolor.histograms.prediction import Prediction
 from autocolor.histograms.tiles import array_tiles
 from autocolor.imaging.images import fit_pixels, read_image
@@ -66,6 +66,31 @@ class Reference(NamedTuple):
         return self.targets is not None or self.biases is not None
 
 
+class HintedPixels(NamedTuple):
+    """The colours of those pixels of some rows that a hint reaches, before the strength.
+
+    Attributes
+    ----------
+    rows : slice
+    near : tuple of two (n,) int arrays
+        The pixels, (y, x), within the rows.
+    values : tuple of arrays
+        See :func:`autocolor.histograms.decode.estimate`.
+    share : (n,) float32 array
+        See :class:`autocolor.control.hints.HintedTile`.
+    """
+
+    rows: slice
+    near: tuple[npt.NDArray[np.intp], ...]
+    values: tuple[FloatArray, ...]
+    share: npt.NDArray[np.float32]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        return sum(array.nbytes for array in (*self.near, *self.values, self.share))
+
+
 @dataclass(frozen=True)
 class Edits:
     """What to change in a prediction; nothing unless given."""
@@ -79,6 +104,9 @@ class Edits:
     #: :func:`autocolor.control.biases.lean_biases`
     hue: float = 0.0
     lean: float = 0.0
+    #: Filled if it is empty, else used in place of spreading the hints: of the same photo with the
+    #: same edits, of one sample that is not drawn at random, whatever the strength
+    hinted: list[HintedPixels] | None = None
 
     def __post_init__(self) -> None:
         if self.samples < 1:
@@ -181,7 +209,7 @@ def colorize_edited(
         if edits.samples > 1 and options.method != "sample":
             changed = _leaning(prediction, number / edits.samples, DIVERSITY)
         if edits.hints:
-            rgb = _decode_hinted(changed, edits.hints, options, rng, progress)
+            rgb = _decode_hinted(changed, edits, options, rng, progress)
         else:
             rgb = changed.decode(options, rng, lambda rows: progress(rows / height))
         if reference.rgb is not None:
@@ -232,41 +260,58 @@ def _leaning(prediction: Prediction, hue: float, lean: float) -> Prediction:
 
 def _decode_hinted(
     prediction: Prediction,
-    hints: Sequence[Hint | RegionHint],
+    edits: Edits,
     options: DecodeOptions,
     rng: np.random.Generator | None,
     progress: Progress,
 ) -> npt.NDArray[np.float32]:
     """Colour a photo, and then anew the pixels that some hint reaches."""
     variant, light = prediction.variant, prediction.lightness
-    passes = 3 * len(light)  # the hints read the tiles twice
     # Their pixels are drawn with the same numbers again.
     again = copy.deepcopy(rng)
-    rgb = prediction.decode(options, rng, lambda rows: progress(rows / passes))
-    draw = prediction.uniforms(options, again)
+    parts = 3  # the hints read the tiles twice
+    rgb = prediction.decode(options, rng, lambda rows: progress(rows / len(light) / parts))
     strength = options.factor(prediction.strength)
-    seen = len(light)
+    found: Iterable[HintedPixels] = edits.hinted or _hinted_pixels(
+        prediction, edits.hints, options, again, lambda done: progress((1 + 2 * done) / parts)
+    )
+    if edits.hinted == []:
+        found = list(found)  # all of them, or none
+        edits.hinted.extend(found)
+    for part in found:
+        rgb[part.rows][part.near] = compose(
+            variant,
+            part.values,
+            light[part.rows][part.near],
+            strength + (1 - strength) * part.share,
+        )
+    return rgb
+
+
+def _hinted_pixels(
+    prediction: Prediction,
+    hints: Sequence[Hint | RegionHint],
+    options: DecodeOptions,
+    rng: np.random.Generator | None,
+    progress: Progress,
+) -> Iterator[HintedPixels]:
+    variant, light = prediction.variant, prediction.lightness
+    draw = prediction.uniforms(options, rng)
+    seen = 0
 
     def tiles() -> Iterator[tuple[slice, tuple[FloatArray, ...]]]:
         nonlocal seen
         for rows, outputs in prediction.tiles():
-            progress(seen / passes)
+            progress(seen / (2 * len(light)))
             seen += rows.stop - rows.start
             yield rows, outputs
 
     for rows, histograms, share in spread_hints(tiles, light, hints, variant):
         uniforms = draw(share.shape)
-        near = share > 0
-        if not near.any():
+        near = np.nonzero(share)
+        if not len(near[0]):
             continue
         if uniforms is not None and uniforms.ndim > 1:
             uniforms = uniforms[near]
-        rgb[rows][near] = decode(
-            variant,
-            [histogram[near] for histogram in histograms],
-            light[rows][near],
-            options,
-            strength=strength + (1 - strength) * share[near],
-            uniforms=uniforms,
-        )
-    return rgb
+        values = estimate(variant, [histogram[near] for histogram in histograms], options, uniforms)
+        yield HintedPixels(rows, near, values, share[near])

@@ -212,7 +212,7 @@ def _spread(
         flat = [histogram.reshape(-1, histogram.shape[-1]) for histogram in histograms]
         selected = [histogram[near] for histogram in flat]
         for histogram, root in zip(selected, roots, strict=True):
-            coefficient = np.sqrt(histogram) @ root.T.astype(histogram.dtype)
+            coefficient = np.einsum("nk,hk->nh", np.sqrt(histogram), root.astype(histogram.dtype))
             similarity *= np.minimum(coefficient, 1) ** _COEFFICIENT_POWER
         similarity[similarity < _SMALLEST_SIMILARITY] = 0
         similarity[distance[near] == 0] = 1
@@ -222,7 +222,7 @@ def _spread(
         hinted = []
         for whole, histogram, color in zip(flat, selected, observed, strict=True):
             dtype = whole.dtype
-            histogram += counts.astype(dtype) @ color.astype(dtype)
+            histogram += np.einsum("nh,hk->nk", counts.astype(dtype), color.astype(dtype))
             histogram /= 1 + total.astype(dtype)
             result = whole.copy()
             result[near] = histogram

@@ -253,22 +253,49 @@ def decode(
     (..., 3) float32 array, RGB in [0, 1], of exactly the given lightness. For Lab see
     :func:`autocolor.imaging.color.compose_lab`.
     """
+    values = estimate(variant, outputs, options, uniforms)
+    return compose(variant, values, lightness, strength)
+
+
+def estimate(
+    variant: str,
+    outputs: Sequence[FloatArray],
+    options: DecodeOptions = DecodeOptions(),
+    uniforms: FloatArray | None = None,
+) -> tuple[FloatArray, ...]:
+    """Return the part of :func:`decode` that needs neither lightness nor strength.
+
+    Returns
+    -------
+    tuple of arrays
+        Hue and chroma, (...) each, or one (..., 2) array of a and b.
+    """
     method, hue = options.methods(variant)
     kind = VARIANTS[variant]
     if kind.has_hue:
-        hues, chroma = infer_hue_chroma(
+        return infer_hue_chroma(
             *outputs, hue=hue, chroma=method, fading=options.fading, look=options.look,
             uniforms=uniforms,
         )  # fmt: skip
-        rgb = compose_rgb(hues, chroma * strength, lightness)
-        return rgb.astype(np.float32, copy=False)
     if not kind.is_histogram:
-        (ab,) = outputs
-    elif kind.is_joint:
-        ab = infer_ab_joint(*outputs, method=method, uniforms=uniforms)
+        return tuple(outputs)
+    infer = infer_ab_joint if kind.is_joint else infer_ab_marginal
+    return (infer(*outputs, method=method, uniforms=uniforms),)
+
+
+def compose(
+    variant: str,
+    values: tuple[FloatArray, ...],
+    lightness: FloatArray,
+    strength: float | FloatArray,
+) -> npt.NDArray[np.float32]:
+    """Return the (..., 3) RGB of what :func:`estimate` returned."""
+    if VARIANTS[variant].has_hue:
+        hue, chroma = values
+        rgb = compose_rgb(hue, chroma * strength, lightness)
     else:
-        ab = infer_ab_marginal(*outputs, method=method, uniforms=uniforms)
-    rgb = compose_lab(ab * np.asarray(strength, ab.dtype)[..., None], lightness)
+        (ab,) = values
+        rgb = compose_lab(ab * np.asarray(strength, ab.dtype)[..., None], lightness)
     return rgb.astype(np.float32, copy=False)
 
 

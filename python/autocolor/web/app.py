@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 import zipfile
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,17 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 import autocolor
+from autocolor.control.hints import RADIUS
 from autocolor.core.errors import InputError
 from autocolor.core.variants import VARIANTS
 from autocolor.runtime.model_folder import Manifest
 from autocolor.web.controls import (
     LARGEST_LEAN,
+    LARGEST_RADIUS,
     LARGEST_STRENGTH,
     MOST_HINTS,
     MOST_VARIATIONS,
@@ -33,15 +36,17 @@ from autocolor.web.controls import (
     number,
     parse_controls,
 )
+from autocolor.web.forms import read_form
 from autocolor.web.jobs import BusyError, Job, JobError, RenderPool, WorkerDiedError
 from autocolor.web.messages import Request as WorkerRequest
+from autocolor.web.metrics import Metrics
+from autocolor.web.openapi import DOWNLOAD_SUFFIXES, Endpoint, describe
+from autocolor.web.patience import BodyDeadline
 from autocolor.web.render import FINE_PIXELS, QUICK_PIXELS
 from autocolor.web.security import LocalOnly
 from autocolor.web.storage import TooLargeError, Upload, Uploads, safe_name
 
 STATIC = Path(__file__).with_name("static")
-
-DOWNLOAD_SUFFIXES = (".png", ".jpg", ".tif", ".webp")
 
 _LARGEST_BODY = 64 * 1024  # of JSON
 
@@ -83,24 +88,72 @@ class Service:
         self._uploads = uploads
         self._manifest = manifest
         self._limits = limits
+        self.metrics = Metrics(pool)
 
-    def routes(self) -> list[Route]:
-        """Return the routes under ``/api``."""
-        table: list[tuple[str, str, Callable[[Request], Any]]] = [
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """What is answered under ``/api``."""
+        return [
+            ("POST", "/colorize", self.colorize),
             ("GET", "/info", self.info),
             ("POST", "/photos", self.upload),
             ("DELETE", "/photos/{photo}", self.forget),
             ("POST", "/photos/{photo}/open", self.open),
-            ("GET", "/photos/{photo}/{picture}", self.picture),
             ("POST", "/photos/{photo}/preview", self.preview),
             ("POST", "/photos/{photo}/variations", self.variations),
+            ("GET", "/photos/{photo}/colors", self.colors),
+            ("GET", "/photos/{photo}/{picture}", self.picture),
             ("POST", "/photos/{photo}/download", self.download),
             ("GET", "/jobs/{job}", self.job),
             ("DELETE", "/jobs/{job}", self.cancel),
             ("GET", "/jobs/{job}/file", self.file),
             ("GET", "/zip", self.zip),
         ]
-        return [Route(path, answer, methods=[method]) for method, path, answer in table]
+
+    def routes(self) -> list[BaseRoute]:
+        """Return all routes but those of the page."""
+        document = describe(self.endpoints)
+        described = [
+            Route(path, answer, methods=[method]) for method, path, answer in self.endpoints
+        ]
+
+        async def openapi(request: Request) -> Response:
+            return JSONResponse(document)
+
+        async def metrics(request: Request) -> Response:
+            return self.metrics.answer()
+
+        return [
+            Mount("/api", routes=[Route("/openapi.json", openapi), *described]),
+            Route("/health", self.health),
+            Route("/metrics", metrics),
+        ]
+
+    async def health(self, request: Request) -> Response:
+        """Say whether all workers are there, for what watches the server."""
+        ready, size = self._pool.ready, self._pool.size
+        content = {"status": "ok" if ready == size else "starting", "workers": ready, "of": size}
+        return JSONResponse(content, 200 if ready == size else 503, headers=_PRIVATE)
+
+    async def colorize(self, request: Request) -> Response:
+        """Colorize a photo at full resolution: one request, one picture; nothing is kept."""
+        upload, fields = await self._received(request)
+        try:
+            try:
+                controls = json.loads(fields.get("controls", "{}"))
+            except (ValueError, RecursionError):
+                raise HTTPException(400, "controls: expected JSON") from None
+            output = self._output(upload, fields.get("suffix", ".png"))
+            asked = self._controlled(upload, "download", {"controls": controls}, output)
+            job = self._pool.submit(asked)
+            upload.jobs[job.id] = job
+            path = Path(await job.wait())
+        except BaseException:
+            self._remove(upload)
+            raise
+        forget = BackgroundTask(self._remove, upload)
+        name = _result_name(upload, path)
+        return FileResponse(path, filename=name, headers=_PRIVATE, background=forget)
 
     async def info(self, request: Request) -> Response:
         """Say what this server can do."""
@@ -114,25 +167,43 @@ class Service:
             "largest_strength": LARGEST_STRENGTH,
             "largest_lean": LARGEST_LEAN,
             "most_hints": MOST_HINTS,
+            "hint_radius": RADIUS,
+            "largest_radius": LARGEST_RADIUS,
             "quick_pixels": QUICK_PIXELS,
             "crashes": self._pool.crashes,
         }
         return JSONResponse(content)
 
     async def upload(self, request: Request) -> Response:
-        """Take a photo, the body of the request; cut off where it is too large."""
+        """Take a photo: a file in a form, or the whole body."""
+        upload, _ = await self._received(request)
+        return JSONResponse({"photo": upload.stored.id, "name": upload.stored.name}, 201)
+
+    async def _received(self, request: Request) -> tuple[Upload, dict[str, str]]:
+        """Store the photo of a request, cut off where it is too large; and return other fields."""
         name = safe_name(request.query_params.get("name", "photo"))
+        fields: dict[str, str] = {}
         try:
-            upload = await self._uploads.add(name, request.stream())
+            if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+                form = await read_form(request, self._limits.bytes)
+                async with contextlib.aclosing(form):
+                    fields = form.fields
+                    name = safe_name(form.file.filename or name)
+                    upload = await self._uploads.add(name, form.chunks())
+            else:
+                upload = await self._uploads.add(name, request.stream())
         except TooLargeError as error:
             # Browsers show no answer to what they could not send; so some more is read, not kept.
             await _discard(request, self._limits.bytes)
-            raise HTTPException(413, str(error), headers={"Connection": "close"}) from None
+            raise HTTPException(413, str(error), _CLOSE) from None
         except ClientDisconnect:
-            return Response(status_code=400)
+            raise HTTPException(400, f"{name}: the client went away") from None
+        except OSError as error:
+            await _discard(request, self._limits.bytes)
+            raise HTTPException(507, _not_stored(name, error), _CLOSE) from None
         for old in self._uploads.superfluous():
             self._remove(old)
-        return JSONResponse({"photo": upload.stored.id, "name": upload.stored.name}, 201)
+        return upload, fields
 
     async def forget(self, request: Request) -> Response:
         """Delete a photo, its jobs and results."""
@@ -161,7 +232,8 @@ class Service:
         """Return the colorization at the size of a screen, at once."""
         content = await _json(request)
         pixels = int(number(content, "pixels", 1, FINE_PIXELS))
-        asked = self._controlled(request, "preview", content, {"pixels": pixels})
+        upload = self._upload(request.path_params["photo"])
+        asked = self._controlled(upload, "preview", content, {"pixels": pixels})
         return _jpeg(*await self._quick(asked))
 
     async def variations(self, request: Request) -> Response:
@@ -171,21 +243,26 @@ class Service:
             "count": int(number(content, "count", 2, MOST_VARIATIONS)),
             "rotation": number(content, "rotation", 0, 1),
         }
-        result, seconds = await self._quick(
-            self._controlled(request, "variations", content, options)
-        )
+        upload = self._upload(request.path_params["photo"])
+        asked = self._controlled(upload, "variations", content, options)
+        result, seconds = await self._quick(asked)
         return JSONResponse({"variations": result}, headers=_timing(seconds))
+
+    async def colors(self, request: Request) -> Response:
+        """Return the colours that the model thinks likely at a place."""
+        place = {key: _query_number(request, key, 0, 1) for key in ("x", "y")}
+        upload = self._upload(request.path_params["photo"])
+        result, seconds = await self._quick(
+            WorkerRequest("", "proposals", upload.stored, options=place)
+        )
+        return JSONResponse({"colors": result}, headers=_timing(seconds))
 
     async def download(self, request: Request) -> Response:
         """Queue a rendering at full resolution."""
         content = await _json(request)
-        suffix = content.get("suffix", ".png")
-        if suffix not in DOWNLOAD_SUFFIXES:
-            raise HTTPException(400, f"suffix: expected one of {', '.join(DOWNLOAD_SUFFIXES)}")
         upload = self._upload(request.path_params["photo"])
-        output = self._uploads.output(upload, suffix)
-        asked = self._controlled(request, "download", content, {"output": str(output)})
-        return self._queued(upload, asked)
+        output = self._output(upload, content.get("suffix", ".png"))
+        return self._queued(upload, self._controlled(upload, "download", content, output))
 
     async def job(self, request: Request) -> Response:
         """Say how far a job is."""
@@ -226,7 +303,11 @@ class Service:
                 copy += 1
             names[name] = path
         archive = self._uploads.output(found[0][0], ".zip")
-        await asyncio.to_thread(_write_zip, archive, names)
+        try:
+            await asyncio.to_thread(_write_zip, archive, names)
+        except OSError as error:
+            archive.unlink(missing_ok=True)
+            raise HTTPException(507, _not_stored("colorized.zip", error)) from None
         return FileResponse(
             archive,
             filename="colorized.zip",
@@ -248,20 +329,24 @@ class Service:
         except KeyError:
             raise HTTPException(404, "this job is no longer on the server") from None
 
+    def _output(self, upload: Upload, suffix: Any) -> dict[str, Any]:
+        if suffix not in DOWNLOAD_SUFFIXES:
+            raise HTTPException(400, f"suffix: expected one of {', '.join(DOWNLOAD_SUFFIXES)}")
+        return {"output": str(self._uploads.output(upload, suffix))}
+
     def _remove(self, upload: Upload) -> None:
         self._pool.forget(WorkerRequest("", "forget", upload.stored))
         self._uploads.remove(upload)
 
     def _controlled(
-        self, request: Request, kind: str, content: dict[str, Any], options: dict[str, Any]
+        self, upload: Upload, kind: str, content: dict[str, Any], options: dict[str, Any]
     ) -> WorkerRequest:
         """Return a request with controls, whose reference is a photo that is there."""
         controls: Controls = parse_controls(content.get("controls", {}))
         reference = None
         if controls.reference is not None:
             reference = self._upload(controls.reference).stored
-        stored = self._upload(request.path_params["photo"]).stored
-        return WorkerRequest("", kind, stored, controls, reference, options)
+        return WorkerRequest("", kind, upload.stored, controls, reference, options)
 
     def _queued(self, upload: Upload, asked: WorkerRequest) -> Response:
         job = self._pool.submit(asked)
@@ -276,6 +361,7 @@ class Service:
 
 
 _PRIVATE = {"Cache-Control": "no-store"}
+_CLOSE = {"Connection": "close"}
 
 
 def make_app(service: Service, names: Collection[str] = ()) -> Starlette:
@@ -289,10 +375,14 @@ def make_app(service: Service, names: Collection[str] = ()) -> Starlette:
     """
     return Starlette(
         routes=[
-            Mount("/api", routes=service.routes()),
+            *service.routes(),
             Mount("/", StaticFiles(directory=STATIC, html=True)),
         ],
-        middleware=[Middleware(LocalOnly, names=names)],
+        middleware=[
+            Middleware(service.metrics.middleware),
+            Middleware(LocalOnly, names=names),
+            Middleware(BodyDeadline),
+        ],
         exception_handlers={
             HTTPException: _http_error,
             InputError: _status(400),
@@ -331,11 +421,25 @@ async def _json(request: Request) -> dict[str, Any]:
     return content
 
 
+def _query_number(request: Request, key: str, low: float, high: float) -> float:
+    text = request.query_params.get(key)
+    try:
+        value: Any = None if text is None else float(text)
+    except ValueError:
+        value = text
+    return number({key: value}, key, low, high)
+
+
 async def _discard(request: Request, most_bytes: int) -> None:
-    async for chunk in request.stream():
-        most_bytes -= len(chunk)
-        if most_bytes < 0:
-            return
+    with contextlib.suppress(ClientDisconnect):
+        async for chunk in request.stream():
+            most_bytes -= len(chunk)
+            if most_bytes < 0:
+                return
+
+
+def _not_stored(name: str, error: OSError) -> str:
+    return f"{name}: cannot be stored on the server: {error.strerror or error}"
 
 
 def _timing(seconds: float) -> dict[str, str]:

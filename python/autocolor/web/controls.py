@@ -17,6 +17,8 @@ LARGEST_LEAN = 4.0
 """In nats; see :func:`autocolor.control.biases.lean_biases`."""
 
 MOST_HINTS = 32
+LARGEST_RADIUS = 0.25
+"""Of a hint, as a part of the photo's larger side."""
 MOST_VARIATIONS = 12
 
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
@@ -31,11 +33,15 @@ class PlacedHint:
     x, y : float in [0, 1]
         From the photo's left and upper border to its right and lower one.
     rgb : (R, G, B) in [0, 1]
+    radius : float, optional
+        Of the disc that it covers, as a part of the photo's larger side; that of a click unless
+        given (`autocolor.control.hints.RADIUS`).
     """
 
     x: float
     y: float
     rgb: tuple[float, float, float]
+    radius: float | None = None
 
 
 @dataclass(frozen=True)
@@ -109,13 +115,17 @@ def number(content: Mapping[str, Any], key: str, low: float, high: float) -> flo
 
 
 def _hint(content: Any) -> PlacedHint:
-    if not isinstance(content, dict) or content.keys() != {"x", "y", "color"}:
+    if not isinstance(content, dict) or content.keys() - {"radius"} != {"x", "y", "color"}:
         raise InputError("hint", f"expected x, y and color, got {_short(content)}")
     color = content["color"]
     if not isinstance(color, str) or not _COLOR.fullmatch(color):
         raise InputError("hint", f"expected a color #RRGGBB, got {_short(color)}")
     red, green, blue = (level / 255 for level in bytes.fromhex(color[1:]))
-    return PlacedHint(number(content, "x", 0, 1), number(content, "y", 0, 1), (red, green, blue))
+    radius = None
+    if content.get("radius") is not None:
+        radius = number(content, "radius", 0, LARGEST_RADIUS)
+    x, y = number(content, "x", 0, 1), number(content, "y", 0, 1)
+    return PlacedHint(x, y, (red, green, blue), radius)
 
 
 def _short(value: Any) -> str:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -60,6 +60,8 @@ class Job:
         One line, when it has failed.
     died : bool
         Whether it failed because the worker process died.
+    on_finish : callable
+        Told when it is over.
     """
 
     request: Request
@@ -68,8 +70,8 @@ class Job:
     result: Any = None
     error: str = ""
     died: bool = False
-    cancelling: bool = False
     finished: asyncio.Event = field(default_factory=asyncio.Event)
+    on_finish: Callable[[Job], None] = lambda job: None
 
     @property
     def id(self) -> str:
@@ -79,12 +81,15 @@ class Job:
     def finish(
         self, state: str, *, result: Any = None, error: str = "", died: bool = False
     ) -> None:
-        """Enter a state that is final."""
-        self.state = "cancelled" if self.cancelling and state == "failed" else state
+        """Enter a state that is final, if none was entered before."""
+        if self.finished.is_set():
+            return
+        self.state = state
         self.result, self.error, self.died = result, error, died
         if state == "done":
             self.progress = 1.0
         self.finished.set()
+        self.on_finish(self)
 
     async def wait(self) -> Any:
         """Return the result.
@@ -119,6 +124,17 @@ class Worker:
         self._queue: deque[Job] = deque()
         self._closing = False
         self.crashes = 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has loaded the model and is there."""
+        ready = self._ready
+        return (
+            self._connection is not None
+            and ready is not None
+            and ready.done()
+            and not (ready.cancelled() or ready.exception())
+        )
 
     @property
     def load(self) -> int:
@@ -187,8 +203,9 @@ class Worker:
         if job in self._queue:
             self._queue.remove(job)
             job.finish("cancelled")
-        elif job.id in self._given and not job.cancelling:
-            job.cancelling = True
+        elif job.id in self._given and not job.finished.is_set():
+            # For its owner it is over now; the worker may need some seconds to stop.
+            job.finish("cancelled")
             self._send(job.request._replace(kind="cancel"))
             asyncio.get_running_loop().call_later(KILL_SECONDS, self._kill_if_running, job)
 
@@ -304,11 +321,17 @@ class RenderPool:
         Of all, but for the cores.
     groups : sequence of tuples of int
         Cores of each worker.
+
+    Attributes
+    ----------
+    on_finish : callable
+        Told of each job that is over.
     """
 
     def __init__(self, options: WorkerOptions, groups: Sequence[tuple[int, ...]]) -> None:
         self._workers = [Worker(replace(options, cores=cores)) for cores in groups]
         self._homes: dict[str, Worker] = {}
+        self.on_finish: Callable[[Job], None] = lambda job: None
 
     async def start(self) -> None:
         """Start all of them; raises `RenderError` if one cannot be."""
@@ -323,13 +346,28 @@ class RenderPool:
         """How many times a worker has died."""
         return sum(worker.crashes for worker in self._workers)
 
+    @property
+    def size(self) -> int:
+        """How many workers there are."""
+        return len(self._workers)
+
+    @property
+    def ready(self) -> int:
+        """How many of them are ready."""
+        return sum(worker.ready for worker in self._workers)
+
+    @property
+    def load(self) -> int:
+        """How many jobs are not over."""
+        return sum(worker.load for worker in self._workers)
+
     def submit(self, request: Request) -> Job:
         """Return a job for a request; raises `BusyError` if too many are waiting."""
         home = self._homes.get(request.photo.id)
         if home is None:
             home = min(self._workers, key=lambda worker: worker.load)
             self._homes[request.photo.id] = home
-        job = Job(request._replace(job=secrets.token_urlsafe(16)))
+        job = Job(request._replace(job=secrets.token_urlsafe(16)), on_finish=self.on_finish)
         home.submit(job)
         return job
 

@@ -24,13 +24,13 @@ class Request(NamedTuple):
     ----------
     job : str
     kind : str
-        ``open`` or ``download``, which take long, or ``preview``, ``variations``, ``uncertainty``,
-        ``grey`` or ``original``; or ``cancel`` of the job, or ``forget`` the photo.
+        ``open`` or ``download``, which take long, or ``preview``, ``variations``, ``proposals``,
+        ``uncertainty``, ``grey`` or ``original``; or ``cancel`` of the job, or ``forget`` the photo.
     photo : StoredPhoto
     controls : Controls
     reference : StoredPhoto, optional
     options : dict
-        Of the kind: ``pixels``; ``count`` and ``rotation``; ``output``.
+        Of the kind: ``pixels``; ``count`` and ``rotation``; ``x`` and ``y``; ``output``.
     """
 
     job: str

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import base64
 import io
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from PIL import Image
 from autocolor.control.edits import (
     DIVERSITY,
     Edits,
+    HintedPixels,
     Progress,
     Reference,
     colorize_edited,
@@ -28,6 +31,7 @@ from autocolor.control.edits import (
     uncertainty_image,
 )
 from autocolor.control.hints import Hint
+from autocolor.control.proposals import propose_colors
 from autocolor.control.targets import image_targets
 from autocolor.core.arrays import FloatArray
 from autocolor.histograms.decode import DecodeOptions, default_look
@@ -52,7 +56,8 @@ QUICK_PIXELS = 512 * 512
 FINE_PIXELS = 1600 * 1000
 """Of the preview that stays."""
 
-_VARIATION_PIXELS = 192 * 192
+_VARIATION_PIXELS = 160 * 160
+_MOST_HINTED = 2  # the quick preview and the fine one
 
 _JPEG: dict[str, Any] = {"format": "JPEG", "quality": 93, "subsampling": 0}
 
@@ -71,18 +76,24 @@ class OpenPhoto:
         JPEG of the photo as it was, of the size of the fine preview; empty if it is grey.
     energies : dict
         References whose energy was minimised, by their ids.
+    hinted : dict
+        What hints make of a preview of some height with controls whose strength is left out: so
+        that a slider of the strength need not wait for them.
     """
 
     prediction: Prediction
     size: tuple[int, int]
     colored: bytes
     energies: dict[str, Reference] = field(default_factory=dict)
+    hinted: dict[tuple[int, Controls], list[HintedPixels]] = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:
         """Memory that it takes, about."""
         arrays = (self.prediction.lightness, *self.prediction.outputs)
-        return sum(array.nbytes for array in arrays) + len(self.colored)
+        kept = (part for parts in self.hinted.values() for part in parts)
+        size = sum(array.nbytes for array in arrays) + sum(part.nbytes for part in kept)
+        return size + len(self.colored)
 
     def summary(self) -> dict[str, Any]:
         """Return what the page needs to know."""
@@ -100,18 +111,28 @@ def check_pixels(path: Path, largest_pixels: int) -> None:
         )
 
 
-def open_photo(colorizer: Colorizer, path: Path, largest_pixels: int) -> OpenPhoto:
+def open_photo(
+    colorizer: Colorizer,
+    path: Path,
+    largest_pixels: int,
+    progress: Progress = lambda done: None,
+) -> OpenPhoto:
     """Read a photo and run the network.
 
     Raises
     ------
     ImageError, autocolor.runtime.model_folder.ModelError
         If the photo or the model cannot be used.
+    Exception
+        What `progress` raises.
     """
     check_pixels(path, largest_pixels)
+    progress(0.05)
     photo = read_image(path)
+    progress(0.3)
     light = grey_of(photo.rgb, "auto")
     prediction = colorizer.predict(light)
+    progress(0.9)
     height, width = light.shape
     colored = b""
     if not photo.is_grey and np.ptp(photo.rgb, axis=-1).max() > 2 / 255:
@@ -142,7 +163,14 @@ def preview(
     photo: OpenPhoto, controls: Controls, pixels: int, reference: FloatArray | None
 ) -> bytes:
     """Return the colorization with at most `pixels`, as JPEG."""
-    return encode_jpeg(_colors(photo, reduced(photo.prediction, pixels), controls, reference))
+    shown = reduced(photo.prediction, pixels)
+    hinted = None
+    if controls.hints:
+        key = (len(shown.lightness), replace(controls, strength=None))
+        hinted = photo.hinted.setdefault(key, [])
+        while len(photo.hinted) > _MOST_HINTED:
+            del photo.hinted[next(iter(photo.hinted))]
+    return encode_jpeg(_colors(photo, shown, controls, reference, hinted=hinted))
 
 
 def variations(
@@ -159,13 +187,28 @@ def variations(
     """
     small = reduced(photo.prediction, _VARIATION_PIXELS)
     hues = [(rotation + index / count) % 1 for index in range(count)]
-    results = []
-    for hue, lean in [(0.0, 0.0), *((hue, DIVERSITY) for hue in hues)]:
+    leans = [(0.0, 0.0), *((hue, DIVERSITY) for hue in hues)]
+
+    def encoded(hue: float, lean: float) -> str:
         changed = replace(controls, hue=hue, lean=lean)
         image = encode_jpeg(_colors(photo, small, changed, reference))
-        encoded = base64.b64encode(image).decode()
-        results.append({"hue": hue, "lean": lean, "image": f"data:image/jpeg;base64,{encoded}"})
-    return results
+        return f"data:image/jpeg;base64,{base64.b64encode(image).decode()}"
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        images = list(pool.map(lambda leaning: encoded(*leaning), leans))
+    return [
+        {"hue": hue, "lean": lean, "image": image}
+        for (hue, lean), image in zip(leans, images, strict=True)
+    ]
+
+
+def proposals(photo: OpenPhoto, y: float, x: float) -> list[dict[str, Any]]:
+    """Return likely colours at a place in [0, 1]: ``color``, as #RRGGBB, and ``share``."""
+    found = propose_colors(photo.prediction, *_pixel(photo.prediction, y, x))
+    return [
+        {"color": f"#{to_uint8(np.array(item.rgb)).tobytes().hex()}", "share": item.share}
+        for item in found
+    ]
 
 
 def uncertainty(photo: OpenPhoto) -> bytes:
@@ -228,6 +271,7 @@ def _colors(
     controls: Controls,
     rgb: FloatArray | None,
     progress: Progress = lambda done: None,
+    hinted: list[HintedPixels] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return the colour image; `rgb` is that of the reference."""
     reference = None
@@ -236,7 +280,11 @@ def _colors(
     elif rgb is not None:
         reference = _energy_reference(photo, controls.reference or "", rgb)
     edits = Edits(
-        reference, _sized_hints(controls, prediction), hue=controls.hue, lean=controls.lean
+        reference,
+        _sized_hints(controls, prediction),
+        hue=controls.hue,
+        lean=controls.lean,
+        hinted=hinted,
     )
     look = controls.look or default_look(prediction.variant)
     options = DecodeOptions(strength=controls.strength, look=look)
@@ -246,16 +294,21 @@ def _colors(
 
 def _sized_hints(controls: Controls, prediction: Prediction) -> list[Hint]:
     """Return the hints in pixels of a prediction."""
-    height, width = prediction.lightness.shape
+    larger = max(prediction.lightness.shape)
     return [
         Hint(
-            min(max(hint.y * height - 0.5, 0), height - 1),
-            min(max(hint.x * width - 0.5, 0), width - 1),
+            *_pixel(prediction, hint.y, hint.x),
             hint.rgb,
-            radius=None,
+            radius=None if hint.radius is None else hint.radius * larger,
         )
         for hint in controls.hints
     ]
+
+
+def _pixel(prediction: Prediction, y: float, x: float) -> tuple[float, float]:
+    """Return a place in [0, 1] in pixels, (y, x)."""
+    height, width = prediction.lightness.shape
+    return min(max(y * height - 0.5, 0), height - 1), min(max(x * width - 0.5, 0), width - 1)
 
 
 def _energy_reference(photo: OpenPhoto, identity: str, rgb: FloatArray) -> Reference:

@@ -47,7 +47,7 @@ class LocalOnly:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        refusal = self._refusal(scope["method"], headers)
+        refusal = self._refusal(scope, headers)
         if refusal:
             await JSONResponse({"error": refusal}, 403)(scope, receive, send)
             return
@@ -59,16 +59,16 @@ class LocalOnly:
 
         await self._app(scope, receive, protected)
 
-    def _refusal(self, method: str, headers: Headers) -> str:
+    def _refusal(self, scope: Scope, headers: Headers) -> str:
         host = headers.get("host", "")
         if not self._serves(host):
             return f"this server does not answer to the name {host[:100]!r} (see --allow-host)"
-        if method in _SAFE_METHODS:
+        if scope["method"] in _SAFE_METHODS:
             return ""
         if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return "requests from other sites are refused"
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and origin.lower() != f"{scope['scheme']}://{host}".lower():
             return "requests from other sites are refused"
         return ""
 

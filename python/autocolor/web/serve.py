@@ -21,6 +21,7 @@ from autocolor.runtime.options import add_model_options, chosen_model
 from autocolor.web.app import Limits, Service, make_app
 from autocolor.web.jobs import RenderPool, core_groups
 from autocolor.web.messages import WorkerOptions
+from autocolor.web.patience import PatientProtocol
 from autocolor.web.storage import Uploads
 
 
@@ -142,6 +143,7 @@ async def _serve(
             lifespan="off",
             timeout_graceful_shutdown=2,
             server_header=False,
+            http=PatientProtocol,
         )
         server = _Server(config)
         loop = asyncio.get_running_loop()

@@ -28,6 +28,7 @@ from autocolor.web.render import (
     grey,
     open_photo,
     preview,
+    proposals,
     read_limited_reference,
     render_file,
     uncertainty,
@@ -150,7 +151,7 @@ class WorkerLoop:
         self._send(reply)
 
     def _result(self, request: Request) -> Any:
-        photo = self._opened(request.photo)
+        photo = self._opened(request)
         if request.kind == "open":
             return photo.summary()
         reference = None
@@ -162,6 +163,8 @@ class WorkerLoop:
         if request.kind == "variations":
             count, rotation = options["count"], options["rotation"]
             return variations(photo, request.controls, count, rotation, reference)
+        if request.kind == "proposals":
+            return proposals(photo, options["y"], options["x"])
         if request.kind == "uncertainty":
             return uncertainty(photo)
         if request.kind == "grey":
@@ -174,11 +177,18 @@ class WorkerLoop:
         render_file(photo, request.controls, reference, path, output, self._watch)
         return str(output)
 
-    def _opened(self, stored: StoredPhoto) -> OpenPhoto:
+    def _opened(self, request: Request) -> OpenPhoto:
         """Return a photo out of the cache, or open it anew."""
+        stored = request.photo
         if stored.id not in self._photos:
-            path = Path(stored.path)
-            self._photos[stored.id] = open_photo(self._colorizer, path, self._largest_pixels)
+
+            def progress(done: float) -> None:
+                if request.kind in LONG_KINDS:  # others run while such a one waits
+                    self._watch(done if request.kind == "open" else 0)
+
+            self._photos[stored.id] = open_photo(
+                self._colorizer, Path(stored.path), self._largest_pixels, progress
+            )
         self._photos.move_to_end(stored.id)
         while len(self._photos) > 1 and self._used_bytes() > self._cache_bytes:
             self._photos.popitem(last=False)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from autocolor.control.edits import (
     Edits,
+    HintedPixels,
     Reference,
     colorize_edited,
     energy_biases,
@@ -90,6 +92,43 @@ def test_what_a_hint_hardly_reaches_is_drawn_with_the_same_numbers(sampling: str
     few = (share > 0) & (share < 0.05)
     assert few.sum() > 50
     assert 0 < np.abs(hinted - plain)[few].mean() < 0.3 * np.abs(other - plain)[few].mean()
+
+
+@pytest.mark.parametrize("variant", ["hue_chroma", "lab_marginal", "lab_joint"])
+def test_hints_are_spread_once_for_all_strengths(
+    variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spreads = []
+
+    def counted(*arguments: Any) -> Any:
+        spreads.append(arguments)
+        return spread_hints(*arguments)
+
+    monkeypatch.setattr("autocolor.control.edits.spread_hints", counted)
+    prediction = predict(variant)
+    hints = [Hint(5, 6, (0.8, 0.2, 0.2)), Hint(18, 20, (0.2, 0.3, 0.8), radius=3)]
+    remembered = Edits(hints=hints, hinted=[])
+    for strength in (0.0, 0.5, 1.7):
+        options = DecodeOptions(strength=strength)
+        (found,) = colorize(prediction, remembered, options)
+        assert len(spreads) == 1
+        (expected,) = colorize(prediction, Edits(hints=hints), options)
+        spreads.pop()
+        np.testing.assert_array_equal(found, expected)
+    assert remembered.hinted and sum(part.nbytes for part in remembered.hinted) > 0
+
+
+def test_what_stops_the_spreading_leaves_nothing_half_remembered() -> None:
+    hinted: list[HintedPixels] = []
+
+    def stop(done: float) -> None:
+        if done > 0.3:
+            raise KeyboardInterrupt
+
+    edits = Edits(hints=[Hint(5, 6, (0.8, 0.2, 0.2))], hinted=hinted)
+    with pytest.raises(KeyboardInterrupt):
+        list(colorize_edited(predict("hue_chroma"), edits, progress=stop))
+    assert hinted == []
 
 
 def test_a_reference_moves_the_mean_histograms_to_its_own() -> None:

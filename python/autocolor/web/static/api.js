@@ -7,12 +7,13 @@ export class ApiError extends Error {
   }
 }
 
-async function request(method, path, body) {
-  const options = { method };
-  if (body instanceof Blob) {
-    options.body = body;
-    options.headers = { "Content-Type": "application/octet-stream" };
-  } else if (body !== undefined) {
+const failure = (status, content) =>
+  new ApiError(content?.error ?? `The server answered with status ${status}.`, status);
+const silence = () => new ApiError("The server does not answer. Is autocolor serve still running?", 0);
+
+async function request(method, path, body, signal) {
+  const options = { method, signal };
+  if (body !== undefined) {
     options.body = JSON.stringify(body);
     options.headers = { "Content-Type": "application/json" };
   }
@@ -20,17 +21,15 @@ async function request(method, path, body) {
   try {
     response = await fetch(`api${path}`, options);
   } catch {
-    throw new ApiError("The server does not answer. Is autocolor serve still running?", 0);
+    signal?.throwIfAborted();
+    throw silence();
   }
-  if (!response.ok) {
-    const content = await response.json().catch(() => ({}));
-    throw new ApiError(content.error ?? `The server answered with status ${response.status}.`, response.status);
-  }
+  if (!response.ok) throw failure(response.status, await response.json().catch(() => null));
   return response;
 }
 
-export async function call(method, path, body) {
-  const response = await request(method, path, body);
+export async function call(method, path, body, signal) {
+  const response = await request(method, path, body, signal);
   return response.status === 204 ? null : response.json();
 }
 
@@ -38,13 +37,28 @@ export async function picture(method, path, body) {
   return (await request(method, path, body)).blob();
 }
 
-// Refuses at once what the server would; it checks again.
-export async function upload(file, info) {
-  if (file.size > info.megabytes * 1e6) {
-    const size = Math.ceil(file.size / 1e6);
-    throw new ApiError(`${file.name}: ${size} MB, but at most ${info.megabytes} MB are taken.`, 413);
-  }
-  return call("POST", `/photos?name=${encodeURIComponent(file.name)}`, file);
+// Refuses at once what the server would; it checks again. Not with fetch, which tells no progress.
+export function upload(file, info, signal, progress = () => {}) {
+  return new Promise((resolve, reject) => {
+    if (file.size > info.megabytes * 1e6) {
+      const size = Math.ceil(file.size / 1e6);
+      throw new ApiError(`${file.name}: ${size} MB, but at most ${info.megabytes} MB are taken.`, 413);
+    }
+    const sending = new XMLHttpRequest();
+    sending.open("POST", `api/photos?name=${encodeURIComponent(file.name)}`);
+    sending.responseType = "json";
+    sending.setRequestHeader("Content-Type", "application/octet-stream");
+    sending.upload.addEventListener("progress", ({ loaded, total }) => progress(loaded / total));
+    sending.addEventListener("load", () => {
+      const { status, response } = sending;
+      if (status === 201) resolve(response);
+      else reject(failure(status, response));
+    });
+    sending.addEventListener("error", () => reject(silence()));
+    sending.addEventListener("abort", () => reject(signal.reason));
+    signal?.addEventListener("abort", () => sending.abort());
+    sending.send(file);
+  });
 }
 
 // Also ends its jobs; goes out even when the page is being left.
@@ -53,16 +67,20 @@ export const forget = (photo) =>
 
 export const cancel = (job) => call("DELETE", `/jobs/${job}`).catch(() => {});
 
-const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+const pause = (milliseconds, signal) =>
+  new Promise((resolve, reject) => {
+    setTimeout(resolve, milliseconds);
+    signal?.addEventListener("abort", () => reject(signal.reason));
+  });
 
 // Waits for a job. Returns its last state: done or cancelled; throws if it failed.
-export async function follow(job, progress = () => {}) {
+export async function follow(job, progress = () => {}, signal = undefined) {
   for (let wait = 60; ; wait = Math.min(wait * 1.5, 400)) {
-    const state = await call("GET", `/jobs/${job}`);
+    const state = await call("GET", `/jobs/${job}`, undefined, signal);
     progress(state);
     if (state.state === "failed") throw new ApiError(state.error, 422);
     if (state.state === "done" || state.state === "cancelled") return state;
-    await pause(wait);
+    await pause(wait, signal);
   }
 }
 

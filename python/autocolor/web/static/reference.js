@@ -1,11 +1,12 @@
 // A photo whose colours are taken.
 
 import { forget, upload } from "./api.js";
-import { $, acceptDrops, announce, clear, complain } from "./page.js";
+import { $, acceptDrops, announce, complain } from "./page.js";
 
 export class Reference {
   constructor(state) {
     this.state = state;
+    this.taken = new Map(); // id to name and picture; kept, as one can go back to them
     $("reference-choose").addEventListener("click", () => $("reference-file").click());
     $("reference-file").addEventListener("change", () => {
       const [file] = $("reference-file").files;
@@ -17,6 +18,7 @@ export class Reference {
       state.change({ reference: null });
       $("reference-choose").focus();
     });
+    state.addEventListener("open", () => this.forget());
     state.addEventListener("change", () => this.show());
     acceptDrops($("reference-choose").closest("fieldset"), ([file]) => file && this.take(file));
   }
@@ -26,9 +28,7 @@ export class Reference {
     try {
       const { photo: reference } = await upload(file, this.state.info);
       if (this.state.photo !== photo) return void forget(reference);
-      clear($("reference-image"));
-      $("reference-image").src = URL.createObjectURL(file);
-      $("reference-name").textContent = file.name;
+      this.taken.set(reference, { name: file.name, url: URL.createObjectURL(file) });
       this.state.change({ reference, transfer: $("transfer").value });
       announce(`Colours of ${file.name} are used`);
     } catch (error) {
@@ -38,9 +38,24 @@ export class Reference {
 
   show() {
     const { reference, transfer } = this.state.controls;
-    if (this.shown && this.shown !== reference) forget(this.shown);
-    this.shown = reference;
+    const { name, url } = this.taken.get(reference) ?? {};
     $("reference").hidden = !reference;
+    if (url) {
+      $("reference-image").src = url;
+      $("reference-name").textContent = name;
+    }
     $("transfer").value = this.state.info.histograms ? transfer : "quantile";
+  }
+
+  photos() {
+    return [...this.taken.keys()];
+  }
+
+  forget() {
+    for (const [photo, { url }] of this.taken) {
+      forget(photo);
+      URL.revokeObjectURL(url);
+    }
+    this.taken.clear();
   }
 }

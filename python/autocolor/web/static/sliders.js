@@ -2,7 +2,13 @@
 
 import { $, hueName } from "./page.js";
 
-const FIRST_LEAN = 1.5; // as of the variations
+export const FIRST_LEAN = 1.5; // as of the variations
+
+export function showHue(slider, output, lean) {
+  const name = hueName(slider.value / 360);
+  output.textContent = Number(lean) ? `${slider.value}° ${name}` : "–";
+  slider.setAttribute("aria-valuetext", `${slider.value} degrees, ${name}`);
+}
 
 export class Sliders {
   constructor(state) {
@@ -27,8 +33,6 @@ export class Sliders {
     $("lean").value = controls.lean;
     $("lean-value").textContent = controls.lean ? controls.lean.toFixed(1) : "off";
     if (controls.lean) $("hue").value = Math.round(controls.hue * 360) % 360;
-    const turns = $("hue").value / 360;
-    $("hue-value").textContent = controls.lean ? `${$("hue").value}° ${hueName(turns)}` : "–";
-    $("hue").setAttribute("aria-valuetext", `${$("hue").value} degrees, ${hueName(turns)}`);
+    showHue($("hue"), $("hue-value"), controls.lean);
   }
 }
