@@ -8,7 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from autocolor.baselines.registry import BASELINES, NEED_BACKBONE, BaselineSource
+from autocolor.baselines.registry import (
+    BASELINES,
+    NEED_BACKBONE,
+    SCENE_BASELINES,
+    BaselineSource,
+)
 from autocolor.core.errors import AutocolorError
 from autocolor.core.programs import run_program
 from autocolor.data.photo_lists import list_photos, list_photos_and_classes
@@ -63,9 +68,11 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--baseline",
         action="append",
         default=[],
-        choices=BASELINES,
-        help="method that the paper compares itself with (docs/baselines.md); may be given several "
-        "times",
+        choices=BASELINES + SCENE_BASELINES,
+        metavar="NAME",
+        help="method that the paper compares itself with (docs/baselines.md), of "
+        f"{', '.join(BASELINES + SCENE_BASELINES)}; may be given several times. The class of a "
+        "scene is the name of the folder that a photo or reference is in",
     )
     parser.add_argument(
         "--references",

@@ -19,6 +19,12 @@ import numpy as np
 from autocolor.baselines.cheng import SEMANTIC_LEVEL, Cheng, ChengOptions, train_cheng
 from autocolor.baselines.cluster_correspondence import transfer_clusters
 from autocolor.baselines.descriptors import FeatureExtractor
+from autocolor.baselines.deshpande.colorizer import (
+    Deshpande,
+    DeshpandeOptions,
+    SceneClasses,
+    Solution,
+)
 from autocolor.baselines.nearest_neighbour import NearestNeighbour, ReferenceBank, build_bank
 from autocolor.baselines.references import References
 from autocolor.baselines.welsh import Welsh
@@ -26,11 +32,20 @@ from autocolor.control.quantile import transfer_quantiles
 from autocolor.core.arrays import FloatArray, check_unit
 from autocolor.core.errors import InputError
 from autocolor.core.files import file_sha256
-from autocolor.evaluation.evaluate import Method, grey_image
+from autocolor.evaluation.evaluate import (
+    Method,
+    Scene,
+    SceneMethod,
+    grey_image,
+    lightness_method,
+)
 from autocolor.imaging.color import compose_lab, rgb_to_lab
 
-BASELINES = ("none", "mean", "welsh", "cheng", "nearest_neighbour")
+BASELINES = ("none", "mean", "welsh", "cheng", "nearest_neighbour", "deshpande")
 """Names for :func:`load_baseline`."""
+
+SCENE_BASELINES = ("deshpande+scene", "deshpande (C)", "deshpande (Q)")
+"""Those that know more of a photo than its lightness: its scene class; (C) and (Q) also its histogram."""
 
 NEED_BACKBONE = ("cheng", "nearest_neighbour")
 """Those that read the levels of a network."""
@@ -73,6 +88,7 @@ def load_baseline(
     cache: Path | None = None,
     progress: bool = True,
     cheng_options: ChengOptions | None = None,
+    deshpande_options: DeshpandeOptions = DeshpandeOptions(),
 ) -> Baseline:
     """Prepare an automatic method: read the references, train if it must be.
 
@@ -87,10 +103,13 @@ def load_baseline(
     seed : int
         Of everything random.
     cache : Path, optional
-        Folder in which "cheng" keeps its net and "nearest_neighbour" its descriptors, under a name
-        made of the references' bytes, the backbone, the seed and the options; made if need be.
+        Folder in which "cheng" keeps its net, "deshpande" its forest and "nearest_neighbour" its
+        descriptors, under a name made of the references' bytes, the backbone, the seed and the options;
+        made if need be.
     cheng_options : ChengOptions
         How "cheng" is trained; the defaults unless given.
+    deshpande_options : DeshpandeOptions
+        How "deshpande" is trained.
 
     Raises
     ------
@@ -120,9 +139,61 @@ def load_baseline(
             method = _cheng(sources, backbone, seed, cache, progress, options)
     elif name == "mean":
         method = mean_color(sources, progress=progress)
+    elif name == "deshpande":
+        method = Deshpande(
+            sources, seed=seed, cache=cache, options=deshpande_options, progress=progress
+        )
     else:
         method = Welsh(sources, seed=seed, progress=progress)
     return Baseline(name, method, sources.skipped)
+
+
+def load_scene_method(
+    name: str,
+    references: Sequence[Path],
+    *,
+    seed: int = 0,
+    cache: Path | None = None,
+    progress: bool = True,
+    deshpande_options: DeshpandeOptions = DeshpandeOptions(),
+    **options: Any,
+) -> SceneMethod:
+    """Prepare a method of `BASELINES` or `SCENE_BASELINES` to colorize scenes.
+
+    The latter share what they find for a scene.
+
+    Parameters
+    ----------
+    name : str
+    references, seed, cache, progress, deshpande_options
+        As of :func:`load_baseline`. "deshpande+scene" and those of its results learn for each class
+        from the references that are in a folder of that name.
+    **options
+        Others of :func:`load_baseline`.
+
+    Raises
+    ------
+    ValueError
+        As of :func:`load_baseline`.
+    """
+    known = {"seed": seed, "cache": cache, "progress": progress}
+    if name not in SCENE_BASELINES:
+        options |= {**known, "deshpande_options": deshpande_options}
+        return lightness_method(load_baseline(name, references, **options))
+    colorizers = SceneClasses(References(references), options=deshpande_options, **known)
+
+    def solution(scene: Scene) -> Solution:
+        return scene.once(
+            "deshpande+scene", lambda: colorizers(scene.path).solve(scene.lightness)
+        )
+
+    def colorize(scene: Scene) -> FloatArray:
+        if name == "deshpande (C)":
+            return solution(scene).clustered(scene.lightness, scene.truth)
+        rgb = solution(scene).image(scene.lightness)
+        return transfer_quantiles(rgb, scene.truth) if name == "deshpande (Q)" else rgb
+
+    return colorize
 
 
 @dataclass(frozen=True)
@@ -149,14 +220,14 @@ class BaselineSource:
             identity["sha256"] = {self.weights.name: file_sha256(self.weights)}
         return identity
 
-    def load(self) -> Method:
+    def load(self) -> SceneMethod:
         """Return the method, which learns now unless it has before."""
         backbone = None
         if self.name in NEED_BACKBONE:
             from autocolor.nets.backbone import Backbone  # needs pycaffe, the other methods do not
 
             backbone = Backbone(self.weights, device=self.device)
-        return load_baseline(self.name, self.references, backbone=backbone, cache=self.cache)
+        return load_scene_method(self.name, self.references, backbone=backbone, cache=self.cache)
 
 
 def mean_color(references: References, *, progress: bool = False) -> Method:

@@ -24,9 +24,9 @@ from autocolor.evaluation.evaluate import (
     Accumulator,
     Evaluation,
     EvaluationProtocol,
-    Method,
     PhotoResult,
     PhotoScorer,
+    SceneMethod,
     Task,
     add_pictures,
     lightness_method,
@@ -53,7 +53,7 @@ class MethodSource(Protocol):
     def identity(self) -> dict[str, Any]:
         """Return what tells the method apart from others, for JSON: hashes of weights, options."""
 
-    def load(self) -> Method:
+    def load(self) -> SceneMethod:
         """Return the method, ready to colorize."""
 
 
@@ -75,9 +75,9 @@ class ModelSource:
         """
         return model_identity(self.folder)
 
-    def load(self) -> Method:
+    def load(self) -> SceneMethod:
         """Return the model's `colorize`; errors are those of `Colorizer`."""
-        return Colorizer(self.folder, self.device).colorize
+        return lightness_method(Colorizer(self.folder, self.device).colorize)
 
 
 @dataclass(frozen=True)
@@ -224,8 +224,7 @@ def _score_photo(
 @lru_cache(maxsize=1)
 def _scorer(sources: tuple[MethodSource, ...], protocol: EvaluationProtocol) -> PhotoScorer:
     """Return the process's own scorer: models are loaded once."""
-    methods = {source.name: lightness_method(source.load()) for source in sources}
-    return PhotoScorer(methods, protocol)
+    return PhotoScorer({source.name: source.load() for source in sources}, protocol)
 
 
 def _header(

@@ -7,6 +7,8 @@ import pytest
 
 from autocolor.baselines.cheng import ChengOptions
 from autocolor.baselines.cluster_correspondence import transfer_clusters
+from autocolor.baselines.deshpande.colorizer import DeshpandeOptions
+from autocolor.baselines.deshpande.forest import ForestOptions
 from autocolor.baselines.references import References
 from autocolor.baselines.registry import (
     BASELINES,
@@ -20,6 +22,7 @@ from autocolor.imaging.images import write_image
 from helpers.block_backbone import BlockBackbone
 
 QUICK = ChengOptions(pixels=64, iterations=20, batch=32, tests=2)
+QUICK_FOREST = DeshpandeOptions(2, 2, 300, ForestOptions(4, 1, 300, 2, 40, 20, 5))
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,13 @@ def photos(photo_folder):
 def load(name, photos, **options):
     backbone = BlockBackbone() if name in NEED_BACKBONE else None
     return load_baseline(
-        name, photos, backbone=backbone, progress=False, cheng_options=QUICK, **options
+        name,
+        photos,
+        backbone=backbone,
+        progress=False,
+        cheng_options=QUICK,
+        deshpande_options=QUICK_FOREST,
+        **options,
     )
 
 
@@ -59,7 +68,7 @@ def test_unreadable_references(name, photos, tmp_path):
             load(name, wrong)
 
 
-@pytest.mark.parametrize("name", NEED_BACKBONE)
+@pytest.mark.parametrize("name", (*NEED_BACKBONE, "deshpande"))
 def test_the_cache_is_used(name, photos, tmp_path):
     cache = tmp_path / "new" / "cache"
     light = np.random.default_rng(0).random((40, 40))

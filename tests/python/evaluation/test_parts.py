@@ -12,7 +12,13 @@ import numpy as np
 import pytest
 
 from autocolor.data.photo_lists import ListedPhoto
-from autocolor.evaluation.evaluate import GREY, EvaluationProtocol, Method, evaluate
+from autocolor.evaluation.evaluate import (
+    GREY,
+    EvaluationProtocol,
+    SceneMethod,
+    lightness_method,
+    score as score_scenes,
+)
 from autocolor.evaluation.parts import (
     ModelSource,
     Part,
@@ -40,11 +46,11 @@ class Tint:
     def identity(self) -> dict[str, Any]:
         return {"hue": self.hue}
 
-    def load(self) -> Method:
+    def load(self) -> SceneMethod:
         def colorize(light: np.ndarray) -> np.ndarray:
             return compose_rgb(np.full_like(light, self.hue), np.full_like(light, 0.1), light)
 
-        return colorize
+        return lightness_method(colorize)
 
 
 SOURCES = (Tint(0.1), Tint(0.6, "cold"))
@@ -90,7 +96,7 @@ def score(
 def test_parts_equal_one_pass_exactly(photos: list[ListedPhoto], tmp_path: Path) -> None:
     whole = score(photos, tmp_path / "new" / "whole.jsonl")
     expected = states([whole])
-    plain = evaluate(
+    plain = score_scenes(
         {source.name: source.load() for source in SOURCES},
         [photo.path for photo in photos],
         protocol=PROTOCOL,
@@ -118,7 +124,7 @@ def test_processes_equal_one(photos: list[ListedPhoto], tmp_path: Path) -> None:
 class Deadly(Tint):
     """Ends its process, as the kernel does when memory runs out."""
 
-    def load(self) -> Method:
+    def load(self) -> SceneMethod:
         os._exit(9)
 
 
@@ -141,9 +147,9 @@ def test_resume(photos: list[ListedPhoto], tmp_path: Path, keep: float) -> None:
 
     @dataclass(frozen=True)
     class Counting(Tint):
-        def load(self) -> Method:
+        def load(self) -> SceneMethod:
             method = super().load()
-            return lambda light: calls.append(light) or method(light)
+            return lambda scene: calls.append(scene) or method(scene)
 
     sources = [Counting(source.hue, source.name) for source in SOURCES]
     score_part(sources, photos, cut, protocol=PROTOCOL, progress=False)
