@@ -263,6 +263,37 @@ def test_baselines(photo_folder: Path, tmp_path: Path) -> None:
     assert "--baseline: expected --references" in refused.stderr
 
 
+def test_methods_that_know_the_scene(photo_folder: Path, tmp_path: Path) -> None:
+    """A photo whose folder is no class is skipped; a reference that cannot be read ends nothing."""
+    for name in ("animal", "still", "other"):
+        (tmp_path / name).mkdir()
+    for name, photo in (
+        ("animal", "chelsea.jpg"),
+        ("still", "coffee.png"),
+        ("other", "coffee.png"),
+    ):
+        shutil.copy(photo_folder / photo, tmp_path / name / photo)
+    (tmp_path / "animal" / "broken.jpg").write_bytes(b"no photo")
+    (tmp_path / "references.txt").write_text(
+        "animal/broken.jpg\nanimal/chelsea.jpg\nstill/coffee.png\n"
+    )
+    (tmp_path / "photos.txt").write_text("other/coffee.png\nanimal/chelsea.jpg\n")
+    common = ("--baseline", "deshpande+scene", "--baseline", "deshpande (C)", "--baseline", "deshpande (Q)",
+              "--references", tmp_path / "references.txt", "--photos", tmp_path / "photos.txt",
+              "--side", "48", "--paper-only", "--out", tmp_path / "out")  # fmt: skip
+    done = run(*common)
+    assert done.returncode == 0, done.stderr
+    assert "learning: 100%" in done.stderr
+    content = (tmp_path / "out" / "metrics.json").read_text()
+    metrics = json.loads(content)
+    assert metrics["images"] == 1
+    assert "expected a photo in a folder called animal, still, got 'other'" in content
+    scores = {name: found["scores"]["rmse"] for name, found in metrics["methods"].items()}
+    assert scores["deshpande (Q)"] < scores["no colorization"]
+    again = run(*common)
+    assert again.returncode == 0 and "learning" not in again.stderr
+
+
 def test_a_baseline_with_a_network(photo_folder: Path, tmp_path: Path) -> None:
     caffe = import_caffe()
     (tmp_path / "net.prototxt").write_text(str(vgg16_gray_features()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -71,22 +71,21 @@ histogram by clusters (C) and by quantiles (Q), and the shipped model automatic,
             solution = model.solve(light, matches)
             prediction = colorizer.predict(light)
             automatic, ours = solution.image(light), prediction.colorize()
-            results: dict[str, Callable[[], FloatArray]] = {
-                GREY: lambda: grey_image(light),
-                "mean of the matches": lambda: compose_alpha_beta(matches[0], light),
-                "deshpande": lambda: automatic,
-                "deshpande (C)": lambda: solution.clustered(light, truth),
-                "deshpande (Q)": lambda: transfer_quantiles(automatic, truth),
-                "ours": lambda: ours,
-                "ours (Q)": lambda: transfer_quantiles(ours, truth),
-                "ours (E)": lambda: colorize_by_energy(prediction, truth)[0],
+            results: dict[str, FloatArray] = {
+                GREY: grey_image(light),
+                "mean of the matches": compose_alpha_beta(matches[0], light),
+                "deshpande": automatic,
+                "deshpande (C)": solution.clustered(light, truth),
+                "deshpande (Q)": transfer_quantiles(automatic, truth),
+                "ours": ours,
+                "ours (Q)": transfer_quantiles(ours, truth),
+                "ours (E)": colorize_by_energy(prediction, truth)[0],
             }
             if arguments.theirs is not None:
                 for name, suffix in _THEIRS.items():
                     file = arguments.theirs / f"test_{number}_recon_color{suffix}-1.tif"
-                    results[name] = lambda file=file: resize(read_image(file).rgb, light.shape)
-            for name, colorize in results.items():
-                rgb = colorize()
+                    results[name] = resize(read_image(file).rgb, light.shape)
+            for name, rgb in results.items():
                 away = rgb_to_alpha_beta(rgb) - rgb_to_alpha_beta(truth)
                 errors.setdefault(name, []).append(np.linalg.norm(away, axis=-1).ravel())
                 psnr.setdefault(name, []).append(-10 * np.log10(np.square(rgb - truth).mean()))

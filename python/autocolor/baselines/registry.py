@@ -183,9 +183,7 @@ def load_scene_method(
     colorizers = SceneClasses(References(references), options=deshpande_options, **known)
 
     def solution(scene: Scene) -> Solution:
-        return scene.once(
-            "deshpande+scene", lambda: colorizers(scene.path).solve(scene.lightness)
-        )
+        return scene.once("deshpande+scene", lambda: colorizers(scene.path).solve(scene.lightness))
 
     def colorize(scene: Scene) -> FloatArray:
         if name == "deshpande (C)":

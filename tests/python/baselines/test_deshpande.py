@@ -38,9 +38,7 @@ from autocolor.evaluation.evaluate import Scene
 from autocolor.imaging.color import compose_alpha_beta, lightness, rgb_to_alpha_beta
 from autocolor.imaging.images import write_image
 
-SMALL = ForestOptions(
-    rows=4, stumps=2, pixels=600, steps=3, least_leaf=40, directions=40, tried=15
-)
+SMALL = ForestOptions(rows=4, stumps=2, pixels=600, steps=3, least_leaf=40, directions=40, tried=15)
 QUICK = DeshpandeOptions(matches=2, photos=4, pixels=300, forest=SMALL)
 
 
@@ -62,7 +60,9 @@ def test_bank_of_textures():
         np.testing.assert_allclose(edge, -edge[::-1, ::-1], atol=1e-12)
         np.testing.assert_allclose(bar, bar[::-1, ::-1], atol=1e-12)
     # At angle 0 edges change along y, at the fourth of six along x.
-    np.testing.assert_allclose(bank[0], bank[3].T * np.sign(bank[0, 22, 24] * bank[3, 24, 22]), atol=1e-9)
+    np.testing.assert_allclose(
+        bank[0], bank[3].T * np.sign(bank[0, 22, 24] * bank[3, 24, 22]), atol=1e-9
+    )
     point = np.zeros((49, 49))
     point[24, 24] = 1
     blurred = gaussian_filter(point, np.sqrt(2), truncate=17)
@@ -116,8 +116,14 @@ def test_features_of_a_pixel(rng):
     assert np.isfinite(flat).all()
     split = split_features(light, mean, deviation)
     assert split.shape == (12, 16, 15)
-    np.testing.assert_allclose(split[11, 3, :3], [light[11, 3], light[11, 3] - light[10, 3], light[11, 4] - light[11, 3]], atol=1e-6)
-    np.testing.assert_allclose(split[11, 3, 9:], [4 / 16, 1, *mean[11, 3], *deviation[11, 3]], rtol=1e-6)
+    np.testing.assert_allclose(
+        split[11, 3, :3],
+        [light[11, 3], light[11, 3] - light[10, 3], light[11, 4] - light[11, 3]],
+        atol=1e-6,
+    )
+    np.testing.assert_allclose(
+        split[11, 3, 9:], [4 / 16, 1, *mean[11, 3], *deviation[11, 3]], rtol=1e-6
+    )
 
 
 def test_rows_made_orthonormal(rng):
@@ -202,7 +208,9 @@ def test_a_forest_learns_what_differs_between_places(rng):
     first = np.zeros((4, 2))
     forest = train_forest(samples, first, np.random.default_rng(3), options)
     a, b = forest.evaluate(split, features)
-    np.testing.assert_allclose(a @ np.swapaxes(a, 1, 2), np.broadcast_to(np.eye(4), (3000, 4, 4)), atol=1e-4)
+    np.testing.assert_allclose(
+        a @ np.swapaxes(a, 1, 2), np.broadcast_to(np.eye(4), (3000, 4, 4)), atol=1e-4
+    )
     cost = np.square(b[:, 0] - colors[:, 0]).mean()
     stumps = with_constant(features) @ forest.b[0]
     assert cost < 0.3 * np.square(stumps - colors[:, 0]).mean()
@@ -257,7 +265,9 @@ def test_correction_moves_clusters_towards_the_known_ones(rng):
     before = np.linalg.norm(field.mean(axis=(0, 1)) - clusters.target[0])
     assert np.linalg.norm(moved.mean(axis=(0, 1)) - clusters.target[0]) < before
     # Nothing to correct: the colours stay near the minimum.
-    there = Correspondence(field.reshape(-1, 2).mean(axis=0)[None], field.reshape(-1, 2).mean(axis=0)[None], np.ones(1))
+    there = Correspondence(
+        field.reshape(-1, 2).mean(axis=0)[None], field.reshape(-1, 2).mean(axis=0)[None], np.ones(1)
+    )
     assert np.abs(system.correct(field, there) - field).max() < 0.05
 
 
@@ -286,6 +296,7 @@ def error(rgb, truth):
     return float(np.linalg.norm(rgb_to_alpha_beta(rgb) - rgb_to_alpha_beta(truth), axis=-1).mean())
 
 
+@pytest.mark.slow
 def test_photos_of_one_class(classes, rng):
     colorizer = Deshpande(References(sorted((classes / "sea").iterdir())), options=QUICK, seed=2)
     truth = landscape(rng, (0.66, -0.22), (-0.44, 0.33))
@@ -298,6 +309,7 @@ def test_photos_of_one_class(classes, rng):
     assert not np.array_equal(other(lightness(truth)), rgb)
 
 
+@pytest.mark.slow
 def test_the_class_of_a_scene(classes, rng):
     (classes / "sea" / "broken.png").write_bytes(b"no photo")
     paths = sorted(classes.glob("*/*.png"))
@@ -310,21 +322,24 @@ def test_the_class_of_a_scene(classes, rng):
     assert error(sea, truth) < 0.5 * error(mars, truth)
     with pytest.raises(ValueError, match="called mars, sea, got 'moon'"):
         colorizers(classes / "moon" / "a.png")
-    one = SceneClasses(References([path for path in paths if path.parent.name == "mars"]), options=QUICK)
+    one = SceneClasses(
+        References([path for path in paths if path.parent.name == "mars"]), options=QUICK
+    )
     one(classes / "moon" / "a.png")
     with pytest.raises(ValueError, match="at least one colour photo, got none"):
         SceneClasses(References([]))
 
 
+@pytest.mark.slow
 def test_methods_that_know_the_scene(classes, rng):
     write_image(classes / "sea" / "asked.png", landscape(rng, (0.7, -0.1), (-0.5, 0.2)))
     paths = sorted(classes.glob("*/[0-9].png"))
     scene = Scene(classes / "sea" / "asked.png")
     cache = classes / "cache"
     found = {
-        name: load_scene_method(
-            name, paths, cache=cache, progress=False, deshpande_options=QUICK
-        )(scene)
+        name: load_scene_method(name, paths, cache=cache, progress=False, deshpande_options=QUICK)(
+            scene
+        )
         for name in ("none", "deshpande", *SCENE_BASELINES)
     }
     assert len(list(cache.iterdir())) == 3  # of both classes, and of all photos
@@ -337,4 +352,9 @@ def test_methods_that_know_the_scene(classes, rng):
     clusters = correspond(alpha_beta_histogram(automatic), alpha_beta_histogram(scene.truth))
     assert len(clusters.weights) > 1
     errors = {name: error(rgb, scene.truth) for name, rgb in found.items()}
-    assert errors["deshpande (Q)"] < errors["deshpande (C)"] < errors["deshpande+scene"] < errors["none"]
+    assert (
+        errors["deshpande (Q)"]
+        < errors["deshpande (C)"]
+        < errors["deshpande+scene"]
+        < errors["none"]
+    )

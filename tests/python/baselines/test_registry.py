@@ -68,7 +68,7 @@ def test_unreadable_references(name, photos, tmp_path):
             load(name, wrong)
 
 
-@pytest.mark.parametrize("name", (*NEED_BACKBONE, "deshpande"))
+@pytest.mark.parametrize("name", [*NEED_BACKBONE, "deshpande"])
 def test_the_cache_is_used(name, photos, tmp_path):
     cache = tmp_path / "new" / "cache"
     light = np.random.default_rng(0).random((40, 40))

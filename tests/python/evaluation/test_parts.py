@@ -17,6 +17,8 @@ from autocolor.evaluation.evaluate import (
     EvaluationProtocol,
     SceneMethod,
     lightness_method,
+)
+from autocolor.evaluation.evaluate import (
     score as score_scenes,
 )
 from autocolor.evaluation.parts import (

@@ -99,7 +99,9 @@ class DeshpandeModel:
             tile = slice(start, start + _TILE_PIXELS)
             a[tile], b[tile] = self.forest.evaluate(split[tile], features[tile])
         plane = FilterPlane(self.kernels, light.shape)
-        system = ColorField(plane, a.reshape(*light.shape, *a.shape[1:]), b.reshape(*light.shape, -1))
+        system = ColorField(
+            plane, a.reshape(*light.shape, *a.shape[1:]), b.reshape(*light.shape, -1)
+        )
         return Solution(light, system, system.solve())
 
 

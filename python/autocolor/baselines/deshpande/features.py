@@ -89,7 +89,7 @@ def color_filters(fields: Sequence[FloatArray], rng: np.random.Generator) -> Flo
     at two radii the six first principal components of patches of `fields`, (H, W, 2) alpha and beta of
     photos with sides of at least 7, divided by their deviations and faded by a Gaussian.
     """
-    fixed = [np.ones((1, 1))]
+    fixed: list[FloatArray] = [np.ones((1, 1))]
     for radius in _RADII:
         fixed += [_bar(radius, angle) for angle in (0, np.pi / 3, 2 * np.pi / 3)]
         fixed += [_laplacian(radius, (2 * radius + 1) / 8), _gaussian(radius, (2 * radius + 1) / 4)]

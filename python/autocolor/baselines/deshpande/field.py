@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
@@ -80,7 +82,8 @@ class ColorField:
         clusters : Correspondence
             From the histogram of `field` to the known one.
         """
-        means, weights = clusters.source, clusters.weights
+        means: FloatArray = clusters.source
+        weights: FloatArray = clusters.weights
         flat = field.reshape(-1, 2).astype(np.float64)
         projected = self.project(field).astype(np.float64)
         for _ in range(_DESCENTS):
@@ -92,22 +95,33 @@ class ColorField:
             projected_slope = self.project(slope.reshape(self._shape)).astype(np.float64)
             rest = projected - self._b
             # The objective along the line is a parabola.
-            curve = [np.mean(one) for one in (rest**2, rest * projected_slope, projected_slope**2)]
-
-            def cost(step: float) -> float:
-                distance = bhattacharyya(flat - step * slope, means, weights, clusters.target)[0]
-                return float(
-                    distance
-                    + _OBJECTIVE_WEIGHT * (curve[0] - 2 * step * curve[1] + step**2 * curve[2])
-                )
-
-            step = minimize_scalar(
-                cost, bounds=(0, _LONGEST), method="bounded", options={"maxiter": 12}
-            ).x
+            curve = [
+                float(np.mean(one)) for one in (rest**2, rest * projected_slope, projected_slope**2)
+            ]
+            step = _best_step(flat, slope, curve, means, weights, clusters.target)
             flat -= step * slope
             projected -= step * projected_slope
             _, means, weights = bhattacharyya(flat, means, weights, clusters.target)
         return flat.reshape(self._shape).astype(np.float32)
+
+
+def _best_step(
+    flat: FloatArray,
+    slope: FloatArray,
+    curve: Sequence[float],
+    means: FloatArray,
+    weights: FloatArray,
+    target: FloatArray,
+) -> float:
+    """Return the length of least cost; `curve` are the parabola's constant, half slope and square."""
+
+    def cost(step: float) -> float:
+        distance = bhattacharyya(flat - step * slope, means, weights, target)[0]
+        return distance + _OBJECTIVE_WEIGHT * (curve[0] - 2 * step * curve[1] + step**2 * curve[2])
+
+    options = {"maxiter": 12}
+    found = minimize_scalar(cost, bounds=(0, _LONGEST), method="bounded", options=options)
+    return float(found.x)
 
 
 def bhattacharyya(

@@ -165,7 +165,7 @@ def gradient_of_a(
 
 def _project(a: FloatArray, responses: FloatArray) -> FloatArray:
     if len(a) == 1:
-        return responses @ a[0].T
+        return np.asarray(responses @ a[0].T)
     return np.asarray((a @ responses[..., None])[..., 0])
 
 
@@ -203,16 +203,17 @@ def train_forest(
     random. The fixed ones choose the first of the responses of alpha and of beta.
     """
     half = samples.responses.shape[1] // 2
-    a = rng.normal(size=(1, options.rows, 2 * half))
+    a: FloatArray = rng.normal(size=(1, options.rows, 2 * half))
     a[0, :FIXED_ROWS] = 0
     a[0, 0, 0] = a[0, 1, half] = 1
-    a, stem = orthonormalize(a), first_b.astype(np.float64)
+    a, stem = orthonormalize(a), np.asarray(first_b, dtype=np.float64)
     bar = tqdm(total=options.stumps + 1, desc="learning", unit="tree", disable=not progress)
     with bar:
         for _ in range(options.stumps):
             _, features, responses = samples.draw(options.pixels, rng)
             described = with_constant(features).astype(np.float64)
-            b, weights = described @ stem.T, np.ones(len(described))
+            b: FloatArray = described @ stem.T
+            weights = np.ones(len(described))
             for _ in range(options.steps):
                 a, b, _, added = _improve(a, b, described, responses.astype(np.float64), weights)
                 stem = stem + added
