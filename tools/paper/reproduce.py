@@ -16,11 +16,14 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import numpy as np
+
 from autocolor.core.errors import AutocolorError
 from autocolor.core.programs import run_program
 from autocolor.data.photo_lists import list_photos
 from autocolor.paper.reproduction import (
     OF_ONE_MODEL,
+    OF_SCENES,
     TABLES_AND_FIGURES,
     Reproduction,
     ReproductionConfig,
@@ -70,7 +73,12 @@ hypercolumns of sampled pixels are computed once, and all models are heads that 
 fc6 and fc7 among the weights all of Table 2 is made. Features, models and scores are kept in OUT; run
 again to go on, or to make another table of the same rows. --model makes tables of a model that is
 there, without training and without data: of hue and chroma Tables 4 and 5, of Lab histograms the four
-inference methods of section 3.3.""",
+inference methods of section 3.3.
+
+With --scenes, Tables 3 and 4 and Figure 7 are of photos in folders named by classes of scenes, as
+SUN-6 in the paper, on a page of their own; a quarter of each class is scored, the others are what the
+competing methods learn from. With a list whose photos are only in part there, those are scored, and
+how many is said.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     head, features = HeadOptions(), FeatureOptions(passes=3)
@@ -88,6 +96,18 @@ inference methods of section 3.3.""",
         "--photos",
         type=Path,
         help="photos to score on: a folder, or a list (default: DATA/photos/test)",
+    )
+    parser.add_argument(
+        "--root",
+        type=Path,
+        metavar="FOLDER",
+        help="folder that the lines of the list of --photos are relative to (default: the list's own)",
+    )
+    parser.add_argument(
+        "--scenes",
+        type=Path,
+        metavar="FOLDER",
+        help=f"photos in folders named by classes of scenes: {', '.join(OF_SCENES)} are of these",
     )
     parser.add_argument(
         "--weights",
@@ -142,7 +162,10 @@ inference methods of section 3.3.""",
         help="of Table 5, on chroma, or on a and b (default: 1, as in the paper)",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="of the samples of Table 5 (default: %(default)s)"
+        "--seed",
+        type=int,
+        default=0,
+        help="of the samples of Table 5 and the split of --scenes (default: %(default)s)",
     )
     parser.add_argument(
         "--rows", nargs="+", metavar="ROW", help="only these rows of the tables, by the last column"
@@ -168,10 +191,13 @@ inference methods of section 3.3.""",
             machine=f"{os.cpu_count()} cores, {platform.machine()}, Python "
             f"{platform.python_version()}, load {os.getloadavg()[0]:.1f} when started",
         )
-        photos = list_photos(arguments.photos or data / "photos" / "test")
+        names = arguments.experiments
+        if "all" in names:
+            names = TABLES_AND_FIGURES if arguments.model is None else OF_ONE_MODEL
+        names = tuple(dict.fromkeys(names))
         config = ReproductionConfig(
             data,
-            photos,
+            (),
             arguments.weights or data / "vgg16_gray_balanced.caffemodel",
             arguments.out,
             replace(head, minutes=arguments.minutes),
@@ -187,31 +213,81 @@ inference methods of section 3.3.""",
             arguments.strength,
             arguments.seed,
         )
-        names = arguments.experiments
-        if "all" in names:
-            names = TABLES_AND_FIGURES if config.model is None else OF_ONE_MODEL
-        if config.model is None:
-            check_disjoint(config)
-        reproduction = Reproduction(config)
-        results = reproduction.results(tuple(dict.fromkeys(names)), arguments.rows)
-        samples = None
-        if "fig10" in results.figures:
-            with reproduction.timed("figure 10"):
-                samples = draw_samples(reproduction.colorizer(reproduction.main), photos)
-        written = write_results(
-            results,
-            config,
-            reproduction.longest(),
-            provenance,
-            samples=samples,
-            page=arguments.page,
-        )
+        runs = []
+        others = names
+        if arguments.scenes is not None:
+            of_scenes = tuple(name for name in names if name in OF_SCENES)
+            others = tuple(name for name in names if name not in OF_SCENES)
+            if not of_scenes:
+                raise ValueError(f"--scenes: expected one of {', '.join(OF_SCENES)} to make")
+            references, photos = split_scenes(arguments.scenes, arguments.seed)
+            runs.append((of_scenes, replace(config, photos=photos, references=references)))
+        if others:
+            source = arguments.photos or data / "photos" / "test"
+            photos = photos_that_are_there(source, arguments.root)
+            runs.insert(0, (others, replace(config, photos=photos)))
+        written = [
+            run(config, names, arguments.rows, provenance, arguments.page) for names, config in runs
+        ]
     except (AutocolorError, ValueError, OSError) as error:
         print(f"reproduce: error: {error}", file=sys.stderr)
         return 1
-    print(written.read_text(encoding="utf-8"))
-    print(f"written to {written}")
+    for page in written:
+        print(page.read_text(encoding="utf-8"))
+        print(f"written to {page}")
     return 0
+
+
+def run(
+    config: ReproductionConfig,
+    names: Sequence[str],
+    rows: Sequence[str] | None,
+    provenance: Provenance,
+    page: Path | None,
+) -> Path:
+    """Make tables and figures of one list of photos; return the page."""
+    if config.model is None or config.references:
+        check_disjoint(config)
+    reproduction = Reproduction(config)
+    results = reproduction.results(names, rows)
+    samples = None
+    if "fig10" in results.figures:
+        with reproduction.timed("figure 10"):
+            samples = draw_samples(reproduction.colorizer(reproduction.main), config.photos)
+    if page is not None and config.references:
+        page = page.with_name(f"{page.stem}_scenes{page.suffix}")
+    return write_results(
+        results, config, reproduction.longest(), provenance, samples=samples, page=page
+    )
+
+
+def photos_that_are_there(source: Path, root: Path | None) -> list[Path]:
+    """Return the photos of a folder, or those of a list that exist; say how many those are."""
+    listed = list_photos(source, root)
+    found = [path for path in listed if path.exists()]
+    if not found:
+        raise ValueError(f"{source}: expected photos, found none of {len(listed)}")
+    if len(found) < len(listed):
+        print(f"{len(found)} of {len(listed)} photos of {source} are there", file=sys.stderr)
+    return found
+
+
+def split_scenes(folder: Path, seed: int) -> tuple[list[Path], list[Path]]:
+    """Split the photos of each class, at random, into three quarters to learn from and those to score."""
+    rng = np.random.default_rng(seed)
+    learn: list[Path] = []
+    held_out: list[Path] = []
+    for place in sorted(path for path in folder.iterdir() if path.is_dir()):
+        photos = list_photos(place)
+        order = rng.permutation(len(photos))
+        count = round(len(photos) / 4)
+        held_out += [photos[index] for index in sorted(order[:count])]
+        learn += [photos[index] for index in sorted(order[count:])]
+    if not held_out:
+        raise ValueError(
+            f"{folder}: expected a folder of photos for each class of scenes, got none"
+        )
+    return learn, held_out
 
 
 if __name__ == "__main__":

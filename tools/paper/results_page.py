@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -45,6 +45,8 @@ def write_results(
     page: Path | None = None,
 ) -> Path:
     """Write ``results.md``, ``results.json`` and the plots into the configuration's ``out``.
+
+    With references that are scenes the names are ``scenes.md`` and so on.
 
     Parameters
     ----------
@@ -86,7 +88,8 @@ def write_results(
 
     config.out.mkdir(parents=True, exist_ok=True)
     content = {key: _scores_of(scored, scores[GREY]) for key, scored in scores.items()}
-    with atomic_path(config.out / "results.json") as unfinished:
+    name = "scenes" if config.references else "results"
+    with atomic_path(config.out / f"{name}.json") as unfinished:
         unfinished.write_text(
             json.dumps(
                 {
@@ -100,8 +103,8 @@ def write_results(
             ),
             encoding="utf-8",
         )
-    written = config.out / "results.md"
-    write(written, config.out / "plots")
+    written = config.out / f"{name}.md"
+    write(written, config.out / ("plots_scenes" if config.references else "plots"))
     if page is not None:
         write(page, page.with_suffix(""))
     return written
@@ -110,7 +113,7 @@ def write_results(
 def _metrics(
     scores: Mapping[str, ScoredMethod], names: Mapping[str, str]
 ) -> dict[str, ColorMetrics]:
-    return {name: scores[key].metrics for key, name in names.items()}
+    return {name: scores[key].metrics for key, name in names.items() if key in scores}
 
 
 def _scores_of(scored: ScoredMethod, grey: ScoredMethod) -> dict[str, object]:
@@ -206,6 +209,12 @@ def page_markdown(
 
 
 def _how_trained(config: ReproductionConfig) -> str:
+    if config.references:
+        learnt = (
+            f"The other methods learn from {len(config.references)} photos of scenes, and are told the "
+            "class of each where it says GT Scene, C or Q. "
+        )
+        return learnt + _how_trained(replace(config, references=())).capitalize()
     if config.model is not None:
         return f"the model is that of {config.model}, Table 5 at strength {config.strength:g}."
     how = (

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autocolor.baselines.cheng import ChengOptions
-from autocolor.baselines.registry import Baseline, load_baseline
+from autocolor.baselines.registry import NEED_BACKBONE, SCENE_BASELINES, load_scene_method
+from autocolor.core.arrays import FloatArray
 from autocolor.core.errors import InputError
 from autocolor.core.files import atomic_path, file_sha256
 from autocolor.data.duplicates import describe, find_duplicates
 from autocolor.data.photo_lists import list_photos
-from autocolor.evaluation.evaluate import GREY, SceneMethod
+from autocolor.evaluation.evaluate import GREY, Scene, SceneMethod
 from autocolor.evaluation.strength import choose_strengths
 from autocolor.histograms.decode import METHODS, DecodeOptions, check_strength
 from autocolor.nets.backbone import Backbone, HeadNet
@@ -51,8 +52,18 @@ COMPETITORS = {
     "welsh": "Welsh et al.",
     "cheng": "Cheng et al.",
     "nearest_neighbour": "nearest neighbours",
+    "deshpande": "Deshpande et al.",
 }
 """Key to name of the methods that colorize without a trained colorizer of ours."""
+
+SCENE_COMPETITORS = dict(
+    zip(
+        SCENE_BASELINES,
+        ("Deshpande et al. + GT Scene", "Deshpande et al. (C)", "Deshpande et al. (Q)"),
+        strict=True,
+    )
+)
+"""Those that are told a photo's class of scenes."""
 
 TABLES_AND_FIGURES = (
     "table1",
@@ -69,6 +80,10 @@ TABLES_AND_FIGURES = (
 OF_ONE_MODEL = ("table4", "table5", "fig10")
 """What can be made of a model that is given."""
 
+OF_SCENES = ("table3", "table4", "fig7")
+"""What the paper makes of SUN-6, photos of a few classes of scenes."""
+
+_ALL_COMPETITORS = {**COMPETITORS, **SCENE_COMPETITORS}
 # More photos are compared by the bytes of their files alone: looking at one takes some 30 ms.
 _COMPARED_BY_LOOKS = 20_000
 _STRENGTHS = tuple(step / 10 for step in range(1, 16))
@@ -98,6 +113,9 @@ class ReproductionConfig:
     model: Path | None = None
     strength: float = 1.0  #: Of the rows of Table 5; the paper has none, that is 1
     seed: int = 0  #: Of the samples in Table 5
+    #: Photos that the competitors learn from, in folders named by classes of scenes, as `photos` are;
+    #: `OF_SCENES` then have the methods that are told the class. Those of ``train_lmdb`` unless given
+    references: Sequence[Path] = ()
 
     def __post_init__(self) -> None:
         check_strength(self.strength)
@@ -111,7 +129,9 @@ class ReproductionConfig:
 
 def check_disjoint(config: ReproductionConfig) -> None:
     """Refuse to score on photos that are trained or validated on, or that look like one that is."""
-    seen = [*config.listed("train_lmdb"), *config.listed("validation_lmdb")]
+    seen = list(config.references)
+    if config.model is None:
+        seen += [*config.listed("train_lmdb"), *config.listed("validation_lmdb")]
     found = find_duplicates(seen, config.photos, looks=len(seen) <= _COMPARED_BY_LOOKS)
     if found:
         raise InputError("photos", f"expected none that is trained on, but {describe(found)}")
@@ -146,7 +166,7 @@ class Reproduction:
         self._inner = 0.0  # seconds of the stages within the present one
         self._features: Features | None = None
         self._backbone: Backbone | None = None
-        self._baselines: dict[str, Baseline] = {}
+        self._baselines: dict[str, SceneMethod] = {}
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -244,14 +264,14 @@ class Reproduction:
     def score(self, keys: Sequence[str]) -> tuple[dict[str, ScoredMethod], list[tuple[Path, str]]]:
         """Score methods by their keys, training and preparing what they need: see `score_methods`."""
         keys = [key for key in keys if key != GREY]
-        models = {key: self._model_of(key) for key in keys if key not in COMPETITORS}
+        models = {key: self._model_of(key) for key in keys if key not in _ALL_COMPETITORS}
         names = list(dict.fromkeys(models.values()))
         self.train(names)
         colorizers = {name: self.colorizer(name) for name in names}
         methods: dict[str, SceneMethod] = {}
         identity = {}
         for key in keys:
-            if key in COMPETITORS:
+            if key in _ALL_COMPETITORS:
                 methods[key] = self._baseline(key)
                 identity[key] = self._learnt_from()
                 continue
@@ -266,7 +286,7 @@ class Reproduction:
             return score_methods(
                 methods,
                 self.config.photos,
-                self.config.out / "scores",
+                self.config.out / ("scores_scenes" if self.config.references else "scores"),
                 identity,
                 prepare=self._prepare,
             )
@@ -277,7 +297,7 @@ class Reproduction:
     def _learnt_from(self) -> str:
         """Return what the competitors depend on."""
         digest = hashlib.sha256(self.config.weights.read_bytes())
-        digest.update((self.config.data / "train_lmdb.txt").read_bytes())
+        digest.update("\n".join(map(str, self._references())).encode("utf-8", "surrogateescape"))
         return f"{digest.hexdigest()} {_cheng_options(self.config.head.minutes)}"
 
     def results(self, names: Sequence[str], rows: Sequence[str] | None = None) -> Results:
@@ -292,7 +312,8 @@ class Reproduction:
         """
         if self.config.model is not None:
             self._check_names(names)
-        all_tables = _tables(self.last, self.main, self.variant, self.config.strength)
+        scenes = bool(self.config.references)
+        all_tables = _tables(self.last, self.main, self.variant, self.config.strength, scenes)
         tables = [all_tables[name] for name in names if name in all_tables]
         if rows is not None:
             known = [row.key for table in tables for row in table.rows]
@@ -309,16 +330,17 @@ class Reproduction:
         keys = [row.key for table in tables for row in table.rows]
         for figure, methods in (("fig7", FIGURE_7), ("fig8", FIGURE_8)):
             if figure in figures:
-                keys += methods
+                keys += [key for key in methods if scenes or key not in SCENE_COMPETITORS]
         scores, skipped = self.score(tuple(dict.fromkeys(keys)))
         if "fig10" in figures:
             self.train([self.main])
         return Results(tables, figures, scores, scores[GREY].metrics.images, skipped)
 
     def _check_names(self, names: Sequence[str]) -> None:
-        if unknown := [name for name in names if name not in OF_ONE_MODEL]:
+        known = (*OF_ONE_MODEL, "table3") if self.config.references else OF_ONE_MODEL
+        if unknown := [name for name in names if name not in known]:
             raise InputError(
-                "model", f"expected some of {', '.join(OF_ONE_MODEL)}, got {', '.join(unknown)}"
+                "model", f"expected some of {', '.join(known)}, got {', '.join(unknown)}"
             )
         DecodeOptions(method="sample").methods(self.variant)  # refuses a model without histograms
         if "table4" in names and self.variant != MAIN:
@@ -339,18 +361,26 @@ class Reproduction:
             partial.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
         return known
 
+    def _references(self) -> Sequence[Path]:
+        return self.config.references or self.config.listed("train_lmdb")
+
     def _baseline(self, key: str) -> SceneMethod:
-        return lambda scene: self._baselines[key](scene.lightness)
+        """Return a method that is there once :meth:`_prepare` has been called."""
+
+        def colorize(scene: Scene) -> FloatArray:
+            return self._baselines[key](scene)
+
+        return colorize
 
     def _prepare(self, keys: Sequence[str]) -> None:
         """Let the baselines among some methods learn, unless they have before."""
         for key in keys:
-            if key in COMPETITORS and key not in self._baselines:
+            if key in _ALL_COMPETITORS and key not in self._baselines:
                 with self.timed(f"preparing {key}"):
-                    self._baselines[key] = load_baseline(
+                    self._baselines[key] = load_scene_method(
                         key,
-                        self.config.listed("train_lmdb"),
-                        backbone=self.backbone,
+                        self._references(),
+                        backbone=self.backbone if key in NEED_BACKBONE else None,
                         cache=self.config.out / "baselines",
                         cheng_options=_cheng_options(self.config.head.minutes),
                     )
@@ -388,13 +418,18 @@ def _ablation_model(levels: str, last: str) -> str:
     return MAIN if levels == f"data..{last}" else f"{MAIN}_{levels.replace('..', '-')}"
 
 
-def _tables(last: str, main: str, variant: str, strength: float) -> dict[str, Table]:
+def _tables(last: str, main: str, variant: str, strength: float, scenes: bool) -> dict[str, Table]:
     """Return the tables; those of one model are of the model `main`, Table 5 at `strength`."""
     cval1k, sun6 = "ImageNet/cval1k", "SUN-6"
     grey, grey_sun = Row(GREY, GREY, TABLE_1[GREY]), Row(GREY, GREY, TABLE_3[GREY])
     no_fc = (
         "The paper's rows with fc6 and fc7 need weights that no package registry has; the rows "
         "without a number of the paper's stand in for them."
+    )
+    told = list(SCENE_COMPETITORS.items()) if scenes else []
+    no_classes = (
+        "Deshpande et al.'s results with the class of the scene (GT Scene, C and Q) need photos of "
+        "classes: `--scenes`."
     )
     variants = {"Lab, L2": "lab_l2", "Lab, K = 32": "lab_marginal", "Lab, K = 16 × 16": "lab_joint"}
     ablations = {levels: _ablation_model(levels, last) for levels in _ablations(last)}
@@ -426,9 +461,10 @@ def _tables(last: str, main: str, variant: str, strength: float) -> dict[str, Ta
             (
                 grey_sun,
                 *(Row(name, key, TABLE_3.get(name)) for key, name in COMPETITORS.items()),
-                Row("ours", f"{MAIN}@chosen", TABLE_3["ours"]),
+                *(Row(name, key, TABLE_3[name]) for key, name in told[:1]),
+                Row("ours", f"{main}@chosen", TABLE_3["ours"]),
             ),
-            missing="Deshpande et al.'s own colorizer and its scene classes are not built here.",
+            missing="" if scenes else no_classes,
         ),
         Table(
             "table4",
@@ -437,13 +473,12 @@ def _tables(last: str, main: str, variant: str, strength: float) -> dict[str, Ta
             (
                 grey_sun,
                 Row("ours, automatic", f"{main}@chosen", TABLE_3["ours"]),
+                *(Row(name, key, TABLE_4[name]) for key, name in told[1:]),
                 Row("ours (C)", "C"),
                 Row("ours (Q)", "Q", TABLE_4["ours (Q)"]),
                 Row("ours (E)", "E", TABLE_4["ours (E)"]),
             ),
-            missing="The paper's C and Q of Deshpande et al. recolour that colorizer's results "
-            f"({TABLE_4['Deshpande et al. (C)'].rmse} and {TABLE_4['Deshpande et al. (Q)'].rmse}); "
-            "here C recolours ours.",
+            missing="" if scenes else no_classes,
         ),
         Table(
             "table5",
@@ -479,6 +514,7 @@ FIGURE_7 = {
     GREY: GREY,
     "welsh": "Welsh et al.",
     "cheng": "Cheng et al.",
+    **SCENE_COMPETITORS,
     f"{MAIN}@chosen": "ours",
     "C": "ours (C)",
     "Q": "ours (Q)",
