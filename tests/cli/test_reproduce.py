@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from autocolor.imaging.images import read_image, write_image
+
 TOOL = Path(__file__).parents[2] / "tools" / "paper" / "reproduce.py"
 
 
@@ -34,6 +36,41 @@ def test_tables_of_a_model(model_folder: Path, photo_folder: Path, tmp_path: Pat
         assert (out / "plots" / name).stat().st_size and (tmp_path / "page" / name).is_file()
 
 
+def test_scenes_and_a_list_in_part(model_folder: Path, photo_folder: Path, tmp_path: Path) -> None:
+    """Tables of scenes have a page of their own; of a list, what is there is scored."""
+    scenes = tmp_path / "scenes"
+    rgb = read_image(photo_folder / "coffee.png").rgb
+    for name in ("bar", "café"):
+        (scenes / name).mkdir(parents=True)
+        for number in range(4):
+            # Parts that do not look like each other, as a photo of both sides would be refused.
+            part = rgb[5 * number :, 40 * (number % 2) :][:40, :48]
+            part = part[:: 1 - 2 * (number // 2), :: 1 - 2 * (name == "bar")]
+            write_image(scenes / name / f"{number}.png", part)
+    listed = tmp_path / "list.txt"
+    listed.write_text("/coffee.png 3\n/none.png 4\n/chelsea.jpg 5\n")
+    out = tmp_path / "out"
+    common = ("--model", model_folder, "--out", out)
+    part = ("--photos", listed, "--root", photo_folder)
+    done = run("table5", *common, *part, "--rows", "model@1")
+    assert done.returncode == 0, done.stderr
+    assert f"2 of 3 photos of {listed} are there" in done.stderr
+    assert json.loads((out / "results.json").read_text())["images"] == 2
+    rows = ("--rows", "mean", "deshpande+scene", "deshpande (C)", "deshpande (Q)", "model@chosen")
+    both = run("table3", "table5", *common, *part, "--scenes", scenes, *rows)
+    assert both.returncode == 1
+    assert "--rows: make those of --scenes and the others in two commands" in both.stderr
+    done = run("table3", "table4", *common, "--scenes", scenes, *rows)
+    assert done.returncode == 0, done.stderr
+    content = json.loads((out / "scenes.json").read_text())
+    assert content["images"] == 2  # a quarter of each class
+    assert {"mean", "deshpande+scene", "deshpande (C)", "deshpande (Q)"} <= set(content["methods"])
+    text = (out / "scenes.md").read_text()
+    assert "| Deshpande et al. + GT Scene | " in text and "| 0.254 |" in text
+    assert "| Deshpande et al. (Q) | " in text and "learn from 6 photos of scenes" in text
+    assert "Table 5" in (out / "results.md").read_text() and "Table 5" not in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -51,6 +88,14 @@ def test_tables_of_a_model(model_folder: Path, photo_folder: Path, tmp_path: Pat
         (
             ("table5", "--model", "{model}", "--photos", "{photos}", "--strength", "-1"),
             "strength: expected",
+        ),
+        (
+            ("table5", "--model", "{model}", "--scenes", "{photos}"),
+            "--scenes: expected one of table3",
+        ),
+        (
+            ("table3", "--model", "{model}", "--scenes", "{photos}"),
+            "a folder of photos for each class",
         ),
     ],
 )

@@ -29,6 +29,7 @@ from autocolor.paper.reproduction import (
     ReproductionConfig,
     check_disjoint,
 )
+from autocolor.runtime.shipped import shipped_model_folder
 from autocolor.training.feature_cache import FeatureOptions
 from autocolor.training.head import HeadOptions
 from results_page import Provenance, write_results
@@ -64,6 +65,7 @@ examples:
   python tools/paper/reproduce.py table1 table5 --minutes 10
   python tools/paper/reproduce.py table1 --rows hue_chroma@1
   python tools/paper/reproduce.py table4 table5 --model build/demo/model --out build/demo/tables
+  python tools/paper/reproduce.py table3 table4 --model shipped --scenes scenes
   python tools/paper/reproduce.py all --end-to-end --minutes 1440 --device gpu:all \\
       --data imagenet --photos imagenet/cval1k.txt --weights imagenet/vgg16_gray_balanced.caffemodel
 
@@ -152,7 +154,8 @@ how many is said.""",
     parser.add_argument(
         "--model",
         type=Path,
-        help=f"folder with model.json: {', '.join(OF_ONE_MODEL)} of this model, without training",
+        help=f"folder with model.json, or the word `shipped`: {', '.join(OF_ONE_MODEL)} of this model, "
+        "without training; with --scenes table3, too",
     )
     parser.add_argument(
         "--strength",
@@ -195,6 +198,9 @@ how many is said.""",
         if "all" in names:
             names = TABLES_AND_FIGURES if arguments.model is None else OF_ONE_MODEL
         names = tuple(dict.fromkeys(names))
+        model = arguments.model
+        if model is not None and str(model) == "shipped" and not model.exists():
+            model = shipped_model_folder()
         config = ReproductionConfig(
             data,
             (),
@@ -209,7 +215,7 @@ how many is said.""",
             ),
             arguments.end_to_end,
             arguments.device,
-            arguments.model,
+            model,
             arguments.strength,
             arguments.seed,
         )
@@ -226,6 +232,8 @@ how many is said.""",
             source = arguments.photos or data / "photos" / "test"
             photos = photos_that_are_there(source, arguments.root)
             runs.insert(0, (others, replace(config, photos=photos)))
+        if arguments.rows is not None and len(runs) > 1:
+            raise ValueError("--rows: make those of --scenes and the others in two commands")
         written = [
             run(config, names, arguments.rows, provenance, arguments.page) for names, config in runs
         ]
@@ -265,7 +273,7 @@ def photos_that_are_there(source: Path, root: Path | None) -> list[Path]:
     """Return the photos of a folder, or those of a list that exist; say how many those are."""
     listed = list_photos(source, root)
     found = [path for path in listed if path.exists()]
-    if not found:
+    if listed and not found:
         raise ValueError(f"{source}: expected photos, found none of {len(listed)}")
     if len(found) < len(listed):
         print(f"{len(found)} of {len(listed)} photos of {source} are there", file=sys.stderr)

@@ -273,7 +273,7 @@ class Reproduction:
         for key in keys:
             if key in _ALL_COMPETITORS:
                 methods[key] = self._baseline(key)
-                identity[key] = self._learnt_from()
+                identity[key] = self._learnt_from(key)
                 continue
             model = models[key]
             colorizer = colorizers[model]
@@ -294,9 +294,11 @@ class Reproduction:
     def _model_of(self, key: str) -> str:
         return self.main if key in ("C", "Q", "E") else key.partition("@")[0].partition("/")[0]
 
-    def _learnt_from(self) -> str:
-        """Return what the competitors depend on."""
-        digest = hashlib.sha256(self.config.weights.read_bytes())
+    def _learnt_from(self, key: str) -> str:
+        """Return what a competitor depends on."""
+        digest = hashlib.sha256()
+        if key in NEED_BACKBONE:
+            digest.update(self.config.weights.read_bytes())
         digest.update("\n".join(map(str, self._references())).encode("utf-8", "surrogateescape"))
         return f"{digest.hexdigest()} {_cheng_options(self.config.head.minutes)}"
 
