@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import skimage.data
 
-from autocolor.imaging.images import read_image, write_image
+from autocolor.imaging.images import write_image
 
 TOOL = Path(__file__).parents[2] / "tools" / "paper" / "reproduce.py"
 
@@ -39,14 +41,11 @@ def test_tables_of_a_model(model_folder: Path, photo_folder: Path, tmp_path: Pat
 def test_scenes_and_a_list_in_part(model_folder: Path, photo_folder: Path, tmp_path: Path) -> None:
     """Tables of scenes have a page of their own; of a list, what is there is scored."""
     scenes = tmp_path / "scenes"
-    rgb = read_image(photo_folder / "coffee.png").rgb
-    for name in ("bar", "café"):
+    for name, rgb in (("face", skimage.data.astronaut()), ("café", skimage.data.coffee())):
         (scenes / name).mkdir(parents=True)
-        for number in range(4):
-            # Parts that do not look like each other, as a photo of both sides would be refused.
-            part = rgb[5 * number :, 40 * (number % 2) :][:40, :48]
-            part = part[:: 1 - 2 * (number // 2), :: 1 - 2 * (name == "bar")]
-            write_image(scenes / name / f"{number}.png", part)
+        for number in range(4):  # parts that do not overlap: no photo may be on both sides
+            part = rgb[100 * number :, 120 * number :][:40, :60]
+            write_image(scenes / name / f"{number}.png", part.astype(np.float32) / 255)
     listed = tmp_path / "list.txt"
     listed.write_text("/coffee.png 3\n/none.png 4\n/chelsea.jpg 5\n")
     out = tmp_path / "out"
