@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 _PROGRAM = "train_model"
 _STRENGTHS = tuple(step / 20 for step in range(8, 33))
+_EARLIER = "shipped_training.json"
 _SIDE = 256  # of photos on which the strength is chosen
 _SCORED = 200
 _EPILOG = """\
@@ -222,6 +224,9 @@ def _start(arguments: argparse.Namespace) -> Path:
 
         path: Path = arguments.out / "data" / "shipped.caffemodel"
         if not path.exists():
+            # What these weights have learnt before is part of the new model's record.
+            with atomic_path(arguments.out / "data" / _EARLIER) as partial:
+                shutil.copyfile(FOLDER / TRAINING, partial)
             write_weights(path, shipped_weights(), "shipped")
         return path
     if arguments.weights is not None:
@@ -255,12 +260,16 @@ def _choose_strength(folder: Path, photos: Sequence[Path]) -> None:
 
 
 def _stages(out: Path) -> list[dict[str, Any]]:
-    """Return what the stages of a training were like, from what they have left."""
+    """Return what the stages of a training were like, from what they have left.
+
+    Those of the shipped weights come first where it began with these.
+    """
     from autocolor.training.log import read_json_lines
     from autocolor.training.snapshots import find_states, iteration_of
     from autocolor.training.solver_files import layers_of, read_solver, read_train_net
 
-    found = []
+    earlier = out / "data" / _EARLIER
+    found = json.loads(earlier.read_text(encoding="utf-8"))["stages"] if earlier.exists() else []
     for stage, folder in (
         ("head", out / "head/training"),
         ("all layers", out / "whole/training"),
