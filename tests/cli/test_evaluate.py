@@ -176,25 +176,6 @@ def test_a_model_that_cannot_be_loaded(
     assert "weights.caffemodel" in done.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((), "expected --photos or --merge"),
-        (("--model", "m"), "expected --photos or --merge"),
-        (("--merge", "a", "--photos", "p"), "--merge takes the photos from the parts"),
-        (("--merge", "a", "--part", "1/2"), "not allowed with argument"),
-        (("--model", "m", "--photos", "p", "--part", "3/2"), "expected 1 <= number <= count"),
-        (("--model", "m", "--photos", "p", "--part", "half"), "expected I/N such as 1/4"),
-        (("--model", "m", "--photos", "p", "--gallery", "-1"), "--gallery: expected at least 0"),
-        (("--model", "m", "--photos", "p", "--processes", "0"), "--processes: expected at least"),
-    ],
-)
-def test_usage_errors(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
-    done = run(*arguments, "--out", tmp_path / "out")
-    assert done.returncode == 2
-    assert message in done.stderr.splitlines()[-1]
-
-
 def test_the_shipped_model_is_the_default(photo_folder: Path, tmp_path: Path) -> None:
     options = ("--photos", photo_folder, "--side", "48", "--paper-only", "--gallery", "1")
     done = run(*options, "--out", tmp_path / "default")

@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 TOOL = Path(__file__).parents[2] / "tools" / "paper" / "reproduce.py"
 
 
@@ -32,40 +30,3 @@ def test_tables_of_a_model(model_folder: Path, photo_folder: Path, tmp_path: Pat
     assert (out / "results.md").read_text() in done.stdout
     for name in ("table4.png", "table5.png", "fig10.jpg"):
         assert (out / "plots" / name).stat().st_size and (tmp_path / "page" / name).is_file()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("table5", "--model", "none", "--photos", "{photos}"), "none: no such model folder"),
-        (("table5", "--model", "{model}", "--photos", "none"), "none: no such folder or file"),
-        (("table5", "--model", "{model}", "--photos", "{empty}"), "expected at least one colour"),
-        (
-            ("table1", "--model", "{model}", "--photos", "{photos}"),
-            "model: expected some of table4",
-        ),
-        (
-            ("table5", "--model", "{model}", "--photos", "{photos}", "--seed", "-1"),
-            "seed: expected at least 0",
-        ),
-        (
-            ("table5", "--model", "{model}", "--photos", "{photos}", "--strength", "-1"),
-            "strength: expected",
-        ),
-    ],
-)
-def test_wrong_arguments(
-    arguments: tuple[str, ...],
-    message: str,
-    model_folder: Path,
-    photo_folder: Path,
-    tmp_path: Path,
-) -> None:
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    folders = {"model": model_folder, "photos": photo_folder, "empty": empty}
-    done = run(*(text.format(**folders) for text in arguments), "--out", tmp_path / "out")
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("reproduce: error: ")
-    assert message in done.stderr and "Traceback" not in done.stderr
-    assert not (tmp_path / "out" / "results.md").exists()

@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-from autocolor.core.errors import AutocolorError
+from autocolor.core.errors import AutocolorError, exit_status
 from autocolor.core.programs import run_program
 from autocolor.data.photo_lists import list_photos
 from autocolor.paper.reproduction import (
@@ -208,7 +208,7 @@ inference methods of section 3.3.""",
         )
     except (AutocolorError, ValueError, OSError) as error:
         print(f"reproduce: error: {error}", file=sys.stderr)
-        return 1
+        return exit_status(error)
     print(written.read_text(encoding="utf-8"))
     print(f"written to {written}")
     return 0
