@@ -131,7 +131,9 @@ def _checked_keys(content: Any) -> dict[str, Any]:
 
 
 def read_model_weights(path: Path) -> Weights:
-    """Read a model's caffemodel as :func:`read_caffemodel` does, but raise a `ModelError`."""
+    """Read a model's caffemodel, but raise a `ModelError`: see
+    :func:`autocolor.runtime.caffemodel.read_caffemodel`.
+    """
     try:
         return read_caffemodel(path)
     except FileNotFoundError:
