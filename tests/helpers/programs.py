@@ -80,8 +80,13 @@ def call_main(tool: str, *arguments: object) -> int:
     spec = importlib.util.spec_from_file_location(f"called_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    with patch.object(sys, "argv", [str(path)]):  # whose name argparse says
+    sys.modules[spec.name] = module  # where dataclasses look for their module
+    # As Python starts it: argparse says the name, and files beside it can be imported.
+    with (
+        patch.object(sys, "argv", [str(path)]),
+        patch.object(sys, "path", [str(path.parent), *sys.path]),
+    ):
+        spec.loader.exec_module(module)
         try:
             return int(module.main([str(word) for word in arguments]))
         except SystemExit as stopped:
