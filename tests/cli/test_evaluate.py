@@ -50,7 +50,7 @@ def test_parts_processes_and_several_models(
     manifest |= {"name": "faint", "strength": 0.3}
     (other / "model.json").write_text(json.dumps(manifest))
     same = run("--model", other, "--model", other, "--photos", photo_folder, "--out", tmp_path)
-    assert same.returncode == 1
+    assert same.returncode == 2
     assert "two are called 'faint'; name them, --model NAME=FOLDER" in same.stderr
     listed = tmp_path / "list.txt"
     listed.write_text("/coffee.png 5\n/none.png 6\n/astronaut.png 7\n/chelsea.jpg 8\n")
