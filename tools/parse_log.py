@@ -33,7 +33,9 @@ resumed from a snapshot of the one before, the later one counts.""",
     plot = arguments.plot or arguments.log.with_suffix(".png")
     try:
         if arguments.log in (table, plot):
-            raise InputError("log", f"{arguments.log} would be overwritten; choose --csv and --plot")
+            raise InputError(
+                "log", f"{arguments.log} would be overwritten; choose --csv and --plot"
+            )
         records = read_log(arguments.log)
         write_records(records, table)
         plot_records(records, plot)
