@@ -14,12 +14,13 @@ from autocolor.baselines.registry import (
     SCENE_BASELINES,
     BaselineSource,
 )
-from autocolor.core.errors import AutocolorError
+from autocolor.core.errors import AutocolorError, InputError, exit_status
 from autocolor.core.programs import run_program
 from autocolor.data.photo_lists import list_photos, list_photos_and_classes
 from autocolor.evaluation.evaluate import EvaluationProtocol
 from autocolor.evaluation.parts import MethodSource, ModelSource, Part, merge_parts, score_part
 from autocolor.evaluation.report import metrics_table, write_report
+from autocolor.imaging.images import ImageError
 from autocolor.runtime.model_folder import Manifest
 from autocolor.runtime.shipped import shipped_model_folder
 
@@ -191,7 +192,7 @@ def method_sources(arguments: argparse.Namespace) -> list[MethodSource]:
             folder = shipped_model_folder()
         name = name or Manifest.load(folder).name
         if name in [source.name for source in sources]:
-            raise ValueError(f"--model: two are called {name!r}; name them, --model NAME=FOLDER")
+            raise InputError("--model", f"two are called {name!r}; name them, --model NAME=FOLDER")
         sources.append(ModelSource(name, folder, arguments.device))
     if arguments.baseline:
         references = tuple(list_photos(arguments.references))
@@ -215,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             file = arguments.out / f"part_{part.number}_of_{part.count}.jsonl"
             photos = list_photos_and_classes(arguments.photos, arguments.root)
             if not photos:
-                raise ValueError(f"--photos {arguments.photos}: expected photos, got none")
+                raise ImageError(f"--photos {arguments.photos}: expected photos, got none")
             if arguments.force:
                 file.unlink(missing_ok=True)
             score_part(
@@ -241,9 +242,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             processes=arguments.processes,
         )
         write_report(evaluation, arguments.out, methods=methods)
-    except (AutocolorError, ValueError, OSError) as error:
+    except (AutocolorError, OSError) as error:
         print(f"evaluate: error: {error}", file=sys.stderr)
-        return 1
+        return exit_status(error)
     except KeyboardInterrupt:
         print("evaluate: stopped; the same command goes on from here", file=sys.stderr)
         return 130

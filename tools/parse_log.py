@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from autocolor.core.errors import AutocolorError
+from autocolor.core.errors import AutocolorError, InputError, exit_status
 from autocolor.core.programs import run_program
 from autocolor.training.log import plot_records, read_log, write_records
 
@@ -33,13 +33,15 @@ resumed from a snapshot of the one before, the later one counts.""",
     plot = arguments.plot or arguments.log.with_suffix(".png")
     try:
         if arguments.log in (table, plot):
-            raise ValueError(f"{arguments.log}: would be overwritten; choose --csv and --plot")
+            raise InputError(
+                "log", f"{arguments.log} would be overwritten; choose --csv and --plot"
+            )
         records = read_log(arguments.log)
         write_records(records, table)
         plot_records(records, plot)
     except (AutocolorError, OSError) as error:
         print(f"parse_log: error: {error}", file=sys.stderr)
-        return 1
+        return exit_status(error)
     last = records[-1]
     print(f"{len(records)} records to iteration {last.iteration}: {table}, {plot}")
     return 0

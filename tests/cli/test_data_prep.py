@@ -381,25 +381,6 @@ def test_a_full_disk(tree, whole, tmp_path):
         subprocess.run(["umount", disk], check=True)
 
 
-def test_wrong_arguments(tree, tmp_path):
-    for arguments, message in [
-        (("--processes", 0), "expected at least 1 for --processes, --shards and --views"),
-        (("--shards", 2, "--only-shard", 2), "--only-shard: expected 0 to 1, got 2"),
-        (("--scheduler", "nonsense://a"), "no Dask scheduler at nonsense://a"),
-    ]:
-        refused = run_tool(
-            "data_prep/build_lmdb.py",
-            "--photos",
-            tree,
-            "--out",
-            tmp_path / "lmdb",
-            *arguments,
-            status=1 if "--scheduler" in arguments else 2,
-        )
-        assert message in refused.stderr.splitlines()[-1]
-        assert not (tmp_path / "lmdb").exists()
-
-
 def test_commands_of_the_documentation_run(tmp_path):
     """As they stand in docs/data.md, but for the sizes of sets; Dask has a test of its own."""
     validation_tree(tmp_path / "ILSVRC2012" / "val")

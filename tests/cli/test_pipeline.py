@@ -357,9 +357,9 @@ def test_reproduce_refuses_photos_that_are_trained_on(data, tmp_path):
     with Image.open(photo) as image:
         image.save(tmp_path / "photos" / "copy.jpg", quality=70)
     command = ("tools/paper/reproduce.py", "table1", "--data", data, "--out", tmp_path / "out")
-    refused = run_tool(*command, "--photos", tmp_path / "photos", status=1)
+    refused = run_tool(*command, "--photos", tmp_path / "photos", status=2)
     assert f"copy.jpg is {photo.resolve()} (nearly: " in refused.stderr
-    unknown = run_tool(*command, "--rows", "nothing", status=1)
+    unknown = run_tool(*command, "--rows", "nothing", status=2)
     assert "rows: expected some of no colorization, lab_l2@1, " in unknown.stderr
 
 

@@ -73,21 +73,6 @@ def test_scenes_and_a_list_in_part(model_folder: Path, photo_folder: Path, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("table5", "--model", "none", "--photos", "{photos}"), "none: no such model folder"),
-        (("table5", "--model", "{model}", "--photos", "none"), "none: no such folder or file"),
-        (("table5", "--model", "{model}", "--photos", "{empty}"), "expected at least one colour"),
-        (
-            ("table1", "--model", "{model}", "--photos", "{photos}"),
-            "model: expected some of table4",
-        ),
-        (
-            ("table5", "--model", "{model}", "--photos", "{photos}", "--seed", "-1"),
-            "seed: expected at least 0",
-        ),
-        (
-            ("table5", "--model", "{model}", "--photos", "{photos}", "--strength", "-1"),
-            "strength: expected",
-        ),
         (
             ("table5", "--model", "{model}", "--scenes", "{photos}"),
             "--scenes: expected one of table3",

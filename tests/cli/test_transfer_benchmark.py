@@ -41,30 +41,3 @@ def test_a_list_of_reduced_photos(model_folder: Path, photo_folder: Path, tmp_pa
     done = run("--model", model_folder, "--photos", photos, *options)
     assert done.returncode == 0, done.stderr
     assert "1 photos, 1 skipped" in done.stdout and "E, weight 10" in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--model", "none", "--photos", "{photos}"), "none: no such model folder"),
-        (("--model", "{model}", "--photos", "none"), "error: none: no such folder or file"),
-        (("--model", "{model}", "--photos", "{empty}"), "expected at least one colour photo"),
-        (
-            ("--model", "{model}", "--photos", "{photos}", "--side", "0"),
-            "side: expected at least 1",
-        ),
-        (("--model", "{model}", "--photos", "{photos}", "--weights", "-1"), "weight: expected"),
-    ],
-)
-def test_wrong_arguments(
-    arguments: tuple[str, ...],
-    message: str,
-    model_folder: Path,
-    photo_folder: Path,
-    tmp_path: Path,
-) -> None:
-    folders = {"model": model_folder, "photos": photo_folder, "empty": tmp_path}
-    done = run(*(argument.format(**folders) for argument in arguments))
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("transfer_benchmark: error: ")
-    assert message in done.stderr and "Traceback" not in done.stderr

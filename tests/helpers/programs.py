@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -70,6 +72,25 @@ def run_tool(
 ) -> subprocess.CompletedProcess[str]:
     """Run a tool of the repository, see :func:`run`."""
     return run(*tool_command(tool, *arguments), status=status, **options)
+
+
+def call_main(tool: str, *arguments: object) -> int:
+    """Call a tool's ``main`` in this process, which is quicker than a start; return its status."""
+    path = ROOT / tool
+    spec = importlib.util.spec_from_file_location(f"called_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look for their module
+    # As Python starts it: argparse says the name, and files beside it can be imported.
+    with (
+        patch.object(sys, "argv", [str(path)]),
+        patch.object(sys, "path", [str(path.parent), *sys.path]),
+    ):
+        spec.loader.exec_module(module)
+        try:
+            return int(module.main([str(word) for word in arguments]))
+        except SystemExit as stopped:
+            return int(stopped.code or 0)
 
 
 def wait_until(

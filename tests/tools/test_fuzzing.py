@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -26,7 +27,8 @@ from autocolor.nets.weights_io import WeightsError, read_weights
 from autocolor.runtime.caffe_net import CaffeNet
 from autocolor.runtime.model_folder import Manifest, ModelError
 from fuzzing import Limits, Reader, mutate, mutations, read_once, try_inputs
-from readers import make_readers, qt_resource
+from helpers.our_layers import our_layers
+from readers import DEPLOY, make_readers, qt_resource
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "fuzz"
 INPUTS = 100  # a reader; tools/checks/fuzz.py tries more
@@ -35,6 +37,10 @@ INPUTS = 100  # a reader; tools/checks/fuzz.py tries more
 @pytest.fixture(scope="module")
 def readers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Reader]:
     return make_readers(tmp_path_factory.mktemp("readers"))
+
+
+def test_every_layer_of_ours_is_fuzzed() -> None:
+    assert set(our_layers()) <= set(re.findall(r'type: "(\w+)"', DEPLOY))
 
 
 def test_every_reader_accepts_its_seeds(readers: dict[str, Reader], tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ _WEIGHTS = {
 }
 
 # One of each layer of ours, and what they need.
-_DEPLOY = """name: "tiny"
+DEPLOY = """name: "tiny"
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 1 dim: 32 dim: 32 } } }
 layer { name: "image" type: "Input" top: "image" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }
 layer { name: "places" type: "Input" top: "places" input_param { shape { dim: 1 dim: 4 dim: 2 } } }
@@ -56,6 +56,10 @@ layer { name: "target" type: "ColorHistogram" bottom: "hue_of_image" bottom: "pl
         color_histogram_param { bins: 4 region: 3 } }
 layer { name: "columns" type: "SparseHypercolumn" bottom: "places" bottom: "data" top: "columns"
         sparse_hypercolumn_param { scale: 1 offset_height: 0 offset_width: 0 activation_mult: 1 } }
+layer { name: "tap" type: "HypercolumnTap" bottom: "columns" bottom: "data" bottom: "places" top: "columns"
+        sparse_hypercolumn_param { scale: 1 first_channel: 0 nearest: true } }
+layer { name: "weights" type: "InnerProductWeights" top: "matrix" top: "vector"
+        inner_product_weights_param { num_output: 2 num_input: 4 } }
 layer { name: "h_fc1" type: "HypercolumnInnerProduct" bottom: "data" top: "h_fc1"
         hypercolumn_inner_product_param { num_output: 4 stride: 4 scale: 1 } }
 layer { name: "hue" type: "Softmax" bottom: "h_fc1" top: "hue" }
@@ -300,9 +304,9 @@ def _weight_readers(folder: Path) -> list[Reader]:
 
 
 def _text_readers(folder: Path) -> list[Reader]:
-    (folder / "train.prototxt").write_text(_DEPLOY, encoding="utf-8")
+    (folder / "train.prototxt").write_text(DEPLOY, encoding="utf-8")
     deploy, model = folder / "deploy.prototxt", folder / "tiny.caffemodel"
-    deploy.write_text(_DEPLOY, encoding="utf-8")
+    deploy.write_text(DEPLOY, encoding="utf-8")
     caffe = import_caffe()
     caffe.Net(str(deploy), caffe.TEST).save(str(model))
     manifest = json.dumps({"format": 1, **asdict(Manifest("tiny"))}, indent=2)
@@ -336,7 +340,7 @@ def _text_readers(folder: Path) -> list[Reader]:
             "deploy.prototxt",
             lambda path: CaffeNet(path, model, check=_check_net),
             (ModelError,),
-            [_DEPLOY.encode()],
+            [DEPLOY.encode()],
         ),
         Reader(
             "deploy_weights",

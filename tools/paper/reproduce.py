@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autocolor.core.errors import AutocolorError
+from autocolor.core.errors import AutocolorError, exit_status
 from autocolor.core.programs import run_program
 from autocolor.data.photo_lists import list_photos
 from autocolor.paper.reproduction import (
@@ -239,7 +239,7 @@ how many is said.""",
         ]
     except (AutocolorError, ValueError, OSError) as error:
         print(f"reproduce: error: {error}", file=sys.stderr)
-        return 1
+        return exit_status(error)
     for page in written:
         print(page.read_text(encoding="utf-8"))
         print(f"written to {page}")

@@ -10,7 +10,6 @@ from PIL import Image
 
 from autocolor.control.edits import Edits, colorize_edited, uncertainty_image
 from autocolor.core.arrays import FloatArray
-from autocolor.core.errors import InputError
 from autocolor.evaluation.evaluate import grey_image, read_color
 from autocolor.histograms.decode import DecodeOptions
 from autocolor.imaging.color import lightness
@@ -51,7 +50,7 @@ def draw_samples(colorizer: Colorizer, paths: Sequence[Path], rows: int = 6) -> 
         cells = [grey_image(light), *diverse, uncertainty_image(prediction), truth]
         strips.append(np.hstack([_cell(cell) for cell in cells]))
     if not strips:
-        raise InputError("paths", "expected at least one colour photo, got none")
+        raise ImageError("expected at least one colour photo, got none")
     return Image.fromarray(to_uint8(np.vstack(strips)))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from autocolor.control.energy import CHI_SQUARE_WEIGHT, Transfer
 from autocolor.core.arrays import FloatArray
-from autocolor.core.errors import AutocolorError
+from autocolor.core.errors import AutocolorError, exit_status
 from autocolor.core.files import atomic_path
 from autocolor.core.programs import run_program
 from autocolor.data.photo_lists import list_photos
@@ -73,6 +73,8 @@ are encoded as greyscale are skipped.""",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the scores as JSON")
     arguments = parser.parse_args(argv)
+    if not min(arguments.weights) >= 0:
+        parser.error(f"--weights: expected at least 0, got {min(arguments.weights):g}")
     try:
         paths = list_photos(arguments.photos, arguments.root)
         content = score_transfers(
@@ -84,7 +86,7 @@ are encoded as greyscale are skipped.""",
                 partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     except (AutocolorError, ValueError, OSError) as error:
         print(f"transfer_benchmark: error: {error}", file=sys.stderr)
-        return 1
+        return exit_status(error)
     print(scores_table(content), end="")
     return 0
 

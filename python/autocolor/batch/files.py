@@ -30,20 +30,12 @@ _CUT_RESULT = re.compile(rf".*(?P<digest>~[0-9a-f]{{8}})(_color)?{_ENDING}")
 
 @dataclass
 class Plan:
-    """What there is to do.
+    """What there is to do."""
 
-    Attributes
-    ----------
-    jobs : list of (photo, output)
-    left_out : Counter
-        How many files were passed over, by what they are.
-    unread : list of OSError
-        Subfolders that cannot be searched.
-    """
-
-    jobs: list[tuple[Path, Path]] = field(default_factory=list)
+    jobs: list[tuple[Path, Path]] = field(default_factory=list)  #: list of (photo, output)
+    #: How many files were passed over, by what they are
     left_out: Counter[str] = field(default_factory=Counter)
-    unread: list[OSError] = field(default_factory=list)
+    unread: list[OSError] = field(default_factory=list)  #: Subfolders that cannot be searched
 
 
 def plan_outputs(given: Sequence[str], output: str | None) -> Plan:
@@ -55,11 +47,6 @@ def plan_outputs(given: Sequence[str], output: str | None) -> Plan:
         Files (which may be missing: that is reported later), folders and glob patterns.
     output : str, optional
         File for one photo, or folder; without it, results are written beside the photos.
-
-    Raises
-    ------
-    InputError
-        If there is nothing to do, or a result would replace one of the photos.
     """
     plan = Plan()
     # Each with its place below the folder that was given, which is that of its result below `output`.

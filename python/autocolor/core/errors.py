@@ -12,6 +12,11 @@ class AutocolorError(Exception):
     """What the library cannot do, in one line; the base of all its errors."""
 
 
+def exit_status(error: BaseException) -> int:
+    """Return what a command exits with: 2 on an argument that is wrong, 1 on every other error."""
+    return 2 if isinstance(error, InputError) else 1
+
+
 class InputError(AutocolorError, ValueError):
     """An argument that is out of range, or that does not fit the others.
 

@@ -33,7 +33,7 @@ class DamageOptions:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if not 0 <= value <= 1:
-                raise InputError(name, f"expected a probability, received {value}")
+                raise InputError(name, f"expected a probability, got {value}")
 
 
 def damaged(rgb: FloatArray, rng: np.random.Generator, options: DamageOptions) -> FloatArray:

@@ -346,7 +346,7 @@ class Accumulator:
         """Return the evaluation; photos without pictures are left out of the gallery."""
         if not self._photos:
             reason = f"; the first was skipped: {self._skipped[0][1]}" if self._skipped else ""
-            raise InputError("paths", f"expected at least one colour photo, got none{reason}")
+            raise ImageError(f"expected at least one colour photo, got none{reason}")
         lines = [f"{photo.path.name}\0{photo.key}\n" for photo in self._photos]
         return Evaluation(
             self._photos,
@@ -434,7 +434,7 @@ def score(
 
     Raises
     ------
-    InputError
+    autocolor.imaging.images.ImageError
         If no photo could be scored.
     """
     scorer = PhotoScorer(methods, protocol)

@@ -169,7 +169,7 @@ def merge_parts(
     PartError
         If a file is no part, the parts are of different evaluations or methods, overlap, or miss
         photos.
-    InputError
+    autocolor.imaging.images.ImageError
         If no photo could be scored.
     """
     headers = [_read_header(file) for file in files]

@@ -23,7 +23,9 @@ GRID_CHROMA_METHODS = ("median", "expectation", "sample")
 
 
 class GridQuantiles:
-    """Quantiles of histograms on a grid; the arguments are those of :class:`GridSampler`."""
+    """Quantiles of histograms on a grid; the arguments are those of
+    :class:`autocolor.histograms.upsampling.GridSampler`.
+    """
 
     def __init__(
         self, grid: FloatArray, size: tuple[int, int], cells_per_pixel: tuple[float, float]
@@ -83,7 +85,7 @@ class GridQuantiles:
 class GridHueChroma:
     """One hue and one chroma for each pixel (section 3.3), from histograms (h, w, K) on a grid.
 
-    Size and scale are as of :class:`GridSampler`; hue, chroma, fading and look as of
+    Size and scale are as of :class:`autocolor.histograms.upsampling.GridSampler`; hue, chroma, fading and look as of
     :func:`autocolor.histograms.decode.infer_hue_chroma`, of `GRID_HUE_METHODS` and
     `GRID_CHROMA_METHODS` alone.
     """

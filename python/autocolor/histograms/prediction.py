@@ -76,7 +76,7 @@ class Prediction:
     def colorize(
         self, *, rng: np.random.Generator | None = None, **options: Any
     ) -> npt.NDArray[np.float32]:
-        """Return the colour image; `options` are the fields of :class:`DecodeOptions`."""
+        """Return the colour image; `options` are the fields of :class:`autocolor.histograms.decode.DecodeOptions`."""
         return self.decode(DecodeOptions(**options), rng)
 
     def decode(
@@ -146,7 +146,9 @@ class Prediction:
         fading: bool = True,
         look: str = "faithful",
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return (H, W) hue and chroma, before the strength; :func:`infer_hue_chroma` has the options."""
+        """Return (H, W) hue and chroma, before the strength; the options are those of
+        :func:`autocolor.histograms.decode.infer_hue_chroma`.
+        """
         if not VARIANTS[self.variant].has_hue:
             raise InputError("variant", f"expected 'hue_chroma', got {self.variant!r}")
         DecodeOptions(chroma, hue, look=look)  # refuses what is no method

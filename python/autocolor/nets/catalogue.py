@@ -9,6 +9,7 @@ from pathlib import Path
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
+from autocolor.core.errors import InputError
 from autocolor.core.files import atomic_path
 from autocolor.nets.colorization import Classifier, ColorizationNet, TrainingOptions
 from autocolor.nets.edges import EdgeDetector
@@ -51,7 +52,7 @@ class Model:
         Both sources are then lists of files: see :meth:`ColorizationNet.head_training_net`.
         """
         if not isinstance(self.network, ColorizationNet):
-            raise TypeError(f"network: expected a ColorizationNet, got {self.network}")
+            raise InputError("network", f"expected a ColorizationNet, got {self.network}")
         validation = replace(self.training, source=self.validation_source)
         return to_texts(
             {

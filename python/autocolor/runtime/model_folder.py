@@ -105,14 +105,14 @@ class Manifest:
             raise ModelError(f"{path}: not a JSON file: {error}") from error
         try:
             return cls(**_checked_keys(content))
-        except ValueError as error:
+        except AutocolorError as error:
             raise ModelError(f"{path}: {error}") from error
 
 
 def _checked_keys(content: Any) -> dict[str, Any]:
     """Return the fields of a manifest out of the content of ``model.json``."""
     if not isinstance(content, dict):
-        raise ValueError(f"expected an object, got {type(content).__name__}")
+        raise AutocolorError(f"expected an object, got {type(content).__name__}")
     # Manifests once had a colour space, "hue_chroma", instead of variant and levels.
     expected: dict[str, Any] = {"format": _FORMAT}
     if "variant" not in content:
@@ -126,12 +126,14 @@ def _checked_keys(content: Any) -> dict[str, Any]:
     if values.keys() != expected_keys:
         missing = ", ".join(sorted(expected_keys - values.keys())) or "none"
         unknown = ", ".join(sorted(values.keys() - expected_keys)) or "none"
-        raise ValueError(f"keys missing: {missing}; keys unknown: {unknown}")
+        raise AutocolorError(f"keys missing: {missing}; keys unknown: {unknown}")
     return values
 
 
 def read_model_weights(path: Path) -> Weights:
-    """Read a model's caffemodel as :func:`read_caffemodel` does, but raise a `ModelError`."""
+    """Read a model's caffemodel, but raise a `ModelError`: see
+    :func:`autocolor.runtime.caffemodel.read_caffemodel`.
+    """
     try:
         return read_caffemodel(path)
     except FileNotFoundError:

@@ -63,7 +63,7 @@ def test_most_views_are_not_damaged():
 
 
 def test_what_is_no_probability_is_refused():
-    with pytest.raises(ValueError, match="blur: expected a probability, received 1.5"):
+    with pytest.raises(ValueError, match="blur: expected a probability, got 1.5"):
         DamageOptions(blur=1.5)
 
 

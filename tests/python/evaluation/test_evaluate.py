@@ -143,14 +143,14 @@ def test_a_photo_too_large_for_the_memory_is_skipped(photo_folder: Path) -> None
         raise MemoryError("Unable to allocate 9 TiB")
 
     paths = find_photos(photo_folder)
-    with pytest.raises(ValueError, match="the first was skipped: .*too large for the memory here"):
+    with pytest.raises(ImageError, match="the first was skipped: .*too large for the memory here"):
         evaluate({"greedy": greedy}, paths, protocol=FAST, progress=False)
 
 
 def test_no_photos(mixed_folder: Path) -> None:
-    with pytest.raises(ValueError, match="got none"):
+    with pytest.raises(ImageError, match="got none"):
         evaluate({"sepia": sepia}, [], progress=False)
-    with pytest.raises(ValueError, match=r"got none; the first was skipped: .*text\.jpg"):
+    with pytest.raises(ImageError, match=r"got none; the first was skipped: .*text\.jpg"):
         evaluate({"sepia": sepia}, [mixed_folder / "text.jpg"], progress=False)
     with pytest.raises(ValueError, match="'no colorization' is always scored"):
         evaluate({GREY: sepia}, [], progress=False)

@@ -11,7 +11,7 @@ import pytest
 from autocolor.evaluation.metrics import ColorMetrics, Scores
 from autocolor.evaluation.strength import StrengthScores, choose_strength
 from autocolor.imaging.color import compose_rgb, lightness, rgb_to_hue_chroma
-from autocolor.imaging.images import find_photos, read_image
+from autocolor.imaging.images import ImageError, find_photos, read_image
 
 CANDIDATES = (0.0, 0.5, 1.0, 1.5, 2.0)
 
@@ -96,5 +96,5 @@ def test_wrong_arguments(photo_folder: Path, tmp_path: Path) -> None:
         choose_strength(colorizer, find_photos(photo_folder), [], progress=False)
     with pytest.raises(ValueError, match="strength: .*-1"):
         choose_strength(colorizer, find_photos(photo_folder), [1, -1], progress=False)
-    with pytest.raises(ValueError, match="paths: expected at least one colour photo"):
+    with pytest.raises(ImageError, match="expected at least one colour photo"):
         choose_strength(colorizer, [tmp_path / "none.png"], [1], progress=False)

@@ -6,7 +6,7 @@ import pytest
 from autocolor.baselines.cluster_correspondence import transfer_clusters
 from autocolor.evaluation.evaluate import GREY, Scene
 from autocolor.evaluation.metrics import ColorMetrics
-from autocolor.imaging.images import find_photos
+from autocolor.imaging.images import ImageError, find_photos
 from autocolor.paper.experiments import (
     histogram_method,
     model_method,
@@ -72,7 +72,7 @@ def test_photos_that_cannot_be_scored_are_listed(photo_folder, tmp_path):
         scores, skipped = score_methods({}, paths, tmp_path / "scores", {}, progress=False)
         assert scores[GREY].metrics.images == 3
         assert [path for path, _ in skipped] == [broken]
-    with pytest.raises(ValueError, match="expected at least one colour photo"):
+    with pytest.raises(ImageError, match="expected at least one colour photo"):
         score_methods({}, [broken], tmp_path / "none", {}, progress=False)
 
 
