@@ -90,6 +90,12 @@ def make_readers(folder: Path) -> dict[str, Reader]:
     return {reader.name: reader for make in _MAKERS for reader in make(folder)}
 
 
+def _read_state(path: Path, weights: bytes) -> object:
+    """Read a state that has its caffemodel beside it."""
+    path.with_name(path.name.replace("solverstate", "caffemodel")).write_bytes(weights)
+    return read_state(path)
+
+
 def _saved(save: Callable[[Path], object], name: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
@@ -282,14 +288,14 @@ def _weight_readers(folder: Path) -> list[Reader]:
         Reader(
             "solverstate",
             "s_iter_5.solverstate",
-            read_state,
+            lambda path: _read_state(path, caffemodel),
             (SnapshotError,),
             [state.SerializeToString()],
         ),
         Reader(
             "solverstate_hdf5",
             "s_iter_5.solverstate.h5",
-            read_state,
+            lambda path: _read_state(path, hdf5),
             (SnapshotError,),
             [_saved(hdf5_state, "s.h5")],
         ),
