@@ -378,7 +378,7 @@ def test_batch(page: Page, files: Path, tmp_path: Path, server: Server) -> None:
     tinted = {"strength": 1.2, "hue": 1 / 3, "lean": 1.5}
     expected = server.preview(server.open((files / "astronaut.png").read_bytes()), **tinted)
     assert np.abs(astronaut - expected).mean() < 0.02
-    until(page, "document.querySelectorAll('.thumbnail')[1].naturalWidth === 138")  # in colour
+    until(page, "document.querySelectorAll('.thumbnail')[1].naturalWidth < 200")  # in colour
     # With the settings of all it is made again.
     camera.get_by_role("button", name="Same settings as all for camera.png").click()
     page.get_by_role("button", name="Colorize 1").click()
