@@ -96,6 +96,26 @@ def test_photos_of_one_name_get_results_of_their_own(
         assert expected <= results and len(results) == (4 if output else 8)
 
 
+def test_no_page_replaces_the_result_of_another_photo(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    page = Image.open(photo).convert("L")
+    page.save(
+        folder / "scan.tif", save_all=True, append_images=[page.point(lambda value: 255 - value)]
+    )
+    page.transpose(Image.Transpose.ROTATE_90).save(folder / "scan_page_2.jpg")
+    out = tmp_path / "out"
+    assert main([str(folder), "-o", str(out)]) == 1
+    error = capsys.readouterr().err
+    assert (
+        f"scan.tif: its result {out}/scan_page_2.png would replace that of {folder}/scan_page_2.jpg"
+        in error
+    )
+    assert Image.open(out / "scan_page_2.png").size == page.size[::-1]
+
+
 def test_photos_of_one_name_from_two_folders_are_numbered(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from autocolor.core.errors import AutocolorError, InputError
 from autocolor.core.files import check_is_file, file_name, one_line
 from autocolor.histograms.decode import DecodeOptions
 from autocolor.imaging.images import (
+    ImageError,
     Photo,
     check_output_suffix,
     count_pages,
@@ -97,7 +98,7 @@ class FileResult:
 
 def colorize_files(
     colorizer: Colorizer,
-    jobs: Iterable[tuple[Path, Path]],
+    jobs: Sequence[tuple[Path, Path]],
     options: FileOptions = FileOptions(),
     *,
     resume: bool = False,
@@ -109,7 +110,7 @@ def colorize_files(
     Parameters
     ----------
     colorizer : Colorizer
-    jobs : iterable of (photo, output)
+    jobs : sequence of (photo, output)
     options : FileOptions
     resume : bool
         Leave alone what has all its results, none older than the photo. Results appear whole or not
@@ -120,10 +121,11 @@ def colorize_files(
     FileResult
         As in `jobs`, when it is done.
     """
+    owners = {output: photo for photo, output in jobs}
     for photo, output in jobs:
         try:
             result = _earlier_result(photo, output, options) if resume else None
-            result = result or colorize_file(colorizer, photo, output, options)
+            result = result or colorize_file(colorizer, photo, output, options, owners)
         except Exception as error:  # decoders and encoders raise errors of many types
             text = one_line(error)
             if not isinstance(error, (AutocolorError, OSError, ValueError)):
@@ -178,7 +180,11 @@ def _ended(path: Path, ending: str) -> Path:
 
 
 def colorize_file(
-    colorizer: Colorizer, photo: Path, output: Path, options: FileOptions = FileOptions()
+    colorizer: Colorizer,
+    photo: Path,
+    output: Path,
+    options: FileOptions = FileOptions(),
+    owners: dict[Path, Path] | None = None,
 ) -> FileResult:
     """Colorize one photo file, whose transparency is kept, or a video.
 
@@ -191,21 +197,28 @@ def colorize_file(
     photo, output : Path
         The output's suffix chooses its format; its folder is made if need be.
     options : FileOptions
+    owners : dict of Path to Path, optional
+        Results to the photos that they belong to; those of this photo are added.
 
     Raises
     ------
     AutocolorError, OSError
-        If the photo cannot be read, the output cannot be written, or the options do not fit.
+        If the photo cannot be read, the output cannot be written, the options do not fit, or a
+        result would replace that of another photo, as page 1 of scan.tif that of scan_page_1.jpg.
     """
     check_is_file(photo)
     output.parent.mkdir(parents=True, exist_ok=True)
     if is_video(photo):
         colorize_video(colorizer, photo, output, options.decoding, smoothing=options.smoothing)
         return FileResult(photo, [output])
+    owners = {} if owners is None else owners
     pages = count_pages(photo)
     result = FileResult(photo)
     for page in range(pages):
         names = _page_names(output, page, pages, options)
+        for path in (*names.colorized, *names.beside):
+            if (owner := owners.setdefault(path, photo)) != photo:
+                raise ImageError(f"{photo}: its result {path} would replace that of {owner}")
         _colorize_page(colorizer, read_image(photo, page), names, options)
         result.colorized.extend(names.colorized)
         result.beside.extend(names.beside)
