@@ -220,7 +220,11 @@ def test_every_control(page: Page, files: Path, tmp_path: Path) -> None:
     page.get_by_role("radio", name="Colour", exact=True).check(force=True)
     expect(page.locator("#before")).to_be_hidden()
 
-    # Strength, lean, variations.
+    # Look, strength, lean, variations.
+    faithful = after(page, lambda: page.get_by_label("Look").select_option("Faithful"))
+    assert np.abs(faithful - automatic).max() > 0.02
+    again = after(page, lambda: page.get_by_label("Look").select_option("Vivid"))
+    np.testing.assert_array_equal(again, automatic)
     gray = after(page, lambda: slide(page, "#strength", 0))
     assert rgb_to_hue_chroma(gray)[1].max() < 0.05
     vivid = after(page, lambda: slide(page, "#strength", 2))
@@ -500,6 +504,7 @@ def test_hints_are_moved_resized_and_removed(page: Page, files: Path) -> None:
 
 def test_a_link_restores_the_settings(page: Page, files: Path, server: Server) -> None:
     open_photo(page, files / "astronaut.png")
+    after(page, lambda: page.get_by_label("Look").select_option("Faithful"))
     after(page, lambda: slide(page, "#strength", 1.7))
     after(page, lambda: slide(page, "#hue", 240))
     page.get_by_role("radio", name="brick red").focus()
@@ -513,17 +518,18 @@ def test_a_link_restores_the_settings(page: Page, files: Path, server: Server) -
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied.startswith(
-        f"{server.url}/#strength=1.7&hue=0.6667&lean=1.5&hint=b5523b%2C0.4%2C0.5"
+        f"{server.url}/#look=faithful&strength=1.7&hue=0.6667&lean=1.5&hint=b5523b%2C0.4%2C0.5"
     )
     page.goto("about:blank")
     page.goto(copied)
     page.wait_for_selector("body[data-ready]")
     expect(page.locator("#preset")).to_be_visible()
     open_photo(page, files / "astronaut.png")
+    assert page.locator("#look").input_value() == "faithful"
     assert page.locator("#strength").input_value() == "1.7"
     assert np.abs(shown(page) - made).mean() < 5e-3  # places are rounded in a link
     # What a link says wrongly is passed over.
-    page.goto(f"{server.url}/#strength=99&lean=x&hint=red,0,0&hint=b5523b,2,2")
+    page.goto(f"{server.url}/#look=loud&strength=99&lean=x&hint=red,0,0&hint=b5523b,2,2")
     page.wait_for_timeout(300)
     assert page.locator("#strength").input_value() == "0.5" or page.locator(".mark").count() == 0
 

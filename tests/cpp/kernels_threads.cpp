@@ -167,7 +167,8 @@ void CheckHypercolumn(int height, int width, double scale, const std::vector<dou
   const auto spread = [&](int row) { return row % per_image * images + row / per_image; };
   for (int row = 0; row < rows; ++row) {
     const int to = spread(row);
-    triples[3 * to] = images_of[to] = row / per_image;
+    images_of[to] = row / per_image;
+    triples[3 * to] = static_cast<Dtype>(images_of[to]);
     triples[3 * to + 1] = locations[2 * row];
     triples[3 * to + 2] = locations[2 * row + 1];
     places[row] = to;

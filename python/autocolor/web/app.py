@@ -25,6 +25,7 @@ import autocolor
 from autocolor.control.hints import RADIUS
 from autocolor.core.errors import InputError
 from autocolor.core.variants import VARIANTS
+from autocolor.histograms.decode import LOOKS, default_look
 from autocolor.runtime.model_folder import Manifest
 from autocolor.web.controls import (
     LARGEST_LEAN,
@@ -157,10 +158,14 @@ class Service:
 
     async def info(self, request: Request) -> Response:
         """Say what this server can do."""
+        variant = VARIANTS[self._manifest.variant]
+        first = default_look(variant.name)
+        looks = [first, *(look for look in LOOKS if look != first and variant.has_hue)]
         content = {
             "version": autocolor.__version__,
             "model": self._manifest.name,
-            "histograms": VARIANTS[self._manifest.variant].is_histogram,
+            "histograms": variant.is_histogram,
+            "looks": looks,
             "strength": self._manifest.strength,
             "megabytes": self._limits.megabytes,
             "megapixels": self._limits.megapixels,

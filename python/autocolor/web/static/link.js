@@ -1,8 +1,9 @@
 // A link that restores the settings: they stand behind the # of the address, which browsers keep to
 // themselves. A reference photo cannot be in it.
 
-export function write({ strength, hue, lean, hints }) {
+export function write({ look, strength, hue, lean, hints }) {
   const parts = new URLSearchParams();
+  if (look !== null) parts.set("look", look);
   if (strength !== null) parts.set("strength", strength);
   if (lean) {
     parts.set("hue", Number(hue.toFixed(4)));
@@ -23,6 +24,7 @@ export function read(fragment, info) {
     const value = text === undefined || text === null || text === "" ? NaN : Number(text);
     return value >= 0 && value <= largest ? value : undefined;
   };
+  if (info.looks.includes(parts.get("look"))) found.look = parts.get("look");
   const strength = number(parts.get("strength"), info.largest_strength);
   if (strength !== undefined) found.strength = strength;
   const hue = number(parts.get("hue"), 1);

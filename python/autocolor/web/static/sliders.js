@@ -1,4 +1,4 @@
-// Strength, and the hue that colours lean towards.
+// The look, the strength, and the hue that colours lean towards.
 
 import { $, hueName } from "./page.js";
 
@@ -13,6 +13,7 @@ export function showHue(slider, output, lean) {
 export class Sliders {
   constructor(state) {
     this.state = state;
+    $("look").addEventListener("change", () => state.change({ look: $("look").value }));
     $("strength").addEventListener("input", () => state.change({ strength: Number($("strength").value) }));
     $("hue").addEventListener("input", () => {
       // A hue without any lean would do nothing, and seem broken.
@@ -27,6 +28,8 @@ export class Sliders {
 
   show() {
     const { controls, info } = this.state;
+    $("looks").hidden = info.looks.length < 2;
+    $("look").value = controls.look ?? info.looks[0];
     const automatic = controls.reference && controls.transfer === "energy" ? 1 : info.strength;
     $("strength").value = controls.strength ?? automatic;
     $("strength-value").textContent = Number($("strength").value).toFixed(2);

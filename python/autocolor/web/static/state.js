@@ -12,7 +12,7 @@ export class State extends EventTarget {
   last = { what: "", time: 0 };
 
   static fresh() {
-    return { strength: null, hue: 0, lean: 0, hints: [], reference: null, transfer: "energy" };
+    return { look: null, strength: null, hue: 0, lean: 0, hints: [], reference: null, transfer: "energy" };
   }
 
   open(photo) {
