@@ -238,8 +238,15 @@ void CheckUpsampling(int height, int width, int output_height, int output_width,
   };
   const std::vector<TapRange> row_ranges = ranges(rows, height),
                               column_ranges = ranges(columns, width);
-  const BilinearGrid grid = {height,      width,          output_height,     output_width,
-                             rows.data(), columns.data(), row_ranges.data(), column_ranges.data()};
+  const BilinearGrid grid = {height,
+                             width,
+                             output_height,
+                             output_width,
+                             rows.data(),
+                             columns.data(),
+                             row_ranges.data(),
+                             column_ranges.data(),
+                             0};
   const std::vector<Dtype> in = Normal<Dtype>(maps * height * width);
   const std::vector<Dtype> diff = Normal<Dtype>(maps * output_height * output_width);
   std::vector<Dtype> out(diff.size(), 1), in_diff(in.size(), 7);

@@ -45,7 +45,7 @@ HUE_METHODS = ("expectation", "mode", "sample")
 LOOKS = ("faithful", "vivid")
 """Least error, as the paper; or livelier where the hue is sure and grey where it is not."""
 
-VIVID_GAIN = 1.2
+VIVID_GAIN = 1.3
 """Factor on the chroma of the vivid look, chosen with :data:`VIVID_UNSURE
 <autocolor.histograms.estimators.VIVID_UNSURE>` on validation photos: docs/looks.md."""
 
