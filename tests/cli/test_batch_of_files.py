@@ -217,12 +217,13 @@ def test_pipes_devices_and_broken_links_are_refused_at_once(
     (tmp_path / "c.png").symlink_to("/dev/zero")
     (tmp_path / "d.png").symlink_to(tmp_path / "nowhere")
     out = tmp_path / "out"
-    assert main([str(tmp_path), "-o", str(out)]) == 1
-    assert tree(out) == ["z.png"]
-    errors = capsys.readouterr().err
-    for text in ("a.png: expected a file, got a named pipe", "b.mp4: expected a file, got a named",
-                 "c.png: expected a file, got a device", "d.png: no such file"):  # fmt: skip
-        assert text in errors
+    for resume in ([], ["--resume"]):
+        assert main([str(tmp_path), "-o", str(out), *resume]) == 1
+        assert tree(out) == ["z.png"]
+        errors = capsys.readouterr().err
+        for text in ("a.png: expected a file, got a named pipe", "d.png: no such file",
+                     "b.mp4: expected a file, got a named", "c.png: expected a file, got a device"):  # fmt: skip
+            assert f"error: {tmp_path / text}" in errors
     assert main([str(tmp_path / "z.png"), "--reference", str(tmp_path / "a.png")]) == 1
     assert "a.png: expected a file, got a named pipe" in capsys.readouterr().err
     os.mkfifo(tmp_path / "e.npz")
@@ -269,7 +270,41 @@ def test_a_subfolder_that_cannot_be_searched_is_an_error(
 def test_a_result_never_replaces_a_photo(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     with pytest.raises(InputError, match="is one of the photos"):
-        plan_outputs([str(tmp_path / "a.png")], str(tmp_path))
+        plan_outputs([str(tmp_path / "a.png")], str(tmp_path / "a.png"))
+
+
+def test_a_folder_can_be_its_own_output(photo: Path, tmp_path: Path) -> None:
+    shutil.copy(photo, tmp_path / "a.png")
+    Image.open(photo).save(tmp_path / "b.bmp")
+    for _ in range(2):  # the second time, results are not taken for photos
+        assert main([str(tmp_path), "-o", f"{tmp_path}/"]) == 0
+        assert tree(tmp_path) == ["a.png", "a_color.png", "b.bmp", "b_color.png"]
+
+
+@pytest.mark.parametrize("pattern", ["*", "**"])
+def test_results_below_a_pattern_are_left_out(
+    pattern: str,
+    photo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copy(photo, tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        # `*` as the shell expands it, to files and folders; `**` as it is.
+        given = sorted(os.listdir()) if pattern == "*" else [pattern]
+        assert main([*given, "-o", "colorized"]) == 0
+        assert tree(tmp_path) == ["a.png", "colorized/a.png"]
+    left_out = "folder of results" if pattern == "*" else "result of an earlier run"
+    assert f"1 × {left_out}" in capsys.readouterr().err
+
+
+def test_an_output_below_a_file_is_a_wrong_argument(photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for output in ("file/", "file/below/", "file/a.png"):
+        with pytest.raises(InputError, match="expected a folder, but .*file is a file"):
+            plan_outputs([str(photo)], f"{tmp_path}/{output}")
 
 
 # ---- one bad file
@@ -430,6 +465,30 @@ def test_contact_sheet_of_many_pages(photo: Path, tmp_path: Path) -> None:
     assert [Image.open(tmp_path / name).height for name in ("sheet.jpg", "sheet_2.jpg")] == [
         12 * 230 + 12, 230 + 12,
     ]  # fmt: skip
+
+
+def test_a_contact_sheet_never_replaces_a_photo_or_a_result(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(photo, tmp_path / "a.png")
+    before = (tmp_path / "a.png").read_bytes()
+    for name in ("a.png", "a_color.png"):
+        assert main([str(tmp_path), "--contact-sheet", str(tmp_path / name)]) == 2
+        assert "--contact-sheet: " in (error := capsys.readouterr().err)
+        assert f"{name} is one of the photos or results" in error
+    assert tree(tmp_path) == ["a.png"] and (tmp_path / "a.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+def test_a_contact_sheet_is_no_photo_of_the_next_run(
+    suffix: str, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(photo, tmp_path / "a.png")
+    sheet = f"sheet.{suffix}"
+    for _ in range(2):
+        assert main([str(tmp_path), "--contact-sheet", str(tmp_path / sheet)]) == 0
+        assert tree(tmp_path) == ["a.png", "a_color.png", sheet]
+    assert "1 × contact sheet" in capsys.readouterr().err
 
 
 # ---- old photos

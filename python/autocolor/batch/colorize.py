@@ -68,6 +68,10 @@ class FileOptions:
     restore: bool = False
     smoothing: float = SMOOTHING
 
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError("seed", f"expected at least 0, got {self.seed}")
+
 
 @dataclass(frozen=True)
 class FileResult:
@@ -138,6 +142,7 @@ def colorize_files(
 
 
 def _earlier_result(photo: Path, output: Path, options: FileOptions) -> FileResult | None:
+    check_is_file(photo)
     pages = 1 if is_video(photo) else count_pages(photo)
     names = [_page_names(output, page, pages, options) for page in range(pages)]
     colorized = [path for page in names for path in page.colorized]

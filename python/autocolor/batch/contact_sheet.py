@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import ExifTags, Image, ImageDraw, ImageFont
 
 from autocolor.batch.colorize import FileOptions, FileResult
-from autocolor.core.files import file_name
+from autocolor.core.files import check_is_file, file_name
 from autocolor.core.programs import printable
 from autocolor.imaging.images import fit_side, read_image, to_uint8, write_image
+from autocolor.imaging.metadata import Metadata
 from autocolor.imaging.prints import grey_of
 from autocolor.video.source import is_video
 
@@ -20,6 +21,17 @@ _MARGIN, _CAPTION = 12, 18
 _COLUMNS, _ROWS = 4, 12
 _PAIR = (_SIDE + _CAPTION + _MARGIN, 2 * _SIDE + 2 * _MARGIN)  # (height, width)
 _INK = (60, 60, 60)
+_DESCRIPTION = "contact sheet of autocolor"
+
+
+def is_contact_sheet(path: Path) -> bool:
+    """Return whether a file is a sheet that was written here; one in .bmp cannot say so."""
+    try:
+        check_is_file(path)
+        with Image.open(path) as image:
+            return image.getexif().get(ExifTags.Base.ImageDescription) == _DESCRIPTION
+    except (OSError, ValueError, SyntaxError):
+        return False
 
 
 class ContactSheet:
@@ -90,7 +102,9 @@ class ContactSheet:
         if number > 1:
             path = path.with_name(file_name(path.stem, f"_{number}{path.suffix}"))
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_image(path, np.asarray(sheet, np.float32) / 255)
+        exif = Image.Exif()
+        exif[ExifTags.Base.ImageDescription] = _DESCRIPTION
+        write_image(path, np.asarray(sheet, np.float32) / 255, metadata=Metadata(exif.tobytes()))
         self.written.append(path)
 
 

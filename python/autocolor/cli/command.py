@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _serve(argv[1:])
     arguments = build_parser().parse_args(argv)
     try:
-        plan = plan_outputs(arguments.photos, arguments.output)
+        plan = plan_outputs(arguments.photos, arguments.output, arguments.contact_sheet)
         decoding = DecodeOptions(
             arguments.method, arguments.hue, not arguments.no_fading, arguments.strength,
             look=arguments.look or LOOKS[0],
@@ -55,19 +55,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         edits = _edits(arguments, manifest)
         if arguments.uncertainty or arguments.histograms:
             check_variant(manifest.variant)
+        options = FileOptions(
+            decoding,
+            edits,
+            arguments.seed,
+            arguments.compare,
+            arguments.uncertainty,
+            arguments.histograms,
+            arguments.grey,
+            arguments.restore,
+            arguments.smoothing,
+        )
     except (AutocolorError, OSError) as error:
         return _fail(error, arguments)
-    options = FileOptions(
-        decoding,
-        edits,
-        arguments.seed,
-        arguments.compare,
-        arguments.uncertainty,
-        arguments.histograms,
-        arguments.grey,
-        arguments.restore,
-        arguments.smoothing,
-    )
     results = colorize_files(colorizer, plan.jobs, options, resume=arguments.resume)
     sheet = None
     if arguments.contact_sheet is not None:
