@@ -56,7 +56,7 @@ def test_results_are_those_of_the_colorizer(
 def test_an_option_that_does_not_fit_a_photo_is_said_so(
     model_folder: Path, photo_folder: Path, tmp_path: Path
 ) -> None:
-    jobs = [(path, tmp_path / "x.png") for path in find_photos(photo_folder)]
+    jobs = [(path, tmp_path / f"{path.stem}.png") for path in find_photos(photo_folder)]
     options = FileOptions(edits=Edits(hints=[Hint(9999, 0, (1, 0, 0))]))
     for result in colorize_files(Colorizer(model_folder), jobs, options):
         assert isinstance(result.wrong_option, InputError)

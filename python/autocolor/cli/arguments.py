@@ -86,8 +86,8 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         "--output",
         metavar="PATH",
         help="file for one photo (its ending chooses the format), or folder for several, where "
-        "they keep their names as .png, and their subfolders (default: NAME_color.png beside each "
-        "photo)",
+        "they keep their names as .png, and their subfolders (default, and where that is the photos' "
+        "own folder: NAME_color.png beside each photo)",
     )
     parser.add_argument(
         "--resume",
