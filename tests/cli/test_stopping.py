@@ -93,6 +93,21 @@ def test_other_ends_stay_as_they_are(body: str, status: int, error: str) -> None
     assert error in ended.stderr and bool(error) == bool(ended.stderr)
 
 
+@pytest.mark.parametrize("flush", ["", "; sys.stdout.flush()"])
+def test_a_full_disk_under_the_output_is_one_line(flush: str) -> None:
+    command = [sys.executable, "-c", PROGRAM.format(body=f"print('x'){flush}; return 0")]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    error = b"tool: error: its output cannot be written: No space left on device\n"
+    assert (ended.returncode, ended.stderr) == (1, error)
+
+
+def test_closed_streams_end_no_command() -> None:
+    body = "print('x'); print('x', file=sys.stderr); sys.stdout.write('x'); return 0"
+    for closed in ("1>&-", "2>&-", "1>&- 2>&-"):
+        run("sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, PROGRAM.format(body=body))
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252"])
 def test_names_that_the_terminal_cannot_show_are_escaped(encoding: str) -> None:
     body = r"print('\udce4\u4e2d'); return 0"

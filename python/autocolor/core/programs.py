@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import select
@@ -20,7 +21,7 @@ def run_program(main: Callable[[], int], name: str | None = None) -> NoReturn:
     """Run a command and exit with its status.
 
     Ctrl-C ends it with 130, and a reader of its output that goes away, as in ``… | head``, with 141;
-    both in one line. Of a file's name, what the terminal cannot show is written as an escape.
+    both in one line, as is a full disk under its output. Of a file's name, what the terminal cannot show is written as an escape.
 
     Parameters
     ----------
@@ -30,6 +31,9 @@ def run_program(main: Callable[[], int], name: str | None = None) -> NoReturn:
         For messages; that of the file that is run unless given.
     """
     name = name or Path(sys.argv[0]).stem
+    # Python has no streams where the shell closed them, as in `… >&-`.
+    sys.stdout = sys.stdout or open(os.devnull, "w")
+    sys.stderr = sys.stderr or open(os.devnull, "w")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -48,14 +52,24 @@ def run_program(main: Callable[[], int], name: str | None = None) -> NoReturn:
             raise
         status = _PIPE_CLOSED
         _say(f"{name}: stopped, as its output is not read any more")
-    if _reader_is_gone():
-        # Python writes what is left when it ends.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                if _is_closed(stream.fileno()):
-                    os.dup2(nowhere, stream.fileno())
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        status = 1
+        _say(f"{name}: error: its output cannot be written: {error.strerror}")
+    _drop_what_cannot_be_written()
     sys.exit(status)
+
+
+def _drop_what_cannot_be_written() -> None:
+    """Let nothing be left in the streams that Python would try to write when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(nowhere, stream.fileno())
 
 
 def printable(text: object) -> str:
