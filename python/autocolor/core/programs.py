@@ -21,7 +21,8 @@ def run_program(main: Callable[[], int], name: str | None = None) -> NoReturn:
     """Run a command and exit with its status.
 
     Ctrl-C ends it with 130, and a reader of its output that goes away, as in ``… | head``, with 141;
-    both in one line, as is a full disk under its output. Of a file's name, what the terminal cannot show is written as an escape.
+    both in one line, as does a full disk under its output, with 1. Of a file's name, what the terminal
+    cannot show is written as an escape.
 
     Parameters
     ----------
@@ -32,8 +33,8 @@ def run_program(main: Callable[[], int], name: str | None = None) -> NoReturn:
     """
     name = name or Path(sys.argv[0]).stem
     # Python has no streams where the shell closed them, as in `… >&-`.
-    sys.stdout = sys.stdout or open(os.devnull, "w")
-    sys.stderr = sys.stderr or open(os.devnull, "w")
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -72,16 +72,18 @@ def shipped_model_folder(
         digest.update(content)
     digest.update(_contents(FOLDER / WEIGHTS))
     folder = (cache or default_cache()) / "models" / f"shipped-{digest.hexdigest()[:16]}"
-    if not folder.is_dir():
-        say(
-            f"first use: the model of this package is unpacked to {folder} (73 MB, some seconds; "
-            "nothing is downloaded)"
-        )
-        weights = shipped_weights()
-        try:
-            _assemble(folder, copied, manifest, weights)
-        except OSError as error:
-            raise ModelError(f"{folder}: cannot be written: {error}") from error
+    try:
+        if not folder.is_dir():
+            say(
+                f"first use: the model of this package is unpacked to {folder} (73 MB, some seconds; "
+                "nothing is downloaded)"
+            )
+            _assemble(folder, copied, manifest, shipped_weights())
+    except OSError as error:
+        raise ModelError(
+            f"{folder}: cannot be written: {error.strerror or error}; the environment variable "
+            "AUTOCOLOR_CACHE may name another folder for it"
+        ) from error
     # The weights are compared with their checksum where they are read.
     for name, content in copied.items():
         if _read(folder / name) != content:

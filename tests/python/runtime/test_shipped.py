@@ -125,6 +125,12 @@ def test_a_damaged_byte_in_the_cache_is_named(
         autocolor.load_model(backend="onnx")
 
 
+def test_a_cache_that_cannot_be_written_names_what_chooses_another(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ModelError, match="cannot be written: .*; .*AUTOCOLOR_CACHE may name"):
+        shipped.shipped_model_folder(tmp_path / "file")
+
+
 def test_nothing_is_fetched(tmp_path: Path) -> None:
     """Not a name is looked up: the first use works without a network."""
     program = """
