@@ -13,7 +13,7 @@ from google.protobuf import descriptor_pool, message_factory, text_format
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
 
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import atomic_path
+from autocolor.core.files import atomic_path, check_is_file
 from autocolor.core.programs import run_program
 from autocolor.runtime.caffe_runtime import import_caffe
 
@@ -391,7 +391,8 @@ def read_net(path: Path, kind: Any) -> tuple[Any, set[str]]:
     """
     unknown: set[str] = set()
     try:
-        text = path.read_text(encoding="utf-8")
+        check_is_file(path)
+        text = path.read_text(encoding="utf-8-sig")  # Windows programs put a mark in front
         try:
             net = text_format.Parse(text, kind())
         except text_format.ParseError as error:
@@ -435,6 +436,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="of --dense: input pixels between predictions (default 1)",
     )
     arguments = parser.parse_args(argv)
+    if arguments.out.resolve() == arguments.net.resolve():
+        parser.error(f"argument --out: expected another file than the net, got {arguments.out}")
+    if arguments.stride != 1 and not arguments.dense:
+        parser.error("argument --stride: expected --dense as well")
     if arguments.stride < 1:
         parser.error(f"argument --stride: expected a positive number, got {arguments.stride}")
     caffe = import_caffe()

@@ -466,7 +466,7 @@ def test_result_has_the_exif_of_the_photo(photos: Path, tmp_path: Path) -> None:
         assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
 
 
-def test_videos(photo_folder: Path, tmp_path: Path) -> None:
+def test_videos(photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "mixed"
     folder.mkdir()
     shutil.copy(photo_folder / "coffee.png", folder)
@@ -483,13 +483,17 @@ def test_videos(photo_folder: Path, tmp_path: Path) -> None:
     with av.open(str(tmp_path / "out" / "film.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == 5
     film = str(folder / "film.mp4")
-    for wrong in (
-        ["--hint", "1,1=#ff0000"],
-        ["--samples", "2"],
-        ["-o", "out.png"],
-        ["--smoothing", "1"],
+    for wrong, said in (
+        (["--hint", "1,1=#ff0000"], "--hint: expected photos"),
+        (["--samples", "2"], "--samples: expected photos"),
+        (["--method", "sample"], "--method: expected photos"),
+        (["--hue", "sample"], "--hue: expected photos"),
+        (["-o", "out.png"], "expected a photo for a photo"),
+        (["--smoothing", "1"], "--smoothing: expected a number in [0, 1)"),
     ):
+        capsys.readouterr()
         assert main([film, *wrong]) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_a_folder_of_films_with_any_sound_and_a_gif(model_folder: Path, tmp_path: Path) -> None:

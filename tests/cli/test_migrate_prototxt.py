@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -315,6 +316,24 @@ def test_files_that_are_no_nets(text: str, message: str, tmp_path: Path) -> None
 def test_wrong_arguments(tmp_path: Path) -> None:
     _, _, errors = migrate(tmp_path, SEGMENTATION, "--dense", "--stride", "0", status=2)
     assert "argument --stride: expected a positive number, got 0" in errors
+    _, _, errors = migrate(tmp_path, SEGMENTATION, "--stride", "2", status=2)
+    assert "argument --stride: expected --dense as well" in errors
+    net = tmp_path / "net.prototxt"
+    net.write_text(SEGMENTATION)
+    errors = run_tool(TOOL, net, "--out", net, status=2).stderr
+    assert f"argument --out: expected another file than the net, got {net}" in errors
+    assert net.read_text() == SEGMENTATION
+
+
+def test_what_is_no_file_is_refused_at_once_and_a_mark_in_front_is_no_text(tmp_path: Path) -> None:
+    out = tmp_path / "out.prototxt"
+    os.mkfifo(tmp_path / "pipe")
+    refused = run_tool(TOOL, tmp_path / "pipe", "--out", out, status=1, timeout=60)
+    assert "pipe: expected a file, got a named pipe" in refused.stderr
+    path, _, _ = migrate(tmp_path, SEGMENTATION)
+    (tmp_path / "bom.prototxt").write_text(SEGMENTATION, encoding="utf-8-sig")
+    run_tool(TOOL, tmp_path / "bom.prototxt", "--out", out)
+    assert out.read_text() == path.read_text()
 
 
 def test_dense_names_what_it_cannot(tmp_path: Path) -> None:

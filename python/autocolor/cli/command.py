@@ -156,8 +156,13 @@ def _check_photos(arguments: argparse.Namespace, photos: Sequence[Path]) -> None
     for name in ("compare", "reference", "hint", "uncertainty", "histograms", "restore"):
         if getattr(arguments, name):
             raise InputError(name, f"expected photos, got {video}")
-    if arguments.samples > 1 or arguments.method == "sample":
-        raise InputError("samples", f"expected photos, got {video}")
+    for name, sampled in (
+        ("samples", arguments.samples > 1),
+        ("method", arguments.method == "sample"),
+        ("hue", arguments.hue == "sample"),
+    ):
+        if sampled:
+            raise InputError(name, f"expected photos, got {video}")
 
 
 def _edits(arguments: argparse.Namespace, manifest: Manifest) -> Edits:
