@@ -92,8 +92,12 @@ def make_readers(folder: Path) -> dict[str, Reader]:
 
 def _read_state(path: Path, weights: bytes) -> object:
     """Read a state that has its caffemodel beside it."""
-    path.with_name(path.name.replace("solverstate", "caffemodel")).write_bytes(weights)
-    return read_state(path)
+    model = path.with_name(path.name.replace("solverstate", "caffemodel"))
+    model.write_bytes(weights)
+    try:
+        return read_state(path)
+    finally:
+        model.unlink()
 
 
 def _saved(save: Callable[[Path], object], name: str) -> bytes:

@@ -11,7 +11,7 @@ from PIL import Image
 from autocolor.core.files import file_sha256
 from autocolor.evaluation.evaluate import GREY, EvaluationProtocol, evaluate
 from autocolor.histograms.decode import METHODS
-from autocolor.imaging.images import find_photos, read_image, write_image
+from autocolor.imaging.images import ImageError, find_photos, read_image, write_image
 from autocolor.paper.published import TABLE_5
 from autocolor.paper.reproduction import Reproduction, ReproductionConfig
 from autocolor.runtime.caffe_net import CaffeNet
@@ -96,7 +96,7 @@ def test_bad_photos_are_skipped_and_listed(
     assert results.images == 1
     assert [path.name for path, _ in results.skipped] == ["bad.png", "grey.png"]
     config = config_of(model_folder, [photos / "bad.png"], tmp_path / "other")
-    with pytest.raises(ValueError, match=r"got none; the first was skipped: .*bad\.png"):
+    with pytest.raises(ImageError, match=r"got none; the first was skipped: .*bad\.png"):
         Reproduction(config).results(["table5"])
 
 
