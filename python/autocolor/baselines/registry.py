@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from autocolor.baselines.charpiat import Charpiat
 from autocolor.baselines.cheng import SEMANTIC_LEVEL, Cheng, ChengOptions, train_cheng
 from autocolor.baselines.cluster_correspondence import transfer_clusters
 from autocolor.baselines.descriptors import FeatureExtractor
@@ -41,7 +42,7 @@ from autocolor.evaluation.evaluate import (
 )
 from autocolor.imaging.color import compose_lab, rgb_to_lab
 
-BASELINES = ("none", "mean", "welsh", "cheng", "nearest_neighbour", "deshpande")
+BASELINES = ("none", "mean", "welsh", "charpiat", "cheng", "nearest_neighbour", "deshpande")
 """Names for :func:`load_baseline`."""
 
 SCENE_BASELINES = ("deshpande+scene", "deshpande (C)", "deshpande (Q)")
@@ -144,7 +145,8 @@ def load_baseline(
             sources, seed=seed, cache=cache, options=deshpande_options, progress=progress
         )
     else:
-        method = Welsh(sources, seed=seed, progress=progress)
+        transfer = Charpiat if name == "charpiat" else Welsh
+        method = transfer(sources, seed=seed, progress=progress)
     return Baseline(name, method, sources.skipped)
 
 
