@@ -118,7 +118,8 @@ def _read(path: Path) -> State:
         else:
             message = caffe_pb2.SolverState.FromString(path.read_bytes())
             found = message.iter, message.learned_net, len(message.history)
-            if not message.history:
+            # A name that is no UTF-8 any more comes as bytes.
+            if not message.history or not isinstance(message.learned_net, str):
                 raise ValueError
     except _DAMAGED:
         raise SnapshotError(f"{path}: is cut off or damaged") from None
