@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
+from autocolor.core.programs import run_program
+
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 300.0  # seconds, for the server to be healthy
 
@@ -177,4 +179,4 @@ example:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -14,6 +14,7 @@ from autocolor.baselines.deshpande.colorizer import DeshpandeOptions, MatchColor
 from autocolor.control.quantile import transfer_quantiles
 from autocolor.core.arrays import FloatArray
 from autocolor.core.errors import AutocolorError
+from autocolor.core.programs import run_program
 from autocolor.evaluation.evaluate import GREY, grey_image
 from autocolor.imaging.color import compose_alpha_beta, lightness, rgb_to_alpha_beta
 from autocolor.imaging.images import read_image, resize
@@ -115,4 +116,4 @@ def _read(folder: Path) -> tuple[FloatArray, MatchColors]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

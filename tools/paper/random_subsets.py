@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from autocolor.core.errors import AutocolorError
+from autocolor.core.programs import run_program
 from autocolor.data.photo_lists import list_photos_and_classes
 from autocolor.evaluation.evaluate import GREY, EvaluationProtocol
 from autocolor.evaluation.parts import ModelSource, merge_parts, score_part
@@ -91,4 +92,4 @@ Photos that cannot be read or have no colour are left out of the subsets that ha
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)
