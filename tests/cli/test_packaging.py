@@ -168,7 +168,7 @@ def test_command_of_the_wheel_colorizes_without_caffe(wheel, tmp_path, photo_fol
     ("words", "expected"),
     [
         ("--backend ''", ["auto", "caffe", "onnx"]),
-        ("--res", ["--resume"]),
+        ("--resu", ["--resume"]),
         ("se", ["serve", "self.jpg"]),
         ("serve --po", ["--port"]),
         ("serve --backend o", ["onnx"]),
@@ -217,8 +217,12 @@ def test_base_dependencies_are_what_the_package_imports():
     modules = {
         "pillow": "PIL",
         "pillow-heif": "pillow_heif",
+        "prometheus-client": "prometheus_client",
         "protobuf": "google",
+        "pymaxflow": "maxflow",
+        "python-multipart": "python_multipart",
         "scikit-image": "skimage",
+        "scikit-learn": "sklearn",
     }
     base = {modules.get(name, name) for name in pyproject["dependencies"]}
     unused = base - imported
