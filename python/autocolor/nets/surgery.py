@@ -15,7 +15,7 @@ import numpy as np
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
-from autocolor.core.files import one_line
+from autocolor.core.files import check_is_file, one_line
 from autocolor.core.isolation import run_isolated
 from autocolor.runtime.caffe_runtime import import_caffe
 from autocolor.runtime.caffemodel import FloatArray, Weights, WeightsError
@@ -203,6 +203,7 @@ def _listed(shapes: tuple[tuple[int, ...], ...]) -> str:
 
 def read_net(path: Path) -> caffe_pb2.NetParameter:
     """Read the prototxt of a net; a `WeightsError` if it is none, an `OSError` if it is not there."""
+    check_is_file(path)
     net = caffe_pb2.NetParameter()
     try:
         text_format.Parse(path.read_text(encoding="utf-8"), net)

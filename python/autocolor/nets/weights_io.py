@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from autocolor.core.files import checked_path, damage, one_line
+from autocolor.core.files import check_is_file, checked_path, damage, one_line
 from autocolor.runtime.caffemodel import FloatArray as FloatArray
 from autocolor.runtime.caffemodel import Weights as Weights
 from autocolor.runtime.caffemodel import WeightsError as WeightsError
@@ -74,6 +74,7 @@ def read_weights(path: Path) -> Weights:
     OSError
         If it cannot be opened.
     """
+    check_is_file(path)
     with path.open("rb") as stream:
         start = stream.read(4)
     if h5py.is_hdf5(path):

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import checked_path, damage
+from autocolor.core.files import check_is_file, checked_path, damage
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 Weights: TypeAlias = dict[str, tuple[FloatArray, ...]]
@@ -62,6 +62,7 @@ def read_caffemodel(path: Path) -> Weights:
     OSError
         If it cannot be opened.
     """
+    check_is_file(path)
     weights: Weights = {}
     if problem := damage(path):
         raise WeightsError(problem)

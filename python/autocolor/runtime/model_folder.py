@@ -10,7 +10,7 @@ from typing import Any
 
 from autocolor.core.constants import BINS
 from autocolor.core.errors import AutocolorError, InputError
-from autocolor.core.files import atomic_path, file_sha256
+from autocolor.core.files import atomic_path, check_is_file, file_sha256
 from autocolor.core.variants import VARIANTS, find_variant
 from autocolor.runtime.caffemodel import Weights, WeightsError, read_caffemodel
 
@@ -98,6 +98,7 @@ class Manifest:
         if not folder.is_dir():
             raise ModelError(f"{folder}: no such model folder")
         try:
+            check_is_file(path)
             content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ModelError(f"{path}: no such file; is {folder} a model folder?") from None

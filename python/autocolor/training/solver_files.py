@@ -16,7 +16,7 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import damage, one_line
+from autocolor.core.files import check_is_file, damage, one_line
 from autocolor.core.isolation import run_isolated
 from autocolor.data.lmdb_check import check_lmdb
 from autocolor.data.lmdb_io import decode_datum, read_datums
@@ -42,8 +42,11 @@ class SolverError(AutocolorError):
 def read_prototxt(path: Path, message: M) -> M:
     """Read a file in protobuf's text format into `message`, or raise `SolverError`."""
     try:
+        check_is_file(path)
         text_format.Parse(path.read_text(encoding="utf-8"), message)
-    except (OSError, ValueError, text_format.ParseError) as error:
+    except OSError as error:
+        raise SolverError(one_line(error)) from None
+    except (ValueError, text_format.ParseError) as error:
         raise SolverError(f"{path}: {one_line(error)}") from None
     return message
 

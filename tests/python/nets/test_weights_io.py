@@ -1,8 +1,10 @@
 """Reading and writing weights: every kind of file, real Caffe as the judge, and hostile files."""
 
 import io
+import os
 import struct
 import zipfile
+from pathlib import Path
 
 import caffe
 import h5py
@@ -12,8 +14,12 @@ import pytest
 from caffe.proto import caffe_pb2
 from onnx import helper, numpy_helper
 
+from autocolor.core.errors import AutocolorError
+from autocolor.nets.surgery import read_net
 from autocolor.nets.weights_io import WeightsError, read_weights, write_weights
+from autocolor.runtime.caffemodel import read_caffemodel
 from autocolor.runtime.vgg16_gray import read_vgg16_onnx
+from autocolor.training.solver_files import read_prototxt
 
 NET = """
 layer { name: "data" type: "Input" top: "data"
@@ -294,3 +300,17 @@ def test_arrays_that_are_not_stored_are_bounded(tmp_path):
         WeightsError, match=r"hollow.h5: 1,320,000,0\d\d bytes of weights are stored"
     ):
         read_weights(path)
+
+
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    """Opening one would wait for ever."""
+    pipe = tmp_path / "w"
+    os.mkfifo(pipe)
+    for read in (
+        read_weights,
+        read_net,
+        read_caffemodel,
+        lambda path: read_prototxt(path, caffe_pb2.SolverParameter()),
+    ):
+        with pytest.raises((AutocolorError, OSError), match="expected a file, got a named pipe"):
+            read(pipe)

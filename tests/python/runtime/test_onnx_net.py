@@ -313,7 +313,9 @@ def test_another_package_named_caffe_is_not_caffe(
 def test_neither_backend(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("caffe", "onnxruntime"):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(BackendError, match=r"neither Caffe nor onnxruntime .*pip install onnx onnxruntime"):
+    with pytest.raises(
+        BackendError, match=r"neither Caffe nor onnxruntime .*pip install onnx onnxruntime"
+    ):
         load_net(*files)
 
 
