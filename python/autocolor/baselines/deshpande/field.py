@@ -27,7 +27,7 @@ _LONGEST = 0.1
 
 
 class ColorField:
-    """The colours x that minimise the sum over pixels of |A phi(x) - b|^2, plus RIDGE |x|^2.
+    """The colours x that minimise the sum over pixels of ``|A phi(x) - b|^2``, plus ``RIDGE |x|^2``.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def bhattacharyya(
     Returns
     -------
     distance : float
-        |means - target|^2 / (8 sigma^2) - sum of log(weights) / 2; the target's weights, which do not
+        ``|means - target|^2 / (8 sigma^2) - sum of log(weights) / 2``; the target's weights, which do not
         change, are left out.
     means, weights : (k, 2) and (k,) float arrays
         After the step.

@@ -1,9 +1,9 @@
 """The forest that gives each pixel its part of the quadratic objective, and how it learns.
 
-With phi the responses of the filters of colour at a pixel, its part is |A phi - b|^2. A leaf has a part
+With phi the responses of the filters of colour at a pixel, its part is ``|A phi - b|^2``. A leaf has a part
 of the matrix A, whose rows are kept orthonormal, and of the linear map B from the pixel's features to
-b. The release learns by a cost with a margin w, (1 + w)/2 |g|^2 - g.b + |b - w g|^2 / (2 (1 - w)) with
-g = A phi of the truth. That equals |b - g|^2 / (2 (1 - w)), so w does not matter: here it is 0.
+b. The release learns by a cost with a margin w, ``(1 + w)/2 |g|^2 - g.b + |b - w g|^2 / (2 (1 - w))`` with
+g = A phi of the truth. That equals ``|b - g|^2 / (2 (1 - w))``, so w does not matter: here it is 0.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def orthonormalize(a: FloatArray) -> FloatArray:
 def gradient_of_a(
     a: FloatArray, residual: FloatArray, responses: FloatArray, weights: FloatArray
 ) -> FloatArray:
-    """Return the gradient (rows, R) of the sum over pixels of |b - orthonormalize(A + w D) phi|^2 / 2.
+    """Return the gradient (rows, R) of the sum over pixels of ``|b - orthonormalize(A + w D) phi|^2 / 2``.
 
     By D at D = 0. Its first `FIXED_ROWS` rows are set to 0.
 
