@@ -129,11 +129,10 @@ def _search(folder: Path, output: Path | None, plan: Plan) -> Iterator[tuple[Pat
         here = Path(root)
         links = [name for name in folders if (here / name).is_symlink()]
         plan.left_out["link to a folder"] += len(links)
-        plan.left_out[_RESULTS] += sum((here / name).resolve() == results for name in folders)
+        own = [name for name in folders if (here / name).resolve() == results]
+        plan.left_out[_RESULTS] += len(own)
         folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and name not in links and (here / name).resolve() != results
+            name for name in folders if not name.startswith(".") and name not in (*links, *own)
         )
         for name in sorted(names):
             path = here / name

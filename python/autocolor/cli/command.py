@@ -17,7 +17,7 @@ from autocolor.cli.arguments import build_parser
 from autocolor.control.edits import Edits, load_reference
 from autocolor.control.hints import parse_hint
 from autocolor.control.targets import check_variant
-from autocolor.core.errors import AutocolorError, InputError
+from autocolor.core.errors import AutocolorError, InputError, exit_status
 from autocolor.core.files import one_line
 from autocolor.core.programs import printable
 from autocolor.histograms.decode import LOOKS, DecodeOptions, default_look
@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             backend=arguments.backend,
         )
         manifest = colorizer.manifest
+        # Who chooses how a histogram is read gets that alone, unless a look is asked for as well.
         if arguments.look is None and decoding == DecodeOptions(strength=arguments.strength):
             decoding = replace(decoding, look=default_look(manifest.variant))
         decoding.methods(manifest.variant)
@@ -186,7 +187,7 @@ def _fail(error: Exception, arguments: argparse.Namespace) -> int:
         if hasattr(arguments, option):
             text = f"--{option.replace('_', '-')}: {error.problem}"
     _say(f"error: {text}")
-    return 2 if isinstance(error, InputError) else 1
+    return exit_status(error)
 
 
 def _say(text: str) -> None:

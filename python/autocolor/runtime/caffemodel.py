@@ -63,9 +63,14 @@ def read_caffemodel(path: Path) -> Weights:
         If it cannot be opened.
     """
     check_is_file(path)
-    weights: Weights = {}
     if problem := damage(path):
         raise WeightsError(problem)
+    return map_caffemodel(path)
+
+
+def map_caffemodel(path: Path) -> Weights:
+    """As :func:`read_caffemodel`, of a file whose checksum has been looked at: that reads all of it."""
+    weights: Weights = {}
     with path.open("rb") as stream:
         try:
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)

@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import checksum_of, damage, naming, write_checksum
-from autocolor.runtime.caffemodel import WeightsError, read_caffemodel
+from autocolor.runtime.caffemodel import WeightsError, map_caffemodel
 
 _ENDINGS = (".solverstate", ".solverstate.h5")
 _WRITING = "being written"
@@ -270,7 +270,7 @@ def _shapes(model: Path) -> dict[str, dict[int, tuple[int, ...]]]:
                 }
         return {
             name: {index: blob.shape for index, blob in enumerate(blobs)}
-            for name, blobs in read_caffemodel(model).items()
+            for name, blobs in map_caffemodel(model).items()
         }
     except _DAMAGED:
         raise SnapshotError(f"{model}: is cut off or damaged") from None
