@@ -122,9 +122,14 @@ class DecodeOptions:
         return method, ""
 
 
+def looks_of(variant: str) -> tuple[str, ...]:
+    """Return the looks that a variant has, first that of the command and the page."""
+    return ("vivid", "faithful") if find_variant(variant).has_hue else ("faithful",)
+
+
 def default_look(variant: str) -> str:
     """Return the look of the command and the page, where none is asked for."""
-    return "vivid" if find_variant(variant).has_hue else "faithful"
+    return looks_of(variant)[0]
 
 
 def infer_hue_chroma(

@@ -25,7 +25,7 @@ import autocolor
 from autocolor.control.hints import RADIUS
 from autocolor.core.errors import InputError
 from autocolor.core.variants import VARIANTS
-from autocolor.histograms.decode import LOOKS, default_look
+from autocolor.histograms.decode import looks_of
 from autocolor.runtime.model_folder import Manifest
 from autocolor.web.controls import (
     LARGEST_LEAN,
@@ -158,14 +158,12 @@ class Service:
 
     async def info(self, request: Request) -> Response:
         """Say what this server can do."""
-        variant = VARIANTS[self._manifest.variant]
-        first = default_look(variant.name)
-        looks = [first, *(look for look in LOOKS if look != first and variant.has_hue)]
+        variant = self._manifest.variant
         content = {
             "version": autocolor.__version__,
             "model": self._manifest.name,
-            "histograms": variant.is_histogram,
-            "looks": looks,
+            "histograms": VARIANTS[variant].is_histogram,
+            "looks": looks_of(variant),
             "strength": self._manifest.strength,
             "megabytes": self._limits.megabytes,
             "megapixels": self._limits.megapixels,
