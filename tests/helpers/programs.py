@@ -6,7 +6,8 @@ import importlib.util
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -120,3 +121,22 @@ def state_of(process: int | str) -> str:
 def wait_until_gone(processes: Iterable[int | str]) -> None:
     """Wait until all have ended; the container's init may leave them as zombies."""
     wait_until(lambda: all(state_of(process) == "Z" for process in processes))
+
+
+@contextmanager
+def lock_holder(lock: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start another process that holds a lock of the library until it is killed."""
+    program = f"""
+import sys
+from pathlib import Path
+from autocolor.core.files import exclusive
+with exclusive(Path({str(lock)!r})):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        yield other
+        other.kill()

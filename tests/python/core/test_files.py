@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ from autocolor.core.files import (
     read_lines,
     write_checksum,
 )
+from helpers.programs import lock_holder
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
@@ -53,18 +52,7 @@ def test_one_flipped_bit_is_damage(tmp_path: Path) -> None:
 
 def test_the_lock_is_had_by_one_process_and_ends_with_it(tmp_path: Path) -> None:
     lock = tmp_path / "out" / ".lock"
-    program = f"""
-import sys
-from pathlib import Path
-from autocolor.core.files import exclusive
-with exclusive(Path({str(lock)!r})):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout is not None and other.stdout.readline() == "held\n"
+    with lock_holder(lock) as other:
         with pytest.raises(LockedError, match=f"out: process {other.pid} of .* is at work here"):
             with exclusive(lock):
                 raise AssertionError

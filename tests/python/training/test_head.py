@@ -1,8 +1,6 @@
 """What a folder of a trained head holds is kept, or refused, and never overwritten unasked."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from autocolor.training import head
 from autocolor.training.budget import train_for
 from autocolor.training.caffe_train import TrainingError
 from autocolor.training.log import Record
+from helpers.programs import lock_holder
 
 SOLVER = SolverOptions("", "", "", 1)
 
@@ -83,18 +82,6 @@ def test_snapshots_in_the_folder_of_a_training_are_not_overwritten(tmp_path):
 
 
 def test_a_second_training_in_a_folder_is_refused(tmp_path):
-    program = f"""
-import sys
-from pathlib import Path
-from autocolor.core.files import exclusive
-with exclusive(Path({str(tmp_path / ".training.lock")!r})):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout is not None and other.stdout.readline() == "held\n"
+    with lock_holder(tmp_path / ".training.lock") as other:
         with pytest.raises(LockedError, match=f"process {other.pid} of .* is at work here"):
             train_for(1, tmp_path / "training", SOLVER, lambda solver: {}, replace_earlier=True)
-        other.kill()
