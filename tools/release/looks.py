@@ -247,7 +247,8 @@ tables and `model.colorize(grey)` use, and the command with `--look faithful`. *
 web page use unless told otherwise, and `model.colorize(grey, look="vivid")`. It takes the expectation of both,
 {VIVID_GAIN:g} times the chroma, and fades along 3t² − 2t³ from a hue of which nothing is known (its mean on the
 unit circle at most {VIVID_UNSURE:g} long) to one that is certain. So colour is stronger where the model knows it
-and is left out where it guesses.
+and is left out where it guesses; where it is sure of a wrong colour, as of the gravel below and of parts of the
+moon and the page, it is stronger as well.
 
 ![Flat grey textures and held-out photos: grey, faithful, vivid, original](looks/pictures.jpg)
 
