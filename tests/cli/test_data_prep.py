@@ -258,6 +258,14 @@ def test_killed_processes_leave_no_workers_and_resume(tree, whole, tmp_path):
     assert (tmp_path / "lmdb/data.mdb").read_bytes() == (whole / "data.mdb").read_bytes()
 
 
+def _complete_json(file):
+    try:
+        json.loads(file.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return False
+    return True
+
+
 def test_a_dask_cluster_writes_the_same_bytes(tree, whole, tmp_path):
     """With a scheduler and two workers as a user starts them; one of these is killed on the way."""
     started = []
@@ -291,7 +299,8 @@ def test_a_dask_cluster_writes_the_same_bytes(tree, whole, tmp_path):
             )
             for _ in range(2)
         ]
-        wait_until((tmp_path / "scheduler.json").exists, started[0])
+        # The scheduler writes its file in place: it is there before its text is.
+        wait_until(lambda: _complete_json(tmp_path / "scheduler.json"), started[0])
         address = json.loads((tmp_path / "scheduler.json").read_text())["address"]
         building = subprocess.Popen(
             tool_command(

@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from helpers.programs import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -82,8 +83,7 @@ def killed_at(root: Path, environment: dict[str, str], step: str) -> None:
         start_new_session=True,
     )
     try:
-        while not paused.exists():
-            assert process.poll() is None, f"ended before {step}"
+        wait_until(paused.exists, process)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
