@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from helpers.programs import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
