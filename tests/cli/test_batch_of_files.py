@@ -19,6 +19,7 @@ from autocolor.cli import main
 from autocolor.core.errors import InputError
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import read_image, resize, write_image
+from helpers.films import Film, write_film
 from helpers.programs import run_tool, wait_until
 
 
@@ -360,12 +361,51 @@ def test_resume_does_only_what_is_missing(
     assert set(again) == set(first) and kept == {"a.png", "a_uncertainty.png"}
     assert "3 colorized (1 of them before), 0 failed" in capsys.readouterr().out
     # A photo that was changed since is done anew, and without the option all are.
-    os.utime(folder / "a.png")
+    Image.open(photo).rotate(180).save(folder / "a.png")
     assert main([*given, "--resume"]) == 0
     assert (out / "a.png").stat().st_mtime_ns > first[out / "a.png"]
     before = (out / "b.png").stat().st_mtime_ns
     assert main(given) == 0
     assert (out / "b.png").stat().st_mtime_ns > before
+
+
+def test_results_of_another_photo_of_that_name_are_kept(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Cameras number alike: neither is `b`'s scan left out by --resume, nor is `a`'s result lost."""
+    out = tmp_path / "out"
+    for place, turn in (("a", 0), ("b", 180)):
+        (tmp_path / place).mkdir()
+        Image.open(photo).rotate(turn).save(tmp_path / place / "scan.png")
+    assert main([str(tmp_path / "a"), "-o", str(out)]) == 0
+    of_a = (out / "scan.png").read_bytes()
+    for resume in ([], ["--resume"]):
+        capsys.readouterr()
+        assert main([str(tmp_path / "b"), "-o", str(out), *resume]) == 1
+        assert "scan.png would replace that of another photo" in capsys.readouterr().err
+        assert (out / "scan.png").read_bytes() == of_a
+    # Who names the file has asked for it; a photo that was moved, or changed in its place, is itself.
+    assert main([str(tmp_path / "b/scan.png"), "-o", str(out / "scan.png")]) == 0
+    assert (out / "scan.png").read_bytes() != of_a
+    Image.open(photo).rotate(90).save(tmp_path / "b/scan.png")
+    assert main([str(tmp_path / "b"), "-o", str(out), "--resume"]) == 0
+    assert "(was there)" not in capsys.readouterr().out
+    (tmp_path / "b").rename(tmp_path / "c")
+    assert main([str(tmp_path / "c"), "-o", str(out), "--resume"]) == 0
+    assert "(was there)" in capsys.readouterr().out
+
+
+def test_a_film_among_photos_refuses_their_options_alone(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    folder.mkdir()
+    shutil.copy(photo, folder / "a.png")
+    write_film(folder / "film.avi", Film(".avi", "mpeg4"))
+    assert main([str(folder), "-o", str(out), "--compare"]) == 1
+    assert f"compare: expected photos, got {folder / 'film.avi'}" in capsys.readouterr().err
+    assert sorted(path.name for path in out.iterdir()) == ["a.png"]
+    assert main([str(folder / "film.avi"), "-o", str(out), "--compare"]) == 2
 
 
 @pytest.mark.slow

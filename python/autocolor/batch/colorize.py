@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +14,7 @@ import numpy as np
 
 from autocolor.control.edits import Edits, colorize_edited, save_histograms, uncertainty_image
 from autocolor.core.errors import AutocolorError, InputError
-from autocolor.core.files import check_is_file, file_name, one_line
+from autocolor.core.files import check_is_file, file_name, file_sha256, one_line
 from autocolor.histograms.decode import DecodeOptions
 from autocolor.imaging.images import (
     ImageError,
@@ -21,6 +24,7 @@ from autocolor.imaging.images import (
     read_image,
     write_image,
 )
+from autocolor.imaging.metadata import identifier_of, with_identifier
 from autocolor.imaging.prints import grey_of
 from autocolor.imaging.restoration import restore
 from autocolor.runtime.colorizer import Colorizer
@@ -106,6 +110,7 @@ def colorize_files(
     options: FileOptions = FileOptions(),
     *,
     resume: bool = False,
+    replace: bool = False,
 ) -> Iterator[FileResult]:
     """Colorize photos of any sizes one at a time, so that memory does not grow with their number.
 
@@ -117,8 +122,10 @@ def colorize_files(
     jobs : sequence of (photo, output)
     options : FileOptions
     resume : bool
-        Leave alone what has all its results, none older than the photo. Results appear whole or not
+        Leave alone what has all its results, made of the photo as it is. Results appear whole or not
         at all, so an earlier run may have ended in any way.
+    replace : bool
+        Write over what was made of another photo, which is an error otherwise.
 
     Yields
     ------
@@ -129,7 +136,8 @@ def colorize_files(
     for photo, output in jobs:
         try:
             result = _earlier_result(photo, output, options) if resume else None
-            result = result or colorize_file(colorizer, photo, output, options, owners)
+            if result is None:
+                result = colorize_file(colorizer, photo, output, options, owners, replace=replace)
         except Exception as error:  # decoders and encoders raise errors of many types
             text = one_line(error)
             if not isinstance(error, (AutocolorError, OSError, ValueError)):
@@ -148,10 +156,26 @@ def _earlier_result(photo: Path, output: Path, options: FileOptions) -> FileResu
     colorized = [path for page in names for path in page.colorized]
     beside = [path for page in names for path in page.beside]
     since = photo.stat().st_mtime_ns
-    for path in (*colorized, *beside):
-        if not path.is_file() or path.stat().st_mtime_ns < since:
-            return None
-    return FileResult(photo, colorized, beside, was_there=True)
+    if not all(path.is_file() for path in (*colorized, *beside)):
+        return None
+    if is_video(photo):
+        is_current = output.stat().st_mtime_ns >= since
+    else:
+        content = _identifier(photo)[16:]
+        is_current = all(identifier_of(path)[16:] == content for path in colorized)
+    return FileResult(photo, colorized, beside, was_there=True) if is_current else None
+
+
+def _identifier(photo: Path) -> str:
+    """Return 16 hexadecimal digits of a photo's place and 16 of its content: moved or changed, not both."""
+    place = hashlib.sha256(os.fsencode(photo.resolve())).hexdigest()
+    return place[:16] + file_sha256(photo)[:16]
+
+
+def _is_of_another(result: Path, identifier: str) -> bool:
+    """Return whether a file is known to be the colorization of a photo elsewhere with other content."""
+    found = identifier_of(result) if result.exists() else ""
+    return bool(found) and found[:16] != identifier[:16] and found[16:] != identifier[16:]
 
 
 class _Names(NamedTuple):
@@ -190,11 +214,13 @@ def colorize_file(
     output: Path,
     options: FileOptions = FileOptions(),
     owners: dict[Path, Path] | None = None,
+    *,
+    replace: bool = False,
 ) -> FileResult:
     """Colorize one photo file, whose transparency is kept, or a video.
 
     Of several colorizations, number i goes to OUTPUT_i, and page i of a TIFF file that has several
-    to OUTPUT_page_i.
+    to OUTPUT_page_i. By EXIF's `ImageUniqueID` a colorization tells later runs of which photo it is.
 
     Parameters
     ----------
@@ -204,6 +230,8 @@ def colorize_file(
     options : FileOptions
     owners : dict of Path to Path, optional
         Results to the photos that they belong to; those of this photo are added.
+    replace : bool
+        Write over what an earlier run made of another photo.
 
     Raises
     ------
@@ -214,20 +242,46 @@ def colorize_file(
     check_is_file(photo)
     output.parent.mkdir(parents=True, exist_ok=True)
     if is_video(photo):
+        _check_video_options(photo, options)
         colorize_video(colorizer, photo, output, options.decoding, smoothing=options.smoothing)
         return FileResult(photo, [output])
     owners = {} if owners is None else owners
     pages = count_pages(photo)
     result = FileResult(photo)
+    identifier = _identifier(photo)
     for page in range(pages):
         names = _page_names(output, page, pages, options)
         for path in (*names.colorized, *names.beside):
             if (owner := owners.setdefault(path, photo)) != photo:
                 raise ImageError(f"{photo}: its result {path} would replace that of {owner}")
-        _colorize_page(colorizer, read_image(photo, page), names, options)
+            if not replace and _is_of_another(path, identifier):
+                raise ImageError(
+                    f"{photo}: its result {path} would replace that of another photo; choose another folder"
+                )
+        source = read_image(photo, page)
+        source = dataclasses.replace(source, metadata=with_identifier(source.metadata, identifier))
+        _colorize_page(colorizer, source, names, options)
         result.colorized.extend(names.colorized)
         result.beside.extend(names.beside)
     return result
+
+
+def _check_video_options(video: Path, options: FileOptions) -> None:
+    """Refuse what is for photos alone."""
+    edits, decoding = options.edits, options.decoding
+    for name, is_given in (
+        ("compare", options.compare),
+        ("reference", edits.reference is not None),
+        ("hint", bool(edits.hints)),
+        ("uncertainty", options.uncertainty),
+        ("histograms", options.histograms is not None),
+        ("restore", options.restore),
+        ("samples", edits.samples > 1),
+        ("method", decoding.method == "sample"),
+        ("hue", decoding.hue == "sample"),
+    ):
+        if is_given:
+            raise InputError(name, f"expected photos, got {video}")
 
 
 def _colorize_page(colorizer: Colorizer, photo: Photo, names: _Names, options: FileOptions) -> None:

@@ -36,6 +36,7 @@ class Plan:
     """What there is to do."""
 
     jobs: list[tuple[Path, Path]] = field(default_factory=list)  #: list of (photo, output)
+    is_named: bool = False  #: Whether the name of the result was given
     #: How many files were passed over, by what they are
     left_out: Counter[str] = field(default_factory=Counter)
     unread: list[OSError] = field(default_factory=list)  #: Subfolders that cannot be searched
@@ -74,7 +75,7 @@ def plan_outputs(given: Sequence[str], output: str | None, sheet: Path | None = 
             raise InputError(f"-o {output}", f"expected a folder for {len(photos)} photos")
         if is_video(Path(output)) != is_video(photos[0]):
             raise InputError(f"-o {output}", "expected a photo for a photo and a video for a video")
-        plan.jobs = [(photos[0], Path(output))]
+        plan.jobs, plan.is_named = [(photos[0], Path(output))], True
     else:
         if output is not None:
             _check_folder(output, Path(output))

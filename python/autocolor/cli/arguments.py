@@ -92,8 +92,8 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="leave alone photos whose results are there and not older than they are, such as "
-        "those of a run that was stopped (default: write all anew)",
+        help="leave alone photos whose results are there and were made of them as they are now, "
+        "such as those of a run that was stopped (default: write all anew)",
     )
     parser.add_argument("--compare", action="store_true", help="write grey and colour side by side")
     parser.add_argument(

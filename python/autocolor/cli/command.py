@@ -26,7 +26,6 @@ from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.model_folder import Manifest
 from autocolor.runtime.options import chosen_model
 from autocolor.video.smoothing import check_smoothing
-from autocolor.video.source import is_video
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,7 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except (AutocolorError, OSError) as error:
         return _fail(error, arguments)
-    results = colorize_files(colorizer, plan.jobs, options, resume=arguments.resume)
+    results = colorize_files(
+        colorizer, plan.jobs, options, resume=arguments.resume, replace=plan.is_named
+    )
     sheet = None
     if arguments.contact_sheet is not None:
         sheet = ContactSheet(arguments.contact_sheet, options)
@@ -141,7 +142,7 @@ def _serve(argv: Sequence[str]) -> int:
 
 
 def _check_photos(arguments: argparse.Namespace, photos: Sequence[Path]) -> None:
-    """Refuse options that do not fit the photos and videos."""
+    """Refuse options that do not fit the number of photos, or each other."""
     for name in ("hint", "histograms"):
         if getattr(arguments, name) and len(photos) > 1:
             raise InputError(name, f"expected one photo, got {len(photos)}")
@@ -151,19 +152,6 @@ def _check_photos(arguments: argparse.Namespace, photos: Sequence[Path]) -> None
         except ImageError as error:
             raise InputError("contact_sheet", str(error)) from None
     check_smoothing(arguments.smoothing)
-    video = next(filter(is_video, photos), None)
-    if video is None:
-        return
-    for name in ("compare", "reference", "hint", "uncertainty", "histograms", "restore"):
-        if getattr(arguments, name):
-            raise InputError(name, f"expected photos, got {video}")
-    for name, sampled in (
-        ("samples", arguments.samples > 1),
-        ("method", arguments.method == "sample"),
-        ("hue", arguments.hue == "sample"),
-    ):
-        if sampled:
-            raise InputError(name, f"expected photos, got {video}")
 
 
 def _edits(arguments: argparse.Namespace, manifest: Manifest) -> Edits:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -10,6 +11,7 @@ from PIL import Image
 _EXIF, _GPS = 0x8769, 0x8825
 _SIZES = (0xA002, 0xA003, 0xA005)  # of the pixels, which are turned; and where another list lies
 _ORIENTATION, _DESCRIPTION = 0x0112, 0x010E
+_IDENTIFIER = 0xA420  # ImageUniqueID, 32 hexadecimal digits
 _KEPT = (
     0x010D,  # name of the document
     _DESCRIPTION,
@@ -53,6 +55,23 @@ class Metadata:
         if self.profile:
             options["icc_profile"] = self.profile
         return options
+
+
+def with_identifier(metadata: Metadata, identifier: str) -> Metadata:
+    """Return the same with an `ImageUniqueID`, 32 hexadecimal digits."""
+    exif = Image.Exif()
+    exif.load(metadata.exif)
+    exif[_EXIF] = {**exif.get_ifd(_EXIF), _IDENTIFIER: identifier}
+    return replace(metadata, exif=exif.tobytes())
+
+
+def identifier_of(path: Path) -> str:
+    """Return the `ImageUniqueID` of an image file; empty if it has none or is no image."""
+    try:
+        with Image.open(path) as image:
+            return str(image.getexif().get_ifd(_EXIF).get(_IDENTIFIER, ""))
+    except (OSError, ValueError, SyntaxError):
+        return ""
 
 
 def carried(
