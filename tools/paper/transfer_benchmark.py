@@ -19,12 +19,7 @@ from autocolor.core.files import atomic_path
 from autocolor.core.programs import run_program
 from autocolor.data.photo_lists import list_photos
 from autocolor.evaluation.evaluate import EvaluationProtocol, Scene, SceneMethod, score
-from autocolor.paper.experiments import (
-    colorize_by_energy,
-    histogram_method,
-    model_method,
-    predicted,
-)
+from autocolor.paper.experiments import colorize_by_energy, predicted, scene_method
 from autocolor.runtime.colorizer import Colorizer
 
 
@@ -107,8 +102,8 @@ def score_transfers(
         return colorize
 
     methods = {
-        "automatic": model_method("model@chosen", colorizer),
-        "Q": histogram_method("Q", "model", colorizer),
+        "automatic": scene_method("model@chosen", "model", colorizer),
+        "Q": scene_method("Q", "model", colorizer),
         **{f"E, weight {weight:g}": bent(weight) for weight in weights},
     }
     evaluation = score(methods, paths, protocol=EvaluationProtocol(side, extras=False))

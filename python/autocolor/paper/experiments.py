@@ -30,38 +30,34 @@ from autocolor.runtime.colorizer import Colorizer
 _FADED = "+CF"
 
 
-def model_method(key: str, colorizer: Colorizer, *, seed: int = 0) -> SceneMethod:
+GIVEN_HISTOGRAM = ("C", "Q", "E")
+"""Keys of the methods that are given the true histogram (Table 4)."""
+
+
+def scene_method(key: str, name: str, colorizer: Colorizer, *, seed: int = 0) -> SceneMethod:
     """Return the method that takes colours from a model's histograms in the way that its key says.
 
     ``NAME@1`` is the paper's way, at strength 1; ``NAME@chosen`` has the strength that was chosen on
     validation photos. ``NAME/median@1`` and so on are the other rows of Table 5, without chromatic
-    fading unless their name ends in ``+CF``. Methods of one name share the model's prediction for a
-    photo; `seed` is that of samples.
+    fading unless their name ends in ``+CF``. Of those that are given the true histogram, on a
+    hue/chroma model, ``C`` and ``Q`` recolour the automatic result by cluster correspondence and by
+    quantile matching, ``E`` bends the predicted histograms (Eq. 6). Methods of one `name` share the
+    model's prediction for a photo; `seed` is that of samples.
     """
+    if key == "E":
+        return lambda scene: colorize_by_energy(predicted(scene, name, colorizer), scene.truth)[0]
+    if key in GIVEN_HISTOGRAM:
+        transfer = HISTOGRAM_TRANSFERS["clusters" if key == "C" else "quantiles"]
+        return lambda scene: transfer(predicted(scene, name, colorizer).colorize(), scene.truth)
     way, _, strength = key.partition("@")
-    name, _, inference = way.partition("/")
+    inference = way.partition("/")[2]
     options = DecodeOptions(
         method=inference.removesuffix(_FADED) or None,
         fading=not inference or inference.endswith(_FADED),
         strength=None if strength == "chosen" else float(strength),
     )
 
-    def colorize(scene: Scene) -> FloatArray:
-        return predicted(scene, name, colorizer).decode(options, scene.rng(seed))
-
-    return colorize
-
-
-def histogram_method(key: str, name: str, colorizer: Colorizer) -> SceneMethod:
-    """Return a method that is given the true histogram (Table 4), on the hue/chroma model `name`.
-
-    ``C`` and ``Q`` recolour the automatic result by cluster correspondence and by quantile matching,
-    ``E`` bends the predicted histograms (Eq. 6).
-    """
-    if key == "E":
-        return lambda scene: colorize_by_energy(predicted(scene, name, colorizer), scene.truth)[0]
-    transfer = HISTOGRAM_TRANSFERS[{"C": "clusters", "Q": "quantiles"}[key]]
-    return lambda scene: transfer(predicted(scene, name, colorizer).colorize(), scene.truth)
+    return lambda scene: predicted(scene, name, colorizer).decode(options, scene.rng(seed))
 
 
 def predicted(scene: Scene, name: str, colorizer: Colorizer) -> Prediction:
@@ -107,26 +103,24 @@ class ScoredMethod:
 
 
 def score_methods(
-    methods: Mapping[str, SceneMethod],
+    loaders: Mapping[str, Callable[[], SceneMethod]],
     paths: Sequence[Path],
     folder: Path,
     identity: Mapping[str, str],
     *,
-    prepare: Callable[[Sequence[str]], None] = lambda keys: None,
     progress: bool = True,
 ) -> tuple[dict[str, ScoredMethod], list[tuple[Path, str]]]:
     """Score methods on photos at full resolution, those alone whose scores are not kept yet.
 
     Parameters
     ----------
-    methods : dict of SceneMethod
-        By key. "No colorization" is scored too.
+    loaders : dict of callables
+        Return methods, by key; those that are to be scored are called. "No colorization" is scored
+        too.
     folder : Path
         Keeps a file of scores for each method.
     identity : dict of str
         What each method depends on, such as the hash of its weights: other scores are not used.
-    prepare : callable
-        Called first, with the keys of the methods that are to be scored.
 
     Returns
     -------
@@ -136,61 +130,45 @@ def score_methods(
         Photos that cannot be scored.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    photos = _list_identity(paths)
+    listed = "".join(f"{path.name}\0{path.stat().st_size}\n" for path in paths)
+    photos = hashlib.sha256(listed.encode()).hexdigest()
+    kept = {}
+    for key in (GREY, *loaders):
+        scope = {"photos": photos, "identity": identity.get(key, "")}
+        kept[key] = folder / (key.translate(str.maketrans("/@ ", "___")) + ".json"), scope
     scores: dict[str, ScoredMethod] = {}
     skipped: list[tuple[Path, str]] = []
-    for key in (GREY, *methods):
-        if kept := _read_scores(folder / _file_name(key), photos, identity.get(key, "")):
-            scores[key], skipped = kept
-    missing = [key for key in (GREY, *methods) if key not in scores]
-    if missing:
-        prepare(missing)
-        chosen = {key: method for key, method in methods.items() if key in missing}
+    for key, (file, scope) in kept.items():
+        if found := _read_scores(file, scope):
+            scores[key], skipped = found
+    if missing := [key for key in kept if key not in scores]:
+        methods = {key: loaders[key]() for key in missing if key != GREY}
         protocol = EvaluationProtocol(extras=False)
-        evaluation = score(chosen, paths, protocol=protocol, progress=progress)
+        evaluation = score(methods, paths, protocol=protocol, progress=progress)
         skipped = evaluation.skipped
         for key in missing:
             scores[key] = ScoredMethod(evaluation.metrics[key], evaluation.seconds[key])
-            _write_scores(
-                folder / _file_name(key), photos, identity.get(key, ""), scores[key], skipped
-            )
-    return {key: scores[key] for key in (GREY, *methods)}, skipped
-
-
-def _list_identity(paths: Sequence[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(f"{path.name}\0{path.stat().st_size}\n".encode())
-    return digest.hexdigest()
-
-
-def _file_name(key: str) -> str:
-    return key.translate(str.maketrans("/@ ", "___")) + ".json"
+            file, scope = kept[key]
+            content = {
+                **scope,
+                "seconds_per_photo": scores[key].seconds_per_photo,
+                "skipped": [[str(name), reason] for name, reason in skipped],
+                "metrics": scores[key].metrics.to_dict(),
+            }
+            with atomic_path(file) as partial:
+                partial.write_text(json.dumps(content), encoding="utf-8")
+    return {key: scores[key] for key in kept}, skipped
 
 
 def _read_scores(
-    path: Path, photos: str, identity: str
+    path: Path, scope: Mapping[str, str]
 ) -> tuple[ScoredMethod, list[tuple[Path, str]]] | None:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if (content.get("photos"), content.get("identity")) != (photos, identity):
-            return None
-        metrics = ColorMetrics.from_dict(content["metrics"])
+        if scope.items() <= content.items():
+            skipped = [(Path(name), reason) for name, reason in content["skipped"]]
+            metrics = ColorMetrics.from_dict(content["metrics"])
+            return ScoredMethod(metrics, content["seconds_per_photo"]), skipped
     except (OSError, ValueError):
-        return None
-    skipped = [(Path(name), reason) for name, reason in content["skipped"]]
-    return ScoredMethod(metrics, content["seconds_per_photo"]), skipped
-
-
-def _write_scores(
-    path: Path, photos: str, identity: str, scored: ScoredMethod, skipped: list[tuple[Path, str]]
-) -> None:
-    content = {
-        "photos": photos,
-        "identity": identity,
-        "seconds_per_photo": scored.seconds_per_photo,
-        "skipped": [[str(name), reason] for name, reason in skipped],
-        "metrics": scored.metrics.to_dict(),
-    }
-    with atomic_path(path) as partial:
-        partial.write_text(json.dumps(content), encoding="utf-8")
+        pass
+    return None

@@ -5,30 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 from autocolor.baselines.cheng import ChengOptions
-from autocolor.baselines.registry import NEED_BACKBONE, SCENE_BASELINES, load_scene_method
-from autocolor.core.arrays import FloatArray
+from autocolor.baselines.registry import NEED_BACKBONE, load_scene_method
 from autocolor.core.errors import InputError
 from autocolor.core.files import atomic_path, file_sha256
 from autocolor.data.duplicates import describe, find_duplicates
 from autocolor.data.photo_lists import list_photos
-from autocolor.evaluation.evaluate import GREY, Scene, SceneMethod
+from autocolor.evaluation.evaluate import GREY, SceneMethod
 from autocolor.evaluation.strength import choose_strengths
 from autocolor.histograms.decode import METHODS, DecodeOptions, check_strength
 from autocolor.nets.backbone import Backbone, HeadNet
 from autocolor.nets.colorization import ColorizationNet
 from autocolor.nets.weights_io import read_weights
-from autocolor.paper.experiments import (
-    ScoredMethod,
-    histogram_method,
-    model_method,
-    score_methods,
-)
+from autocolor.paper.experiments import GIVEN_HISTOGRAM, ScoredMethod, scene_method, score_methods
 from autocolor.paper.published import (
     TABLE_1,
     TABLE_2,
@@ -56,25 +51,14 @@ COMPETITORS = {
 }
 """Key to name of the methods that colorize without a trained colorizer of ours."""
 
-SCENE_COMPETITORS = dict(
-    zip(
-        SCENE_BASELINES,
-        ("Deshpande et al. + GT Scene", "Deshpande et al. (C)", "Deshpande et al. (Q)"),
-        strict=True,
-    )
-)
+SCENE_COMPETITORS = {
+    "deshpande+scene": "Deshpande et al. + GT Scene",
+    "deshpande (C)": "Deshpande et al. (C)",
+    "deshpande (Q)": "Deshpande et al. (Q)",
+}
 """Those that are told a photo's class of scenes."""
 
-TABLES_AND_FIGURES = (
-    "table1",
-    "table2",
-    "table3",
-    "table4",
-    "table5",
-    "fig7",
-    "fig8",
-    "fig10",
-)
+TABLES_AND_FIGURES = ("table1", "table2", "table3", "table4", "table5", "fig7", "fig8", "fig10")
 """What can be asked for."""
 
 OF_ONE_MODEL = ("table4", "table5", "fig10")
@@ -88,7 +72,6 @@ _ALL_COMPETITORS = {**COMPETITORS, **SCENE_COMPETITORS}
 _COMPARED_BY_LOOKS = 20_000
 _STRENGTHS = tuple(step / 10 for step in range(1, 16))
 _STRENGTH_SIDE = 256
-_SECONDS = "seconds.json"
 _CHENG_MINUTES = 2  # that its iterations take on two cores
 
 
@@ -164,9 +147,6 @@ class Reproduction:
         if model is None and "fc7" in read_weights(self.config.weights):
             self.last = "fc7"
         self._inner = 0.0  # seconds of the stages within the present one
-        self._features: Features | None = None
-        self._backbone: Backbone | None = None
-        self._baselines: dict[str, SceneMethod] = {}
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -178,14 +158,11 @@ class Reproduction:
         self.seconds[name] = self.seconds.get(name, 0) + elapsed - self._inner
         self._inner = outer + elapsed
 
-    @property
+    @cached_property
     def backbone(self) -> Backbone:
-        """Return the frozen network that the heads share."""
-        if self._backbone is None:
-            self._backbone = Backbone(
-                self.config.weights, self.last, self.config.device, self.config.features.width
-            )
-        return self._backbone
+        """The frozen network that the heads share."""
+        config = self.config
+        return Backbone(config.weights, self.last, config.device, config.features.width)
 
     def folder(self, model: str) -> Path:
         """Return the folder of a model."""
@@ -200,20 +177,12 @@ class Reproduction:
             return
         for model in models:
             network = _networks(self.last, config.features.width)[model]
+            target = self.folder(model), model, network
             if config.end_to_end:
-                seconds = train_whole(
-                    self.folder(model),
-                    model,
-                    network,
-                    config.data,
-                    config.weights,
-                    config.head.minutes,
-                    config.device,
-                )
+                minutes = config.head.minutes
+                seconds = train_whole(*target, config.data, config.weights, minutes, config.device)
             else:
-                seconds = train_head(
-                    self.folder(model), model, network, self._prepared(), config.head
-                )
+                seconds = train_head(*target, self._features, config.head)
             self.seconds[f"training {model}"] = seconds
         unknown = [model for model in models if not self._strength_file(model).exists()]
         if unknown:
@@ -227,8 +196,8 @@ class Reproduction:
             for model, choice in choices.items():
                 folder = self.folder(model)
                 replace(Manifest.load(folder), strength=choice.strength).save(folder)
-                with atomic_path(self._strength_file(model)) as partial:
-                    partial.write_text(json.dumps({"strength": choice.strength}), encoding="utf-8")
+                with atomic_path(self._strength_file(model)) as file:
+                    file.write_text(json.dumps({"strength": choice.strength}), encoding="utf-8")
 
     def _strength_file(self, model: str) -> Path:
         """Return a file whose name has the hash of the weights for which the strength was chosen."""
@@ -239,19 +208,16 @@ class Reproduction:
         folder = self.folder(model)
         return file_sha256(folder / Manifest.load(folder).weights)
 
-    def _prepared(self) -> Features:
-        if self._features is None:
-            config = self.config
-            options = replace(config.features, levels=f"data..{self.last}")
-            self._features = prepare_features(
-                config.data,
-                config.weights,
-                config.out / "features",
-                options,
-                device=config.device,
-            )
-            self.seconds["features"] = self._features.seconds
-        return self._features
+    @cached_property
+    def _features(self) -> Features:
+        config = self.config
+        options = replace(config.features, levels=f"data..{self.last}")
+        folder = config.out / "features"
+        features = prepare_features(
+            config.data, config.weights, folder, options, device=config.device
+        )
+        self.seconds["features"] = features.seconds
+        return features
 
     def colorizer(self, model: str) -> Colorizer:
         """Return a model, on the shared frozen network unless it was trained end to end."""
@@ -263,36 +229,27 @@ class Reproduction:
 
     def score(self, keys: Sequence[str]) -> tuple[dict[str, ScoredMethod], list[tuple[Path, str]]]:
         """Score methods by their keys, training and preparing what they need: see `score_methods`."""
-        keys = [key for key in keys if key != GREY]
-        models = {key: self._model_of(key) for key in keys if key not in _ALL_COMPETITORS}
+        config = self.config
+        models = {key: self._model_of(key) for key in keys if key not in (GREY, *_ALL_COMPETITORS)}
         names = list(dict.fromkeys(models.values()))
         self.train(names)
         colorizers = {name: self.colorizer(name) for name in names}
-        methods: dict[str, SceneMethod] = {}
+        loaders: dict[str, Callable[[], SceneMethod]] = {}
         identity = {}
         for key in keys:
             if key in _ALL_COMPETITORS:
-                methods[key] = self._baseline(key)
+                loaders[key] = partial(self._baseline, key)
                 identity[key] = self._learnt_from(key)
-                continue
-            model = models[key]
-            colorizer = colorizers[model]
-            identity[key] = f"{self.identity(model)} {colorizer.manifest} {self.config.seed}"
-            if key in ("C", "Q", "E"):
-                methods[key] = histogram_method(key, model, colorizer)
-            else:
-                methods[key] = model_method(key, colorizer, seed=self.config.seed)
+            elif key != GREY:
+                model, colorizer = models[key], colorizers[models[key]]
+                identity[key] = f"{self.identity(model)} {colorizer.manifest} {config.seed}"
+                loaders[key] = partial(scene_method, key, model, colorizer, seed=config.seed)
+        folder = config.out / ("scores_scenes" if config.references else "scores")
         with self.timed("scoring"):
-            return score_methods(
-                methods,
-                self.config.photos,
-                self.config.out / ("scores_scenes" if self.config.references else "scores"),
-                identity,
-                prepare=self._prepare,
-            )
+            return score_methods(loaders, config.photos, folder, identity)
 
     def _model_of(self, key: str) -> str:
-        return self.main if key in ("C", "Q", "E") else key.partition("@")[0].partition("/")[0]
+        return self.main if key in GIVEN_HISTOGRAM else key.partition("@")[0].partition("/")[0]
 
     def _learnt_from(self, key: str) -> str:
         """Return what a competitor depends on."""
@@ -353,39 +310,27 @@ class Reproduction:
 
         A stage whose results are kept takes next to nothing when it is run again.
         """
-        path = self.config.out / _SECONDS
-        known: dict[str, float] = {}
-        if path.exists():
-            known = json.loads(path.read_text(encoding="utf-8"))
+        path = self.config.out / "seconds.json"
+        known: dict[str, float] = json.loads(path.read_text("utf-8")) if path.exists() else {}
         for stage, seconds in self.seconds.items():
             known[stage] = max(seconds, known.get(stage, 0.0))
-        with atomic_path(path) as partial:
-            partial.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+        with atomic_path(path) as file:
+            file.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
         return known
 
     def _references(self) -> Sequence[Path]:
         return self.config.references or self.config.listed("train_lmdb")
 
     def _baseline(self, key: str) -> SceneMethod:
-        """Return a method that is there once :meth:`_prepare` has been called."""
-
-        def colorize(scene: Scene) -> FloatArray:
-            return self._baselines[key](scene)
-
-        return colorize
-
-    def _prepare(self, keys: Sequence[str]) -> None:
-        """Let the baselines among some methods learn, unless they have before."""
-        for key in keys:
-            if key in _ALL_COMPETITORS and key not in self._baselines:
-                with self.timed(f"preparing {key}"):
-                    self._baselines[key] = load_scene_method(
-                        key,
-                        self._references(),
-                        backbone=self.backbone if key in NEED_BACKBONE else None,
-                        cache=self.config.out / "baselines",
-                        cheng_options=_cheng_options(self.config.head.minutes),
-                    )
+        """Return a competitor, which learns unless it has before."""
+        with self.timed(f"preparing {key}"):
+            return load_scene_method(
+                key,
+                self._references(),
+                backbone=self.backbone if key in NEED_BACKBONE else None,
+                cache=self.config.out / "baselines",
+                cheng_options=_cheng_options(self.config.head.minutes),
+            )
 
 
 def _cheng_options(minutes: float) -> ChengOptions:
@@ -398,12 +343,8 @@ def _cheng_options(minutes: float) -> ChengOptions:
 def _networks(last: str, width: float) -> dict[str, ColorizationNet]:
     """Return the models of Tables 1 and 2 by name, with levels up to `last`."""
     levels = f"data..{last}"
-    models = {
-        MAIN: ColorizationNet("hue_chroma", levels, width=width),
-        "lab_l2": ColorizationNet("lab_l2", levels, width=width),
-        "lab_marginal": ColorizationNet("lab_marginal", levels, width=width),
-        "lab_joint": ColorizationNet("lab_joint", levels, width=width),
-    }
+    variants = (MAIN, "lab_l2", "lab_marginal", "lab_joint")
+    models = {variant: ColorizationNet(variant, levels, width=width) for variant in variants}
     for ablation in _ablations(last):
         if ablation != levels:
             models[_ablation_model(ablation, last)] = ColorizationNet(levels=ablation, width=width)

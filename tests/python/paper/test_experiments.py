@@ -1,5 +1,7 @@
 """Methods on scenes, and kept scores."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -7,12 +9,7 @@ from autocolor.baselines.cluster_correspondence import transfer_clusters
 from autocolor.evaluation.evaluate import GREY, Scene
 from autocolor.evaluation.metrics import ColorMetrics
 from autocolor.imaging.images import ImageError, find_photos
-from autocolor.paper.experiments import (
-    histogram_method,
-    model_method,
-    predicted,
-    score_methods,
-)
+from autocolor.paper.experiments import predicted, scene_method, score_methods
 from autocolor.runtime.colorizer import Colorizer
 
 
@@ -30,7 +27,7 @@ class Counted:
 def test_scores_are_those_of_the_metrics_and_are_kept(photo_folder, tmp_path):
     paths = find_photos(photo_folder)
     method = Counted(0.1)
-    scores, skipped = score_methods({"m": method}, paths, tmp_path, {}, progress=False)
+    scores, skipped = score_methods({"m": lambda: method}, paths, tmp_path, {}, progress=False)
     assert list(scores) == [GREY, "m"] and method.calls == 3 and skipped == []
     metrics = ColorMetrics()
     for path in paths:
@@ -39,28 +36,32 @@ def test_scores_are_those_of_the_metrics_and_are_kept(photo_folder, tmp_path):
     assert scores["m"].metrics.to_dict() == metrics.to_dict()
     assert scores["m"].seconds_per_photo > 0
 
-    again, _ = score_methods({"m": method}, paths, tmp_path, {}, progress=False)
+    again, _ = score_methods({"m": lambda: method}, paths, tmp_path, {}, progress=False)
     assert method.calls == 3
     assert again["m"].metrics.intervals() == scores["m"].metrics.intervals()
-    # Another method is added; the first is neither prepared nor computed again.
-    more, prepared = Counted(0.2), []
-    score_methods(
-        {"m": method, "n": more}, paths, tmp_path, {}, prepare=prepared.extend, progress=False
-    )
+    # Another method is added; the first is neither loaded nor computed again.
+    more, loaded = Counted(0.2), []
+
+    def load(key, method):
+        loaded.append(key)
+        return method
+
+    loaders = {"m": partial(load, "m", method), "n": partial(load, "n", more)}
+    score_methods(loaders, paths, tmp_path, {}, progress=False)
     assert (method.calls, more.calls) == (3, 3)
-    assert prepared == ["n"]
+    assert loaded == ["n"]
 
 
 def test_scores_of_something_else_are_not_used(photo_folder, tmp_path):
     paths = find_photos(photo_folder)
     method = Counted(0.1)
-    score_methods({"m": method}, paths, tmp_path, {"m": "old"}, progress=False)
-    score_methods({"m": method}, paths, tmp_path, {"m": "new"}, progress=False)
+    score_methods({"m": lambda: method}, paths, tmp_path, {"m": "old"}, progress=False)
+    score_methods({"m": lambda: method}, paths, tmp_path, {"m": "new"}, progress=False)
     assert method.calls == 6
-    score_methods({"m": method}, paths[:2], tmp_path, {"m": "new"}, progress=False)
+    score_methods({"m": lambda: method}, paths[:2], tmp_path, {"m": "new"}, progress=False)
     assert method.calls == 8
     (tmp_path / "m.json").write_text("{ damaged")
-    score_methods({"m": method}, paths[:2], tmp_path, {"m": "new"}, progress=False)
+    score_methods({"m": lambda: method}, paths[:2], tmp_path, {"m": "new"}, progress=False)
     assert method.calls == 10
 
 
@@ -81,10 +82,7 @@ def test_a_model_predicts_once_for_all_methods(model_folder, photo_folder):
     scene = Scene(find_photos(photo_folder)[0])
     assert predicted(scene, "tiny", colorizer) is predicted(scene, "tiny", colorizer)
     keys = ("tiny@1", "tiny@chosen", "tiny/sample@1", "tiny/expectation+CF@1", "tiny/median@1")
-    methods = {
-        **{key: model_method(key, colorizer) for key in keys},
-        **{key: histogram_method(key, "tiny", colorizer) for key in ("C", "Q", "E")},
-    }
+    methods = {key: scene_method(key, "tiny", colorizer) for key in (*keys, "C", "Q", "E")}
     found = {name: method(scene) for name, method in methods.items()}
     for name, rgb in found.items():
         assert rgb.shape == scene.truth.shape, name
@@ -95,7 +93,7 @@ def test_a_model_predicts_once_for_all_methods(model_folder, photo_folder):
     plain = colorizer.colorize(light, method="median", fading=False)
     np.testing.assert_array_equal(found["tiny/median@1"], plain)
     faint = colorizer.colorize(light, method="mode", fading=False, strength=0.6)
-    np.testing.assert_array_equal(model_method("tiny/mode@0.6", colorizer)(scene), faint)
+    np.testing.assert_array_equal(scene_method("tiny/mode@0.6", "tiny", colorizer)(scene), faint)
     recolored = transfer_clusters(found["tiny@chosen"], scene.truth)
     np.testing.assert_array_equal(found["C"], recolored)
 
@@ -104,6 +102,8 @@ def test_seed_matters_to_samples_only(model_folder, photo_folder):
     colorizer = Colorizer(model_folder)
     scene = Scene(find_photos(photo_folder)[0])
     for key, equal in (("tiny/sample@1", False), ("tiny/mode@1", True)):
-        first, again, other = (model_method(key, colorizer, seed=seed)(scene) for seed in (0, 0, 1))
+        first, again, other = (
+            scene_method(key, "tiny", colorizer, seed=seed)(scene) for seed in (0, 0, 1)
+        )
         np.testing.assert_array_equal(first, again)
         assert np.array_equal(first, other) == equal
