@@ -56,9 +56,7 @@ class Pairs:
     weight: npt.NDArray[np.float64]  #: (E,) cost of a difference of 1 in a and b
 
 
-def describe_pixels(
-    light: FloatArray,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def describe_pixels(light: FloatArray) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Describe the n pixels of (h, w) lightness, row by row.
 
     Returns DAISY (n, 120) of 3 radii, each of a centre and 4 places around it; and lightness, its mean

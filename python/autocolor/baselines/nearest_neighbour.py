@@ -142,11 +142,7 @@ class NearestNeighbour:
     """
 
     def __init__(
-        self,
-        bank: ReferenceBank,
-        backbone: FeatureExtractor,
-        *,
-        bandwidth: float = COLOR_BANDWIDTH,
+        self, bank: ReferenceBank, backbone: FeatureExtractor, *, bandwidth: float = COLOR_BANDWIDTH
     ) -> None:
         self._bank = bank
         self._backbone = backbone

@@ -33,13 +33,7 @@ from autocolor.control.quantile import transfer_quantiles
 from autocolor.core.arrays import FloatArray, check_unit
 from autocolor.core.errors import InputError
 from autocolor.core.files import file_sha256
-from autocolor.evaluation.evaluate import (
-    Method,
-    Scene,
-    SceneMethod,
-    grey_image,
-    lightness_method,
-)
+from autocolor.evaluation.evaluate import Method, Scene, SceneMethod, grey_image, lightness_method
 from autocolor.imaging.color import compose_lab, rgb_to_lab
 
 BASELINES = ("none", "mean", "welsh", "charpiat", "cheng", "nearest_neighbour", "deshpande")

@@ -35,41 +35,26 @@ from autocolor.video.source import is_video
 
 @dataclass(frozen=True)
 class FileOptions:
-    """What is written of a photo or a video.
-
-    Attributes
-    ----------
-    decoding : DecodeOptions
-    edits : Edits
-        Changes to the prediction, and how many colorizations to write.
-    seed : int
-        Of the samples. Each file starts a generator of its own, so its result does not depend on
-        the files beside it.
-    compare : bool
-        Write grey and colour side by side.
-    uncertainty : bool
-        Write the map of it as well, to OUTPUT_uncertainty.png.
-    histograms : Path, optional
-        Write what the network predicts there as well, see
-        :func:`autocolor.control.edits.save_histograms`.
-    grey : {"auto", "mean", "print"}
-        How a photo is turned to grey, see :data:`autocolor.imaging.prints.MIXES`.
-    restore : bool
-        Fill dust and scratches and spread the tones of a photo, see
-        :func:`autocolor.imaging.restoration.restore`.
-    smoothing : float
-        Of a video, see :func:`autocolor.video.smoothing.smooth_predictions`; of the others, decoding alone is
-        for videos.
-    """
+    """What is written of a photo or a video."""
 
     decoding: DecodeOptions = DecodeOptions()
-    edits: Edits = Edits()
+    edits: Edits = Edits()  #: Changes to the prediction, and how many colorizations to write
+    #: Of the samples. Each file starts a generator of its own, so its result does not depend on the
+    #: files beside it.
     seed: int = 0
-    compare: bool = False
-    uncertainty: bool = False
+    compare: bool = False  #: Write grey and colour side by side
+    uncertainty: bool = False  #: Write the map of it as well, to OUTPUT_uncertainty.png
+    #: Write what the network predicts there as well, see
+    #: :func:`autocolor.control.edits.save_histograms`
     histograms: Path | None = None
+    #: {"auto", "mean", "print"}. How a photo is turned to grey, see
+    #: :data:`autocolor.imaging.prints.MIXES`.
     grey: str = "mean"
+    #: Fill dust and scratches and spread the tones of a photo, see
+    #: :func:`autocolor.imaging.restoration.restore`
     restore: bool = False
+    #: Of a video, see :func:`autocolor.video.smoothing.smooth_predictions`; of the others, decoding
+    #: alone is for videos
     smoothing: float = SMOOTHING
 
     def __post_init__(self) -> None:
@@ -79,29 +64,15 @@ class FileOptions:
 
 @dataclass(frozen=True)
 class FileResult:
-    """What became of a photo or a video.
-
-    Attributes
-    ----------
-    photo : Path
-    colorized : list of Path
-        Its colorizations, in order: of each page, each sample.
-    beside : list of Path
-        What the options ask for beside them.
-    error : str
-        Why there is none, in one line that names the file; empty if there is one.
-    wrong_option : InputError, optional
-        Where an option does not fit the file.
-    was_there : bool
-        Whether an earlier run wrote it.
-    """
+    """What became of a photo or a video."""
 
     photo: Path
+    #: Its colorizations, in order: of each page, each sample
     colorized: list[Path] = field(default_factory=list)
-    beside: list[Path] = field(default_factory=list)
-    error: str = ""
-    wrong_option: InputError | None = None
-    was_there: bool = False
+    beside: list[Path] = field(default_factory=list)  #: What the options ask for beside them
+    error: str = ""  #: Why there is none, in one line that names the file; empty if there is one
+    wrong_option: InputError | None = None  #: Where an option does not fit the file
+    was_there: bool = False  #: Whether an earlier run wrote it
 
 
 def colorize_files(

@@ -37,9 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         plan = plan_outputs(arguments.photos, arguments.output, arguments.contact_sheet)
         decoding = DecodeOptions(
-            arguments.method, arguments.hue, not arguments.no_fading, arguments.strength,
+            arguments.method,
+            arguments.hue,
+            not arguments.no_fading,
+            arguments.strength,
             look=arguments.look or LOOKS[0],
-        )  # fmt: skip
+        )
         _check_photos(arguments, [photo for photo, _ in plan.jobs])
         colorizer = Colorizer(
             chosen_model(arguments.model),

@@ -196,12 +196,7 @@ def _copy_tags(source: Any, target: Any) -> None:
 
 
 def _writer(
-    video: Path,
-    stream: Any,
-    target: Any,
-    output: Path,
-    start: Fraction,
-    say: Callable[[str], None],
+    video: Path, stream: Any, target: Any, output: Path, start: Fraction, say: Callable[[str], None]
 ) -> Callable[[Any], list[Any]] | None:
     """Return what makes packets of the result from one of a stream, or None, which is said."""
     kind = _container(output)

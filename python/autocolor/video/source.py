@@ -73,46 +73,27 @@ def is_video(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Survey:
-    """What the first pass over a film finds.
+    """What the first pass over a film finds."""
 
-    Attributes
-    ----------
-    width, height : int
-        Of the frames as they are shown: upright, with square pixels.
-    orientation : tuple of 4 int
-        a, b, c, d of the display matrix: stored pixel (x, y) is shown at (a x + c y, b x + d y).
-    times : tuple of int
-        When each frame is shown, in `time_base` from the film's start; they increase.
-    end : int
-        When the last one ends.
-    time_base, rate : str
-        Fractions: seconds, and frames per second on average.
-    start : str
-        Fraction: seconds of the film's first time stamp, which becomes 0.
-    cuts : tuple of int
-        First frames of the shots; the first is 0.
-    interlaced : bool
-        Whether there are frames of two fields.
-    matrix, primaries, transfer : int
-        Of the colours, by H.273's numbers.
-    notes : tuple of str
-        What is done that one might not expect.
-    """
-
+    #: Of the frames as they are shown: upright, with square pixels
     width: int
     height: int
+    #: a, b, c, d of the display matrix: stored pixel (x, y) is shown at (a x + c y, b x + d y)
     orientation: tuple[int, int, int, int]
+    #: When each frame is shown, in `time_base` from the film's start; they increase
     times: tuple[int, ...]
-    end: int
+    end: int  #: When the last one ends
+    #: Fractions: seconds, and frames per second on average
     time_base: str
     rate: str
-    start: str
-    cuts: tuple[int, ...]
-    interlaced: bool
+    start: str  #: Fraction: seconds of the film's first time stamp, which becomes 0
+    cuts: tuple[int, ...]  #: First frames of the shots; the first is 0
+    interlaced: bool  #: Whether there are frames of two fields
+    #: Of the colours, by H.273's numbers
     matrix: int
     primaries: int
     transfer: int
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  #: What is done that one might not expect
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields for JSON."""

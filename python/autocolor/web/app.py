@@ -377,10 +377,7 @@ def make_app(service: Service, names: Collection[str] = ()) -> Starlette:
         Host names that it answers to, other than ``localhost`` and addresses.
     """
     return Starlette(
-        routes=[
-            *service.routes(),
-            Mount("/", StaticFiles(directory=STATIC, html=True)),
-        ],
+        routes=[*service.routes(), Mount("/", StaticFiles(directory=STATIC, html=True))],
         middleware=[
             Middleware(service.metrics.middleware),
             Middleware(LocalOnly, names=names),

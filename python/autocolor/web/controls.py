@@ -26,48 +26,30 @@ _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 @dataclass(frozen=True)
 class PlacedHint:
-    """A colour at a place of the photo, whatever size it is rendered at.
+    """A colour at a place of the photo, whatever size it is rendered at."""
 
-    Attributes
-    ----------
-    x, y : float in [0, 1]
-        From the photo's left and upper border to its right and lower one.
-    rgb : (R, G, B) in [0, 1]
-    radius : float, optional
-        Of the disc that it covers, as a part of the photo's larger side; that of a click unless
-        given (`autocolor.control.hints.RADIUS`).
-    """
-
+    #: In [0, 1]. From the photo's left and upper border to its right and lower one.
     x: float
     y: float
-    rgb: tuple[float, float, float]
+    rgb: tuple[float, float, float]  #: (R, G, B) in [0, 1]
+    #: Of the disc that it covers, as a part of the photo's larger side; that of a click unless
+    #: given (`autocolor.control.hints.RADIUS`)
     radius: float | None = None
 
 
 @dataclass(frozen=True)
 class Controls:
-    """The edits of one photo.
+    """The edits of one photo."""
 
-    Attributes
-    ----------
-    strength : float, optional
-        Factor on the chroma; the model's, or 1 with the colours of a reference, unless given.
-    hue, lean : float
-        Hue in turns that the colours lean towards, and how much, in nats.
-    hints : tuple of PlacedHint
-    reference : str, optional
-        Id of the photo whose colours to take.
-    transfer : {"energy", "quantile"}
-    look : {"faithful", "vivid"}, optional
-        :func:`autocolor.histograms.decode.default_look` unless given.
-    """
-
+    #: Factor on the chroma; the model's, or 1 with the colours of a reference, unless given
     strength: float | None = None
+    #: Hue in turns that the colours lean towards, and how much, in nats
     hue: float = 0.0
     lean: float = 0.0
     hints: tuple[PlacedHint, ...] = ()
-    reference: str | None = None
-    transfer: str = TRANSFERS[0]
+    reference: str | None = None  #: Id of the photo whose colours to take
+    transfer: str = TRANSFERS[0]  #: {"energy", "quantile"}
+    #: {"faithful", "vivid"}. :func:`autocolor.histograms.decode.default_look` unless given.
     look: str | None = None
 
 

@@ -48,30 +48,16 @@ class WorkerDiedError(JobError):
 
 @dataclass(eq=False)
 class Job:
-    """Work for a worker.
-
-    Attributes
-    ----------
-    state : {"queued", "running", "done", "failed", "cancelled"}
-    progress : float in [0, 1]
-    result : object
-        Of the worker, when it is done.
-    error : str
-        One line, when it has failed.
-    died : bool
-        Whether it failed because the worker process died.
-    on_finish : callable
-        Told when it is over.
-    """
+    """Work for a worker."""
 
     request: Request
-    state: str = "queued"
-    progress: float = 0.0
-    result: Any = None
-    error: str = ""
-    died: bool = False
+    state: str = "queued"  #: {"queued", "running", "done", "failed", "cancelled"}
+    progress: float = 0.0  #: In [0, 1]
+    result: Any = None  #: Of the worker, when it is done
+    error: str = ""  #: One line, when it has failed
+    died: bool = False  #: Whether it failed because the worker process died
     finished: asyncio.Event = field(default_factory=asyncio.Event)
-    on_finish: Callable[[Job], None] = lambda job: None
+    on_finish: Callable[[Job], None] = lambda job: None  #: Told when it is over
 
     @property
     def id(self) -> str:

@@ -18,26 +18,16 @@ class StoredPhoto(NamedTuple):
 
 
 class Request(NamedTuple):
-    """A job for the worker.
-
-    Attributes
-    ----------
-    job : str
-    kind : str
-        ``open`` or ``download``, which take long, or ``preview``, ``variations``, ``proposals``,
-        ``uncertainty``, ``grey`` or ``original``; or ``cancel`` of the job, or ``forget`` the photo.
-    photo : StoredPhoto
-    controls : Controls
-    reference : StoredPhoto, optional
-    options : dict
-        Of the kind: ``pixels``; ``count`` and ``rotation``; ``x`` and ``y``; ``output``.
-    """
+    """A job for the worker."""
 
     job: str
+    #: ``open`` or ``download``, which take long, or ``preview``, ``variations``, ``proposals``,
+    #: ``uncertainty``, ``grey`` or ``original``; or ``cancel`` of the job, or ``forget`` the photo
     kind: str
     photo: StoredPhoto
     controls: Controls = Controls()
     reference: StoredPhoto | None = None
+    #: Of the kind: ``pixels``; ``count`` and ``rotation``; ``x`` and ``y``; ``output``
     options: dict[str, Any] = {}  # noqa: RUF012 (never changed)
 
 
@@ -54,26 +44,14 @@ LONG_KINDS = ("open", "download")
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """How a worker runs.
+    """How a worker runs."""
 
-    Attributes
-    ----------
-    model : str
-        Model folder.
-    device, backend : str
-        As of :class:`autocolor.runtime.colorizer.Colorizer`.
-    folder : str
-        Of the uploads, which is removed if the server dies.
-    cores : tuple of int
-        That the worker may use; empty for all.
-    largest_pixels : int
-    """
-
-    model: str
+    model: str  #: Model folder
+    #: As of :class:`autocolor.runtime.colorizer.Colorizer`
     device: str
     backend: str
-    folder: str
-    cores: tuple[int, ...]
+    folder: str  #: Of the uploads, which is removed if the server dies
+    cores: tuple[int, ...]  #: That the worker may use; empty for all
     largest_pixels: int
 
     def to_json(self) -> str:

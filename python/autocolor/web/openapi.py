@@ -80,12 +80,14 @@ _SCHEMAS = {
         variations={
             "type": "array",
             "items": _object(
-                ["hue", "lean", "image"], hue={"type": "number"}, lean={"type": "number"},
+                ["hue", "lean", "image"],
+                hue={"type": "number"},
+                lean={"type": "number"},
                 image={"type": "string", "description": "JPEG, as a data URL"},
             ),
         },
     ),
-}  # fmt: skip
+}
 
 
 def _form(text: str, **properties: Any) -> dict[str, Any]:

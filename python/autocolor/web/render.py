@@ -64,27 +64,16 @@ _JPEG: dict[str, Any] = {"format": "JPEG", "quality": 93, "subsampling": 0}
 
 @dataclass
 class OpenPhoto:
-    """What is kept of a photo.
+    """What is kept of a photo."""
 
-    Attributes
-    ----------
-    prediction : Prediction
-        Its lightness has at most `FINE_PIXELS`.
-    size : (height, width)
-        Of the photo itself.
-    colored : bytes
-        JPEG of the photo as it was, of the size of the fine preview; empty if it is grey.
-    energies : dict
-        References whose energy was minimised, by their ids.
-    hinted : dict
-        What hints make of a preview of some height with controls whose strength is left out: so
-        that a slider of the strength need not wait for them.
-    """
-
-    prediction: Prediction
-    size: tuple[int, int]
+    prediction: Prediction  #: Its lightness has at most `FINE_PIXELS`
+    size: tuple[int, int]  #: (height, width). Of the photo itself.
+    #: JPEG of the photo as it was, of the size of the fine preview; empty if it is grey
     colored: bytes
+    #: References whose energy was minimised, by their ids
     energies: dict[str, Reference] = field(default_factory=dict)
+    #: What hints make of a preview of some height with controls whose strength is left out: so that
+    #: a slider of the strength need not wait for them
     hinted: dict[tuple[int, Controls], list[HintedPixels]] = field(default_factory=dict)
 
     @property
@@ -112,10 +101,7 @@ def check_pixels(path: Path, largest_pixels: int) -> None:
 
 
 def open_photo(
-    colorizer: Colorizer,
-    path: Path,
-    largest_pixels: int,
-    progress: Progress = lambda done: None,
+    colorizer: Colorizer, path: Path, largest_pixels: int, progress: Progress = lambda done: None
 ) -> OpenPhoto:
     """Read a photo and run the network.
 

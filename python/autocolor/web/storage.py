@@ -23,20 +23,12 @@ class TooLargeError(AutocolorError):
 
 @dataclass
 class Upload:
-    """A photo that was uploaded, and its long jobs.
-
-    Attributes
-    ----------
-    stored : StoredPhoto
-    bytes : int
-    jobs : dict of Job, by their ids
-    used : float
-        When it last was, in seconds of the monotonic clock.
-    """
+    """A photo that was uploaded, and its long jobs."""
 
     stored: StoredPhoto
     bytes: int
-    jobs: dict[str, Job] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)  #: By their ids
+    #: When it last was, in seconds of the monotonic clock
     used: float = field(default_factory=time.monotonic)
 
     @property

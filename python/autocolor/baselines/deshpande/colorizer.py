@@ -40,18 +40,10 @@ _TILE_PIXELS = 4096
 
 @dataclass(frozen=True)
 class DeshpandeOptions:
-    """How the method is trained.
+    """How the method is trained."""
 
-    Attributes
-    ----------
-    matches : int
-        References most like a photo, by gist, whose mean colour it starts from.
-    photos, pixels : int
-        References to learn from, spread evenly over all, and pixels of each, at most.
-    forest : ForestOptions
-    """
-
-    matches: int = 9
+    matches: int = 9  #: References most like a photo, by gist, whose mean colour it starts from
+    #: References to learn from, spread evenly over all, and pixels of each, at most
     photos: int = 100
     pixels: int = 5000
     forest: ForestOptions = ForestOptions()

@@ -30,29 +30,14 @@ _HALVINGS = 20
 
 @dataclass(frozen=True)
 class ForestOptions:
-    """How a forest learns.
+    """How a forest learns."""
 
-    Attributes
-    ----------
-    rows : int
-        Of A.
-    stumps : int
-        Trees of one leaf, which come first; the last tree has more.
-    pixels : int
-        That a tree learns from.
-    steps : int
-        Of the gradient, for each leaf.
-    least_leaf : int
-        Pixels in a leaf.
-    directions, tried : int
-        Random directions among the split features, and how many of them a node tries.
-    """
-
-    rows: int = 12
-    stumps: int = 7
-    pixels: int = 10_000
-    steps: int = 5
-    least_leaf: int = 110
+    rows: int = 12  #: Of A
+    stumps: int = 7  #: Trees of one leaf, which come first; the last tree has more
+    pixels: int = 10_000  #: That a tree learns from
+    steps: int = 5  #: Of the gradient, for each leaf
+    least_leaf: int = 110  #: Pixels in a leaf
+    #: Random directions among the split features, and how many of them a node tries
     directions: int = 240
     tried: int = 15
 
@@ -72,26 +57,16 @@ class Samples(NamedTuple):
 
 @dataclass(frozen=True)
 class Forest:
-    """What was learnt: the stumps, which are the same in all pixels, and a tree with soft splits.
+    """What was learnt: the stumps, which are the same in all pixels, and a tree with soft splits."""
 
-    Attributes
-    ----------
-    a : (rows, R) float32 array
-        Of the stumps, with orthonormal rows.
-    b : (rows, F + 1) float32 array
-        Likewise; the last column is of a constant.
-    directions, thresholds : (nodes, S) and (nodes,) float32 arrays
-    children : (nodes, 2) int array
-        Below and above the threshold; -1 at leaves.
-    leaf_a, leaf_b : (nodes, rows, R) and (nodes, rows, F + 1) float32 arrays
-        What a leaf adds; 0 at other nodes.
-    """
-
-    a: Float32Array
-    b: Float32Array
+    a: Float32Array  #: (rows, R) float32 array. Of the stumps, with orthonormal rows.
+    b: Float32Array  #: (rows, F + 1) float32 array. Likewise; the last column is of a constant.
+    #: (nodes, S) and (nodes,) float32 arrays
     directions: Float32Array
     thresholds: Float32Array
+    #: (nodes, 2) int array. Below and above the threshold; -1 at leaves.
     children: npt.NDArray[np.int64]
+    #: (nodes, rows, R) and (nodes, rows, F + 1) float32 arrays. What a leaf adds; 0 at other nodes.
     leaf_a: Float32Array
     leaf_b: Float32Array
 
