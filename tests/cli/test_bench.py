@@ -64,6 +64,8 @@ def test_every_benchmark_runs(tmp_path):
         assert f"| {row['name']} | " in markdown
     for figure in (tmp_path / "performance").glob("*"):
         assert f"](performance/{figure.name})" in markdown
+    assert json.loads((tmp_path / "performance.json").read_text()) == rows
+    assert {"date", "processor", "instructions", "commit"} <= set(rows[0]["machine"])
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "bench").glob("*.json")}
     assert set(before) == {f"{name}.json" for name in names}
     assert bench(*arguments, "--resume").returncode == 0
@@ -83,6 +85,64 @@ def test_bad_arguments_are_refused(arguments, message):
     refused = bench(*arguments)
     assert refused.returncode == 2
     assert message in refused.stderr
+
+
+def _ratios(path, machine="a machine", **ratios):
+    """Write a file of ratios, each (ratio, target, at_least, met)."""
+    rows = [
+        {
+            "name": name,
+            "ratio": ratio,
+            "target": target,
+            "unit": "times",
+            "at_least": at_least,
+            "met": met,
+            "machine": {"processor": machine},
+        }
+        for name, (ratio, target, at_least, met) in ratios.items()
+    ]
+    path.write_text(json.dumps(rows))
+    return path
+
+
+def test_two_runs_are_compared(tmp_path):
+    """By what is better: a larger speed-up and less memory; new and lost rows are shown."""
+    before = _ratios(
+        tmp_path / "before.json",
+        speed=(4.0, None, True, None),
+        memory=(2.0, None, False, None),
+        steady=(1.0, None, True, None),
+        gone=(1.0, None, True, None),
+    )
+    after = _ratios(
+        tmp_path / "after.json",
+        "another",
+        speed=(5.0, None, True, None),
+        memory=(1.0, None, False, None),
+        steady=(1.05, None, True, None),
+        new=(3.0, None, True, None),
+    )
+    ran = run_tool("tools/bench/compare.py", before, after)
+    assert "processor: a machine before, another after" in ran.stdout
+    assert "| speed | 4 | 5 times | +25 % |  |" in ran.stdout
+    assert "| memory | 2 | 1 times | +100 % |  |" in ran.stdout
+    assert "| new | 3 times | | | new |" in ran.stdout
+    assert "| gone | 1 times | | | gone |" in ran.stdout
+    assert "steady" not in ran.stdout and "0 of 3 ratios are worse" in ran.stdout
+    assert "steady" in run_tool("tools/bench/compare.py", before, after, "--all").stdout
+    back = run_tool("tools/bench/compare.py", after, before, status=1)
+    assert "| memory | 1 | 2 times | -50 % | **worse** |" in back.stdout
+    assert "2 of 3 ratios are worse" in back.stdout
+
+
+def test_a_target_that_is_missed_anew_is_worse(tmp_path):
+    before = _ratios(tmp_path / "before.json", speed=(4.0, 4.0, True, True))
+    after = _ratios(tmp_path / "after.json", speed=(3.9, 4.0, True, False))
+    assert "**target missed**" in run_tool("tools/bench/compare.py", before, after, status=1).stdout
+    run_tool("tools/bench/compare.py", after, after)
+    (tmp_path / "broken.json").write_text("{}[")
+    refused = run_tool("tools/bench/compare.py", before, tmp_path / "broken.json", status=1)
+    assert "broken.json: expected what tools/bench/run.py --json writes" in refused.stderr
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ TOOLS = [
     "data_prep/imagenet_splits.py",
     "data_prep/sun_splits.py",
     "tools/bench/choose_convolution.py",
+    "tools/bench/compare.py",
     "tools/bench/lmdb_building.py",
     "tools/bench/run.py",
     "tools/caffe_tree/caffe_source.py",

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from convolution import onednn_instructions
 from measure import ChildError, in_child
 from results import (
     Benchmark,
@@ -93,6 +94,7 @@ def machine(threads: int, repetitions: int) -> dict[str, str]:
         "processor": f"{cpu.group(1) if cpu else platform.processor()}, {os.cpu_count()} cores",
         "memory": f"{memory:.0f} GiB",
         "system": f"{platform.freedesktop_os_release()['PRETTY_NAME']}, Linux {platform.release()}",
+        "instructions": onednn_instructions(),
         "OpenBLAS": openblas_kernel(),
         "threads": str(threads),
         "repetitions": str(repetitions),
@@ -115,7 +117,8 @@ fails is listed at the end, and the exit status is 1; a target that is missed is
 and is no failure.
 
 --json writes a list of {"name", "ratio", "target", "unit", "at_least", "met", "ours", "baseline",
-"value_unit", "baseline_name", "benchmark", "machine"}.""",
+"value_unit", "baseline_name", "benchmark", "machine"}; --markdown FILE.md writes it to FILE.json as
+well. tools/bench/compare.py says what changed between two of them.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--list", action="store_true", help="show the benchmarks and end")
@@ -148,7 +151,7 @@ and is no failure.
     parser.add_argument(
         "--torch",
         metavar="PYTHON",
-        help="a Python with PyTorch (of an environment of its own), to compare convolutions with",
+        help="a Python with PyTorch and OpenCV (of an environment of its own), to compare with",
     )
     parser.add_argument("--resume", action="store_true", help="keep reports that are in OUT")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all ratios to FILE")
@@ -156,7 +159,8 @@ and is no failure.
         "--markdown",
         type=Path,
         metavar="FILE",
-        help="write the whole report to FILE, its plots into a folder of FILE's name beside it",
+        help="write the whole report to FILE, its plots into a folder of FILE's name and its ratios as "
+        "JSON beside it",
     )
     arguments = parser.parse_args(argv)
     for name in ("repetitions", "threads"):
@@ -233,14 +237,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         reports[benchmark.name] = report
         tqdm.write(results_table(report.results))
     titles = {benchmark.name: benchmark.title for benchmark in selected}
-    if arguments.json:
-        rows = [
-            {**row, "benchmark": name, "machine": measured_on}
-            for name, report in reports.items()
-            for row in report_as_json(report)["results"]
-        ]
-        _write(arguments.json, json.dumps(rows, indent=1) + "\n")
-        print(f"ratios in {arguments.json}")
+    rows = [
+        {**row, "benchmark": name, "machine": measured_on}
+        for name, report in reports.items()
+        for row in report_as_json(report)["results"]
+    ]
+    beside = arguments.markdown.with_suffix(".json") if arguments.markdown else None
+    for path in filter(None, (arguments.json, beside)):
+        _write(path, json.dumps(rows, indent=1) + "\n")
+        print(f"ratios in {path}")
     if arguments.markdown:
         folder = arguments.markdown.with_suffix("")
         for report in reports.values():

@@ -32,7 +32,7 @@ _OURS = {
 }
 
 
-def _write_lmdb(folder: Path, side: int) -> None:
+def write_lmdb(folder: Path, side: int) -> None:
     """Write a small LMDB of smooth random colour images, as data_prep/build_lmdb.py would."""
     from autocolor.data.lmdb_io import LmdbOptions, make_datum
 
@@ -87,7 +87,7 @@ def _with_net(describe: Callable[[str], Any], side: int, use: Callable[[Any, Any
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "lmdb"
         source.mkdir()
-        _write_lmdb(source, side)
+        write_lmdb(source, side)
         description = describe(str(source))
         path = Path(folder) / "net.prototxt"
         path.write_text(str(description), encoding="utf-8")

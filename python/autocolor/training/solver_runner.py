@@ -245,13 +245,13 @@ class SolverRunner:
             self._check_finite()
         self._bar.update()
         speed = self._bar.format_dict["rate"]
-        images = f"{speed * self._images_per_iteration():.3g}" if speed else "?"
+        samples = f"{speed * self._samples_per_iteration():.3g}" if speed else "?"
         self._bar.set_postfix_str(
-            f"loss {self._smoothed.value:.4g}, {images} images/s", refresh=False
+            f"loss {self._smoothed.value:.4g}, {samples} samples/s", refresh=False
         )
         return self._reporter.signal
 
-    def _images_per_iteration(self) -> int:
+    def _samples_per_iteration(self) -> int:
         first = next(iter(self._net.blobs.values()))
         return int(first.shape[0]) * int(self.solver.iter_size) * self._group.size
 

@@ -1,0 +1,201 @@
+"""The whole network against what a user would pick instead: PyTorch, onnxruntime, OpenCV."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from colorize import random_model
+from measure import interleaved, speedup
+from results import Benchmark, Report, Result, Settings
+from training import write_lmdb
+
+_OURS, _OURS_TRAINING = "caffe", "caffe_training"
+_TITLES = {
+    "onnxruntime": "the same graph",
+    "opencv": "the same graph, dnn module",
+    "torch_projected": "levels projected at their own resolution and added",
+    "torch_concatenated": "levels enlarged and concatenated",
+    "torch_training": "hypercolumns by grid_sample",
+}
+_BATCH, _LOCATIONS = 2, 128
+
+
+class _Peer:
+    """A process that runs the network in one library, a pass a call."""
+
+    def __init__(self, python: str, kind: str, folder: Path, threads: int) -> None:
+        self.kind = kind
+        script = Path(__file__).with_name("peer.py")
+        self._process = subprocess.Popen(
+            [python, str(script), kind, str(folder), str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+        self.version = self._answer()
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline().strip()
+        if not line:
+            raise OSError(f"peer.py {self.kind}: ended with status {self._process.wait()}")
+        return line
+
+    def __call__(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._answer()
+
+    def close(self) -> int:
+        """End the process; return its peak of resident memory in bytes."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        peak = int(self._answer())
+        self._process.wait()
+        return peak
+
+
+def _write_inputs(folder: Path, net: Any, batch: int, side: int) -> None:
+    """Write for the other libraries what is in the model folder, and random photos and targets."""
+    from autocolor.nets.vgg16 import vgg16_levels
+    from autocolor.runtime.caffemodel import read_caffemodel
+    from autocolor.runtime.model_folder import Manifest
+    from autocolor.runtime.onnx_graph import load_onnx_model
+
+    manifest = Manifest.load(folder)
+    weights = read_caffemodel(folder / manifest.weights)
+    blobs = {f"{name}/{i}": blob for name in weights for i, blob in enumerate(weights[name])}
+    np.savez(folder / "weights.npz", allow_pickle=False, **blobs)
+    levels = {level.name: level.scale for level in vgg16_levels(net.levels, net.width)}
+    heads = {f"prediction_{head.suffix}": head.output for head in net.heads}
+    (folder / "levels.json").write_text(json.dumps({"scales": levels, "heads": heads}))
+    rng = np.random.default_rng(0)
+    np.save(folder / "input.npy", rng.random((batch, 1, side, side), np.float32))
+    locations = rng.uniform(0, side - 1, (batch, _LOCATIONS, 2)).astype(np.float32)
+    np.save(folder / "locations.npy", locations)
+    for head in net.heads:
+        histograms = rng.dirichlet(np.ones(head.channels), batch * _LOCATIONS)
+        np.save(folder / f"target_{head.output}.npy", histograms.astype(np.float32))
+    graph = load_onnx_model(
+        folder / manifest.deploy, folder / manifest.weights, list(heads.values())
+    )
+    (folder / "model.onnx").write_bytes(graph.SerializeToString())
+
+
+def _least_megabytes(folder: Path, net: Any, side: int) -> tuple[float, float]:
+    """Return what the weights and the levels of one photo take, without which no library can do."""
+    from autocolor.nets.vgg16 import vgg16_levels
+
+    stored = np.load(folder / "weights.npz")
+    weights = sum(stored[name].nbytes for name in stored.files)
+    levels = vgg16_levels(net.levels, net.width)
+    values = sum(level.channels * (side // level.scale) ** 2 for level in levels)
+    return weights / 1e6, 4 * values / 1e6
+
+
+def _largest_difference(folder: Path, kind: str) -> float:
+    ours, theirs = (np.load(folder / f"{name}.npz") for name in (_OURS, kind))
+    return max(float(np.abs(ours[name] - theirs[name]).max()) for name in ours.files)
+
+
+def _compare(folder: Path, kinds: Sequence[str], settings: Settings, what: str) -> list[Result]:
+    """Time the first kind, which is ours, and all others in turns; compare time and memory."""
+    peers = []
+    for kind in kinds:
+        own = kind in (_OURS, _OURS_TRAINING, "onnxruntime")
+        python = sys.executable if own else settings.torch_python
+        assert python is not None
+        peers.append(_Peer(python, kind, folder, settings.threads))
+    times = interleaved({peer.kind: peer for peer in peers}, settings.repetitions)
+    peaks = {peer.kind: peer.close() for peer in peers}
+    results = []
+    for peer in peers[1:]:
+        name = f"{what}, {peer.version}, {_TITLES[peer.kind]}"
+        ours, theirs = times[kinds[0]], times[peer.kind]
+        results += [
+            Result(
+                f"{name}: time", speedup(theirs, ours), 2, "times faster", True,
+                1e3 * ours.median, 1e3 * theirs.median, "ms", peer.version,
+            ),
+            Result(
+                f"{name}: peak memory", peaks[peer.kind] / peaks[kinds[0]], 2, "times less", True,
+                peaks[kinds[0]] / 1e6, peaks[peer.kind] / 1e6, "MB", peer.version,
+            ),
+        ]  # fmt: skip
+        if kinds[0] == _OURS:
+            difference = _largest_difference(folder, peer.kind)
+            results.append(
+                Result(
+                    f"{name}: difference",
+                    difference,
+                    1e-4,
+                    "of a probability",
+                    False,
+                    difference,
+                    0,
+                    "",
+                    peer.version,
+                )
+            )
+    return results
+
+
+def _peers(settings: Settings) -> Report:
+    from autocolor.nets.colorization import ColorizationNet, TrainingOptions
+
+    width, side, crop = (0.125, 64, 64) if settings.quick else (1.0, 512, 224)
+    net = ColorizationNet(levels="data..fc7", width=width)
+    installed = _installed(settings.torch_python)
+    with random_model(width, side, net.levels) as folder:
+        _write_inputs(folder, net, 1, side)
+        kinds = [_OURS, "onnxruntime"]
+        kinds += ["torch_projected", "torch_concatenated"] if "torch" in installed else []
+        kinds += ["opencv"] if "cv2" in installed else []
+        results = _compare(folder, kinds, settings, f"{side}×{side}")
+        weights, levels = _least_megabytes(folder, net, side)
+        if "torch" in installed:
+            _write_inputs(folder, net, _BATCH, crop)
+            source = folder / "lmdb"
+            source.mkdir()
+            write_lmdb(source, crop)
+            options = TrainingOptions(
+                str(source), batch=_BATCH, crop=crop, locations=_LOCATIONS, backbone_rate=1.0
+            )
+            (folder / "train.prototxt").write_text(str(net.training_net(options, "train")))
+            results += _compare(
+                folder, [_OURS_TRAINING, "torch_training"], settings,
+                f"training step of {_BATCH} × {crop}×{crop}",
+            )  # fmt: skip
+    return Report(
+        results,
+        "The paper's network (data..fc7, 12,417 channels) with the same random weights in all, each "
+        "in a process of its own, in turns; histograms at stride 4, from the grey photo as an array. "
+        "Peak memory is of the whole process: Python, the library and the weights are part of it. "
+        f"The weights take {weights:.0f} MB and the levels of a photo {levels:.0f} MB, which all but "
+        "the concatenation keep no second time; ours keeps the weights of 3 × 3 convolutions in "
+        "Winograd's form as well, which is four times as large, for its speed. "
+        f"The training step has {_LOCATIONS} locations an image; every layer learns, the solver's "
+        "update is not counted. PyTorch runs in `channels_last`.",
+    )
+
+
+def _installed(python: str | None) -> list[str]:
+    """Return which of the other libraries a Python has."""
+    if python is None:
+        return []
+    find = "import importlib.util as u; print(*(n for n in ('torch', 'cv2') if u.find_spec(n)))"
+    return subprocess.run(
+        [python, "-c", find], capture_output=True, text=True, check=True
+    ).stdout.split()
+
+
+def benchmarks() -> list[Benchmark]:
+    """Return the benchmarks of this module."""
+    return [Benchmark("peers", "The whole network in other libraries", _peers)]
