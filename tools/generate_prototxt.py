@@ -120,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__,
         epilog=f"""\
 examples:
-  python tools/generate_prototxt.py            # rewrites prototxt/ and the shipped model's
+  python tools/generate_prototxt.py            # rewrites prototxt/, its pictures and the shipped model's
   python tools/generate_prototxt.py --check    # exits with 1 if a checked-in file is stale
   python tools/generate_prototxt.py --out my_model --source my_lmdb --batch 4 --frozen
   python tools/generate_prototxt.py --out my_model --variant lab_joint --levels conv4_1..fc7 --bins 10
@@ -177,6 +177,10 @@ the folder in which caffe train is started.""",
         files[root / "prototxt"] = {"README.md": models_table(models)}
         files[FOLDER] = shipped_files()
         files[SCHEMA.parent] = deploy_schema()
+        # It needs Graphviz, which a net of one's own does not.
+        from net_pictures import pictures
+
+        files[root / "docs" / "networks"] = pictures(models)
 
     if not arguments.check:
         for folder, texts in files.items():

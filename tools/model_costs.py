@@ -14,6 +14,27 @@ from autocolor.nets.colorization import Classifier, ColorizationNet, TrainingOpt
 from autocolor.nets.solver import SolverOptions
 from autocolor.nets.vgg16 import vgg16_levels
 
+PICTURES = {
+    "train.svg": (
+        "hue_chroma_data-conv5_3",
+        "train",
+        "Training: a tap behind each level reads it at random locations",
+    ),
+    "test.svg": (
+        "hue_chroma_data-conv5_3",
+        "test",
+        "Validation: the same hypercolumns, all levels read by one layer",
+    ),
+    "deploy.svg": (
+        "hue_chroma_data-conv5_3",
+        "deploy",
+        "Deploy: a photo in, histograms of its hue and chroma on a dense grid out",
+    ),
+    "classifier.svg": ("vgg16_gray_classifier", "train", "The classifier of grey photos"),
+    "edges.svg": ("edges_data-conv3_3", "train", "Edges: the same layers on another task"),
+}
+"""What ``tools/net_pictures.py`` draws into ``docs/networks/``: a model, one of its nets, and words."""
+
 _SAME_SHAPE = {"ReLU", "Softmax", "Power", "Dropout"}
 
 
@@ -123,6 +144,10 @@ def models_table(models: Mapping[str, Model]) -> str:
             f"{costs.multiply_adds / 1e9:.1f} G |"
         )
     table = "\n".join(rows)
+    pictures = "\n\n".join(
+        f"{words} ([`{model}`]({model}), `{phase}.prototxt`):\n\n![{words}](../docs/networks/{file})"
+        for file, (model, phase, words) in PICTURES.items()
+    )
     training, descent = TrainingOptions(""), SolverOptions("", "", "", 0)
     return f"""# The networks
 
@@ -146,4 +171,14 @@ Other combinations, for example a joint histogram of 10 × 10 bins on three bloc
 python tools/generate_prototxt.py --variant lab_joint --levels conv3_1..conv5_3 --bins 10 --width 0.5 \\
     --locations 256 --batch 4 --source my_lmdb --validation-source my_validation_lmdb --out my_model
 ```
+
+[caffe time and caffe test](../docs/caffe_tools.md) has what Caffe's own tools say of each of them.
+
+## Pictures
+
+One of each kind. A box is a block of VGG-16 or a layer, with its type; ReLU and dropout are in the box of
+their layer, and all taps of a hypercolumn are in one. pycaffe [draws](../docs/caffe_tools.md#draw) every layer and
+blob of any net.
+
+{pictures}
 """
