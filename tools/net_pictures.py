@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 import pydot
 from caffe.proto import caffe_pb2
@@ -23,7 +24,7 @@ _COLOURS = {
     "HypercolumnInnerProduct": "#fff0c2",
 }
 # All boxes have one size: otherwise the fonts of a machine would decide it, and --check would fail.
-_BOX = {
+_BOX: dict[str, Any] = {
     "shape": "box",
     "style": "filled",
     "fixedsize": "true",
@@ -81,7 +82,8 @@ def net_picture(net: caffe_pb2.NetParameter) -> str:
     for start, end in arrows:
         if start != end:
             graph.add_edge(pydot.Edge(start, end, arrowsize="0.6", color="#555555"))
-    return str(graph.create(format="svg", encoding="utf-8").decode("utf-8"))
+    drawn = cast(bytes, graph.create(format="svg", encoding="utf-8"))  # its annotation says str
+    return drawn.decode("utf-8")
 
 
 def pictures(models: Mapping[str, Model]) -> dict[str, str]:
