@@ -9,8 +9,10 @@ import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray, check_unit
 from autocolor.core.errors import InputError
+from autocolor.core.variants import VARIANTS
 from autocolor.histograms.decode import DecodeOptions
 from autocolor.histograms.prediction import Prediction
+from autocolor.histograms.scales import merge_scales
 from autocolor.imaging.images import resize
 from autocolor.runtime.backends import load_net
 from autocolor.runtime.device import HistogramNet
@@ -120,7 +122,8 @@ class Colorizer:
 
         The image is shrunk to its working size and padded at the right and at the bottom, by
         mirroring, to multiples of 32; cells that lie in the padding are cut off. So every pixel of
-        the photo, whatever its shape, is seen and gets a colour.
+        the photo, whatever its shape, is seen and gets a colour. A model may have further scales,
+        which are done likewise and averaged.
 
         Parameters
         ----------
@@ -144,7 +147,23 @@ class Colorizer:
         check_unit("lightness", lightness)
         if lightness.ndim != 2 or lightness.size == 0:
             raise InputError("lightness", f"expected shape (H, W), got {lightness.shape}")
-        height, width = self.working_size(*lightness.shape)
+        working = self.working_size(*lightness.shape)
+        sizes = [
+            (max(1, round(scale * working[0])), max(1, round(scale * working[1])))
+            for scale in self.manifest.scales
+        ]
+        seen = [self._see(lightness, height, width) for height, width in sizes]
+        if len(seen) == 1:
+            return seen[0]
+        shares = [(height / working[0], width / working[1]) for height, width in sizes[1:]]
+        are_histograms = VARIANTS[self.manifest.variant].is_histogram
+        return tuple(
+            merge_scales(grids, shares, are_histograms=are_histograms)
+            for grids in zip(*seen, strict=True)
+        )
+
+    def _see(self, lightness: FloatArray, height: int, width: int) -> tuple[FloatArray, ...]:
+        """Return the (h, w, C) outputs for a photo that is resized for the network."""
         small = resize(lightness, (height, width))
         padding = ((0, -height % INPUT_MULTIPLE), (0, -width % INPUT_MULTIPLE))
         padded = np.pad(small, padding, mode="symmetric")

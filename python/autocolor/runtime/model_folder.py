@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,10 @@ class Manifest:
     working_side: int = 256
     maximum_side: int = 1024  #: The larger side has at most this many
     strength: float = 1.0  #: Factor on chroma, or on a and b, chosen on validation photos
+    #: Factors on the size above at which the network sees the photo: 1, and others below. A smaller
+    #: one costs little and shows the network more of the photo around each pixel. What it predicts
+    #: is averaged, see :func:`autocolor.histograms.scales.merge_scales`.
+    scales: Sequence[float] = (1.0,)
 
     def __post_init__(self) -> None:
         variant = find_variant(self.variant)
@@ -68,6 +73,9 @@ class Manifest:
                 raise InputError(name, f"expected the name of a file in this folder, got {value!r}")
         if type(self.strength) not in (int, float) or not 0 <= self.strength < math.inf:
             raise InputError("strength", f"expected a finite number >= 0, got {self.strength!r}")
+        if not _are_scales(self.scales):
+            raise InputError("scales", f"expected 1 and numbers in (0, 1), got {self.scales!r}")
+        object.__setattr__(self, "scales", tuple(self.scales))  # JSON has lists
 
     @property
     def outputs(self) -> dict[str, int]:
@@ -110,6 +118,14 @@ class Manifest:
             raise ModelError(f"{path}: {error}") from error
 
 
+def _are_scales(values: Any) -> bool:
+    return (
+        isinstance(values, (list, tuple))
+        and list(values[:1]) == [1]
+        and all(type(value) is float and 0 < value < 1 for value in values[1:])
+    )
+
+
 def _checked_keys(content: Any) -> dict[str, Any]:
     """Return the fields of a manifest out of the content of ``model.json``."""
     if not isinstance(content, dict):
@@ -119,6 +135,7 @@ def _checked_keys(content: Any) -> dict[str, Any]:
     if "variant" not in content:
         expected["color_space"] = "hue_chroma"
         content = {"variant": "hue_chroma", "levels": "", **content}
+    content = {"scales": [1.0], **content}  # which they did not say at first
     for key, value in expected.items():
         if content.get(key) != value:
             raise InputError(key, f"expected {value!r}, got {content.get(key)!r}")

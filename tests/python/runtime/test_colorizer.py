@@ -25,6 +25,7 @@ from autocolor.histograms.decode import (
     infer_hue_chroma,
 )
 from autocolor.histograms.estimators import draw_uniforms
+from autocolor.histograms.scales import merge_scales
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import resize
 from autocolor.nets.colorization import ColorizationNet
@@ -112,6 +113,29 @@ def test_network_input_is_resized_and_mirrored(tmp_path: Path, size: tuple[int, 
     np.testing.assert_array_equal(
         hue, np.moveaxis(net(padded)[0], 0, -1)[: len(hue), : hue.shape[1]]
     )
+
+
+@pytest.mark.parametrize("variant", ["hue_chroma", "lab_l2"])
+def test_further_scales_are_averaged(tmp_path: Path, variant: str) -> None:
+    """Each is what a colorizer of that working side predicts; one of one scale is as before."""
+    light = grey_image((100, 150))
+    alone = []
+    for folder, side in (("whole", WORKING_SIDE), ("half", WORKING_SIDE // 2)):
+        (tmp_path / folder).mkdir()
+        colorizer, net = make_colorizer(tmp_path / folder, variant, working_side=side)
+        alone.append((colorizer.histograms(light), net.seen[0]))
+    both, net = make_colorizer(tmp_path, variant, scales=(1.0, 0.5))
+    merged = both.histograms(light)
+    for seen, (_, expected) in zip(net.seen, alone, strict=True):
+        np.testing.assert_array_equal(seen, expected)
+    (height, width), (half_height, half_width) = (WORKING_SIDE, 96), (WORKING_SIDE // 2, 48)
+    for index, grid in enumerate(merged):
+        grids = [outputs[index] for outputs, _ in alone]
+        expected = merge_scales(
+            grids, [(half_height / height, half_width / width)], are_histograms=variant != "lab_l2"
+        )
+        np.testing.assert_array_equal(grid, expected)
+    assert both.predict(light).cells_per_pixel == (height / 100 / STRIDE, width / 150 / STRIDE)
 
 
 def oracle_histograms(colorizer: Colorizer, light: np.ndarray) -> list[np.ndarray]:

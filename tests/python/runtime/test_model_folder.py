@@ -13,8 +13,9 @@ from autocolor.nets.colorization import ColorizationNet
 from autocolor.runtime.model_folder import Manifest, ModelError
 
 MANIFEST = Manifest(
-    "demo", "lab_joint", "data..fc7", bins=16, stride=8, working_side=200, strength=1.25
-)
+    "demo", "lab_joint", "data..fc7", bins=16, stride=8, working_side=200, strength=1.25,
+    scales=[1.0, 0.5],
+)  # fmt: skip
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -36,6 +37,7 @@ def test_file_is_as_documented(tmp_path: Path) -> None:
         "working_side": 256,
         "maximum_side": 1024,
         "strength": 1.0,
+        "scales": [1.0],
     }
 
 
@@ -62,6 +64,11 @@ def test_file_is_as_documented(tmp_path: Path) -> None:
         ("strength", -1, "strength: expected a finite number >= 0, got -1"),
         ("strength", None, "strength: expected a finite number >= 0, got None"),
         ("weights", "", "weights: expected a string, got ''"),
+        ("scales", [], "scales: expected 1 and numbers in (0, 1), got []"),
+        ("scales", 0.5, "scales: expected 1 and numbers in (0, 1), got 0.5"),
+        ("scales", [0.5, 1.0], "scales: expected 1 and numbers in (0, 1), got [0.5, 1.0]"),
+        ("scales", [1.0, 2.0], "scales: expected 1 and numbers in (0, 1), got [1.0, 2.0]"),
+        ("scales", [1.0, "half"], "scales: expected 1 and numbers in (0, 1), got [1.0, 'half']"),
         ("colour", 1, "keys missing: none; keys unknown: colour"),
     ],
 )
