@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
-from autocolor.core.errors import AutocolorError
+from autocolor.core.errors import InputError
 from autocolor.core.files import atomic_path
-from autocolor.core.processes import WorkerError, Workers, available_processors, open_workers
-from autocolor.core.programs import run_program
+from autocolor.core.processes import Workers, available_processors, open_workers
+from autocolor.core.programs import at_least, command_parser, run_program
 from autocolor.data.augmentation import DamageOptions
 from autocolor.data.labels import class_folders, label_by_folder
 from autocolor.data.lmdb_io import LmdbOptions, ViewOptions
@@ -62,41 +61,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if bool(arguments.validation) != bool(arguments.validation_out):
         parser.error("--validation and --validation-out go together")
-    if not 1 <= arguments.minimum_side <= arguments.side:
-        parser.error("expected 1 <= --minimum-side <= --side")
-    if arguments.processes < 1 or arguments.shards < 1 or (arguments.views or 1) < 1:
-        parser.error("expected at least 1 for --processes, --shards and --views")
+    if arguments.minimum_side > arguments.side:
+        parser.error("expected --minimum-side <= --side")
     if arguments.undamaged and arguments.views is None:
         parser.error("--undamaged: expected --views")
     only = arguments.only_shard
     if only is not None and not 0 <= only < arguments.shards:
         parser.error(f"--only-shard: expected 0 to {arguments.shards - 1}, got {only}")
-    try:
-        parts = _parts(arguments)
-        # Workers take time to start, and a handful of photos is done before.
-        few = max(len(part) for part in parts.values()) <= 100
-        processes = 1 if few else arguments.processes
-        with open_workers(processes, arguments.scheduler) as workers:
-            for out, part in parts.items():
-                _build(out, part, arguments, workers)
-    except (LmdbWriteError, WorkerError) as error:
-        print(f"build_lmdb: error: {error}", file=sys.stderr)
-        return 1
-    except (AutocolorError, ValueError, OSError) as error:
-        print(f"build_lmdb: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("build_lmdb: interrupted; run again to go on", file=sys.stderr)
-        return 130
+    parts = _parts(arguments)
+    # Workers take time to start, and a handful of photos is done before.
+    few = max(len(part) for part in parts.values()) <= 100
+    processes = 1 if few else arguments.processes
+    with open_workers(processes, arguments.scheduler) as workers:
+        for out, part in parts.items():
+            _build(out, part, arguments, workers)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser(__doc__, _EPILOG)
     defaults = LmdbOptions()
     parser.add_argument(
         "--photos",
@@ -127,14 +110,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--minimum-side",
-        type=int,
+        type=at_least(1),
         default=defaults.minimum_side,
         help="enlarge photos whose smaller side is below this: Caffe's crop needs "
         "it (default: %(default)s)",
     )
     parser.add_argument(
         "--views",
-        type=int,
+        type=at_least(1),
         metavar="N",
         help="store each photo N times, its smaller side anywhere between "
         "--minimum-side and --side, often with another tone and sometimes blurred, "
@@ -158,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--validation-out", type=Path, help="folder of the validation LMDB")
     parser.add_argument(
         "--processes",
-        type=int,
+        type=at_least(1),
         default=available_processors(),
         metavar="N",
         help="that read and encode (default: one a processor, here %(default)s)",
@@ -168,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--shards",
-        type=int,
+        type=at_least(1),
         default=1,
         metavar="N",
         help="divide into N LMDBs, OUT/shard-00000-of-0000N and so on",
@@ -212,7 +195,7 @@ def _list_photos(source: Path, labels: bool) -> list[ListedPhoto]:
         return [photo._replace(label=None) for photo in photos]
     for path, label in photos:
         if label is None:
-            raise ListError(f"{source}: --labels: expected a class behind {path}")
+            raise InputError("--labels", f"expected a class behind {path} in {source}")
     return photos
 
 
@@ -240,7 +223,7 @@ def _build(
         else:
             if folder.exists() and any(folder.iterdir()):
                 if not arguments.force:
-                    raise ListError(f"{folder} holds something else; use --force to replace it")
+                    raise InputError("--out", f"{folder} holds something else; --force replaces it")
             elif folder.exists():
                 shutil.rmtree(folder)
             with tqdm(total=len(content.photos), desc=folder.name, unit="photo") as bar:
@@ -284,7 +267,7 @@ def _shards(
     photos = shuffled_passes(photos, arguments.views or 1, arguments.seed)
     count = arguments.shards
     if count > 1 and (out / "data.mdb").exists():
-        raise ListError(f"{out} holds an LMDB; expected a folder for shards")
+        raise InputError("--out", f"expected a folder for shards, {out} holds an LMDB")
     bounds = [index * len(photos) // count for index in range(count + 1)]
     for index in range(count) if arguments.only_shard is None else [arguments.only_shard]:
         chosen = photos[bounds[index] : bounds[index + 1]]
@@ -297,4 +280,4 @@ def _shards(
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run_program(main, resumes=True)

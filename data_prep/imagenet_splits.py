@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +11,7 @@ from tqdm import tqdm
 
 from autocolor.core.constants import CTEST_IMAGES, CVAL_IMAGES
 from autocolor.core.files import file_sha256
-from autocolor.core.programs import run_program
+from autocolor.core.programs import at_least, command_parser, run_program
 from autocolor.data.imagenet import PUBLISHED_SHA256, validation_photos
 from autocolor.data.photo_lists import ListedPhoto, ListError
 from autocolor.data.splits import (
@@ -45,11 +43,7 @@ names_sha256."""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser(__doc__, _EPILOG)
     parser.add_argument(
         "--images",
         type=Path,
@@ -79,34 +73,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the choice (default: %(default)s)")
     parser.add_argument(
-        "--cval-images", type=int, default=CVAL_IMAGES, metavar="N", help="default: %(default)s"
+        "--cval-images",
+        type=at_least(1),
+        default=CVAL_IMAGES,
+        metavar="N",
+        help="default: %(default)s",
     )
     parser.add_argument(
-        "--ctest-images", type=int, default=CTEST_IMAGES, metavar="N", help="default: %(default)s"
+        "--ctest-images",
+        type=at_least(1),
+        default=CTEST_IMAGES,
+        metavar="N",
+        help="default: %(default)s",
     )
     arguments = parser.parse_args(argv)
     sizes = {"cval1k": arguments.cval_images, "ctest10k": arguments.ctest_images}
-    if min(sizes.values()) < 1:
-        parser.error("expected at least 1 for --cval-images and --ctest-images")
-    try:
-        root = Path(os.path.abspath(arguments.images))
-        photos = validation_photos(root, arguments.labels, arguments.synsets)
-        facts: dict[str, object]
-        if arguments.published:
-            splits = _published(dict(zip(sizes, arguments.published, strict=True)), root, photos)
-            facts = {"published": {str(path): _origin(path) for path in arguments.published}}
-            left_out = []
-        else:
-            if any(photo.label is None for photo in photos):
-                raise ListError(f"{root}: expected a folder a synset, or --labels")
-            with tqdm(total=sum(sizes.values()), unit="photo") as bar:
-                usable = UsablePhotos(bar.update)
-                splits = balanced_splits(photos, sizes, arguments.seed, usable)
-            facts, left_out = {"seed": arguments.seed}, usable.left_out
-        record = write_splits(arguments.out, "imagenet", splits, left_out, **facts)
-    except (ListError, SplitError, OSError) as error:
-        print(f"imagenet_splits: error: {error}", file=sys.stderr)
-        return 1
+    root = Path(os.path.abspath(arguments.images))
+    photos = validation_photos(root, arguments.labels, arguments.synsets)
+    facts: dict[str, object]
+    if arguments.published:
+        splits = _published(dict(zip(sizes, arguments.published, strict=True)), root, photos)
+        facts = {"published": {str(path): _origin(path) for path in arguments.published}}
+        left_out = []
+    else:
+        if any(photo.label is None for photo in photos):
+            raise ListError(f"{root}: expected a folder a synset, or --labels")
+        with tqdm(total=sum(sizes.values()), unit="photo") as bar:
+            usable = UsablePhotos(bar.update)
+            splits = balanced_splits(photos, sizes, arguments.seed, usable)
+        facts, left_out = {"seed": arguments.seed}, usable.left_out
+    record = write_splits(arguments.out, "imagenet", splits, left_out, **facts)
     for name, chosen in splits.items():
         counts = Counter(Counter(photo.label for photo in chosen).values())
         balance = ", ".join(f"{classes} with {count}" for count, classes in sorted(counts.items()))

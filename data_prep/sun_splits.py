@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,8 +16,7 @@ from autocolor.core.constants import (
     SUN_A_TEST_IMAGES,
     SUN_A_TRAINING_IMAGES,
 )
-from autocolor.core.programs import run_program
-from autocolor.data.photo_lists import ListError
+from autocolor.core.programs import at_least, command_parser, run_program
 from autocolor.data.splits import SplitError, UsablePhotos, find_listed, write_splits
 from autocolor.data.sun import category_photos, find_categories, random_subsets
 from autocolor.imaging.images import find_photos
@@ -41,11 +38,7 @@ NAME.json holds the seed and their hashes. The same seed gives the same lists on
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser(__doc__, _EPILOG)
     commands = parser.add_subparsers(dest="command", required=True, metavar="{sun-a,sun-6}")
     sun_a = commands.add_parser("sun-a", help="random subsets, for training and testing")
     sun_6 = commands.add_parser("sun-6", help="test photos of six scene categories")
@@ -58,24 +51,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         command.add_argument("--out", type=Path, required=True, help="folder for the lists")
         command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    sun_a.add_argument("--subsets", type=int, default=SUN_A_SUBSETS, help="default: %(default)s")
+    sun_a.add_argument(
+        "--subsets", type=at_least(1), default=SUN_A_SUBSETS, help="default: %(default)s"
+    )
     sun_a.add_argument(
         "--test-images",
-        type=int,
+        type=at_least(1),
         default=SUN_A_TEST_IMAGES,
         metavar="N",
         help="of each subset (default: %(default)s)",
     )
     sun_a.add_argument(
         "--train-images",
-        type=int,
+        type=at_least(0),
         default=SUN_A_TRAINING_IMAGES,
         metavar="N",
         help="at most, of the others (default: %(default)s)",
     )
     sun_6.add_argument(
         "--test-images",
-        type=int,
+        type=at_least(1),
         default=SUN_6_TEST_IMAGES,
         metavar="N",
         help="in all (default: %(default)s)",
@@ -92,40 +87,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--published", type=Path, metavar="LIST", help="take this list instead of choosing"
     )
     arguments = parser.parse_args(argv)
-    if arguments.test_images < 1 or getattr(arguments, "subsets", 1) < 1:
-        parser.error("expected at least 1 for --test-images and --subsets")
-    try:
-        root = Path(os.path.abspath(arguments.images))
-        name = arguments.command.replace("-", "_")
-        facts: dict[str, object] = {"seed": arguments.seed}
-        with tqdm(unit="photo", desc="reading") as bar:
-            usable = UsablePhotos(bar.update)
-            if arguments.command == "sun-a":
-                splits = random_subsets(
-                    find_photos(root, recursive=True),
-                    root,
-                    arguments.subsets,
-                    arguments.test_images,
-                    arguments.train_images,
-                    arguments.seed,
-                    usable,
+    root = Path(os.path.abspath(arguments.images))
+    name = arguments.command.replace("-", "_")
+    facts: dict[str, object] = {"seed": arguments.seed}
+    with tqdm(unit="photo", desc="reading") as bar:
+        usable = UsablePhotos(bar.update)
+        if arguments.command == "sun-a":
+            splits = random_subsets(
+                find_photos(root, recursive=True),
+                root,
+                arguments.subsets,
+                arguments.test_images,
+                arguments.train_images,
+                arguments.seed,
+                usable,
+            )
+        elif arguments.published:
+            photos = find_photos(root, recursive=True)
+            splits = {"sun_6_test": find_listed(arguments.published, root, photos)}
+            facts = {"published": str(arguments.published)}
+        else:
+            folders = find_categories(root, SUN_6_CATEGORIES, _given(arguments.category))
+            splits = {
+                "sun_6_test": category_photos(
+                    folders, arguments.test_images, arguments.seed, usable
                 )
-            elif arguments.published:
-                photos = find_photos(root, recursive=True)
-                splits = {"sun_6_test": find_listed(arguments.published, root, photos)}
-                facts = {"published": str(arguments.published)}
-            else:
-                folders = find_categories(root, SUN_6_CATEGORIES, _given(arguments.category))
-                splits = {
-                    "sun_6_test": category_photos(
-                        folders, arguments.test_images, arguments.seed, usable
-                    )
-                }
-                facts["categories"] = list(SUN_6_CATEGORIES)
-        write_splits(arguments.out, name, splits, usable.left_out, **facts)
-    except (ListError, SplitError, OSError) as error:
-        print(f"sun_splits: error: {error}", file=sys.stderr)
-        return 1
+            }
+            facts["categories"] = list(SUN_6_CATEGORIES)
+    write_splits(arguments.out, name, splits, usable.left_out, **facts)
     for split, chosen in splits.items():
         print(f"{arguments.out / split}.txt: {len(chosen)} photos")
     if usable.left_out:

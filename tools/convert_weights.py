@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from autocolor.core.errors import AutocolorError
-from autocolor.core.programs import run_program
+from autocolor.core.programs import command_parser, run_program
 from autocolor.nets.surgery import (
     HEADS,
     convert_names,
@@ -99,9 +97,7 @@ def _renaming(text: str) -> tuple[str, str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, _EPILOG)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(
@@ -182,11 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="write what fits and list the rest, which Caffe then initializes",
     )
     arguments = parser.parse_args(argv)
-    try:
-        arguments.run(arguments)
-    except (AutocolorError, OSError) as error:
-        print(f"convert_weights: error: {error}", file=sys.stderr)
-        return 1
+    arguments.run(arguments)
     return 0
 
 

@@ -5,17 +5,14 @@ The last part of tools/demo.sh, which prepares the data that this reads.
 
 from __future__ import annotations
 
-import argparse
 import html
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from autocolor.core.errors import AutocolorError
-from autocolor.core.programs import run_program
+from autocolor.core.programs import command_parser, run_program
 from autocolor.data.photo_lists import list_photos
 from autocolor.evaluation.evaluate import GREY, Evaluation, evaluate
 from autocolor.evaluation.report import metrics_table, write_report
@@ -115,7 +112,7 @@ pre{{background:#f4f4f4;padding:1em;overflow-x:auto}}</style>
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_parser(__doc__)
     parser.add_argument("--minutes", type=float, default=3, help="training time (default: 3)")
     parser.add_argument(
         "--data", type=Path, default=Path("build/data"), help="prepared data (default: build/data)"
@@ -135,36 +132,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not 0 < arguments.minutes < 10**6:
         parser.error("--minutes: expected a positive number")
     out: Path = arguments.out
-    try:
-        training = out / "training"
-        caffemodel, records = train(
-            arguments.data, training, arguments.minutes, replace_earlier=arguments.force
-        )
-        shutil.copyfile(training / "losses.png", out / "loss.png")
+    training = out / "training"
+    caffemodel, records = train(
+        arguments.data, training, arguments.minutes, replace_earlier=arguments.force
+    )
+    shutil.copyfile(training / "losses.png", out / "loss.png")
 
-        network = cast("ColorizationNet", all_models()[DEMO_MODEL].network)
-        manifest = save_model(out / "model", network, DEMO_MODEL, caffemodel)
-        print("choosing the strength of the colour on the validation photos")
-        validation = list_photos(arguments.data / "validation_lmdb.txt")
-        choice = choose_strength(Colorizer(out / "model"), validation, _STRENGTHS)
-        manifest = replace(manifest, strength=choice.strength)
-        manifest.save(out / "model")
+    network = cast("ColorizationNet", all_models()[DEMO_MODEL].network)
+    manifest = save_model(out / "model", network, DEMO_MODEL, caffemodel)
+    print("choosing the strength of the colour on the validation photos")
+    validation = list_photos(arguments.data / "validation_lmdb.txt")
+    choice = choose_strength(Colorizer(out / "model"), validation, _STRENGTHS)
+    manifest = replace(manifest, strength=choice.strength)
+    manifest.save(out / "model")
 
-        print("scoring on the held-out photos")
-        photos = find_photos(arguments.data / "photos" / "test", recursive=True)
-        shipped = Colorizer(shipped_model_folder())
-        evaluation = evaluate(
-            {_SHIPPED: shipped.colorize, _TRAINED: Colorizer(out / "model").colorize},
-            photos,
-            worst_size=4,
-        )
-        strengths = {_SHIPPED: shipped.manifest.strength, _TRAINED: manifest.strength}
-        write_report(
-            evaluation, out, methods={name: {"strength": s} for name, s in strengths.items()}
-        )
-    except (AutocolorError, ValueError, OSError) as error:
-        print(f"demo: error: {error}", file=sys.stderr)
-        return 1
+    print("scoring on the held-out photos")
+    photos = find_photos(arguments.data / "photos" / "test", recursive=True)
+    shipped = Colorizer(shipped_model_folder())
+    evaluation = evaluate(
+        {_SHIPPED: shipped.colorize, _TRAINED: Colorizer(out / "model").colorize},
+        photos,
+        worst_size=4,
+    )
+    strengths = {_SHIPPED: shipped.manifest.strength, _TRAINED: manifest.strength}
+    write_report(evaluation, out, methods={name: {"strength": s} for name, s in strengths.items()})
     iterations = max(record.iteration for record in records)
     summaries = [
         f"{what}: {summarize(evaluation, name)}"

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from autocolor.baselines.registry import (
-    BASELINES,
-    NEED_BACKBONE,
-    SCENE_BASELINES,
-    BaselineSource,
-)
-from autocolor.core.errors import AutocolorError, InputError, exit_status
-from autocolor.core.programs import run_program
+from autocolor.baselines.registry import BASELINES, NEED_BACKBONE, SCENE_BASELINES, BaselineSource
+from autocolor.core.errors import InputError
+from autocolor.core.programs import at_least, command_parser, run_program
 from autocolor.data.photo_lists import list_photos, list_photos_and_classes
 from autocolor.evaluation.evaluate import EvaluationProtocol
 from autocolor.evaluation.parts import MethodSource, ModelSource, Part, merge_parts, score_part
@@ -53,9 +47,7 @@ The merged numbers are exactly those of one pass. With --model, --merge draws th
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, _EXAMPLES)
     parser.add_argument(
         "--model",
         action="append",
@@ -103,7 +95,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="cpu, gpu or gpu:1 (default: %(default)s)")
     parser.add_argument(
         "--processes",
-        type=int,
+        type=at_least(1),
         default=1,
         metavar="N",
         help="each loads the models for itself (default: %(default)s)",
@@ -132,14 +124,14 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--gallery",
-        type=int,
+        type=at_least(0),
         default=12,
         metavar="N",
         help="photos shown in the gallery (default: %(default)s)",
     )
     parser.add_argument(
         "--worst",
-        type=int,
+        type=at_least(0),
         default=4,
         metavar="N",
         help="worst photos of each model by each of RMSE and PSNR (default: %(default)s)",
@@ -164,9 +156,6 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--baseline: expected --references, photos to learn from")
     if arguments.merge is not None and arguments.photos is not None:
         parser.error("--merge takes the photos from the parts, without --photos")
-    for name, low in (("gallery", 0), ("worst", 0), ("processes", 1)):
-        if getattr(arguments, name) < low:
-            parser.error(f"--{name}: expected at least {low}, got {getattr(arguments, name)}")
     return arguments
 
 
@@ -208,46 +197,39 @@ def method_sources(arguments: argparse.Namespace) -> list[MethodSource]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
     arguments = parse_arguments(argv)
-    try:
-        sources = method_sources(arguments)
-        files = arguments.merge
-        if files is None:
-            part = arguments.part or Part()
-            file = arguments.out / f"part_{part.number}_of_{part.count}.jsonl"
-            photos = list_photos_and_classes(arguments.photos, arguments.root)
-            if not photos:
-                raise ImageError(f"--photos {arguments.photos}: expected photos, got none")
-            if arguments.force:
-                file.unlink(missing_ok=True)
-            score_part(
-                sources,
-                photos,
-                file,
-                protocol=EvaluationProtocol(
-                    arguments.side, arguments.side_of, arguments.round, not arguments.paper_only
-                ),
-                part=part,
-                processes=arguments.processes,
-            )
-            if part.count > 1:
-                print(f"{file} is complete; --merge all {part.count} parts for the report")
-                return 0
-            files = [file]
-        evaluation, methods = merge_parts(
-            files,
-            sources=sources,
-            seed=arguments.seed,
-            gallery_size=arguments.gallery,
-            worst_size=arguments.worst,
+    sources = method_sources(arguments)
+    files = arguments.merge
+    if files is None:
+        part = arguments.part or Part()
+        file = arguments.out / f"part_{part.number}_of_{part.count}.jsonl"
+        photos = list_photos_and_classes(arguments.photos, arguments.root)
+        if not photos:
+            raise ImageError(f"--photos {arguments.photos}: expected photos, got none")
+        if arguments.force:
+            file.unlink(missing_ok=True)
+        score_part(
+            sources,
+            photos,
+            file,
+            protocol=EvaluationProtocol(
+                arguments.side, arguments.side_of, arguments.round, not arguments.paper_only
+            ),
+            part=part,
             processes=arguments.processes,
         )
-        write_report(evaluation, arguments.out, methods=methods)
-    except (AutocolorError, OSError) as error:
-        print(f"evaluate: error: {error}", file=sys.stderr)
-        return exit_status(error)
-    except KeyboardInterrupt:
-        print("evaluate: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+        if part.count > 1:
+            print(f"{file} is complete; --merge all {part.count} parts for the report")
+            return 0
+        files = [file]
+    evaluation, methods = merge_parts(
+        files,
+        sources=sources,
+        seed=arguments.seed,
+        gallery_size=arguments.gallery,
+        worst_size=arguments.worst,
+        processes=arguments.processes,
+    )
+    write_report(evaluation, arguments.out, methods=methods)
     print(metrics_table(evaluation), end="")
     if evaluation.skipped:
         print(f"{len(evaluation.skipped)} skipped, see metrics.md")
@@ -256,4 +238,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run_program(main, resumes=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +11,8 @@ import numpy as np
 import onnx
 from tqdm import tqdm
 
-from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
-from autocolor.core.programs import run_program
+from autocolor.core.programs import at_least, command_parser, run_program
 from autocolor.data.photo_lists import ListError, list_photos
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import ImageError, read_image, to_uint8
@@ -26,20 +24,11 @@ from autocolor.runtime.shipped import shipped_model_folder
 
 
 class Difference(NamedTuple):
-    """How far the colours of two backends lie apart on one photo.
+    """How far the colours of two backends lie apart on one photo."""
 
-    Attributes
-    ----------
-    histogram : float
-        Largest difference of the network's outputs.
-    pixel : int
-        Largest difference of the 8 bit RGB values.
-    values, differing : int
-        RGB values, and how many of them differ at all.
-    """
-
-    histogram: float
-    pixel: int
+    histogram: float  #: Largest difference of the network's outputs
+    pixel: int  #: Largest difference of the 8 bit RGB values
+    #: RGB values, and how many of them differ at all
     values: int
     differing: int
 
@@ -91,9 +80,9 @@ def check(folder: Path, model: bytes, photos: Sequence[Path], allowed: int) -> b
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="""\
+    parser = command_parser(
+        __doc__,
+        """\
 examples:
   python tools/export_onnx.py --out autocolor.onnx
   python tools/export_onnx.py --model build/demo/model --out demo.onnx
@@ -103,7 +92,6 @@ The input `data` is (N, 1, H, W), grey (R + G + B)/3 in [0, 1], with sides that 
 outputs are histograms (N, K, H/stride, W/stride), or a and b. The manifest lies in the file's metadata as
 model.json. The command `autocolor` needs no such file: it makes the same graph from a model folder
 by itself. Only --check needs Caffe. Exit status: 1 if a photo differs by more than --tolerance.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--out", type=Path, required=True, help="ONNX file to write")
     parser.add_argument(
@@ -120,36 +108,29 @@ by itself. Only --check needs Caffe. Exit status: 1 if a photo differs by more t
     )
     parser.add_argument(
         "--tolerance",
-        type=int,
+        type=at_least(0),
         default=1,
         metavar="STEPS",
         help="largest difference of a pixel, in 1/255 (default: %(default)s)",
     )
     arguments = parser.parse_args(argv)
-    if arguments.tolerance < 0:
-        parser.error(f"--tolerance: expected at least 0, received {arguments.tolerance}")
-
-    try:
-        photos = [] if arguments.check is None else list_photos(arguments.check)
-        if arguments.check is not None and not photos:
-            raise ListError(f"{arguments.check}: no photos")
-        folder = shipped_model_folder() if arguments.model is None else arguments.model
-        manifest = Manifest.load(folder)
-        model = load_onnx_model(
-            folder / manifest.deploy, folder / manifest.weights, tuple(manifest.outputs)
-        )
-        entry = model.metadata_props.add()
-        entry.key, entry.value = MANIFEST_NAME, (folder / MANIFEST_NAME).read_text(encoding="utf-8")
-        onnx.checker.check_model(model, full_check=True)
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(arguments.out) as partial:
-            onnx.save(model, partial)
-        size = arguments.out.stat().st_size
-        print(f"{arguments.out}: {len(model.graph.node)} nodes, {size / 1e6:.1f} MB")
-        if photos and not check(folder, arguments.out.read_bytes(), photos, arguments.tolerance):
-            return 1
-    except (AutocolorError, OSError) as error:
-        print(f"export_onnx: error: {error}", file=sys.stderr)
+    photos = [] if arguments.check is None else list_photos(arguments.check)
+    if arguments.check is not None and not photos:
+        raise ListError(f"{arguments.check}: no photos")
+    folder = shipped_model_folder() if arguments.model is None else arguments.model
+    manifest = Manifest.load(folder)
+    model = load_onnx_model(
+        folder / manifest.deploy, folder / manifest.weights, tuple(manifest.outputs)
+    )
+    entry = model.metadata_props.add()
+    entry.key, entry.value = MANIFEST_NAME, (folder / MANIFEST_NAME).read_text(encoding="utf-8")
+    onnx.checker.check_model(model, full_check=True)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(arguments.out) as partial:
+        onnx.save(model, partial)
+    size = arguments.out.stat().st_size
+    print(f"{arguments.out}: {len(model.graph.node)} nodes, {size / 1e6:.1f} MB")
+    if photos and not check(folder, arguments.out.read_bytes(), photos, arguments.tolerance):
         return 1
     return 0
 

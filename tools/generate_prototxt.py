@@ -17,7 +17,7 @@ from google.protobuf.descriptor_pb2 import (
 )
 from model_costs import models_table
 
-from autocolor.core.programs import run_program
+from autocolor.core.programs import at_least, command_parser, run_program
 from autocolor.core.variants import VARIANTS
 from autocolor.nets.catalogue import (
     DEMO_MODEL,
@@ -116,9 +116,9 @@ def changed_model(arguments: argparse.Namespace) -> Model:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=f"""\
+    parser = command_parser(
+        __doc__,
+        f"""\
 examples:
   python tools/generate_prototxt.py            # rewrites prototxt/, its pictures and the shipped model's
   python tools/generate_prototxt.py --check    # exits with 1 if a checked-in file is stale
@@ -128,7 +128,6 @@ examples:
 With --out, a model is written there: --model (default {DEMO_MODEL}) with what the
 other options change. prototxt/README.md lists the models. Paths inside the files are relative to
 the folder in which caffe train is started.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     root = Path(__file__).resolve().parents[1]
     parser.add_argument("--out", type=Path, help="folder for the files of one model")
@@ -139,15 +138,15 @@ the folder in which caffe train is started.""",
     )
     model.add_argument("--variant", choices=VARIANTS, help="what a colorizer predicts")
     model.add_argument("--levels", metavar="FIRST..LAST", help="of the hypercolumn, data..fc7")
-    model.add_argument("--bins", type=int, help="of each channel of a histogram")
-    model.add_argument("--classes", type=int, help="of the classifier")
+    model.add_argument("--bins", type=at_least(1), help="of each channel of a histogram")
+    model.add_argument("--classes", type=at_least(1), help="of the classifier")
     model.add_argument("--width", type=float, help="factor on the channels of hidden layers")
     model.add_argument("--source", help="LMDB of training images; of the edges, folder of two")
     model.add_argument("--validation-source", help="the same of validation images")
-    model.add_argument("--batch", type=int, help="images a batch")
-    model.add_argument("--crop", type=int, help="side of the random crop")
-    model.add_argument("--locations", type=int, help="hypercolumns an image")
-    model.add_argument("--iterations", type=int, help="of the solver")
+    model.add_argument("--batch", type=at_least(1), help="images a batch")
+    model.add_argument("--crop", type=at_least(1), help="side of the random crop")
+    model.add_argument("--locations", type=at_least(1), help="hypercolumns an image")
+    model.add_argument("--iterations", type=at_least(1), help="of the solver")
     model.add_argument(
         "--frozen",
         dest="backbone_rate",
@@ -156,11 +155,6 @@ the folder in which caffe train is started.""",
         help="train the head only, on a VGG-16 that stays as it is",
     )
     arguments = parser.parse_args(argv)
-    for name in ("batch", "crop", "locations", "iterations", "bins", "classes"):
-        value = getattr(arguments, name)
-        if value is not None and value < 1:
-            parser.error(f"--{name}: expected at least 1")
-
     if arguments.out:
         arguments.model = arguments.model or DEMO_MODEL
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorP
 
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path, check_is_file
-from autocolor.core.programs import run_program
+from autocolor.core.programs import at_least, command_parser, run_program
 from autocolor.runtime.caffe_runtime import import_caffe
 
 _EPILOG = """\
@@ -420,9 +419,7 @@ def read_net(path: Path, kind: Any) -> tuple[Any, set[str]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, _EPILOG)
     parser.add_argument("net", type=Path, metavar="PROTOTXT", help="net to rewrite")
     parser.add_argument("--out", type=Path, required=True, metavar="PROTOTXT", help="file to write")
     parser.add_argument(
@@ -430,7 +427,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--stride",
-        type=int,
+        type=at_least(1),
         default=1,
         metavar="PIXELS",
         help="of --dense: input pixels between predictions (default 1)",
@@ -440,27 +437,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"argument --out: expected another file than the net, got {arguments.out}")
     if arguments.stride != 1 and not arguments.dense:
         parser.error("argument --stride: expected --dense as well")
-    if arguments.stride < 1:
-        parser.error(f"argument --stride: expected a positive number, got {arguments.stride}")
     caffe = import_caffe()
     own = FileDescriptorProto()
     caffe.proto.caffe_pb2.DESCRIPTOR.CopyToProto(own)
-    try:
-        net, unknown = read_net(arguments.net, net_type(own))
-        rewriter = Rewriter(net)
-        if unknown:
-            rewriter.problems.append(
-                f"fields that this Caffe does not know were left out: {', '.join(sorted(unknown))}"
-            )
-        rewriter.rewrite()
-        if arguments.dense:
-            rewriter.make_dense(arguments.stride)
-        rewriter.check(set(caffe.layer_type_list()))
-        with atomic_path(arguments.out) as path:
-            path.write_text(text_format.MessageToString(rewriter.net), encoding="utf-8")
-    except (AutocolorError, OSError) as error:
-        print(f"migrate_prototxt: error: {error}", file=sys.stderr)
-        return 1
+    net, unknown = read_net(arguments.net, net_type(own))
+    rewriter = Rewriter(net)
+    if unknown:
+        rewriter.problems.append(
+            f"fields that this Caffe does not know were left out: {', '.join(sorted(unknown))}"
+        )
+    rewriter.rewrite()
+    if arguments.dense:
+        rewriter.make_dense(arguments.stride)
+    rewriter.check(set(caffe.layer_type_list()))
+    with atomic_path(arguments.out) as path:
+        path.write_text(text_format.MessageToString(rewriter.net), encoding="utf-8")
     for note in rewriter.notes:
         print(note)
     for problem in rewriter.problems:

@@ -40,22 +40,13 @@ _SAME_SHAPE = {"ReLU", "Softmax", "Power", "Dropout"}
 
 @dataclass(frozen=True)
 class Costs:
-    """Costs of a net for one image.
+    """Costs of a net for one image."""
 
-    Attributes
-    ----------
-    parameters : int
-        Weights and biases.
-    multiply_adds : int
-        Of convolutions and inner products. HypercolumnInnerProduct counts each level at the
-        coarser of the level's resolution and the output's, where it is projected.
-    activations : int
-        Values in all blobs, gradients not counted.
-    """
-
-    parameters: int
+    parameters: int  #: Weights and biases
+    #: Of convolutions and inner products. HypercolumnInnerProduct counts each level at the coarser
+    #: of the level's resolution and the output's, where it is projected.
     multiply_adds: int
-    activations: int
+    activations: int  #: Values in all blobs, gradients not counted
 
     @property
     def bytes(self) -> int:

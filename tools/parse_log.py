@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from autocolor.core.errors import AutocolorError, InputError, exit_status
-from autocolor.core.programs import run_program
+from autocolor.core.errors import InputError
+from autocolor.core.programs import command_parser, run_program
 from autocolor.training.log import plot_records, read_log, write_records
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="""\
+    parser = command_parser(
+        __doc__,
+        """\
 example:
   caffe train -solver solver.prototxt 2>&1 | tee train.log
   python tools/parse_log.py train.log         # writes train.csv and train.png beside it
 
 Works while the training runs and on logs that were cut off. Where a log holds several runs, each
 resumed from a snapshot of the one before, the later one counts.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("log", type=Path, help="what caffe train printed")
     parser.add_argument("--csv", type=Path, help="table (default: LOG with the ending .csv)")
@@ -31,17 +28,11 @@ resumed from a snapshot of the one before, the later one counts.""",
     arguments = parser.parse_args(argv)
     table = arguments.csv or arguments.log.with_suffix(".csv")
     plot = arguments.plot or arguments.log.with_suffix(".png")
-    try:
-        if arguments.log in (table, plot):
-            raise InputError(
-                "log", f"{arguments.log} would be overwritten; choose --csv and --plot"
-            )
-        records = read_log(arguments.log)
-        write_records(records, table)
-        plot_records(records, plot)
-    except (AutocolorError, OSError) as error:
-        print(f"parse_log: error: {error}", file=sys.stderr)
-        return exit_status(error)
+    if arguments.log in (table, plot):
+        raise InputError("log", f"{arguments.log} would be overwritten; choose --csv and --plot")
+    records = read_log(arguments.log)
+    write_records(records, table)
+    plot_records(records, plot)
     last = records[-1]
     print(f"{len(records)} records to iteration {last.iteration}: {table}, {plot}")
     return 0

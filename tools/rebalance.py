@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import lmdb
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
-from autocolor.core.errors import AutocolorError
+from autocolor.core.arrays import Float32Array
 from autocolor.core.files import atomic_path
-from autocolor.core.programs import run_program
+from autocolor.core.programs import at_least, command_parser, run_program
 from autocolor.data.lmdb_io import decode_datum, sample_datums
 from autocolor.imaging.color import lightness
 from autocolor.nets.rebalance import SecondMoment, cross_validate, measure, rebalance
@@ -61,9 +57,9 @@ def write_report(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="""\
+    parser = command_parser(
+        __doc__,
+        """\
 examples:
   python tools/rebalance.py --weights build/data/vgg16_gray.caffemodel \\
       --lmdb build/data/train_lmdb --out build/data/vgg16_gray_balanced.caffemodel
@@ -75,7 +71,6 @@ by cross-validation: the images are dealt into folds, and the net that is balanc
 one runs on that one. Photos differ: the standard deviation of one's second moment is half its mean,
 so that the average of 50 other photos may well be 0.1 from 1. Photos of another kind differ more: with
 the weights of 302 training photos, 68 held-out ones of other origin had 0.59 (conv5_3) to 0.86.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--weights",
@@ -93,11 +88,14 @@ the weights of 302 training photos, 68 held-out ones of other origin had 0.59 (c
         "--out", type=Path, required=True, help="weights to write, .caffemodel or .h5"
     )
     parser.add_argument(
-        "--images", type=int, default=150, help="images to estimate on (default: %(default)s)"
+        "--images",
+        type=at_least(2),
+        default=150,
+        help="images to estimate on (default: %(default)s)",
     )
     parser.add_argument(
         "--folds",
-        type=int,
+        type=at_least(2),
         default=5,
         help="of the cross-validation, at least 2 (default: %(default)s)",
     )
@@ -112,51 +110,42 @@ the weights of 302 training photos, 68 held-out ones of other origin had 0.59 (c
     )
     parser.add_argument("--report", type=Path, help="folder for the table and the plot")
     arguments = parser.parse_args(argv)
-    if arguments.images < 2:
-        parser.error("--images: expected at least 2: one to estimate on and one to check on")
-    if arguments.folds < 2:
-        parser.error("--folds: expected at least 2")
-
     keep_output = arguments.keep_output
-    try:
-        net = read_net(arguments.net) if arguments.net else vgg16_gray_features()
-        fitting = transplant(read_weights(arguments.weights), net_shapes(net))
-        if keep_output:
-            fitting.check(arguments.weights)
-        elif fitting.misshapen:  # a head may be missing
-            raise WeightsError(f"{arguments.weights}: {'; '.join(fitting.misshapen)}")
-        check_name(arguments.out)  # before the work, not after it
-        weights = fitting.weights
-        generator = np.random.default_rng(arguments.seed)
-        datums = sample_datums(arguments.lmdb, arguments.images, generator)
-        if len(datums) < 2:  # one to estimate on and one to check on
-            raise WeightsError(f"{arguments.lmdb}: expected at least 2 images, got {len(datums)}")
-        with tqdm(total=2 * len(datums), unit="image") as bar:
+    net = read_net(arguments.net) if arguments.net else vgg16_gray_features()
+    fitting = transplant(read_weights(arguments.weights), net_shapes(net))
+    if keep_output:
+        fitting.check(arguments.weights)
+    elif fitting.misshapen:  # a head may be missing
+        raise WeightsError(f"{arguments.weights}: {'; '.join(fitting.misshapen)}")
+    check_name(arguments.out)  # before the work, not after it
+    weights = fitting.weights
+    generator = np.random.default_rng(arguments.seed)
+    datums = sample_datums(arguments.lmdb, arguments.images, generator)
+    if len(datums) < 2:  # one to estimate on and one to check on
+        raise WeightsError(f"{arguments.lmdb}: expected at least 2 images, got {len(datums)}")
+    with tqdm(total=2 * len(datums), unit="image") as bar:
 
-            def images(indices: Iterable[int]) -> Iterator[npt.NDArray[np.float32]]:
-                for index in indices:
-                    yield lightness(decode_datum(datums[index]).astype(np.float32) / 255)
-                    bar.update()
+        def images(indices: Iterable[int]) -> Iterator[Float32Array]:
+            for index in indices:
+                yield lightness(decode_datum(datums[index]).astype(np.float32) / 255)
+                bar.update()
 
-            estimated = measure(net, weights, images(range(len(datums))), keep_output)
-            before = estimated.second_moments()
-            values = {name: moment.value for name, moment in before.items()}
-            balanced = rebalance(net, weights, values, keep_output)
-            after = cross_validate(
-                net,
-                weights,
-                images,
-                estimated,
-                min(arguments.folds, len(datums)),
-                generator,
-                keep_output,
-            ).second_moments()
-        write_weights(arguments.out, balanced, f"{net.name} balanced")
-        if arguments.report:
-            write_report(arguments.report, before, after)
-    except (AutocolorError, OSError, lmdb.Error) as error:
-        print(f"rebalance: error: {error}", file=sys.stderr)
-        return 1
+        estimated = measure(net, weights, images(range(len(datums))), keep_output)
+        before = estimated.second_moments()
+        values = {name: moment.value for name, moment in before.items()}
+        balanced = rebalance(net, weights, values, keep_output)
+        after = cross_validate(
+            net,
+            weights,
+            images,
+            estimated,
+            min(arguments.folds, len(datums)),
+            generator,
+            keep_output,
+        ).second_moments()
+    write_weights(arguments.out, balanced, f"{net.name} balanced")
+    if arguments.report:
+        write_report(arguments.report, before, after)
     print(f"{'layer':8} {'E[X^2]':>12} {'m':>10} {'E[X^2] after, unused images':>28}")
     for name, moment in before.items():
         check = f"{after[name].value:.3f} ± {after[name].standard_error:.3f}"

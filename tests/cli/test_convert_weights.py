@@ -1,8 +1,5 @@
 """tools/convert_weights.py as a user runs it."""
 
-import runpy
-from pathlib import Path
-
 import caffe
 import h5py
 import numpy as np
@@ -11,9 +8,9 @@ import pytest
 from autocolor.nets.colorization import ColorizationNet
 from autocolor.nets.vgg16 import vgg16_gray_features
 from autocolor.nets.weights_io import read_weights, write_weights
+from helpers.programs import call_main
 
-ROOT = Path(__file__).resolve().parents[2]
-main = runpy.run_path(str(ROOT / "tools/convert_weights.py"), run_name="convert_weights")["main"]
+TOOL = "tools/convert_weights.py"
 
 # Deploy names, all convolutions, as autocolorize.caffemodel.h5 has them; here with fewer channels.
 RELEASE = {
@@ -34,12 +31,12 @@ FULL_SIZE = {
 
 
 def run(*words):
-    assert main([str(word) for word in words]) == 0
+    assert call_main(TOOL, *words) == 0
 
 
 def error(capsys, *words):
     """The one line of an error, after exit status 1."""
-    assert main([str(word) for word in words]) == 1
+    assert call_main(TOOL, *words) == 1
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("convert_weights: error: ")
@@ -161,8 +158,6 @@ def test_errors_are_one_line_and_leave_no_file(release, tmp_path, capsys):
     (tmp_path / "net.prototxt").write_text("")
     assert "no layer fits" in error(capsys, *transplant)
     for words in (("convert",), ("--rename", "a", *transplant), (*transplant, "--rename", "a=")):
-        with pytest.raises(SystemExit) as refused:
-            main([str(word) for word in words])
-        assert refused.value.code == 2
+        assert call_main(TOOL, *words) == 2
         capsys.readouterr()
     assert not out.exists()

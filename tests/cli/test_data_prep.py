@@ -147,9 +147,9 @@ def test_views(photo_folder, tmp_path):
 
 def test_labels_that_are_missing_are_named(tree, tmp_path):
     (tmp_path / "list.txt").write_text(f"{next(tree.rglob('*.JPEG'))}\n")
-    for photos, message in [
-        (tmp_path / "list.txt", "--labels: expected a class behind"),
-        (tree / SYNSETS[0], "expected it in the folder of a class"),
+    for photos, status, message in [
+        (tmp_path / "list.txt", 2, "--labels: expected a class behind"),
+        (tree / SYNSETS[0], 1, "expected it in the folder of a class"),
     ]:
         refused = run_tool(
             "data_prep/build_lmdb.py",
@@ -158,7 +158,7 @@ def test_labels_that_are_missing_are_named(tree, tmp_path):
             "--labels",
             "--out",
             tmp_path / "lmdb",
-            status=2,
+            status=status,
         )
         assert message in refused.stderr.splitlines()[-1]
     run_tool(
@@ -247,7 +247,9 @@ def test_killed_processes_leave_no_workers_and_resume(tree, whole, tmp_path):
         assert len(children) >= 2
         assert process.returncode == status
         if kind == signal.SIGINT:
-            assert errors.splitlines()[-1] == "build_lmdb: interrupted; run again to go on"
+            assert (
+                errors.splitlines()[-1] == "build_lmdb: stopped; the same command goes on from here"
+            )
             assert "Traceback" not in errors
         wait_until_gone(children)  # no worker outlives the tool
         left.pop(0)

@@ -315,7 +315,7 @@ def test_files_that_are_no_nets(text: str, message: str, tmp_path: Path) -> None
 
 def test_wrong_arguments(tmp_path: Path) -> None:
     _, _, errors = migrate(tmp_path, SEGMENTATION, "--dense", "--stride", "0", status=2)
-    assert "argument --stride: expected a positive number, got 0" in errors
+    assert "argument --stride: expected at least 1, got 0" in errors
     _, _, errors = migrate(tmp_path, SEGMENTATION, "--stride", "2", status=2)
     assert "argument --stride: expected --dense as well" in errors
     net = tmp_path / "net.prototxt"

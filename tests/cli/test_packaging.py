@@ -139,10 +139,16 @@ def test_command_of_the_wheel_colorizes_without_caffe(wheel, tmp_path, photo_fol
     )
     variables["AUTOCOLOR_CACHE"] = str(tmp_path / "cache")
     first, second = (
-        run(bin_folder / "autocolor", photo_folder / "chelsea.jpg", "-o", tmp_path / "onnx.png",
-            cwd=tmp_path, env=variables).stderr
+        run(
+            bin_folder / "autocolor",
+            photo_folder / "chelsea.jpg",
+            "-o",
+            tmp_path / "onnx.png",
+            cwd=tmp_path,
+            env=variables,
+        ).stderr
         for _ in range(2)
-    )  # fmt: skip
+    )
     assert "autocolor: first use: the model of this package is unpacked to" in first
     assert "some seconds; nothing is downloaded" in first
     assert "first use" not in second

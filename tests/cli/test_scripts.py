@@ -1,6 +1,7 @@
 """The remaining command-line tools and the shell scripts."""
 
 import hashlib
+import re
 from dataclasses import astuple, fields
 
 import pytest
@@ -38,7 +39,7 @@ def test_every_tool_is_tested():
         path
         for pattern in ("tools/**/*.py", "data_prep/*.py")
         for path in ROOT.glob(pattern)
-        if "ArgumentParser(" in path.read_text(encoding="utf-8")
+        if re.search(r"(ArgumentParser|command_parser)\(", path.read_text(encoding="utf-8"))
     ]
     assert sorted(str(path.relative_to(ROOT)) for path in found) == TOOLS
 

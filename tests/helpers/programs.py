@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from autocolor.core.programs import told
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # Every tool of the repository that has a command line.
@@ -80,7 +82,10 @@ def run_tool(
 
 
 def call_main(tool: str, *arguments: object) -> int:
-    """Call a tool's ``main`` in this process, which is quicker than a start; return its status."""
+    """Call a tool's ``main`` in this process, which is quicker than a start; return its status.
+
+    Errors are told as by :func:`autocolor.core.programs.run_program`.
+    """
     path = ROOT / tool
     spec = importlib.util.spec_from_file_location(f"called_{path.stem}", path)
     assert spec is not None and spec.loader is not None
@@ -93,7 +98,7 @@ def call_main(tool: str, *arguments: object) -> int:
     ):
         spec.loader.exec_module(module)
         try:
-            return int(module.main([str(word) for word in arguments]))
+            return told(lambda: module.main([str(word) for word in arguments]), path.stem)
         except SystemExit as stopped:
             return int(stopped.code or 0)
 

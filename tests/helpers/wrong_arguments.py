@@ -20,12 +20,14 @@ class Wrong(NamedTuple):
 
 _BUILD, _EVALUATE = "data_prep/build_lmdb.py", "tools/evaluate.py"
 _REPRODUCE, _TRANSFER = "tools/paper/reproduce.py", "tools/paper/transfer_benchmark.py"
+_SUBSETS, _IMAGENET = "tools/paper/random_subsets.py", "data_prep/imagenet_splits.py"
 _PHOTOS, _BOTH = "--photos {photos} --out {out}", "--model {model} --photos {photos} --out {out}"
 
 WRONG = [
-    Wrong(
-        _BUILD, f"{_PHOTOS} --processes 0", 2, "at least 1 for --processes, --shards and --views"
-    ),
+    Wrong(_BUILD, f"{_PHOTOS} --processes 0", 2, "--processes: expected at least 1, got 0"),
+    Wrong(_BUILD, f"{_PHOTOS} --views none", 2, "--views: invalid int value: 'none'"),
+    Wrong(_BUILD, f"{_PHOTOS} --side 8 --minimum-side 9", 2, "expected --minimum-side <= --side"),
+    Wrong(_BUILD, "--photos {out} --out {out}", 1, "out: no such"),
     Wrong(
         _BUILD, f"{_PHOTOS} --shards 2 --only-shard 2", 2, "--only-shard: expected 0 to 1, got 2"
     ),
@@ -65,6 +67,16 @@ WRONG = [
     ),
     Wrong(_TRANSFER, f"{_BOTH} --side 0", 2, "side: expected at least 1"),
     Wrong(_TRANSFER, f"{_BOTH} --weights -1", 2, "--weights: expected at least 0"),
+    Wrong(_REPRODUCE, f"table1 {_BOTH} --scenes {{photos}}", 2, "--scenes: expected one of table3"),
+    Wrong(_REPRODUCE, f"table5 {_BOTH} --minutes 0", 2, "--minutes: expected a positive number"),
+    Wrong(_REPRODUCE, f"table5 {_BOTH} --passes 0", 2, "--passes: expected at least 1, got 0"),
+    Wrong(_SUBSETS, f"{_BOTH} --size 3", 2, "--size: expected fewer than the 3 photos, got 3"),
+    Wrong(_SUBSETS, f"{_BOTH} --subsets 1", 2, "--subsets: expected at least 2, got 1"),
+    Wrong("tools/paper/deshpande_split.py", "{photos}", 1, "No such file"),
+    Wrong("tools/release/looks.py", "--photos {photos} --show {empty}", 1, "a folder of photos"),
+    Wrong("tools/bench/run.py", "--only nothing", 2, "nothing: no benchmark has this name"),
+    Wrong("data_prep/fetch_photos.py", "--out {out} --list {out}", 1, "No such file"),
+    Wrong(_IMAGENET, "--images {photos} --out {out} --ctest-images 0", 2, "at least 1, got 0"),
     Wrong("tools/parse_log.py", "{out} --csv {out}", 2, "would be overwritten"),
     Wrong("tools/parse_log.py", "{out}", 1, "No such file"),
 ]

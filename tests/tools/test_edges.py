@@ -7,7 +7,6 @@ import skimage.data
 from google.protobuf import text_format
 from PIL import Image
 from train_edges import (
-    average_precision,
     edge_labels,
     gradient_magnitude,
     predict_edges,
@@ -39,19 +38,6 @@ def test_labels_refuse_colour():
         edge_labels(np.zeros((4, 4, 3)))
     with pytest.raises(ValueError, match="light: expected finite values"):
         edge_labels(np.full((4, 4), 2.0))
-
-
-def test_average_precision_worked():
-    """True pixels at ranks 1, 3 and 4: (1/1 + 2/3 + 3/4) / 3; ties count as one step."""
-    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
-    labels = np.array([True, False, True, True, False])
-    assert average_precision(scores, labels) == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
-    assert average_precision(np.zeros(5), labels) == 3 / 5
-    # Two at 0.9 of which one is true, then three of which two are: 1/3 * 1/2 + 2/3 * 3/5.
-    tied = np.array([0.9, 0.9, 0.1, 0.1, 0.1])
-    assert average_precision(tied, labels) == pytest.approx(1 / 6 + 2 / 5)
-    with pytest.raises(ValueError, match="labels: expected shape"):
-        average_precision(scores, np.zeros(5, dtype=bool))
 
 
 @pytest.fixture(scope="module")

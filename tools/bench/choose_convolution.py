@@ -6,18 +6,17 @@ AVX-512 for both halves, then build again and look at what changed.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import itertools
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
-from autocolor.core.programs import run_program
+from autocolor.core.errors import AutocolorError
+from autocolor.core.programs import command_parser, run_program
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = ROOT / "build" / "bin" / "convolution_bench"
@@ -51,7 +50,9 @@ def measure(isa: str | None, threads: int, *, quick: bool = False) -> tuple[str,
         shapes[:1] if quick else shapes, unit="shape", desc=isa or "all instructions"
     ):
         command = [str(BINARY), str(channels), str(outputs), str(tiles)]
-        out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        out = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if out.returncode:
+            raise AutocolorError(f"{BINARY}: ended with status {out.returncode}: {out.stderr}")
         for row in csv.reader(out.stdout.splitlines()):
             name, *_, kind, winograd, others = row
             times[kind, channels, outputs, tiles] = (float(winograd), float(others))
@@ -81,10 +82,9 @@ def table(name: str, times: Times) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="example: nice -n -5 python tools/bench/choose_convolution.py --csv build/times.csv",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        __doc__,
+        "example: nice -n -5 python tools/bench/choose_convolution.py --csv build/times.csv",
     )
     parser.add_argument(
         "--threads", type=int, default=os.cpu_count(), help="default: all cores, here %(default)s"
@@ -97,20 +97,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=TABLE, help="default: %(default)s")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write all times to FILE as well")
     arguments = parser.parse_args(argv)
-    try:
-        halves = dict(
-            measure(isa, arguments.threads, quick=arguments.quick) for isa in ("AVX2", None)
-        )
-    except (OSError, subprocess.CalledProcessError) as error:
-        print(f"choose_convolution: error: {error}", file=sys.stderr)
-        return 1
+    halves = dict(measure(isa, arguments.threads, quick=arguments.quick) for isa in ("AVX2", None))
     if len(halves) < 2 and not arguments.quick:
-        print(
-            "choose_convolution: error: expected a processor with AVX-512, which the table has a "
-            f"half for, got one with {', '.join(halves)}",
-            file=sys.stderr,
+        raise AutocolorError(
+            "expected a processor with AVX-512, which the table has a half for, got one with "
+            f"{', '.join(halves)}"
         )
-        return 1
     head = "// Written by tools/bench/choose_convolution.py: see convolution_choice.cpp.\n"
     arguments.out.write_text(
         head + "".join(table(name, times) for name, times in halves.items()), encoding="utf-8"

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from convolution import AVX2, backbone, instruction_set
+from convolution import AVX2, backbone, enlarged, instruction_set
 from measure import Timing, environment, in_child, interleaved, speedup
-from results import Benchmark, Report, Result, Settings
+from results import Benchmark, Report, Result, Settings, faster, leaner
 
 _MEGAPIXELS_12 = (3000, 4000)
 
@@ -30,20 +30,6 @@ def _dense_deploy(width: float, side: int) -> Any:
 
     from autocolor.nets.colorization import ColorizationNet
     from autocolor.nets.vgg16 import add_vgg16, image_input, scaled_width, vgg16_levels
-
-    def enlarged(bottom: Any, channels: int, factor: int) -> Any:
-        return L.Deconvolution(
-            bottom,
-            convolution_param=dict(
-                num_output=channels,
-                group=channels,
-                kernel_size=2 * factor,
-                stride=factor,
-                pad=factor // 2,
-                bias_term=False,
-                weight_filler=dict(type="bilinear"),
-            ),
-        )
 
     net = NetSpec()
     net.data = image_input(side)
@@ -209,16 +195,12 @@ def _end_to_end(settings: Settings) -> Report:
                 "ms",
                 "the backbone alone, same engine",
             ),
-            Result(
+            faster(
                 f"{name} against the dense net",
-                speedup(times["dense"], times["ours"]),
-                4,
-                "times faster",
-                True,
-                ours,
-                1e3 * times["dense"].median,
-                "ms",
+                times["ours"],
+                times["dense"],
                 "explicit hypercolumns at stride 4, stock engine, forward alone",
+                4,
             ),
         ]
         rest = Timing(tuple(rest for _, rest in parts[1:]))
@@ -239,19 +221,7 @@ def _end_to_end(settings: Settings) -> Report:
         del colorizer, vgg16, dense
         _, ours_peak = in_child(_colorize_once, folder, photo)
         _, dense_peak = in_child(_run_dense_once, width, side)
-        results.append(
-            Result(
-                f"{name}, peak memory",
-                dense_peak / ours_peak,
-                4,
-                "times less",
-                True,
-                ours_peak / 1e6,
-                dense_peak / 1e6,
-                "MB",
-                "the dense net",
-            )
-        )
+        results.append(leaner(f"{name}, peak memory", ours_peak, dense_peak, "the dense net", 4))
     size = (300, 400) if settings.quick else _MEGAPIXELS_12
     with random_model(width, 256) as folder:
         _, peak = in_child(_colorize_once, folder, make_photo(folder, size))
@@ -309,16 +279,12 @@ def _by_engine(settings: Settings) -> Report:
             name = f"{instructions}: colorizing {side}×{side}, data..conv5_3"
             memory = [float(np.median(peaks[engine])) for engine in seconds]
             results += [
-                Result(
+                faster(
                     f"{name}, time",
-                    speedup(theirs, ours),
-                    1.5 if instructions == "AVX2" else 1,
-                    "times faster",
-                    True,
-                    1e3 * ours.median,
-                    1e3 * theirs.median,
-                    "ms",
+                    ours,
+                    theirs,
                     "oneDNN alone",
+                    1.5 if instructions == "AVX2" else 1,
                 ),
                 Result(
                     f"{name}, peak memory",
@@ -339,9 +305,7 @@ def _by_engine(settings: Settings) -> Report:
     )
 
 
-def benchmarks() -> list[Benchmark]:
-    """Return the benchmarks of this module."""
-    return [
-        Benchmark("colorize", "Colorizing a photo", _end_to_end),
-        Benchmark("engines", "Colorizing a photo with one engine and the other", _by_engine),
-    ]
+BENCHMARKS = [
+    Benchmark("colorize", "Colorizing a photo", _end_to_end),
+    Benchmark("engines", "Colorizing a photo with one engine and the other", _by_engine),
+]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,11 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if not arguments.tolerance >= 0:
         parser.error(f"--tolerance: expected a number >= 0, got {arguments.tolerance}")
-    try:
-        before, after = _read(arguments.before), _read(arguments.after)
-    except (AutocolorError, OSError) as error:
-        print(f"compare: error: {error}", file=sys.stderr)
-        return 1
+    before, after = _read(arguments.before), _read(arguments.after)
     _print_machines(before, after)
     worse = 0
     print("| what | before | after | change | |\n|---|---|---|---|---|")

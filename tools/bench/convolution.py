@@ -12,16 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import environment, in_child, interleaved, speedup
-from results import Benchmark, Report, Result, Settings
+from measure import environment, in_child, interleaved
+from results import Benchmark, Report, Settings, differs, faster
 
 _STOCK, _ONEDNN, _FASTEST = "CAFFE", "ONEDNN", "DEFAULT"
 _NAMES = {_STOCK: "stock engine", _ONEDNN: "oneDNN alone", _FASTEST: "ours"}
-AVX2 = {
-    "ONEDNN_MAX_CPU_ISA": "AVX2",
-    "OPENBLAS_CORETYPE": "Haswell",
-    "ATEN_CPU_CAPABILITY": "avx2",
-}
+AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "OPENBLAS_CORETYPE": "Haswell", "ATEN_CPU_CAPABILITY": "avx2"}
 _CASES = (("conv5_3", 512, False), ("conv5_3", 256, True), ("fc7", 512, False), ("fc7", 256, True))
 _TARGETS = {
     ("AVX2", "conv5_3", False, _ONEDNN): 1.9,
@@ -33,12 +29,7 @@ _TARGETS = {
 }
 
 # Bits of dnnl_cpu_isa_t that every processor with the name has.
-_ISAS = (
-    (0x0FC7, "AVX-512 with AMX"),
-    (0x0027, "AVX-512"),
-    (0x0007, "AVX2"),
-    (0x0001, "SSE 4.1"),
-)
+_ISAS = ((0x0FC7, "AVX-512 with AMX"), (0x0027, "AVX-512"), (0x0007, "AVX2"), (0x0001, "SSE 4.1"))
 
 
 def onednn_instructions() -> str:
@@ -109,6 +100,24 @@ def backbone(
         bias.data[...] = 0.01
     net.blobs["data"].data[...] = rng.random(net.blobs["data"].shape, np.float32)
     return net
+
+
+def enlarged(bottom: Any, channels: int, factor: int) -> Any:
+    """Return the layer that enlarges a blob bilinearly in stock Caffe."""
+    from caffe import layers as L
+
+    return L.Deconvolution(
+        bottom,
+        convolution_param=dict(
+            num_output=channels,
+            group=channels,
+            kernel_size=2 * factor,
+            stride=factor,
+            pad=factor // 2,
+            bias_term=False,
+            weight_filler=dict(type="bilinear"),
+        ),
+    )
 
 
 def _pass(net: Any, last: str, backward: bool) -> Callable[[], None]:
@@ -217,34 +226,19 @@ def _compare(settings: Settings, torch_python: str | None) -> Report:
                 continue
             kind = "torch" if peer is not None and other == peer.version else other
             results.append(
-                Result(
+                faster(
                     f"{short}: {label}, {_NAMES.get(other, other)}",
-                    speedup(timing, times[_FASTEST]),
-                    _TARGETS.get((short, last, backward, kind)),
-                    "times faster",
-                    True,
-                    1e3 * times[_FASTEST].median,
-                    1e3 * timing.median,
-                    "ms",
+                    times[_FASTEST],
+                    timing,
                     _NAMES.get(other, f"{other}, channels_last"),
+                    _TARGETS.get((short, last, backward, kind)),
                 )
             )
         if peer is not None:
             peer.close()
+        name = f"{short}: {label}, difference of any blob"
         difference = _difference(nets[_STOCK], nets[_FASTEST])
-        results.append(
-            Result(
-                f"{short}: {label}, difference of any blob",
-                difference,
-                1e-4,
-                "of the largest value",
-                False,
-                difference,
-                0,
-                "",
-                _NAMES[_STOCK],
-            )
-        )
+        results.append(differs(name, difference, 1e-4, "of the largest value", _NAMES[_STOCK]))
         if not backward:
             repetitions = statistics.median_low([1, 3, settings.repetitions])
             notes.append(f"\nForward at {side}×{side}, ms a layer:\n\n")
@@ -275,6 +269,4 @@ def _compare_all(settings: Settings) -> Report:
     )
 
 
-def benchmarks() -> list[Benchmark]:
-    """Return the benchmarks of this module."""
-    return [Benchmark("convolution", "Convolutions", _compare_all)]
+BENCHMARKS = [Benchmark("convolution", "Convolutions", _compare_all)]

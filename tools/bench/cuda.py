@@ -172,12 +172,10 @@ def _cuda(settings: Settings) -> Report:
                 _REGISTERS / _THREADS_OF_SM,
                 "registers",
                 "what full occupancy allows",
-            ),
+            )
         ],
         "\n".join(table),
     )
 
 
-def benchmarks() -> list[Benchmark]:
-    """Return the benchmarks of this module."""
-    return [Benchmark("cuda", "CUDA kernels on paper", _cuda)]
+BENCHMARKS = [Benchmark("cuda", "CUDA kernels on paper", _cuda)]

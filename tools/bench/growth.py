@@ -108,6 +108,4 @@ def _growth(settings: Settings) -> Report:
     )
 
 
-def benchmarks() -> list[Benchmark]:
-    """Return the benchmarks of this module."""
-    return [Benchmark("growth", "Cost growth", _growth)]
+BENCHMARKS = [Benchmark("growth", "Cost growth", _growth)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from convolution import enlarged
 from measure import in_child, interleaved, resident_bytes, speedup
 from results import Benchmark, Report, Result, Settings
 
@@ -41,19 +42,7 @@ def _explicit(side: int, stride: int, last: str) -> Any:
     for level in levels:
         name, bottom = f"{level.name}_at_stride", net[level.name]
         if level.scale > stride:
-            factor = level.scale // stride
-            net[name] = L.Deconvolution(
-                bottom,
-                convolution_param=dict(
-                    num_output=level.channels,
-                    group=level.channels,
-                    kernel_size=2 * factor,
-                    stride=factor,
-                    pad=factor // 2,
-                    bias_term=False,
-                    weight_filler=dict(type="bilinear"),
-                ),
-            )
+            net[name] = enlarged(bottom, level.channels, level.scale // stride)
         elif level.scale * 2 == stride:  # the mean of the 2x2 cells around the output's position
             net[name] = L.Pooling(bottom, pool=P.Pooling.AVE, kernel_size=2, stride=2)
         elif level.scale < stride:  # the same 2x2 cells; weights are set below
@@ -207,6 +196,4 @@ def _inner_product(settings: Settings) -> Report:
     )
 
 
-def benchmarks() -> list[Benchmark]:
-    """Return the benchmarks of this module."""
-    return [Benchmark("hypercolumn_inner_product", "HypercolumnInnerProduct", _inner_product)]
+BENCHMARKS = [Benchmark("hypercolumn_inner_product", "HypercolumnInnerProduct", _inner_product)]

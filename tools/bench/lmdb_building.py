@@ -7,7 +7,6 @@ printed as well: on a machine that does other work, it says more than the clock.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import resource
 import subprocess
@@ -24,7 +23,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from autocolor.core.processes import available_processors
-from autocolor.core.programs import run_program
+from autocolor.core.programs import at_least, command_parser, run_program
 from autocolor.data.labels import label_by_folder
 from autocolor.data.lmdb_io import LmdbOptions, make_datum
 from autocolor.imaging.images import ImageError, find_photos
@@ -99,19 +98,17 @@ def processor_time(who: int) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example:\n  python tools/bench/lmdb_building.py --images 20000",
+    parser = command_parser(
+        __doc__, "example:\n  python tools/bench/lmdb_building.py --images 20000"
     )
-    parser.add_argument("--images", type=int, default=2000, help="default: %(default)s")
+    parser.add_argument("--images", type=at_least(1), default=2000, help="default: %(default)s")
     parser.add_argument(
         "--processes",
-        type=int,
+        type=at_least(1),
         default=available_processors(),
         help="default: one a processor, here %(default)s",
     )
-    parser.add_argument("--kills", type=int, default=5, help="default: %(default)s")
+    parser.add_argument("--kills", type=at_least(0), default=5, help="default: %(default)s")
     parser.add_argument("--folder", type=Path, help="for the images (default: a temporary one)")
     arguments = parser.parse_args(argv)
     if arguments.folder is not None:

@@ -22,15 +22,9 @@ class ChildError(RuntimeError):
 
 @dataclass(frozen=True)
 class Timing:
-    """Wall-clock times of one piece of work.
+    """Wall-clock times of one piece of work."""
 
-    Attributes
-    ----------
-    seconds : tuple of float
-        One a repetition, in the order of the rounds.
-    """
-
-    seconds: tuple[float, ...]
+    seconds: tuple[float, ...]  #: One a repetition, in the order of the rounds
 
     @property
     def median(self) -> float:
@@ -69,7 +63,7 @@ def interleaved(
         If `repetitions` is below 1.
     """
     if repetitions < 1:
-        raise ValueError(f"repetitions: expected at least 1, received {repetitions}")
+        raise ValueError(f"repetitions: expected at least 1, got {repetitions}")
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for number in range(warm_up + repetitions):
         for name, function in work.items():
@@ -173,11 +167,3 @@ def in_child(function: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
     if error is not None:
         raise ChildError(f"{function.__module__}.{function.__qualname__} raised:\n{error}")
     return value, peak
-
-
-def peak_memory(function: Callable[..., Any], *arguments: Any) -> int:
-    """Return the peak resident memory, in bytes, of a fresh process that calls a function.
-
-    See :func:`in_child`.
-    """
-    return in_child(function, *arguments)[1]

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 from colorize import random_model
-from measure import interleaved, speedup
-from results import Benchmark, Report, Result, Settings
+from measure import interleaved
+from results import Benchmark, Report, Result, Settings, differs, faster, leaner
 from training import write_lmdb
 
 _OURS, _OURS_TRAINING = "caffe", "caffe_training"
@@ -120,29 +120,13 @@ def _compare(folder: Path, kinds: Sequence[str], settings: Settings, what: str) 
         name = f"{what}, {peer.version}, {_TITLES[peer.kind]}"
         ours, theirs = times[kinds[0]], times[peer.kind]
         results += [
-            Result(
-                f"{name}: time", speedup(theirs, ours), 2, "times faster", True,
-                1e3 * ours.median, 1e3 * theirs.median, "ms", peer.version,
-            ),
-            Result(
-                f"{name}: peak memory", peaks[peer.kind] / peaks[kinds[0]], 2, "times less", True,
-                peaks[kinds[0]] / 1e6, peaks[peer.kind] / 1e6, "MB", peer.version,
-            ),
-        ]  # fmt: skip
+            faster(f"{name}: time", ours, theirs, peer.version, 2),
+            leaner(f"{name}: peak memory", peaks[kinds[0]], peaks[peer.kind], peer.version, 2),
+        ]
         if kinds[0] == _OURS:
             difference = _largest_difference(folder, peer.kind)
             results.append(
-                Result(
-                    f"{name}: difference",
-                    difference,
-                    1e-4,
-                    "of a probability",
-                    False,
-                    difference,
-                    0,
-                    "",
-                    peer.version,
-                )
+                differs(f"{name}: difference", difference, 1e-4, "of a probability", peer.version)
             )
     return results
 
@@ -170,9 +154,11 @@ def _peers(settings: Settings) -> Report:
             )
             (folder / "train.prototxt").write_text(str(net.training_net(options, "train")))
             results += _compare(
-                folder, [_OURS_TRAINING, "torch_training"], settings,
+                folder,
+                [_OURS_TRAINING, "torch_training"],
+                settings,
                 f"training step of {_BATCH} × {crop}×{crop}",
-            )  # fmt: skip
+            )
     return Report(
         results,
         "The paper's network (data..fc7, 12,417 channels) with the same random weights in all, each "
@@ -196,6 +182,4 @@ def _installed(python: str | None) -> list[str]:
     ).stdout.split()
 
 
-def benchmarks() -> list[Benchmark]:
-    """Return the benchmarks of this module."""
-    return [Benchmark("peers", "The whole network in other libraries", _peers)]
+BENCHMARKS = [Benchmark("peers", "The whole network in other libraries", _peers)]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from colorize import random_model
-from measure import Timing, in_child, interleaved, resident_bytes, speedup
-from results import Benchmark, Report, Result, Settings
+from measure import Timing, in_child, interleaved, resident_bytes
+from results import Benchmark, Report, Result, Settings, differs, faster, leaner
 
 _LEVELS = "data..conv5_3"
 
@@ -69,44 +69,14 @@ def _onnx(settings: Settings) -> Report:
             )
             name = f"histograms with onnxruntime, {side}×{side}"
             results += [
-                Result(
-                    name,
-                    speedup(times["caffe"], times["onnx"]),
-                    None,
-                    "times faster",
-                    True,
-                    1e3 * times["onnx"].median,
-                    1e3 * times["caffe"].median,
-                    "ms",
-                    "Caffe with oneDNN's engine",
-                ),
-                Result(
-                    f"{name}, difference",
-                    difference,
-                    1e-4,
-                    "of a probability",
-                    False,
-                    difference,
-                    0,
-                    "",
-                    "Caffe",
-                ),
+                faster(name, times["onnx"], times["caffe"], "Caffe with oneDNN's engine"),
+                differs(f"{name}, difference", difference, 1e-4, "of a probability", "Caffe"),
             ]
             (onnx_held, onnx_peak), (caffe_held, caffe_peak) = (
                 in_child(_resident, folder, backend, side) for backend in ("onnx", "caffe")
             )
             results += [
-                Result(
-                    f"{name}, {what} memory",
-                    caffe / ours,
-                    None,
-                    "times less",
-                    True,
-                    ours / 1e6,
-                    caffe / 1e6,
-                    "MB",
-                    "Caffe",
-                )
+                leaner(f"{name}, {what} memory", ours, caffe, "Caffe")
                 for what, ours, caffe in (
                     ("resident", onnx_held, caffe_held),
                     ("peak", onnx_peak, caffe_peak),
@@ -121,6 +91,4 @@ def _onnx(settings: Settings) -> Report:
     )
 
 
-def benchmarks() -> list[Benchmark]:
-    """Return the benchmarks of this module."""
-    return [Benchmark("onnx", "onnxruntime instead of Caffe", _onnx)]
+BENCHMARKS = [Benchmark("onnx", "onnxruntime instead of Caffe", _onnx)]

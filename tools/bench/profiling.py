@@ -230,9 +230,7 @@ def _profile(settings: Settings) -> Report:
     return Report([result], "\n\n".join(notes))
 
 
-def benchmarks() -> list[Benchmark]:
-    """Return the benchmarks of this module."""
-    return [Benchmark("profile", "Where the time goes", _profile)]
+BENCHMARKS = [Benchmark("profile", "Where the time goes", _profile)]
 
 
 if __name__ == "__main__":

@@ -7,65 +7,35 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from measure import Timing, speedup
+
 
 @dataclass(frozen=True)
 class Settings:
-    """How benchmarks run.
+    """How benchmarks run."""
 
-    Attributes
-    ----------
-    repetitions : int
-        Timed rounds.
-    quick : bool
-        Small sizes, to see that everything runs; the ratios then say nothing.
-    threads : int
-        Threads of OpenMP and OpenBLAS, set in the environment already.
-    figures : Path
-        Existing folder for plots.
-    torch_python : str or None
-        A Python that has PyTorch, which is then compared with.
-    """
-
-    repetitions: int
-    quick: bool
-    threads: int
-    figures: Path
-    torch_python: str | None = None
+    repetitions: int  #: Timed rounds
+    quick: bool  #: Small sizes, to see that everything runs; the ratios then say nothing
+    threads: int  #: Threads of OpenMP and OpenBLAS, set in the environment already
+    figures: Path  #: Existing folder for plots
+    torch_python: str | None = None  #: A Python that has PyTorch, which is then compared with
 
 
 @dataclass(frozen=True)
 class Result:
-    """One ratio that was measured, and what it should be.
+    """One ratio that was measured, and what it should be."""
 
-    Attributes
-    ----------
-    name : str
-        Unique; says what is compared.
-    ratio : float
-        Measured.
-    target : float or None
-        What it should reach; None where there is only a number to show.
-    unit : str
-        Of the ratio, e.g. ``times faster``, ``times less peak memory``, ``of a training step``.
-    at_least : bool
-        Whether `ratio` should be at least `target`, or else at most.
-    ours, baseline : float
-        The two quantities, as medians.
-    value_unit : str
-        Of these, e.g. ``ms`` or ``MB``.
-    baseline_name : str
-        What ours is compared with, in a few words.
-    """
-
-    name: str
-    ratio: float
-    target: float | None
+    name: str  #: Unique; says what is compared
+    ratio: float  #: Measured
+    target: float | None  #: What it should reach; None where there is only a number to show
+    #: Of the ratio, e.g. ``times faster``, ``times less peak memory``, ``of a training step``.
     unit: str
-    at_least: bool
+    at_least: bool  #: Whether `ratio` should be at least `target`, or else at most
+    #: The two quantities, as medians
     ours: float
     baseline: float
-    value_unit: str
-    baseline_name: str
+    value_unit: str  #: Of these, e.g. ``ms`` or ``MB``.
+    baseline_name: str  #: What ours is compared with, in a few words
 
     @property
     def met(self) -> bool | None:
@@ -75,42 +45,47 @@ class Result:
         return self.ratio >= self.target if self.at_least else self.ratio <= self.target
 
 
+def faster(
+    name: str, ours: Timing, baseline: Timing, than: str, target: float | None = None
+) -> Result:
+    """Return how many times faster `ours` is than `baseline`, timed in turns, which `than` names."""
+    times = 1e3 * ours.median, 1e3 * baseline.median, "ms"
+    return Result(name, speedup(baseline, ours), target, "times faster", True, *times, than)
+
+
+def leaner(
+    name: str, ours: float, baseline: float, than: str, target: float | None = None
+) -> Result:
+    """Return how many times less memory, in bytes, is taken than by what `than` names."""
+    ratio = baseline / ours
+    return Result(name, ratio, target, "times less", True, ours / 1e6, baseline / 1e6, "MB", than)
+
+
+def differs(name: str, difference: float, limit: float, unit: str, than: str) -> Result:
+    """Return how far a result is from what `than` names, and may be at most."""
+    return Result(name, difference, limit, unit, False, difference, 0, "", than)
+
+
 @dataclass(frozen=True)
 class Report:
-    """What one benchmark found.
-
-    Attributes
-    ----------
-    results : sequence of Result
-    notes : str
-        Markdown that stands below the benchmark's heading: how it is measured, what misses its
-        target and why, further tables.
-    figures : mapping of str to str
-        File names in `Settings.figures`, and their captions.
-    """
+    """What one benchmark found."""
 
     results: Sequence[Result]
+    #: Markdown that stands below the benchmark's heading: how it is measured, what misses its
+    #: target and why, further tables
     notes: str = ""
+    #: File names in `Settings.figures`, and their captions
     figures: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark; modules of this folder return theirs from ``benchmarks()``.
+    """A benchmark; modules of this folder have theirs in ``BENCHMARKS``."""
 
-    Attributes
-    ----------
-    name : str
-        Unique, in lower case with underscores: what ``--only`` takes.
-    title : str
-        Heading in the report.
-    run : callable
-        Takes `Settings`, returns a `Report`. It is called in a process of its own, so it must be
-        defined at the top of its module.
-    """
-
-    name: str
-    title: str
+    name: str  #: Unique, in lower case with underscores: what ``--only`` takes
+    title: str  #: Heading in the report
+    #: Takes `Settings`, returns a `Report`. It is called in a process of its own, so it must be
+    #: defined at the top of its module.
     run: Callable[[Settings], Report]
 
 

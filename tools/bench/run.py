@@ -31,15 +31,16 @@ from results import (
 )
 from tqdm import tqdm
 
+from autocolor.core.errors import InputError
 from autocolor.core.files import atomic_path
-from autocolor.core.programs import run_program
+from autocolor.core.programs import at_least, command_parser, run_program
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 
 
 def find_benchmarks() -> list[Benchmark]:
-    """Return the benchmarks of all modules beside this file that have ``benchmarks()``, by module name.
+    """Return the benchmarks of all modules beside this file that have ``BENCHMARKS``, by module name.
 
     Raises
     ------
@@ -48,9 +49,9 @@ def find_benchmarks() -> list[Benchmark]:
     """
     found: dict[str, Benchmark] = {}
     for path in sorted(HERE.glob("*.py")):
-        if "\ndef benchmarks()" not in path.read_text(encoding="utf-8"):
+        if "\nBENCHMARKS = " not in path.read_text(encoding="utf-8"):
             continue  # a program of its own, or what several benchmarks need
-        for benchmark in importlib.import_module(path.stem).benchmarks():
+        for benchmark in importlib.import_module(path.stem).BENCHMARKS:
             if benchmark.name in found:
                 raise ValueError(f"{path.name}: a benchmark {benchmark.name!r} is there already")
             found[benchmark.name] = benchmark
@@ -103,9 +104,9 @@ def machine(threads: int, repetitions: int) -> dict[str, str]:
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="""\
+    parser = command_parser(
+        __doc__,
+        """\
 examples:
   python tools/bench/run.py --list
   python tools/bench/run.py --only 'sparse*' --json build/bench.json
@@ -119,7 +120,6 @@ and is no failure.
 --json writes a list of {"name", "ratio", "target", "unit", "at_least", "met", "ours", "baseline",
 "value_unit", "baseline_name", "benchmark", "machine"}; --markdown FILE.md writes it to FILE.json as
 well. tools/bench/compare.py says what changed between two of them.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--list", action="store_true", help="show the benchmarks and end")
     parser.add_argument(
@@ -129,11 +129,11 @@ well. tools/bench/compare.py says what changed between two of them.""",
         help="run these benchmarks; * and ? match as in file names, may be repeated",
     )
     parser.add_argument(
-        "--repetitions", type=int, default=9, help="timed rounds (default: %(default)s)"
+        "--repetitions", type=at_least(1), default=9, help="timed rounds (default: %(default)s)"
     )
     parser.add_argument(
         "--threads",
-        type=int,
+        type=at_least(1),
         default=os.cpu_count(),
         help="of OpenMP and OpenBLAS (default: all cores, here %(default)s)",
     )
@@ -163,9 +163,6 @@ well. tools/bench/compare.py says what changed between two of them.""",
         "JSON beside it",
     )
     arguments = parser.parse_args(argv)
-    for name in ("repetitions", "threads"):
-        if getattr(arguments, name) < 1:
-            parser.error(f"--{name}: expected at least 1, received {getattr(arguments, name)}")
     if arguments.quick:
         arguments.repetitions = 1
     return arguments
@@ -176,7 +173,7 @@ def _select(benchmarks: Sequence[Benchmark], patterns: Sequence[str] | None) -> 
         return list(benchmarks)
     for pattern in patterns:
         if not fnmatch.filter([benchmark.name for benchmark in benchmarks], pattern):
-            raise ValueError(f"--only {pattern}: no benchmark has this name (see --list)")
+            raise InputError(f"--only {pattern}", "no benchmark has this name (see --list)")
     return [b for b in benchmarks if any(fnmatch.fnmatch(b.name, p) for p in patterns)]
 
 
@@ -200,11 +197,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # OpenBLAS and OpenMP read these when they are loaded, in the benchmarks' own processes.
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(arguments.threads)
     os.environ.setdefault("GLOG_minloglevel", "2")
-    try:
-        selected = _select(find_benchmarks(), arguments.only)
-    except ValueError as error:
-        print(f"run: error: {error}", file=sys.stderr)
-        return 2
+    selected = _select(find_benchmarks(), arguments.only)
     if arguments.list:
         for benchmark in selected:
             print(f"{benchmark.name:32} {benchmark.title}")
@@ -255,9 +248,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _write(
             arguments.markdown,
             performance_markdown(
-                measured_on,
-                {titles[name]: report for name, report in reports.items()},
-                folder.name,
+                measured_on, {titles[name]: report for name, report in reports.items()}, folder.name
             ),
         )
         print(f"report in {arguments.markdown}")

@@ -67,6 +67,4 @@ def _sparse_hypercolumn(settings: Settings) -> Report:
     )
 
 
-def benchmarks() -> list[Benchmark]:
-    """Return the benchmarks of this module."""
-    return [Benchmark("sparse_hypercolumn", "SparseHypercolumn", _sparse_hypercolumn)]
+BENCHMARKS = [Benchmark("sparse_hypercolumn", "SparseHypercolumn", _sparse_hypercolumn)]

@@ -15,12 +15,7 @@ from measure import in_child, resident_bytes
 from PIL import Image
 from results import Benchmark, Report, Result, Settings
 
-from autocolor.runtime.caffe_runtime import (
-    backward_layer,
-    forward_layer,
-    import_caffe,
-    layer_names,
-)
+from autocolor.runtime.caffe_runtime import backward_layer, forward_layer, import_caffe, layer_names
 
 _LOCATIONS = 128
 _OURS = {
@@ -180,28 +175,21 @@ def _training(settings: Settings) -> Report:
     }
     image = {kind: (peaks[kind, 3] - peaks[kind, 1]) / 2e6 for kind in ("backbone", "training")}
     (growth, head), _ = in_child(_frozen_growth, 2, crop, levels)
+    parts = (("hypercolumn, targets and losses", share, 5.0), ("waiting for data", wait, 3.0))
     results = [
-        Result(
-            "hypercolumn, targets and losses in a training step",
-            100 * share,
-            5.0,
-            "% of the step",
-            False,
-            1e3 * share * step,
-            1e3 * step,
-            "ms",
-            "forward and backward of all layers",
-        ),
-        Result(
-            "waiting for data in a training step",
-            100 * wait,
-            3.0,
-            "% of the step",
-            False,
-            1e3 * wait * step,
-            1e3 * step,
-            "ms",
-            "forward and backward of all layers",
+        *(
+            Result(
+                f"{what} in a training step",
+                100 * part,
+                limit,
+                "% of the step",
+                False,
+                1e3 * part * step,
+                1e3 * step,
+                "ms",
+                "forward and backward of all layers",
+            )
+            for what, part, limit in parts
         ),
         Result(
             "training memory beyond the bare backbone, an image",
@@ -243,6 +231,4 @@ def _training(settings: Settings) -> Report:
     )
 
 
-def benchmarks() -> list[Benchmark]:
-    """Return the benchmarks of this module."""
-    return [Benchmark("training_step", "Training step", _training)]
+BENCHMARKS = [Benchmark("training_step", "Training step", _training)]

@@ -14,8 +14,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from autocolor.core.files import atomic_path
-from autocolor.core.programs import run_program
-from autocolor.runtime.caffe_runtime import CaffeError, import_caffe
+from autocolor.core.programs import at_least, command_parser, run_program
+from autocolor.runtime.caffe_runtime import import_caffe
 
 
 def until(deadline: float, inputs: Iterator[bytes]) -> Iterator[bytes]:
@@ -28,9 +28,9 @@ def until(deadline: float, inputs: Iterator[bytes]) -> Iterator[bytes]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="""\
+    parser = command_parser(
+        __doc__,
+        """\
 examples:
   python tools/checks/fuzz.py --list
   python tools/checks/fuzz.py --count 1000
@@ -45,7 +45,6 @@ fault is a crash, a hang, an error of a kind that the reader does not document, 
 ends with the first fault of a reader.
 
 Exit status: 0, 1 if there were faults, 2 on wrong usage.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--reader",
@@ -56,7 +55,7 @@ Exit status: 0, 1 if there were faults, 2 on wrong usage.""",
     )
     parser.add_argument(
         "--count",
-        type=int,
+        type=at_least(1),
         default=1000,
         metavar="N",
         help="inputs for each reader (default: %(default)s)",
@@ -67,22 +66,16 @@ Exit status: 0, 1 if there were faults, 2 on wrong usage.""",
         metavar="S",
         help="go on for this long with each reader, instead of --count",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the damage (default: 0)")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="of the damage (default: 0)")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="save inputs with faults here")
     parser.add_argument(
         "--guided", action="store_true", help="coverage-guided, for --seconds with each reader"
     )
     parser.add_argument("--list", action="store_true", help="print the readers' names")
     arguments = parser.parse_args(argv)
-    if arguments.count < 1 or arguments.seed < 0:
-        parser.error("expected --count of at least 1 and --seed of at least 0")
     if arguments.guided and not arguments.seconds:
         parser.error("--guided: expected --seconds")
-    try:
-        import_caffe()
-    except CaffeError as error:
-        print(f"fuzz: error: {error}", file=sys.stderr)
-        return 1
+    import_caffe()
     from fuzzing import mutations, try_inputs
     from readers import make_readers
 
@@ -92,7 +85,7 @@ Exit status: 0, 1 if there were faults, 2 on wrong usage.""",
             print("\n".join(readers))
             return 0
         for unknown in set(arguments.reader) - readers.keys():
-            parser.error(f"--reader: expected one of {', '.join(readers)}, received {unknown!r}")
+            parser.error(f"--reader: expected one of {', '.join(readers)}, got {unknown!r}")
         if arguments.guided:
             return _guided(arguments.reader or list(readers), arguments)
         faults = 0
@@ -131,11 +124,7 @@ def _guided(readers: Sequence[str], arguments: argparse.Namespace) -> int:
 
     faults = 0
     for reader in tqdm(readers, unit="reader"):
-        try:
-            result = search(reader, arguments.seconds, arguments.seed)
-        except RuntimeError as error:
-            print(f"fuzz: error: {error}", file=sys.stderr)
-            return 1
+        result = search(reader, arguments.seconds, arguments.seed)
         said = f"{reader}: {result.inputs} inputs, reached {result.first_reach} to {result.last_reach} edges"
         tqdm.write(f"{said}, {result.fault or 'no faults'}", file=sys.stdout)
         sys.stdout.flush()

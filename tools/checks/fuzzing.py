@@ -51,26 +51,13 @@ _WORDS = (
 
 @dataclass(frozen=True)
 class Reader:
-    """Something that reads files.
-
-    Attributes
-    ----------
-    name : str
-    file_name : str
-        What the file is called, since some readers go by the suffix.
-    read : callable
-        Reads the file at a path.
-    refusals : tuple of exception types
-        What it documents to raise.
-    seeds : sequence of bytes
-        Contents that it accepts.
-    """
+    """Something that reads files."""
 
     name: str
-    file_name: str
-    read: Callable[[Path], object]
-    refusals: tuple[type[Exception], ...]
-    seeds: Sequence[bytes]
+    file_name: str  #: What the file is called, since some readers go by the suffix
+    read: Callable[[Path], object]  #: Reads the file at a path
+    refusals: tuple[type[Exception], ...]  #: What it documents to raise
+    seeds: Sequence[bytes]  #: Contents that it accepts
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from autocolor.core.errors import AutocolorError
 from autocolor.core.programs import run_program
 
 _INSTRUMENTED = ["autocolor", "PIL", "onnx"]
@@ -27,30 +28,14 @@ _STATUS = re.compile(r"^#(\d+)\s+\w+\s+cov: (\d+)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Search:
-    """What came of one reader's fuzzing.
+    """What came of one reader's fuzzing."""
 
-    Attributes
-    ----------
-    inputs : int
-        How many were read.
-    first_reach, last_reach : int
-        Pieces of code (edges of the control flow) that the seeds reach, and that all inputs reach.
-    fault : str or None
-        What the reader did that it must not do; the fuzzing ends with it.
-    content : bytes
-        The input with that fault.
-    """
-
-    inputs: int
+    inputs: int  #: How many were read
+    #: Pieces of code (edges of the control flow) that the seeds reach, and that all inputs reach
     first_reach: int
     last_reach: int
-    fault: str | None = None
-    content: bytes = b""
-
-
-def is_available() -> bool:
-    """Return whether atheris is installed."""
-    return importlib.util.find_spec("atheris") is not None
+    fault: str | None = None  #: What the reader did that it must not do; the fuzzing ends with it
+    content: bytes = b""  #: The input with that fault
 
 
 def search(reader: str, seconds: float, seed: int = 0) -> Search:
@@ -66,11 +51,11 @@ def search(reader: str, seconds: float, seed: int = 0) -> Search:
 
     Raises
     ------
-    RuntimeError
+    AutocolorError
         If atheris is not installed, or the fuzzing does not start.
     """
-    if not is_available():
-        raise RuntimeError("atheris is not installed; install it with: pip install atheris")
+    if importlib.util.find_spec("atheris") is None:
+        raise AutocolorError("atheris is not installed; install it with: pip install atheris")
     with tempfile.TemporaryDirectory(prefix="autocolor_guided_") as name:
         folder = Path(name)
         command = [
@@ -97,7 +82,7 @@ def search(reader: str, seconds: float, seed: int = 0) -> Search:
         said = (folder / "log").read_text(encoding="utf-8", errors="replace")
         steps = [(int(inputs), int(reach)) for inputs, reach in _STATUS.findall(said)]
         if not steps:
-            raise RuntimeError(f"{reader}: fuzzing does not start: {said[-300:]}")
+            raise AutocolorError(f"{reader}: fuzzing does not start: {said[-300:]}")
         (_, first), (inputs, last) = steps[0], steps[-1]
         if process.returncode == 0:  # inputs that took long, but not too long, may be there
             return Search(inputs, first, last)

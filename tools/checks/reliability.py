@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from autocolor.core.files import atomic_path
-from autocolor.core.programs import run_program
-from autocolor.runtime.caffe_runtime import CaffeError, import_caffe
+from autocolor.core.programs import at_least, command_parser, run_program
+from autocolor.runtime.caffe_runtime import import_caffe
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="""\
+    parser = command_parser(
+        __doc__,
+        """\
 examples:
   python tools/checks/reliability.py --list
   python tools/checks/reliability.py --times 50 --only kill --only readers
@@ -28,7 +26,6 @@ examples:
 Every experiment adds its row to OUT/results.json, which keeps those of earlier runs; --page writes all
 of them as a Markdown table. Exit status: 0, 1 if an outcome was not the one that is wanted, 2 on wrong
 usage.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--only",
@@ -39,7 +36,7 @@ usage.""",
     )
     parser.add_argument(
         "--times",
-        type=int,
+        type=at_least(1),
         default=50,
         metavar="N",
         help="how often to provoke a fault (default: %(default)s)",
@@ -54,13 +51,7 @@ usage.""",
     parser.add_argument("--page", type=Path, help="write the results as this Markdown page")
     parser.add_argument("--list", action="store_true", help="print the experiments")
     arguments = parser.parse_args(argv)
-    if arguments.times < 1:
-        parser.error("--times: expected at least 1")
-    try:
-        import_caffe()
-    except CaffeError as error:
-        print(f"reliability: error: {error}", file=sys.stderr)
-        return 1
+    import_caffe()
     from reliability_experiments import EXPERIMENTS, read_results, results_page, run
 
     if arguments.list:
@@ -68,7 +59,7 @@ usage.""",
             print(f"{name:12} {experiment.fault}")
         return 0
     for unknown in set(arguments.only) - EXPERIMENTS.keys():
-        parser.error(f"--only: expected one of {', '.join(EXPERIMENTS)}, received {unknown!r}")
+        parser.error(f"--only: expected one of {', '.join(EXPERIMENTS)}, got {unknown!r}")
     arguments.out.mkdir(parents=True, exist_ok=True)
     file = arguments.out / "results.json"
     results = read_results(file)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import numpy as np
 import skimage.data
 from PIL import Image
 
+from autocolor.core.errors import AutocolorError
 from autocolor.data.lmdb_io import LmdbOptions, make_datum
 from autocolor.imaging.images import write_image
 from autocolor.nets.catalogue import all_models, write_files
@@ -53,6 +54,10 @@ class Result:
     is_good: bool
 
 
+class NotTriedError(AutocolorError):
+    """What an experiment needs does not work; one line."""
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A fault, and how to provoke it in a folder: (folder, times, seed) to times, outcome, success."""
@@ -65,7 +70,10 @@ def run(name: str, times: int, seed: int) -> Result:
     """Run one of `EXPERIMENTS` in a folder of its own."""
     experiment = EXPERIMENTS[name]
     with tempfile.TemporaryDirectory(prefix="autocolor_reliability_") as folder:
-        count, outcome, is_good = experiment.provoke(Path(folder), times, seed)
+        try:
+            count, outcome, is_good = experiment.provoke(Path(folder), times, seed)
+        except NotTriedError as error:
+            count, outcome, is_good = "0", str(error), False
     command = f"python tools/checks/reliability.py --only {name} --times {times} --seed {seed}"
     return Result(experiment.fault, count, outcome, command, is_good)
 
@@ -152,6 +160,42 @@ def _finish(command: list[str], **options: object) -> subprocess.CompletedProces
     )
 
 
+def _trained(folder: Path, out: Path) -> None:
+    """Run a training that must end well."""
+    process = _finish(_train(write_training(folder, out)))
+    if process.returncode:
+        raise NotTriedError(f"the training itself fails: {process.stderr[-200:]}")
+
+
+def _at_once(*commands: list[str]) -> list[int]:
+    """Run commands at the same time; return their statuses."""
+    quiet = subprocess.DEVNULL
+    processes = [
+        subprocess.Popen(command, env=_ENVIRONMENT, stdout=quiet, stderr=quiet)
+        for command in commands
+    ]
+    return [process.wait(_PATIENCE) for process in processes]
+
+
+def _last_line(said: str) -> str:
+    return (said.strip().splitlines() or [""])[-1]
+
+
+@contextlib.contextmanager
+def _small_disk(folder: Path, size: int) -> Iterator[Path]:
+    """Yield a file system of a size in bytes; needs root."""
+    disk = folder / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        raise NotTriedError(f"could not be tried: {mounted.stderr.strip()}")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", disk], check=False)
+
+
 def _last_weights(out: Path) -> dict[str, tuple[np.ndarray, ...]]:
     return read_weights(out / f"s_iter_{_ITERATIONS}.caffemodel")
 
@@ -168,10 +212,8 @@ def _kill(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
     """Kill a training at random moments, resume until it ends, and compare the parameters."""
     whole = folder / "whole"
     started = time.monotonic()
-    reference = _finish(_train(write_training(folder, whole)))
+    _trained(folder, whole)
     duration = time.monotonic() - started
-    if reference.returncode:
-        return "0", f"the training itself fails: {reference.stderr[-200:]}", False
     wanted = _last_weights(whole)
     generator = np.random.default_rng(seed)
     kills = trainings = equal = passed_over = 0
@@ -201,7 +243,7 @@ def _kill(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
             if process.returncode >= 0:
                 break
         if process.returncode:
-            failure = f"; not resumed: {text.strip().splitlines()[-1]}"
+            failure = f"; not resumed: {_last_line(text)}"
         elif _same(_last_weights(out), wanted):
             equal += 1
         shutil.rmtree(out)
@@ -218,9 +260,7 @@ def _cut_snapshot(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
     from autocolor.training.snapshots import SnapshotError, read_state
 
     out = folder / "t"
-    process = _finish(_train(write_training(folder, out)))
-    if process.returncode:
-        return "0", f"the training itself fails: {process.stderr[-200:]}", False
+    _trained(folder, out)
     generator = np.random.default_rng(seed)
     refused = 0
     state = out / f"s_iter_{_ITERATIONS}.solverstate"
@@ -245,9 +285,7 @@ def _deterministic(folder: Path, times: int, seed: int) -> tuple[str, str, bool]
     runs = max(2, min(times, 3))
     for index in range(runs):
         out = folder / str(index)
-        process = _finish(_train(write_training(folder, out)))
-        if process.returncode:
-            return str(index), f"the training fails: {process.stderr[-200:]}", False
+        _trained(folder, out)
         digests.add((out / f"s_iter_{_ITERATIONS}.caffemodel").read_bytes())
     outcome = f"{len(digests)} different caffemodel file{'s' * (len(digests) > 1)}, byte for byte"
     return f"{runs} trainings", outcome, len(digests) == 1
@@ -263,7 +301,7 @@ def _diverge(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
         text + 'lr_policy: "multistep"\nstepvalue: 12\ngamma: 1e30\n', encoding="utf-8"
     )
     process = _finish(_train(solver))
-    last = (process.stderr.strip().splitlines() or [""])[-1]
+    last = _last_line(process.stderr)
     snapshots = sorted(path.name for path in out.glob("s_iter_*.caffemodel"))
     finite = all(
         np.isfinite(blob).all()
@@ -273,40 +311,22 @@ def _diverge(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
     )
     good = process.returncode == 1 and "diverged" in last and finite and len(snapshots) == 2
     said = last.replace(str(out), "OUT").replace("|", "/")
-    return (
-        "1",
-        f"status {process.returncode}, {said!r}; finite snapshots kept: {len(snapshots)}",
-        good,
-    )
+    outcome = f"status {process.returncode}, {said!r}; finite snapshots kept: {len(snapshots)}"
+    return "1", outcome, good
 
 
 def _full_disk(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
     """Train onto a small file system that holds one snapshot and not two; needs root."""
-    disk = folder / "disk"
-    disk.mkdir()
-    probe = folder / "probe"
-    size = 0
-    process = _finish(_train(write_training(folder, probe)))
-    if process.returncode == 0:
-        snapshot = probe.glob(f"s_iter_{_SNAPSHOT}.*")
-        size = sum(path.stat().st_size for path in snapshot)
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size * 5 // 2}", "tmpfs", disk],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mounted.returncode:
-        return "0", f"could not be tried: {mounted.stderr.strip()}", False
-    try:
-        process = _finish(_train(write_training(folder, disk / "t")))
-        last = (process.stderr.strip().splitlines() or [""])[-1].replace(str(disk), "DISK")
-        states = sorted(path.name for path in (disk / "t").glob("*.solverstate"))
-        from autocolor.training.snapshots import find_states, read_state
+    from autocolor.training.snapshots import find_states, read_state
 
+    probe = folder / "probe"
+    _trained(folder, probe)
+    size = sum(path.stat().st_size for path in probe.glob(f"s_iter_{_SNAPSHOT}.*"))
+    with _small_disk(folder, size * 5 // 2) as disk:
+        process = _finish(_train(write_training(folder, disk / "t")))
+        last = _last_line(process.stderr).replace(str(disk), "DISK")
+        states = sorted(path.name for path in (disk / "t").glob("*.solverstate"))
         kept = read_state(find_states(f"{disk}/t/s")[0]).iteration
-    finally:
-        subprocess.run(["umount", disk], check=False)
     good = process.returncode == 1 and kept > 0 and "Traceback" not in process.stderr
     outcome = f"status {process.returncode}, {last!r}; complete: {', '.join(states)}"
     return "1", outcome, good
@@ -315,19 +335,10 @@ def _full_disk(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
 def _two_trainings(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
     """Two processes train from one LMDB at once; each must end as it does alone."""
     alone = folder / "alone"
-    process = _finish(_train(write_training(folder, alone)))
-    if process.returncode:
-        return "0", f"the training fails: {process.stderr[-200:]}", False
-    processes = [
-        subprocess.Popen(
-            _train(write_training(folder, folder / str(index))),
-            env=_ENVIRONMENT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for index in range(2)
-    ]
-    statuses = [process.wait(_PATIENCE) for process in processes]
+    _trained(folder, alone)
+    statuses = _at_once(
+        *(_train(write_training(folder, folder / str(index))) for index in range(2))
+    )
     equal = statuses == [0, 0] and all(
         _same(_last_weights(folder / str(index)), _last_weights(alone)) for index in range(2)
     )
@@ -344,41 +355,17 @@ def _full_disk_for_lmdb(folder: Path, times: int, seed: int) -> tuple[str, str, 
 
     def build(out: Path) -> subprocess.CompletedProcess[str]:
         tool = str(_ROOT / "data_prep/build_lmdb.py")
-        return _finish(
-            [
-                sys.executable,
-                tool,
-                "--photos",
-                str(folder / "photos"),
-                "--out",
-                str(out),
-                "--side",
-                "96",
-                "--minimum-side",
-                "64",
-            ]
-        )
+        places = ["--photos", str(folder / "photos"), "--out", str(out)]
+        return _finish([sys.executable, tool, *places, "--side", "96", "--minimum-side", "64"])
 
     build(folder / "whole")
     wanted = (folder / "whole" / "data.mdb").read_bytes()
-    disk = folder / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={len(wanted) // 2}", "tmpfs", disk],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mounted.returncode:
-        return "0", f"could not be tried: {mounted.stderr.strip()}", False
-    try:
+    with _small_disk(folder, len(wanted) // 2) as disk:
         refused = build(disk / "lmdb")
-        last = (refused.stderr.strip().splitlines() or [""])[-1].replace(str(disk), "DISK")
+        last = _last_line(refused.stderr).replace(str(disk), "DISK")
         subprocess.run(["mount", "-o", f"remount,size={3 * len(wanted)}", disk], check=True)
         build(disk / "lmdb")
         same = (disk / "lmdb" / "data.mdb").read_bytes() == wanted
-    finally:
-        subprocess.run(["umount", disk], check=False)
     end = "is" if same else "is not"
     outcome = (
         f"status {refused.returncode}, {last!r}; with more space, the next run goes on from there and "
@@ -407,7 +394,7 @@ def _damaged_lmdb(folder: Path, times: int, seed: int) -> tuple[str, str, bool]:
             content[place : place + 2] = b"\xff\xff"
         data.write_bytes(content)
         process = _finish(_train(solver))
-        last = (process.stderr.strip().splitlines() or [""])[-1]
+        last = _last_line(process.stderr)
         is_named = process.returncode == 1 and last.startswith("train: error: ")
         trained += process.returncode == 0
         named += is_named
@@ -497,16 +484,8 @@ def _two_colorizers(folder: Path, times: int, seed: int) -> tuple[str, str, bool
     _write_photos(folder / "photos", 20)
     command = [sys.executable, "-m", "autocolor.cli", str(folder / "photos"), "--model", str(model)]
     _finish([*command, "-o", str(folder / "alone")])
-    processes = [
-        subprocess.Popen(
-            [*command, "-o", str(folder / "both")],
-            env=_ENVIRONMENT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for _ in range(2)
-    ]
-    statuses = [process.wait(_PATIENCE) for process in processes]
+    both = [*command, "-o", str(folder / "both")]
+    statuses = _at_once(both, both)
     contents = [
         {path.name: path.read_bytes() for path in (folder / name).iterdir()}
         for name in ("alone", "both")
@@ -540,7 +519,7 @@ def _watch(
                     rows.append((done, *_usage(process.pid), time.monotonic()))
             time.sleep(0.02)
         said.seek(0)
-        last = (said.read().strip().splitlines() or [""])[-1]
+        last = _last_line(said.read())
     if process.returncode or count() != total or len(rows) < 20:
         return f"{count()} {unit}s", f"status {process.returncode}, {last!r}", False
     rows = rows[2 * len(rows) // 5 :]

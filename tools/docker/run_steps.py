@@ -3,20 +3,19 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shlex
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
-from autocolor.core.programs import run_program
+from autocolor.core.errors import AutocolorError
+from autocolor.core.programs import command_parser, run_program
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 300.0  # seconds, for the server to be healthy
@@ -24,26 +23,17 @@ PATIENCE = 300.0  # seconds, for the server to be healthy
 _PASSED_OVER = ("FROM", "EXPOSE", "USER")
 
 
-class StepError(RuntimeError):
+class StepError(AutocolorError):
     """A step that cannot be taken; one line."""
 
 
 @dataclass
 class Image:
-    """What the steps so far have made.
+    """What the steps so far have made."""
 
-    Attributes
-    ----------
-    values : dict
-        Of ENV and ARG.
-    folder : Path
-        Of WORKDIR.
-    commands : dict
-        ENTRYPOINT, CMD and HEALTHCHECK, as lists of words.
-    """
-
-    values: dict[str, str]
-    folder: Path = Path("/")
+    values: dict[str, str]  #: Of ENV and ARG
+    folder: Path = Path("/")  #: Of WORKDIR
+    #: ENTRYPOINT, CMD and HEALTHCHECK, as lists of words
     commands: dict[str, list[str]] = field(default_factory=dict)
 
     @property
@@ -85,9 +75,13 @@ def take(image: Image, name: str, rest: str, overrides: dict[str, str], sources:
             raise StepError(f"COPY: expected '. .', got {rest!r}")
         listed = subprocess.run(
             ["git", "-C", sources, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            check=True, capture_output=True, text=True,
-        ).stdout  # fmt: skip
-        for file in filter(None, listed.split("\0")):
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if listed.returncode:
+            raise StepError(f"COPY: {listed.stderr.strip()}")
+        for file in filter(None, listed.stdout.split("\0")):
             if (sources / file).is_file():
                 (image.folder / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(sources / file, image.folder / file)
@@ -142,14 +136,13 @@ def check_server(image: Image, photo: Path, port: int) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(
-        description="Take the steps of a Dockerfile without Docker, in a folder of this machine, "
+    parser = command_parser(
+        "Take the steps of a Dockerfile without Docker, in a folder of this machine, "
         "start its server and let it colorize a photo. Of FROM and USER nothing is done: run it "
         "on Debian 12, as root where the Dockerfile installs packages.",
-        epilog="""\
+        """\
 example:
   tools/docker/run_steps.py tools/docker/Dockerfile.serve --arg HOME_FOLDER=/tmp/image photo.jpg""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("dockerfile", type=Path)
     parser.add_argument("photo", type=Path, help="to colorize at last")
@@ -163,17 +156,13 @@ example:
     arguments = parser.parse_args(argv)
     image = Image({})
     overrides = dict(pair.split("=", 1) for pair in arguments.arg if "=" in pair)
-    try:
-        for name, rest in instructions(arguments.dockerfile.read_text(encoding="utf-8")):
-            skipped = name == "RUN" and arguments.skip is not None and arguments.skip in rest
-            note = " (passed over)" if skipped or name in _PASSED_OVER else ""
-            print(f"[{name}] {rest[:90]}{note}", flush=True)
-            if not skipped:
-                take(image, name, rest, overrides, ROOT)
-        check_server(image, arguments.photo.resolve(), arguments.port)
-    except (StepError, OSError, subprocess.SubprocessError) as error:
-        print(f"run_steps.py: error: {error}", file=sys.stderr)
-        return 1
+    for name, rest in instructions(arguments.dockerfile.read_text(encoding="utf-8")):
+        skipped = name == "RUN" and arguments.skip is not None and arguments.skip in rest
+        note = " (passed over)" if skipped or name in _PASSED_OVER else ""
+        print(f"[{name}] {rest[:90]}{note}", flush=True)
+        if not skipped:
+            take(image, name, rest, overrides, ROOT)
+    check_server(image, arguments.photo.resolve(), arguments.port)
     print("the server is healthy and colorizes")
     return 0
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,11 +11,10 @@ from tqdm import tqdm
 from autocolor.baselines.deshpande.colorizer import DeshpandeOptions, MatchColors, train_model
 from autocolor.control.quantile import transfer_quantiles
 from autocolor.core.arrays import FloatArray
-from autocolor.core.errors import AutocolorError
-from autocolor.core.programs import run_program
+from autocolor.core.programs import command_parser, run_program
 from autocolor.evaluation.evaluate import GREY, grey_image
 from autocolor.imaging.color import compose_alpha_beta, lightness, rgb_to_alpha_beta
-from autocolor.imaging.images import read_image, resize
+from autocolor.imaging.images import ImageError, read_image, resize
 from autocolor.paper.experiments import colorize_by_energy
 from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.shipped import shipped_model_folder
@@ -30,9 +27,9 @@ _THEIRS = {"theirs": "", "theirs (C)": "-gt_hist_2"}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="""\
+    parser = command_parser(
+        __doc__,
+        """\
 example:
   python tools/paper/deshpande_split.py iccv15_lscolorization/data/beach_small \\
       --theirs iccv15_lscolorization/data/ColorizeOut
@@ -42,7 +39,6 @@ look like it. Get it with the authors' release; it does not come with autocolor.
 pixels high, as there. Prints the mean alpha-beta error over all pixels (Eq. 10) and the mean PSNR of
 every method: grey, the mean colour of the matches, Deshpande et al. automatic, given the true
 histogram by clusters (C) and by quantiles (Q), and the shipped model automatic, (Q) and (E).""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument(
@@ -53,46 +49,42 @@ histogram by clusters (C) and by quantiles (Q), and the shipped model automatic,
     )
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     arguments = parser.parse_args(argv)
-    try:
-        train = [_read(folder) for folder in _folders(arguments.folder / "Train")]
-        model = train_model(
-            [rgb for rgb, _ in train],
-            lambda index: train[index][1],
-            np.random.default_rng(arguments.seed),
-            DeshpandeOptions(),
-            progress=True,
-        )
-        colorizer = Colorizer(shipped_model_folder())
-        errors: dict[str, list[FloatArray]] = {}
-        psnr: dict[str, list[float]] = {}
-        folders = _folders(arguments.folder / "Test")
-        for number, folder in enumerate(tqdm(folders, "colorizing", unit="photo"), start=1):
-            truth, matches = _read(folder)
-            light = lightness(truth)
-            solution = model.solve(light, matches)
-            prediction = colorizer.predict(light)
-            automatic, ours = solution.image(light), prediction.colorize()
-            results: dict[str, FloatArray] = {
-                GREY: grey_image(light),
-                "mean of the matches": compose_alpha_beta(matches[0], light),
-                "deshpande": automatic,
-                "deshpande (C)": solution.clustered(light, truth),
-                "deshpande (Q)": transfer_quantiles(automatic, truth),
-                "ours": ours,
-                "ours (Q)": transfer_quantiles(ours, truth),
-                "ours (E)": colorize_by_energy(prediction, truth)[0],
-            }
-            if arguments.theirs is not None:
-                for name, suffix in _THEIRS.items():
-                    file = arguments.theirs / f"test_{number}_recon_color{suffix}-1.tif"
-                    results[name] = resize(read_image(file).rgb, light.shape)
-            for name, rgb in results.items():
-                away = rgb_to_alpha_beta(rgb) - rgb_to_alpha_beta(truth)
-                errors.setdefault(name, []).append(np.linalg.norm(away, axis=-1).ravel())
-                psnr.setdefault(name, []).append(-10 * np.log10(np.square(rgb - truth).mean()))
-    except (AutocolorError, ValueError, OSError) as error:
-        print(f"deshpande_split: error: {error}", file=sys.stderr)
-        return 1
+    train = [_read(folder) for folder in _folders(arguments.folder / "Train")]
+    model = train_model(
+        [rgb for rgb, _ in train],
+        lambda index: train[index][1],
+        np.random.default_rng(arguments.seed),
+        DeshpandeOptions(),
+        progress=True,
+    )
+    colorizer = Colorizer(shipped_model_folder())
+    errors: dict[str, list[FloatArray]] = {}
+    psnr: dict[str, list[float]] = {}
+    folders = _folders(arguments.folder / "Test")
+    for number, folder in enumerate(tqdm(folders, "colorizing", unit="photo"), start=1):
+        truth, matches = _read(folder)
+        light = lightness(truth)
+        solution = model.solve(light, matches)
+        prediction = colorizer.predict(light)
+        automatic, ours = solution.image(light), prediction.colorize()
+        results: dict[str, FloatArray] = {
+            GREY: grey_image(light),
+            "mean of the matches": compose_alpha_beta(matches[0], light),
+            "deshpande": automatic,
+            "deshpande (C)": solution.clustered(light, truth),
+            "deshpande (Q)": transfer_quantiles(automatic, truth),
+            "ours": ours,
+            "ours (Q)": transfer_quantiles(ours, truth),
+            "ours (E)": colorize_by_energy(prediction, truth)[0],
+        }
+        if arguments.theirs is not None:
+            for name, suffix in _THEIRS.items():
+                file = arguments.theirs / f"test_{number}_recon_color{suffix}-1.tif"
+                results[name] = resize(read_image(file).rgb, light.shape)
+        for name, rgb in results.items():
+            away = rgb_to_alpha_beta(rgb) - rgb_to_alpha_beta(truth)
+            errors.setdefault(name, []).append(np.linalg.norm(away, axis=-1).ravel())
+            psnr.setdefault(name, []).append(-10 * np.log10(np.square(rgb - truth).mean()))
     print("| method | αβ RMSE | PSNR |\n|---|---|---|")
     for name, found in errors.items():
         print(f"| {name} | {np.concatenate(found).mean():.4f} | {np.mean(psnr[name]):.2f} dB |")
@@ -102,7 +94,7 @@ histogram by clusters (C) and by quantiles (Q), and the shipped model automatic,
 def _folders(parent: Path) -> list[Path]:
     found = sorted(path for path in parent.iterdir() if (path / "color.png").exists())
     if not found:
-        raise ValueError(f"{parent}: expected folders with color.png, got none")
+        raise ImageError(f"{parent}: expected folders with color.png, got none")
     return found
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from autocolor.core.errors import AutocolorError
-from autocolor.core.programs import run_program
+from autocolor.core.errors import InputError
+from autocolor.core.programs import at_least, command_parser, run_program
 from autocolor.data.photo_lists import list_photos_and_classes
 from autocolor.evaluation.evaluate import GREY, EvaluationProtocol
 from autocolor.evaluation.parts import ModelSource, merge_parts, score_part
@@ -19,9 +17,9 @@ from autocolor.runtime.shipped import shipped_model_folder
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="""\
+    parser = command_parser(
+        __doc__,
+        """\
 examples:
   python tools/paper/random_subsets.py --photos SUN_A --out build/sun_a
   python tools/paper/random_subsets.py --photos my_photos --size 100 --out build/subsets
@@ -31,7 +29,6 @@ many, 32.7 +- 2.0 dB. The photos of all subsets are scored once, at full resolut
 OUT/part_1_of_1.jsonl; run the same command again to go on after an interruption. Printed are the
 geometric mean over photos of the PSNR in dB of each subset, and their mean and standard deviation.
 Photos that cannot be read or have no colour are left out of the subsets that have them.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--model", type=Path, help="folder with model.json (default: the model of autocolor)"
@@ -42,40 +39,29 @@ Photos that cannot be read or have no colour are left out of the subsets that ha
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the scores")
     parser.add_argument(
-        "--size", type=int, default=1344, help="photos of a subset (default: %(default)s)"
+        "--size", type=at_least(1), default=1344, help="photos of a subset (default: %(default)s)"
     )
-    parser.add_argument("--subsets", type=int, default=5, help="(default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
-    parser.add_argument("--processes", type=int, default=1, help="(default: %(default)s)")
+    parser.add_argument("--subsets", type=at_least(2), default=5, help="(default: %(default)s)")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="(default: %(default)s)")
+    parser.add_argument("--processes", type=at_least(1), default=1, help="(default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, gpu or gpu:1 (default: cpu)")
     arguments = parser.parse_args(argv)
-    for name, low in (("size", 1), ("subsets", 2), ("seed", 0), ("processes", 1)):
-        if getattr(arguments, name) < low:
-            parser.error(f"--{name}: expected at least {low}, got {getattr(arguments, name)}")
-    try:
-        photos = list_photos_and_classes(arguments.photos, arguments.root)
-        if len(photos) <= arguments.size:
-            raise ValueError(
-                f"{arguments.photos}: expected more than --size {arguments.size} photos to draw "
-                f"from, got {len(photos)}"
-            )
-        rng = np.random.default_rng(arguments.seed)
-        subsets = [
-            rng.choice(len(photos), arguments.size, replace=False) for _ in range(arguments.subsets)
-        ]
-        wanted = np.unique(np.concatenate(subsets))
-        source = ModelSource("ours", arguments.model or shipped_model_folder(), arguments.device)
-        file = arguments.out / "part_1_of_1.jsonl"
-        protocol = EvaluationProtocol(extras=False)
-        chosen = [photos[index] for index in wanted]
-        score_part([source], chosen, file, protocol=protocol, processes=arguments.processes)
-        evaluation, _ = merge_parts([file])
-    except (AutocolorError, ValueError, OSError) as error:
-        print(f"random_subsets: error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("random_subsets: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+    photos = list_photos_and_classes(arguments.photos, arguments.root)
+    if len(photos) <= arguments.size:
+        raise InputError(
+            "--size", f"expected fewer than the {len(photos)} photos, got {arguments.size}"
+        )
+    rng = np.random.default_rng(arguments.seed)
+    subsets = [
+        rng.choice(len(photos), arguments.size, replace=False) for _ in range(arguments.subsets)
+    ]
+    wanted = np.unique(np.concatenate(subsets))
+    source = ModelSource("ours", arguments.model or shipped_model_folder(), arguments.device)
+    file = arguments.out / "part_1_of_1.jsonl"
+    protocol = EvaluationProtocol(extras=False)
+    chosen = [photos[index] for index in wanted]
+    score_part([source], chosen, file, protocol=protocol, processes=arguments.processes)
+    evaluation, _ = merge_parts([file])
     found: dict[str, list[float]] = {GREY: [], "ours": []}
     for subset in subsets:
         members = set(subset)
@@ -92,4 +78,4 @@ Photos that cannot be read or have no colour are left out of the subsets that ha
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run_program(main, resumes=True)

@@ -6,7 +6,6 @@ every table with 95 % confidence intervals.
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import subprocess
@@ -18,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from autocolor.core.errors import AutocolorError, exit_status
-from autocolor.core.programs import run_program
-from autocolor.data.photo_lists import list_photos
+from autocolor.core.errors import InputError
+from autocolor.core.programs import at_least, command_parser, run_program
+from autocolor.data.photo_lists import ListError, list_photos
 from autocolor.paper.reproduction import (
     OF_ONE_MODEL,
     OF_SCENES,
@@ -57,9 +56,9 @@ def git_commit() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="""\
+    parser = command_parser(
+        __doc__,
+        """\
 examples:
   python tools/paper/reproduce.py all
   python tools/paper/reproduce.py table1 table5 --minutes 10
@@ -81,7 +80,6 @@ With --scenes, Tables 3 and 4 and Figure 7 are of photos in folders named by cla
 SUN-6 in the paper, on a page of their own; a quarter of each class is scored, the others are what the
 competing methods learn from. With a list whose photos are only in part there, those are scored, and
 how many is said.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     head, features = HeadOptions(), FeatureOptions(passes=3)
     parser.add_argument(
@@ -130,18 +128,21 @@ how many is said.""",
     )
     parser.add_argument(
         "--passes",
-        type=int,
+        type=at_least(1),
         default=features.passes,
         help="random crops of each training photo (default: %(default)s)",
     )
     parser.add_argument(
         "--locations",
-        type=int,
+        type=at_least(1),
         default=features.locations,
         help="hypercolumns of each crop (default: %(default)s)",
     )
     parser.add_argument(
-        "--crop", type=int, default=features.crop, help="side of the crops (default: %(default)s)"
+        "--crop",
+        type=at_least(1),
+        default=features.crop,
+        help="side of the crops (default: %(default)s)",
     )
     parser.add_argument(
         "--end-to-end", action="store_true", help="train all layers on images, as the paper does"
@@ -181,65 +182,55 @@ how many is said.""",
     arguments = parser.parse_args(argv)
     if not 0 < arguments.minutes < 10**6:
         parser.error("--minutes: expected a positive number")
-    for name in ("passes", "locations", "crop"):
-        if getattr(arguments, name) < 1:
-            parser.error(f"--{name}: expected at least 1")
     data: Path = arguments.data
-    try:
-        provenance = Provenance(
-            command="python tools/paper/reproduce.py "
-            + " ".join(sys.argv[1:] if argv is None else argv),
-            commit=git_commit(),
-            date=date.today().isoformat(),
-            machine=f"{os.cpu_count()} cores, {platform.machine()}, Python "
-            f"{platform.python_version()}, load {os.getloadavg()[0]:.1f} when started",
-        )
-        names = arguments.experiments
-        if "all" in names:
-            names = TABLES_AND_FIGURES if arguments.model is None else OF_ONE_MODEL
-        names = tuple(dict.fromkeys(names))
-        model = arguments.model
-        if model is not None and str(model) == "shipped" and not model.exists():
-            model = shipped_model_folder()
-        config = ReproductionConfig(
-            data,
-            (),
-            arguments.weights or data / "vgg16_gray_balanced.caffemodel",
-            arguments.out,
-            replace(head, minutes=arguments.minutes),
-            replace(
-                features,
-                passes=arguments.passes,
-                locations=arguments.locations,
-                crop=arguments.crop,
-            ),
-            arguments.end_to_end,
-            arguments.device,
-            model,
-            arguments.strength,
-            arguments.seed,
-        )
-        runs = []
-        others = names
-        if arguments.scenes is not None:
-            of_scenes = tuple(name for name in names if name in OF_SCENES)
-            others = tuple(name for name in names if name not in OF_SCENES)
-            if not of_scenes:
-                raise ValueError(f"--scenes: expected one of {', '.join(OF_SCENES)} to make")
-            references, photos = split_scenes(arguments.scenes, arguments.seed)
-            runs.append((of_scenes, replace(config, photos=photos, references=references)))
-        if others:
-            source = arguments.photos or data / "photos" / "test"
-            photos = photos_that_are_there(source, arguments.root)
-            runs.insert(0, (others, replace(config, photos=photos)))
-        if arguments.rows is not None and len(runs) > 1:
-            raise ValueError("--rows: make those of --scenes and the others in two commands")
-        written = [
-            run(config, names, arguments.rows, provenance, arguments.page) for names, config in runs
-        ]
-    except (AutocolorError, ValueError, OSError) as error:
-        print(f"reproduce: error: {error}", file=sys.stderr)
-        return exit_status(error)
+    provenance = Provenance(
+        command="python tools/paper/reproduce.py "
+        + " ".join(sys.argv[1:] if argv is None else argv),
+        commit=git_commit(),
+        date=date.today().isoformat(),
+        machine=f"{os.cpu_count()} cores, {platform.machine()}, Python "
+        f"{platform.python_version()}, load {os.getloadavg()[0]:.1f} when started",
+    )
+    names = arguments.experiments
+    if "all" in names:
+        names = TABLES_AND_FIGURES if arguments.model is None else OF_ONE_MODEL
+    names = tuple(dict.fromkeys(names))
+    model = arguments.model
+    if model is not None and str(model) == "shipped" and not model.exists():
+        model = shipped_model_folder()
+    config = ReproductionConfig(
+        data,
+        (),
+        arguments.weights or data / "vgg16_gray_balanced.caffemodel",
+        arguments.out,
+        replace(head, minutes=arguments.minutes),
+        replace(
+            features, passes=arguments.passes, locations=arguments.locations, crop=arguments.crop
+        ),
+        arguments.end_to_end,
+        arguments.device,
+        model,
+        arguments.strength,
+        arguments.seed,
+    )
+    runs = []
+    others = names
+    if arguments.scenes is not None:
+        of_scenes = tuple(name for name in names if name in OF_SCENES)
+        others = tuple(name for name in names if name not in OF_SCENES)
+        if not of_scenes:
+            raise InputError("--scenes", f"expected one of {', '.join(OF_SCENES)} to make")
+        references, photos = split_scenes(arguments.scenes, arguments.seed)
+        runs.append((of_scenes, replace(config, photos=photos, references=references)))
+    if others:
+        source = arguments.photos or data / "photos" / "test"
+        photos = photos_that_are_there(source, arguments.root)
+        runs.insert(0, (others, replace(config, photos=photos)))
+    if arguments.rows is not None and len(runs) > 1:
+        raise InputError("--rows", "make those of --scenes and the others in two commands")
+    written = [
+        run(config, names, arguments.rows, provenance, arguments.page) for names, config in runs
+    ]
     for page in written:
         print(page.read_text(encoding="utf-8"))
         print(f"written to {page}")
@@ -274,7 +265,7 @@ def photos_that_are_there(source: Path, root: Path | None) -> list[Path]:
     listed = list_photos(source, root)
     found = [path for path in listed if path.exists()]
     if listed and not found:
-        raise ValueError(f"{source}: expected photos, found none of {len(listed)}")
+        raise ListError(f"{source}: expected photos, found none of {len(listed)}")
     if len(found) < len(listed):
         print(f"{len(found)} of {len(listed)} photos of {source} are there", file=sys.stderr)
     return found
@@ -292,9 +283,7 @@ def split_scenes(folder: Path, seed: int) -> tuple[list[Path], list[Path]]:
         held_out += [photos[index] for index in sorted(order[:count])]
         learn += [photos[index] for index in sorted(order[count:])]
     if not held_out:
-        raise ValueError(
-            f"{folder}: expected a folder of photos for each class of scenes, got none"
-        )
+        raise ListError(f"{folder}: expected a folder of photos for each class of scenes, got none")
     return learn, held_out
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from autocolor.control.edits import Edits, colorize_edited, uncertainty_image
 from autocolor.core.arrays import FloatArray
-from autocolor.evaluation.evaluate import grey_image, read_color
+from autocolor.evaluation.evaluate import grey_image, read_color, spread
 from autocolor.histograms.decode import DecodeOptions
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import ImageError, resize, to_uint8
@@ -38,7 +38,7 @@ def draw_samples(colorizer: Colorizer, paths: Sequence[Path], rows: int = 6) -> 
         If no photo can be used.
     """
     strips = []
-    for index in np.unique(np.linspace(0, len(paths) - 1, rows).round().astype(int)):
+    for index in spread(len(paths), rows):
         try:
             truth = read_color(paths[index])
         except ImageError:

@@ -5,18 +5,15 @@ Compares no colorization, the automatic one, quantile matching (Q) and energy mi
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from autocolor.control.energy import CHI_SQUARE_WEIGHT, Transfer
 from autocolor.core.arrays import FloatArray
-from autocolor.core.errors import AutocolorError, exit_status
 from autocolor.core.files import atomic_path
-from autocolor.core.programs import run_program
+from autocolor.core.programs import command_parser, run_program
 from autocolor.data.photo_lists import list_photos
 from autocolor.evaluation.evaluate import EvaluationProtocol, Scene, SceneMethod, score
 from autocolor.paper.experiments import colorize_by_energy, predicted, scene_method
@@ -25,9 +22,9 @@ from autocolor.runtime.colorizer import Colorizer
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="""\
+    parser = command_parser(
+        __doc__,
+        """\
 examples:
   python tools/paper/transfer_benchmark.py --model build/demo/model --photos build/data/photos/test
   python tools/paper/transfer_benchmark.py --model build/demo/model --side 512 \\
@@ -35,7 +32,6 @@ examples:
 
 The second compares values of lambda, Eq. 6, on validation photos. Photos that cannot be read or
 are encoded as greyscale are skipped.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--model", type=Path, required=True, help="folder with model.json")
     parser.add_argument(
@@ -70,18 +66,14 @@ are encoded as greyscale are skipped.""",
     arguments = parser.parse_args(argv)
     if not min(arguments.weights) >= 0:
         parser.error(f"--weights: expected at least 0, got {min(arguments.weights):g}")
-    try:
-        paths = list_photos(arguments.photos, arguments.root)
-        content = score_transfers(
-            Colorizer(arguments.model), paths, arguments.weights, side=arguments.side
-        )
-        if arguments.out is not None:
-            arguments.out.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_path(arguments.out) as partial:
-                partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    except (AutocolorError, ValueError, OSError) as error:
-        print(f"transfer_benchmark: error: {error}", file=sys.stderr)
-        return exit_status(error)
+    paths = list_photos(arguments.photos, arguments.root)
+    content = score_transfers(
+        Colorizer(arguments.model), paths, arguments.weights, side=arguments.side
+    )
+    if arguments.out is not None:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(arguments.out) as partial:
+            partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     print(scores_table(content), end="")
     return 0
 

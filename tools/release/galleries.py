@@ -4,42 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
-from autocolor.core.arrays import FloatArray
+from autocolor.core.arrays import Float32Array, FloatArray
 from autocolor.data.photos import PhotoError
+from autocolor.evaluation.evaluate import grey_image
+from autocolor.evaluation.strength import PhotoColorizer
 from autocolor.histograms.decode import LOOKS, DecodeOptions
-from autocolor.histograms.prediction import Prediction
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import read_image, resize, to_uint8
-
-Picture = npt.NDArray[np.float32]
 
 SIDE = 256
 """Smaller side of the photos that are shown, in pixels."""
 
 THEMES = {
-    "people": ("astronaut", "800px-Christophe_Henner_-_June_2016", "luispedro",
-               "800px-Guido-portrait-2014", "messi5", "person"),
-    "indoor": ("kitchen", "hall", "Restaurante 2", "Habitacion cama doble", "the-movies-inside",
-               "clothing-store"),
-    "street": ("bus", "building-at-mit", "houses", "driveway", "boardwalk",
-               "600px-Tuebingen_Neckarfront_small15_2006-06-11"),
+    "people": (
+        "astronaut",
+        "800px-Christophe_Henner_-_June_2016",
+        "luispedro",
+        "800px-Guido-portrait-2014",
+        "messi5",
+        "person",
+    ),
+    "indoor": (
+        "kitchen",
+        "hall",
+        "Restaurante 2",
+        "Habitacion cama doble",
+        "the-movies-inside",
+        "clothing-store",
+    ),
+    "street": (
+        "bus",
+        "building-at-mit",
+        "houses",
+        "driveway",
+        "boardwalk",
+        "600px-Tuebingen_Neckarfront_small15_2006-06-11",
+    ),
     "food": ("fruit-salad", "pancakes", "vegetable-soup", "tomatoes", "apple", "orange"),
     "animals": ("dog", "giraffe", "horses", "chelsea", "lion", "kittens"),
-}  # fmt: skip
+}
 """Of each theme the photos' names in their packages; the model has learnt from none of them."""
 
 _CELL = 230  # larger side of a picture in a sheet
 _GAP = 6
 
 
-def shrink(rgb: FloatArray) -> Picture:
+def shrink(rgb: FloatArray) -> Float32Array:
     """Reduce a photo to `SIDE` in its smaller side, never enlarging."""
     factor = min(1.0, SIDE / min(rgb.shape[:2]))
     size = round(rgb.shape[0] * factor), round(rgb.shape[1] * factor)
@@ -63,7 +78,7 @@ def find(folder: Path, names: Iterable[str]) -> list[Path]:
     return found
 
 
-def scratched(grey: FloatArray, rng: np.random.Generator) -> Picture:
+def scratched(grey: FloatArray, rng: np.random.Generator) -> Float32Array:
     """Draw dark and light scratches along one direction, and dust."""
     height, width = grey.shape
     image = Image.fromarray(to_uint8(grey))
@@ -77,49 +92,44 @@ def scratched(grey: FloatArray, rng: np.random.Generator) -> Picture:
     return np.asarray(image, np.float32) * np.float32(1 / 255)
 
 
-def faded(grey: FloatArray, rng: np.random.Generator) -> Picture:
+def faded(grey: FloatArray, rng: np.random.Generator) -> Float32Array:
     """Leave a third of the contrast, lighter towards a corner, with grain."""
     height, width = grey.shape
     y, x = np.mgrid[:height, :width]
     wash = 0.15 * (y / height + x / width) / 2
     old = 0.4 + 0.35 * grey + wash + rng.normal(0, 0.015, grey.shape)
-    result: Picture = np.clip(old, 0, 1).astype(np.float32)
+    result: Float32Array = np.clip(old, 0, 1).astype(np.float32)
     return result
 
 
-def halftoned(grey: FloatArray, rng: np.random.Generator) -> Picture:
+def halftoned(grey: FloatArray, rng: np.random.Generator) -> Float32Array:
     """Print with a screen of dots at 45 degrees, 4 pixels apart, and scan that a bit unsharp."""
     y, x = np.mgrid[: grey.shape[0], : grey.shape[1]]
     turn = 2 * np.pi / 4 / np.sqrt(2)
     screen = 0.5 + 0.25 * (np.cos(turn * (x + y)) + np.cos(turn * (x - y)))
     dots = np.clip((grey - screen) / 0.1 + 0.5, 0, 1)
-    result: Picture = gaussian_filter(dots, 0.8).astype(np.float32)
+    result: Float32Array = gaussian_filter(dots, 0.8).astype(np.float32)
     return result
 
 
-def blurred(grey: FloatArray, rng: np.random.Generator) -> Picture:
+def blurred(grey: FloatArray, rng: np.random.Generator) -> Float32Array:
     """Blur by two pixels, with some grain on top."""
     soft = gaussian_filter(grey, 2) + rng.normal(0, 0.01, grey.shape)
-    result: Picture = np.clip(soft, 0, 1).astype(np.float32)
+    result: Float32Array = np.clip(soft, 0, 1).astype(np.float32)
     return result
 
 
 _OLD = {"astronaut": scratched, "boardwalk": faded, "luispedro": halftoned, "houses": blurred}
 
 
-class Predicts(Protocol):
-    """The part of :class:`autocolor.runtime.colorizer.Colorizer` that a row needs."""
-
-    def predict(self, lightness: FloatArray) -> Prediction:
-        """Return what is predicted for a photo."""
-
-
-def row(colorizer: Predicts, rgb: FloatArray, grey: FloatArray | None = None) -> list[Picture]:
+def row(
+    colorizer: PhotoColorizer, rgb: FloatArray, grey: FloatArray | None = None
+) -> list[Float32Array]:
     """Return grey, every look and the original of a photo; `grey` is colorized where it is given."""
     light = lightness(rgb) if grey is None else grey
     prediction = colorizer.predict(light)
     looks = [prediction.decode(DecodeOptions(look=look)) for look in LOOKS]
-    return [np.repeat(light[..., None], 3, axis=-1), *looks, rgb.astype(np.float32, copy=False)]
+    return [grey_image(light), *looks, rgb.astype(np.float32, copy=False)]
 
 
 def sheet(rows: Sequence[Sequence[FloatArray]]) -> Image.Image:
@@ -142,12 +152,12 @@ def _thumbnail(rgb: FloatArray) -> Image.Image:
     return picture
 
 
-def theme_sheets(colorizer: Predicts, folder: Path) -> Mapping[str, Image.Image]:
+def theme_sheets(colorizer: PhotoColorizer, folder: Path) -> Mapping[str, Image.Image]:
     """Return a sheet for each theme, and one of old scans.
 
     Parameters
     ----------
-    colorizer : Predicts
+    colorizer : PhotoColorizer
     folder : Path
         Of the packages' photos, of all splits.
     """
@@ -164,7 +174,9 @@ def theme_sheets(colorizer: Predicts, folder: Path) -> Mapping[str, Image.Image]
     return sheets
 
 
-def random_sheet(colorizer: Predicts, paths: Sequence[Path], count: int, seed: int) -> Image.Image:
+def random_sheet(
+    colorizer: PhotoColorizer, paths: Sequence[Path], count: int, seed: int
+) -> Image.Image:
     """Return `count` photos drawn at random: grey, the vivid look and the original."""
     drawn = np.random.default_rng(seed).choice(len(paths), min(count, len(paths)), replace=False)
     rows = []

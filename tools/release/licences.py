@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import re
-import sys
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,15 +12,16 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 from autocolor.core.downloads import default_cache
+from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
-from autocolor.core.programs import run_program
+from autocolor.core.programs import command_parser, run_program
 
 _LOCKED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
 _DECLARED = re.compile(r"^License: *(\S.*)$", re.MULTILINE)
 _UNKNOWN = "not declared"
 
 
-class LicenceError(RuntimeError):
+class LicenceError(AutocolorError):
     """A package whose licence cannot be read; one line."""
 
 
@@ -197,14 +196,13 @@ than what there is; `python -m pip check` says whether what is installed fits to
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="""\
+    parser = command_parser(
+        __doc__,
+        """\
 examples:
   python tools/release/licences.py --page docs/licences.md
 
 Reads the package that tools/convert_vgg16.py has left in the cache, and those that are installed. Exit status: 0, 1 if a package is not there.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--page", type=Path, help="file to write (default: standard output)")
     parser.add_argument(
@@ -214,11 +212,7 @@ Reads the package that tools/convert_vgg16.py has left in the cache, and those t
         help="folder of the downloaded packages (default: %(default)s)",
     )
     arguments = parser.parse_args(argv)
-    try:
-        text = _page(arguments.cache)
-    except (LicenceError, OSError) as error:
-        print(f"licences: error: {error}", file=sys.stderr)
-        return 1
+    text = _page(arguments.cache)
     if arguments.page is None:
         print(text, end="")
         return 0

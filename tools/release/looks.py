@@ -5,9 +5,7 @@ The network runs once for each photo; its histograms are kept, so that a second 
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,17 +13,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import skimage.data
 from galleries import SIDE, row, sheet, shrink
 from tqdm import tqdm
 
-from autocolor.core.arrays import FloatArray
-from autocolor.core.errors import AutocolorError
+from autocolor.core.arrays import Float32Array, FloatArray
 from autocolor.core.files import atomic_path
-from autocolor.core.programs import run_program
+from autocolor.core.programs import at_least, command_parser, run_program
 from autocolor.data.photo_lists import list_photos
 from autocolor.data.photos import PhotoError
+from autocolor.evaluation.evaluate import grey_image, spread
 from autocolor.evaluation.image_errors import Truth, colorfulness, measure_errors
 from autocolor.histograms.decode import LOOKS, VIVID_GAIN, DecodeOptions
 from autocolor.histograms.estimators import VIVID_UNSURE
@@ -134,7 +131,7 @@ def score(paths: Sequence[Path], cache: Cache) -> tuple[Table, Scores, float]:
         truths.append(colorfulness(rgb))
         pixels.append(float(light.size))
         prediction = cache.predict(light)
-        found = {("grey", 0.0): np.repeat(light[..., None], 3, axis=-1)}
+        found = {("grey", 0.0): grey_image(light)}
         for name, (change, arguments) in DECODINGS.items():
             hue, chroma = change(prediction).hue_chroma(**arguments)  # type: ignore[arg-type]
             for strength in STRENGTHS:
@@ -200,12 +197,12 @@ def plot(table: Table, grey: Scores, truth: float, path: Path) -> None:
         figure.savefig(unfinished, dpi=90, format="png")
 
 
-def textures() -> dict[str, npt.NDArray[np.float32]]:
+def textures() -> dict[str, Float32Array]:
     """Return flat grey textures as RGB."""
     found = {}
     for name in _TEXTURES:
         grey = np.asarray(getattr(skimage.data, name)(), np.float32) / 255
-        found[name] = shrink(np.repeat(grey[..., None], 3, axis=-1))
+        found[name] = shrink(grey_image(grey))
     return found
 
 
@@ -286,59 +283,68 @@ python tools/release/looks.py --photos VALIDATION [--root FOLDER]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="""\
+    parser = command_parser(
+        __doc__,
+        """\
 example:
   python data_prep/fetch_photos.py --out build/data/photos --split test
   python tools/release/looks.py --photos validation.txt""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--photos", type=Path, required=True,
-                        help="validation photos: a folder, or a list with a path a line")  # fmt: skip
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        required=True,
+        help="validation photos: a folder, or a list with a path a line",
+    )
     parser.add_argument("--root", type=Path, help="folder that the lines are relative to")
     parser.add_argument(
-        "--count", type=int, default=160, help="photos drawn (default: %(default)s)"
+        "--count", type=at_least(1), default=160, help="photos drawn (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the draw (default: %(default)s)")
-    parser.add_argument("--show", type=Path, default=Path("build/data/photos/test"),
-                        help="photos shown, evenly spread (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=Path("docs"),
-                        help="folder of the page and its pictures (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--work", type=Path, default=Path("build/looks"), metavar="FOLDER",
-                        help="histograms of every photo (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--show",
+        type=Path,
+        default=Path("build/data/photos/test"),
+        help="photos shown, evenly spread (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("docs"),
+        help="folder of the page and its pictures (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path("build/looks"),
+        metavar="FOLDER",
+        help="histograms of every photo (default: %(default)s)",
+    )
     arguments = parser.parse_args(argv)
-    if arguments.count < 1:
-        parser.error(f"--count: expected at least 1, got {arguments.count}")
-    try:
-        cache = Cache(arguments.work)
-        shown = find_photos(arguments.show, recursive=True) if arguments.show.is_dir() else []
-        if not shown:
-            raise PhotoError(f"--show {arguments.show}: expected a folder of photos")
-        paths = draw(list_photos(arguments.photos, arguments.root), arguments.count, arguments.seed)
-        table, grey, truth = score(paths, cache)
-        flat = textures()
-        greys = {
-            name: [
-                colorfulness(cache.predict(lightness(rgb)).decode(DecodeOptions(look=look)))
-                for look in LOOKS
-            ]
-            for name, rgb in flat.items()
-        }
-        spread = np.linspace(0, len(shown) - 1, min(8, len(shown))).round().astype(int)
-        pictures = [shrink(read_image(shown[number]).rgb) for number in spread]
-        text = f"{len(paths)} of the validation photos, by which the look was chosen, at {SIDE} pixels:"
-        (arguments.out / "looks").mkdir(parents=True, exist_ok=True)
-        with atomic_path(arguments.out / "looks" / "pictures.jpg") as unfinished:
-            rows = [row(cache, rgb) for rgb in (*flat.values(), *pictures)]
-            sheet(rows).save(unfinished, format="JPEG", quality=75)
-        plot(table, grey, truth, arguments.out / "looks" / "curves.png")
-        with atomic_path(arguments.out / "looks.md") as unfinished:
-            content = page(table, grey, truth, greys, text)
-            unfinished.write_text(content, encoding="utf-8")
-    except (AutocolorError, ValueError, OSError) as error:
-        print(f"looks: error: {error}", file=sys.stderr)
-        return 1
+    cache = Cache(arguments.work)
+    shown = find_photos(arguments.show, recursive=True) if arguments.show.is_dir() else []
+    if not shown:
+        raise PhotoError(f"--show {arguments.show}: expected a folder of photos")
+    paths = draw(list_photos(arguments.photos, arguments.root), arguments.count, arguments.seed)
+    table, grey, truth = score(paths, cache)
+    flat = textures()
+    greys = {
+        name: [
+            colorfulness(cache.predict(lightness(rgb)).decode(DecodeOptions(look=look)))
+            for look in LOOKS
+        ]
+        for name, rgb in flat.items()
+    }
+    pictures = [shrink(read_image(shown[number]).rgb) for number in spread(len(shown), 8)]
+    text = f"{len(paths)} of the validation photos, by which the look was chosen, at {SIDE} pixels:"
+    (arguments.out / "looks").mkdir(parents=True, exist_ok=True)
+    with atomic_path(arguments.out / "looks" / "pictures.jpg") as unfinished:
+        rows = [row(cache, rgb) for rgb in (*flat.values(), *pictures)]
+        sheet(rows).save(unfinished, format="JPEG", quality=75)
+    plot(table, grey, truth, arguments.out / "looks" / "curves.png")
+    with atomic_path(arguments.out / "looks.md") as unfinished:
+        content = page(table, grey, truth, greys, text)
+        unfinished.write_text(content, encoding="utf-8")
     print(f"{arguments.out / 'looks.md'}")
     return 0
 

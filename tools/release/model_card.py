@@ -14,18 +14,12 @@ from typing import Any
 from galleries import random_sheet, theme_sheets
 from PIL import Image
 
-from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path
 from autocolor.core.processes import available_processors
-from autocolor.core.programs import run_program
+from autocolor.core.programs import command_parser, run_program
 from autocolor.data.photo_lists import ListedPhoto, list_photos_and_classes
 from autocolor.data.photos import PhotoError
-from autocolor.evaluation.evaluate import (
-    GREY,
-    Evaluation,
-    EvaluationProtocol,
-    PhotoScores,
-)
+from autocolor.evaluation.evaluate import GREY, Evaluation, EvaluationProtocol, PhotoScores
 from autocolor.evaluation.gallery import draw_gallery
 from autocolor.evaluation.parts import ModelSource, merge_parts, score_part
 from autocolor.imaging.images import find_photos
@@ -269,12 +263,9 @@ def scored(
     file = arguments.work / f"{_digest()[:16]}_{name}_{side or 'full'}.jsonl"
     processes = arguments.processes if len(photos) > 20 else 1
     score_part([source], photos, file, protocol=protocol, processes=processes)
-    return merge_parts(
-        [file],
-        sources=[source],
-        gallery_size=gallery_size,
-        worst_size=worst_size,
-    )[0]
+    return merge_parts([file], sources=[source], gallery_size=gallery_size, worst_size=worst_size)[
+        0
+    ]
 
 
 def worst(evaluation: Evaluation, count: int) -> list[PhotoScores]:
@@ -294,15 +285,14 @@ def save_picture(path: Path, image: Image.Image) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="""\
+    parser = command_parser(
+        __doc__,
+        """\
 example:
   python data_prep/fetch_photos.py --out build/data/photos --split all
   python tools/release/model_card.py --themes build/data/photos
 
 Also draws the README's picture, OUT/gallery.jpg: held-out photos drawn at random.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--photos",
@@ -365,44 +355,40 @@ Also draws the README's picture, OUT/gallery.jpg: held-out photos drawn at rando
     arguments = parser.parse_args(argv)
     if not all(name and place for name, _, place in (t.partition("=") for t in arguments.also)):
         parser.error("--also: expected NAME=PHOTOS")
-    try:
-        if not arguments.photos.is_dir():
-            raise PhotoError(f"{arguments.photos}: expected a folder of photos")
-        evaluation = scored(
-            "held_out",
-            [ListedPhoto(p) for p in find_photos(arguments.photos, recursive=True)],
-            arguments.side,
-            arguments,
-        )
-        pictures = arguments.out / "model_card"
-        kept = _kept(pictures / _SCORES)
-        lists = [text.partition("=")[::2] for text in arguments.also]
-        if arguments.validation is not None:
-            lists.insert(0, (_VALIDATION, str(arguments.validation)))
-        others = {
-            name: describe(
-                scored(
-                    hashlib.sha256(place.encode()).hexdigest()[:16],
-                    list_photos_and_classes(Path(place), arguments.root),
-                    256,
-                    arguments,
-                    gallery_size=0,
-                    worst_size=0,
-                )
+    if not arguments.photos.is_dir():
+        raise PhotoError(f"{arguments.photos}: expected a folder of photos")
+    evaluation = scored(
+        "held_out",
+        [ListedPhoto(p) for p in find_photos(arguments.photos, recursive=True)],
+        arguments.side,
+        arguments,
+    )
+    pictures = arguments.out / "model_card"
+    kept = _kept(pictures / _SCORES)
+    lists = [text.partition("=")[::2] for text in arguments.also]
+    if arguments.validation is not None:
+        lists.insert(0, (_VALIDATION, str(arguments.validation)))
+    others = {
+        name: describe(
+            scored(
+                hashlib.sha256(place.encode()).hexdigest()[:16],
+                list_photos_and_classes(Path(place), arguments.root),
+                256,
+                arguments,
+                gallery_size=0,
+                worst_size=0,
             )
-            for name, place in lists
-        }
-        others = {**kept, **others}
-        colorizer = Colorizer(shipped_model_folder())
-        paths = find_photos(arguments.photos, recursive=True)
-        save_picture(arguments.out / "gallery.jpg", random_sheet(colorizer, paths, _RANDOM, _SEED))
-        if arguments.themes is not None:
-            for name, picture in theme_sheets(colorizer, arguments.themes).items():
-                save_picture(pictures / f"{name}.jpg", picture)
-        text = page(describe(evaluation), others, galleries(pictures))
-    except (AutocolorError, ValueError, OSError) as error:
-        print(f"model_card: error: {error}", file=sys.stderr)
-        return 1
+        )
+        for name, place in lists
+    }
+    others = {**kept, **others}
+    colorizer = Colorizer(shipped_model_folder())
+    paths = find_photos(arguments.photos, recursive=True)
+    save_picture(arguments.out / "gallery.jpg", random_sheet(colorizer, paths, _RANDOM, _SEED))
+    if arguments.themes is not None:
+        for name, picture in theme_sheets(colorizer, arguments.themes).items():
+            save_picture(pictures / f"{name}.jpg", picture)
+    text = page(describe(evaluation), others, galleries(pictures))
     for path, reason in evaluation.skipped:
         print(f"model_card: warning: {path}: {reason}", file=sys.stderr)
     save_picture(pictures / "worst.jpg", draw_gallery(worst(evaluation, 6)))

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from autocolor.core.errors import InputError
 
 FloatArray = npt.NDArray[np.floating[Any]]
+Float32Array = npt.NDArray[np.float32]
 
 # Arithmetic in float32 leaves [0, 1] by a few roundings; that is no error of the caller's.
 _ROUNDING = 1e-5

@@ -1,7 +1,8 @@
-"""How every command of this project ends: where it is stopped, with one line and the status of shells."""
+"""How the commands of this project begin and end: their parsers, and one line with the status of shells."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import errno
 import io
@@ -13,16 +14,43 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from autocolor.core.errors import AutocolorError, exit_status
+from autocolor.core.files import one_line
+
 _STOPPED = 128 + signal.SIGINT
 _PIPE_CLOSED = 128 + signal.SIGPIPE
 
 
-def run_program(main: Callable[[], int], name: str | None = None) -> NoReturn:
-    """Run a command and exit with its status.
+def command_parser(description: str | None, epilog: str | None = None) -> argparse.ArgumentParser:
+    """Return a parser whose help shows its texts in the lines that they have."""
+    return argparse.ArgumentParser(
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
-    Ctrl-C ends it with 130, and a reader of its output that goes away, as in ``… | head``, with 141;
-    both in one line, as does a full disk under its output, with 1. Of a file's name, what the terminal
-    cannot show is written as an escape.
+
+def at_least(low: int) -> Callable[[str], int]:
+    """Return the ``type`` of an option that is an integer of at least `low`."""
+
+    def convert(text: str) -> int:
+        value = int(text)
+        if value < low:
+            raise argparse.ArgumentTypeError(f"expected at least {low}, got {value}")
+        return value
+
+    convert.__name__ = "int"  # what argparse calls it where the text is no number
+    return convert
+
+
+def run_program(
+    main: Callable[[], int], name: str | None = None, *, resumes: bool = False
+) -> NoReturn:
+    """Run a command and exit with its status: 2 on a wrong argument, 1 on another error.
+
+    An error is told as :func:`told` does. Ctrl-C ends a command with 130, and a reader of its output
+    that goes away, as in ``… | head``, with 141; both in one line, as does a full disk under its output,
+    with 1. Of a file's name, what the terminal cannot show is written as an escape.
 
     Parameters
     ----------
@@ -30,6 +58,8 @@ def run_program(main: Callable[[], int], name: str | None = None) -> NoReturn:
         Returns the exit status.
     name : str, optional
         For messages; that of the file that is run unless given.
+    resumes : bool
+        Whether the same command, run again, goes on where it was stopped.
     """
     name = name or Path(sys.argv[0]).stem
     # Python has no streams where the shell closed them, as in `… >&-`.
@@ -40,14 +70,14 @@ def run_program(main: Callable[[], int], name: str | None = None) -> NoReturn:
             stream.reconfigure(errors="backslashreplace")
     try:
         try:
-            status = main()
+            status = told(main, name)
         finally:
             sys.stdout.flush()
         # The command may have taken the closed pipe for a file that cannot be written.
         status = _PIPE_CLOSED if status and _reader_is_gone() else status
     except KeyboardInterrupt:
         status = _STOPPED
-        _say(f"{name}: stopped")
+        _say(f"{name}: stopped" + ("; the same command goes on from here" if resumes else ""))
     except BrokenPipeError:
         if not _reader_is_gone():
             raise
@@ -60,6 +90,22 @@ def run_program(main: Callable[[], int], name: str | None = None) -> NoReturn:
         _say(f"{name}: error: its output cannot be written: {error.strerror}")
     _drop_what_cannot_be_written()
     sys.exit(status)
+
+
+def told(main: Callable[[], int], name: str) -> int:
+    """Run a command; return its status, after a line about an error of ours, the system or a bad value."""
+    try:
+        return main()
+    except BrokenPipeError:
+        raise
+    except (AutocolorError, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+            raise  # of the command's output
+        text = printable(one_line(error))
+        if not isinstance(error, (AutocolorError, OSError)):
+            text = f"{type(error).__name__}: {text}"
+        _say(f"{name}: error: {text}")
+        return exit_status(error)
 
 
 def _drop_what_cannot_be_written() -> None:
