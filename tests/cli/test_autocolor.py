@@ -293,8 +293,12 @@ def test_random_samples_follow_the_seed(photos: Path, tmp_path: Path) -> None:
 
     def sampled(seed: int) -> list[np.ndarray]:
         out = tmp_path / f"{seed}.png"
-        assert main([photo, "-o", str(out), "--method", "sample", "--samples", "2",
-                     "--seed", str(seed)]) == 0  # fmt: skip
+        assert (
+            main(
+                [photo, "-o", str(out), "--method", "sample", "--samples", "2", "--seed", str(seed)]
+            )
+            == 0
+        )
         return [colors(tmp_path / f"{seed}_{number}.png") for number in (1, 2)]
 
     first, again, other = sampled(1), sampled(1), sampled(2)
@@ -312,8 +316,20 @@ def test_reference(photos: Path, tmp_path: Path) -> None:
     assert main([photo, "-o", str(out), "--strength", "1"]) == 0
     automatic = colors(out)
     for transfer in ("energy", "quantile"):
-        assert main([photo, "-o", str(out), "--reference", str(tmp_path / "green.png"),
-                     "--transfer", transfer]) == 0  # fmt: skip
+        assert (
+            main(
+                [
+                    photo,
+                    "-o",
+                    str(out),
+                    "--reference",
+                    str(tmp_path / "green.png"),
+                    "--transfer",
+                    transfer,
+                ]
+            )
+            == 0
+        )
         changed = colors(out)
         excess = changed[..., 1] - changed[..., [0, 2]].mean(axis=-1)
         before = automatic[..., 1] - automatic[..., [0, 2]].mean(axis=-1)
@@ -330,8 +346,19 @@ def test_hint_colours_its_place(photos: Path, tmp_path: Path) -> None:
 
 def test_uncertainty_and_histograms(photos: Path, tmp_path: Path) -> None:
     out, saved = tmp_path / "out.png", tmp_path / "new" / "histograms.npz"
-    assert main([str(photos / "coffee.png"), "-o", str(out), "--uncertainty",
-                 "--histograms", str(saved)]) == 0  # fmt: skip
+    assert (
+        main(
+            [
+                str(photos / "coffee.png"),
+                "-o",
+                str(out),
+                "--uncertainty",
+                "--histograms",
+                str(saved),
+            ]
+        )
+        == 0
+    )
     assert colors(tmp_path / "out_uncertainty.png").shape == (60, 90, 3)
     with np.load(saved) as arrays:
         assert set(arrays) == {"hue", "chroma", "cells_per_pixel"}
@@ -376,11 +403,23 @@ def test_the_names_that_are_printed_are_those_written(
     pages[0].save(tmp_path / "scan.tif", save_all=True, append_images=pages[1:])
     for arguments in (
         [str(photos)],
-        [str(photos / "coffee.png"), "--samples", "2", "--uncertainty",
-         "--histograms", str(out / "coffee.npz")],
-        [str(tmp_path / "scan.tif"), "--samples", "2", "--uncertainty",
-         "--histograms", str(out / "scan.npz")],
-    ):  # fmt: skip
+        [
+            str(photos / "coffee.png"),
+            "--samples",
+            "2",
+            "--uncertainty",
+            "--histograms",
+            str(out / "coffee.npz"),
+        ],
+        [
+            str(tmp_path / "scan.tif"),
+            "--samples",
+            "2",
+            "--uncertainty",
+            "--histograms",
+            str(out / "scan.npz"),
+        ],
+    ):
         assert main([*arguments, "-o", f"{out}/"]) == 0
         lines = [line for line in capsys.readouterr().out.splitlines() if " -> " in line]
         printed = [name for line in lines for name in line.split(" -> ")[1].split(", ")]

@@ -52,9 +52,11 @@ def test_names_that_the_terminal_cannot_show(encoding: str, photo: Path, tmp_pat
         shutil.copy(photo, os.fsencode(folder) + b"/" + name)
     (folder / "e\udcff.png").write_text("no photo")
     ran = subprocess.run(
-        command(folder, "-o", tmp_path / "out"), capture_output=True, check=False,
+        command(folder, "-o", tmp_path / "out"),
+        capture_output=True,
+        check=False,
         env={**os.environ, "PYTHONIOENCODING": encoding},
-    )  # fmt: skip
+    )
     assert ran.returncode == 1
     lines = ran.stdout.splitlines()
     assert len(lines) == 6 and lines[-1] == b"5 colorized, 1 failed"
@@ -144,8 +146,11 @@ def test_subfolders_are_colorized_and_results_keep_the_tree(
     for _ in range(2):
         assert main([str(folder / "1990")]) == 0
         assert tree(folder / "1990") == [
-            "a.png", "a_color.png", "summer/b.png", "summer/b_color.png",
-        ]  # fmt: skip
+            "a.png",
+            "a_color.png",
+            "summer/b.png",
+            "summer/b_color.png",
+        ]
 
 
 def test_what_is_left_out_is_counted(
@@ -222,8 +227,12 @@ def test_pipes_devices_and_broken_links_are_refused_at_once(
         assert main([str(tmp_path), "-o", str(out), *resume]) == 1
         assert tree(out) == ["z.png"]
         errors = capsys.readouterr().err
-        for text in ("a.png: expected a file, got a named pipe", "d.png: no such file",
-                     "b.mp4: expected a file, got a named", "c.png: expected a file, got a device"):  # fmt: skip
+        for text in (
+            "a.png: expected a file, got a named pipe",
+            "d.png: no such file",
+            "b.mp4: expected a file, got a named",
+            "c.png: expected a file, got a device",
+        ):
             assert f"error: {tmp_path / text}" in errors
     assert main([str(tmp_path / "z.png"), "--reference", str(tmp_path / "a.png")]) == 1
     assert "a.png: expected a file, got a named pipe" in capsys.readouterr().err
@@ -503,8 +512,9 @@ def test_contact_sheet_of_many_pages(photo: Path, tmp_path: Path) -> None:
     given = [str(tmp_path / "scan.tif"), "-o", str(tmp_path / "out/"), "--compare"]
     assert main([*given, "--contact-sheet", str(sheet)]) == 0
     assert [Image.open(tmp_path / name).height for name in ("sheet.jpg", "sheet_2.jpg")] == [
-        12 * 230 + 12, 230 + 12,
-    ]  # fmt: skip
+        12 * 230 + 12,
+        230 + 12,
+    ]
 
 
 def test_a_contact_sheet_never_replaces_a_photo_or_a_result(
@@ -578,6 +588,7 @@ def test_restore_with_a_sheet_of_before_and_after(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels[12:212, 214:414], read_image(out).rgb)
     assert main([*given]) == 0
     np.testing.assert_allclose(
-        lightness(read_image(out).rgb), read_image(tmp_path / "scan.png").rgb[..., 0],
+        lightness(read_image(out).rgb),
+        read_image(tmp_path / "scan.png").rgb[..., 0],
         atol=0.502 / 255,
-    )  # fmt: skip
+    )

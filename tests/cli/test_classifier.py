@@ -75,8 +75,14 @@ def test_the_pages_commands_learn_classes(tmp_path: Path) -> None:
     # What it has learnt starts a colorizer.
     run_tool("tools/generate_prototxt.py", "--out", tmp_path / "color", *SLIM)
     done = run_tool(
-        "tools/convert_weights.py", "transplant", "--partial", "--from",
-        net / "snapshot_iter_100.caffemodel", "--net", tmp_path / "color/deploy.prototxt",
-        "--out", tmp_path / "start.caffemodel",
-    )  # fmt: skip
+        "tools/convert_weights.py",
+        "transplant",
+        "--partial",
+        "--from",
+        net / "snapshot_iter_100.caffemodel",
+        "--net",
+        tmp_path / "color/deploy.prototxt",
+        "--out",
+        tmp_path / "start.caffemodel",
+    )
     assert "13 layers" in done.stdout  # all of conv1_1 to conv5_3

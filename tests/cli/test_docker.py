@@ -64,8 +64,9 @@ def test_each_kind_of_step(tmp_path: Path, photo: Path) -> None:
         f"USER nobody\nEXPOSE 8000\nHEALTHCHECK CMD {json.dumps(health)}\n"
         f'ENTRYPOINT ["{sys.executable}", "{tmp_path}/server.py"]\nCMD ["8000"]\n'
     )
-    out, _ = steps(dockerfile, photo, "--arg", "FOLDER=given", "--skip", "never",
-                   "--port", free_port())  # fmt: skip
+    out, _ = steps(
+        dockerfile, photo, "--arg", "FOLDER=given", "--skip", "never", "--port", free_port()
+    )
     assert (tmp_path / "work" / "made").read_text() == "two\n"
     assert "[RUN] never-installed (passed over)" in out
     assert out.endswith("the server is healthy and colorizes\n")

@@ -259,9 +259,23 @@ def test_methods_that_know_the_scene(photo_folder: Path, tmp_path: Path) -> None
         "animal/broken.jpg\nanimal/chelsea.jpg\nstill/coffee.png\n"
     )
     (tmp_path / "photos.txt").write_text("other/coffee.png\nanimal/chelsea.jpg\n")
-    common = ("--baseline", "deshpande+scene", "--baseline", "deshpande (C)", "--baseline", "deshpande (Q)",
-              "--references", tmp_path / "references.txt", "--photos", tmp_path / "photos.txt",
-              "--side", "48", "--paper-only", "--out", tmp_path / "out")  # fmt: skip
+    common = (
+        "--baseline",
+        "deshpande+scene",
+        "--baseline",
+        "deshpande (C)",
+        "--baseline",
+        "deshpande (Q)",
+        "--references",
+        tmp_path / "references.txt",
+        "--photos",
+        tmp_path / "photos.txt",
+        "--side",
+        "48",
+        "--paper-only",
+        "--out",
+        tmp_path / "out",
+    )
     done = run(*common)
     assert done.returncode == 0, done.stderr
     assert "learning: 100%" in done.stderr

@@ -115,17 +115,36 @@ def test_download_is_what_the_command_writes(
         ({"strength": 1.4}, ["--strength", "1.4"]),
         ({"reference": True}, ["--reference", "{reference}"]),
         ({"reference": True, "strength": 0.7}, ["--reference", "{targets}", "--strength", "0.7"]),
-        ({"reference": True, "transfer": "quantile"},
-         ["--reference", "{reference}", "--transfer", "quantile"]),
-        ({"hints": [{"x": 40.5 / 150, "y": 30.5 / 100, "color": "#c02020"}]},
-         ["--hint", "40,30=#c02020"]),
+        (
+            {"reference": True, "transfer": "quantile"},
+            ["--reference", "{reference}", "--transfer", "quantile"],
+        ),
+        (
+            {"hints": [{"x": 40.5 / 150, "y": 30.5 / 100, "color": "#c02020"}]},
+            ["--hint", "40,30=#c02020"],
+        ),
         ({"hue": 1 / 3, "lean": 1.5}, ["--samples", "3"]),
-        ({"hue": 1 / 3, "lean": 1.5, "strength": 1.2, "reference": True,
-          "hints": [{"x": 40.5 / 150, "y": 30.5 / 100, "color": "#c02020"}]},
-         ["--samples", "3", "--strength", "1.2", "--reference", "{reference}",
-          "--hint", "40,30=#c02020"]),
+        (
+            {
+                "hue": 1 / 3,
+                "lean": 1.5,
+                "strength": 1.2,
+                "reference": True,
+                "hints": [{"x": 40.5 / 150, "y": 30.5 / 100, "color": "#c02020"}],
+            },
+            [
+                "--samples",
+                "3",
+                "--strength",
+                "1.2",
+                "--reference",
+                "{reference}",
+                "--hint",
+                "40,30=#c02020",
+            ],
+        ),
     ],
-)  # fmt: skip
+)
 def test_page_and_command_make_the_same_pixels_of_the_same_edits(
     server: Server,
     model_folder: Path,
@@ -248,13 +267,17 @@ def test_controls_answer_fast(server: Server, photo: str, capsys: pytest.Capture
         before = processor_seconds(worker)
         for _ in range(5):
             started = time.perf_counter()
-            answer = server.request("POST", f"/api/photos/{photo}/preview",
-                                    {"pixels": 512 * 512, "controls": controls})  # fmt: skip
+            answer = server.request(
+                "POST", f"/api/photos/{photo}/preview", {"pixels": 512 * 512, "controls": controls}
+            )
             outside.append((time.perf_counter() - started) * 1e3)
             inside.append(float(answer[2]["server-timing"].split("=")[1]))
         with capsys.disabled():
-            print(f"\n  {name}: {statistics.median(outside):.0f} ms, "
-                  f"{statistics.median(inside):.0f} on the server", end="")  # fmt: skip
+            print(
+                f"\n  {name}: {statistics.median(outside):.0f} ms, "
+                f"{statistics.median(inside):.0f} on the server",
+                end="",
+            )
         assert processor_seconds(worker) - before < 5 * 2, name
 
 
@@ -388,13 +411,16 @@ def test_broken_files_get_one_line(server: Server, content: bytes) -> None:
         ({"pixels": 9, "controls": {"lean": float("nan")}}, "lean: expected a number"),
         ({"pixels": 9, "controls": {"color": 1}}, "got color"),
         ({"pixels": 9, "controls": {"hints": [{"x": 0, "y": 0}]}}, "hint: expected x, y and color"),
-        ({"pixels": 9, "controls": {"hints": [{"x": 0, "y": 2, "color": "#000000"}]}}, "y: expected"),
+        (
+            {"pixels": 9, "controls": {"hints": [{"x": 0, "y": 2, "color": "#000000"}]}},
+            "y: expected",
+        ),
         ({"pixels": 9, "controls": {"hints": [{"x": 0, "y": 0, "color": "red"}]}}, "#RRGGBB"),
         ({"pixels": 9, "controls": {"hints": [{}] * 33}}, "at most 32"),
         ({"pixels": 9, "controls": {"transfer": "magic"}}, "transfer: expected one of"),
         ({"pixels": 9, "controls": {"reference": 3}}, "reference: expected the id"),
     ],
-)  # fmt: skip
+)
 def test_wrong_controls_are_refused(server: Server, photo: str, body: object, message: str) -> None:
     answer = server.request("POST", f"/api/photos/{photo}/preview", body)
     assert message in error_of(answer, 400)
@@ -608,15 +634,24 @@ def form(part: str, content: bytes, *fields: str) -> bytes:
         ('Content-Disposition: form-data; name="file"; filename="a b.png"', "a b.png"),
         ("Content-Disposition: form-data; name=file; filename=plain.png", "plain.png"),
         ('content-disposition: form-data; filename="first.png"; name="photo"', "first.png"),
-        ("Content-Disposition: form-data; name=\"file\"; filename*=UTF-8''gr%C3%BCn.png", "grün.png"),
-        ("Content-Disposition: form-data; name=\"file\"; filename*=iso-8859-1'en'gr%FCn.png; "
-         'filename="old.png"', "grün.png"),
+        (
+            "Content-Disposition: form-data; name=\"file\"; filename*=UTF-8''gr%C3%BCn.png",
+            "grün.png",
+        ),
+        (
+            "Content-Disposition: form-data; name=\"file\"; filename*=iso-8859-1'en'gr%FCn.png; "
+            'filename="old.png"',
+            "grün.png",
+        ),
         ('Content-Disposition: form-data; name="file"; filename="grün.png"', "grün.png"),
-        ('Content-Type: image/png\r\nContent-Disposition: form-data; name="file"; '
-         'filename="../../typed.png"', "typed.png"),
+        (
+            'Content-Type: image/png\r\nContent-Disposition: form-data; name="file"; '
+            'filename="../../typed.png"',
+            "typed.png",
+        ),
         ('Content-Disposition: form-data; name="file"; filename="q\\"uote.png"', 'q"uote.png'),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("quoted", [False, True])
 def test_forms_as_every_client_sends_them(
@@ -657,9 +692,19 @@ def test_one_request_one_picture(server: Server, model_folder: Path, tmp_path: P
     assert "photo_color.png" in answer.headers["content-disposition"]
     np.testing.assert_array_equal(pixels_of(answer.content), pixels_of(out.read_bytes()))
     if shutil.which("curl"):
-        run("curl", "-sSf", "-F", f"file=@{path}", "-F", 'controls={"strength": 1.4}',
-            "-F", "suffix=.tif", f"{server.url}/api/colorize",
-            "-o", str(tmp_path / "out.tif"))  # fmt: skip
+        run(
+            "curl",
+            "-sSf",
+            "-F",
+            f"file=@{path}",
+            "-F",
+            'controls={"strength": 1.4}',
+            "-F",
+            "suffix=.tif",
+            f"{server.url}/api/colorize",
+            "-o",
+            str(tmp_path / "out.tif"),
+        )
         written = (tmp_path / "out.tif").read_bytes()
         np.testing.assert_array_equal(pixels_of(written), pixels_of(out.read_bytes()))
     wait_until(lambda: stored(server.folder) == before)
@@ -672,18 +717,36 @@ def test_one_request_one_picture(server: Server, model_folder: Path, tmp_path: P
         (form("Content-Disposition: form-data", b"text"), 400, "form: "),
         (b"no form", 400, "form: "),
         (form("Content-Disposition: form-data; name=a; filename*=none''%FF", b"text"), 400, "5987"),
-        (form('Content-Disposition: form-data; name="file"; filename="a"', bytes(22_000_000)),
-         413, "expected at most 20 MB"),
-        (form('Content-Disposition: form-data; name="file"; filename="a.png"', b"no photo"),
-         422, "a.png: not an image that can be read"),
-        (form('Content-Disposition: form-data; name="file"; filename="a.png"', b"no photo",
-              'Content-Disposition: form-data; name="suffix"\r\n\r\n.exe'),
-         400, "suffix: expected one of"),
-        (form('Content-Disposition: form-data; name="file"; filename="a.png"', b"no photo",
-              'Content-Disposition: form-data; name="controls"\r\n\r\n{'),
-         400, "controls: expected JSON"),
+        (
+            form('Content-Disposition: form-data; name="file"; filename="a"', bytes(22_000_000)),
+            413,
+            "expected at most 20 MB",
+        ),
+        (
+            form('Content-Disposition: form-data; name="file"; filename="a.png"', b"no photo"),
+            422,
+            "a.png: not an image that can be read",
+        ),
+        (
+            form(
+                'Content-Disposition: form-data; name="file"; filename="a.png"',
+                b"no photo",
+                'Content-Disposition: form-data; name="suffix"\r\n\r\n.exe',
+            ),
+            400,
+            "suffix: expected one of",
+        ),
+        (
+            form(
+                'Content-Disposition: form-data; name="file"; filename="a.png"',
+                b"no photo",
+                'Content-Disposition: form-data; name="controls"\r\n\r\n{',
+            ),
+            400,
+            "controls: expected JSON",
+        ),
     ],
-)  # fmt: skip
+)
 def test_wrong_forms(server: Server, content: bytes, status: int, message: str) -> None:
     before = stored(server.folder)
     headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
@@ -768,9 +831,11 @@ def test_likely_colours_at_a_place(server: Server, photo: str) -> None:
     for item in found:
         rgb = np.array(list(bytes.fromhex(item["color"][1:]))) / 255
         assert rgb.mean() == pytest.approx(light, abs=0.01)
-    for query, message in (("x=2&y=0", "x: expected a number in [0, 1], got 2"),
-                           ("x=a&y=0", "x: expected a number in [0, 1], got 'a'"),
-                           ("x=0", "y: expected a number in [0, 1], got None")):  # fmt: skip
+    for query, message in (
+        ("x=2&y=0", "x: expected a number in [0, 1], got 2"),
+        ("x=a&y=0", "x: expected a number in [0, 1], got 'a'"),
+        ("x=0", "y: expected a number in [0, 1], got None"),
+    ):
         answer = server.request("GET", f"/api/photos/{photo}/colors?{query}")
         assert message in error_of(answer, 400)
 
@@ -790,9 +855,12 @@ def test_health_and_metrics(model_folder: Path, tmp_path: Path) -> None:
             assert status == 200 and headers["content-type"].startswith("text/plain")
             families = text_string_to_metric_families(content.decode())
             return {
-                " ".join([sample.name, *(sample.labels[key] for key in sorted(sample.labels))]):
-                sample.value for family in families for sample in family.samples
-            }  # fmt: skip
+                " ".join(
+                    [sample.name, *(sample.labels[key] for key in sorted(sample.labels))]
+                ): sample.value
+                for family in families
+                for sample in family.samples
+            }
 
         found = metrics()
         assert found["autocolor_workers_ready"] == found["autocolor_workers"] == 2

@@ -249,8 +249,10 @@ def test_every_control(page: Page, files: Path, tmp_path: Path) -> None:
     page.get_by_role("radio", name="grass green").check(force=True)
     box = page.locator("#hint-layer").bounding_box()
     assert box is not None
-    hinted = after(page, lambda: page.mouse.click(
-        box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.75))  # fmt: skip
+    hinted = after(
+        page,
+        lambda: page.mouse.click(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.75),
+    )
     hue, chroma = rgb_to_hue_chroma(hinted[384, 128])
     assert abs(hue - 0.28) < 0.07 and chroma > 0.05
     page.locator("#hint-color").fill("#c02020")
@@ -302,8 +304,11 @@ def test_controls_answer_fast(page: Page, files: Path, capsys: pytest.CaptureFix
         after(page, lambda value=step * 40: slide(page, "#hue", value))
     times = page.evaluate("window.previews.map(({ time }) => time)")
     with capsys.disabled():
-        print(f"\n  browser, 512 x 512: strength {statistics.median(times[:9]):.0f} ms, "
-              f"lean {statistics.median(times[9:]):.0f} ms", end="")  # fmt: skip
+        print(
+            f"\n  browser, 512 x 512: strength {statistics.median(times[:9]):.0f} ms, "
+            f"lean {statistics.median(times[9:]):.0f} ms",
+            end="",
+        )
     # 200 in the median where nothing else runs; where something does, the quickest are not far from it.
     assert max(min(times[:9]), min(times[9:])) < 1000
 

@@ -51,8 +51,19 @@ def test_model_card_without_photos(tmp_path):
 
 
 def test_looks(photo_folder, tmp_path):
-    arguments = ("tools/release/looks.py", "--photos", photo_folder, "--show", photo_folder,
-                 "--out", tmp_path, "--work", tmp_path / "work", "--count", 2)  # fmt: skip
+    arguments = (
+        "tools/release/looks.py",
+        "--photos",
+        photo_folder,
+        "--show",
+        photo_folder,
+        "--out",
+        tmp_path,
+        "--work",
+        tmp_path / "work",
+        "--count",
+        2,
+    )
     run_tool(*arguments)
     text = (tmp_path / "looks.md").read_text()
     assert "2 of the validation photos" in text
@@ -73,8 +84,16 @@ def test_looks(photo_folder, tmp_path):
 
 
 def test_looks_without_photos(tmp_path):
-    done = run_tool("tools/release/looks.py", "--photos", tmp_path / "none", "--out", tmp_path,
-                    "--show", tmp_path / "none", status=1)  # fmt: skip
+    done = run_tool(
+        "tools/release/looks.py",
+        "--photos",
+        tmp_path / "none",
+        "--out",
+        tmp_path,
+        "--show",
+        tmp_path / "none",
+        status=1,
+    )
     assert done.stderr == f"looks: error: --show {tmp_path / 'none'}: expected a folder of photos\n"
 
 

@@ -45,9 +45,13 @@ def test_a_closed_pipe_ends_every_command_in_one_line(command: list[str]) -> Non
     os.close(reading)
     try:
         ended = subprocess.run(
-            [sys.executable, *command, "--help"], cwd=ROOT, stdout=writing, stderr=subprocess.PIPE,
-            text=True, check=False,
-        )  # fmt: skip
+            [sys.executable, *command, "--help"],
+            cwd=ROOT,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
     finally:
         os.close(writing)
     expected = f"{name_of(command)}: stopped, as its output is not read any more\n"

@@ -78,8 +78,11 @@ def start(solver, *arguments, ranks=0):
 # ---- the same training as caffe train
 
 
-@pytest.mark.parametrize("solver", [{}, {"type": '"Adam"', "momentum2": 0.99, "iter_size": 2}],
-                         ids=["SGD", "Adam, iter_size 2"])  # fmt: skip
+@pytest.mark.parametrize(
+    "solver",
+    [{}, {"type": '"Adam"', "momentum2": 0.99, "iter_size": 2}],
+    ids=["SGD", "Adam, iter_size 2"],
+)
 def test_losses_and_weights_are_those_of_caffe_train(source, tmp_path, solver):
     """With random crops, mirroring, locations and dropout: all draw from the one seed, in order."""
     first = write_training(tmp_path / "start", source, max_iter=2)
@@ -262,14 +265,18 @@ def test_an_earlier_training_is_not_overwritten(source, tmp_path):
         (("solver", "poly", "polynomial"), (), "lr_policy: expected one of fixed, "),
         (("solver", "max_iter", "max_iterations"), (), "has no field named"),
         (("solver", "CPU", "GPU"), (), "is built for the CPU only"),
-        (("solver", "/s\"", "/train.prototxt/s\""), (), "snapshot_prefix: cannot make the folder"),
-        (("train", '"ReLU"', '"ReLUX"'), (), "layer 'relu2': this Caffe has no layer of type 'ReLUX'"),
+        (("solver", '/s"', '/train.prototxt/s"'), (), "snapshot_prefix: cannot make the folder"),
+        (
+            ("train", '"ReLU"', '"ReLUX"'),
+            (),
+            "layer 'relu2': this Caffe has no layer of type 'ReLUX'",
+        ),
         (("train", "/lmdb", "/nowhere"), (), "nowhere/data.mdb: no such file"),
         (("train", 'bottom: "h_fc1"', 'bottom: "nothing"'), (), "Unknown bottom blob 'nothing'"),
         ((), ("--weights", "nowhere.caffemodel"), "nowhere.caffemodel: no such file"),
         ((), ("--preview", "nowhere.png"), "nowhere.png: no such file"),
     ],
-)  # fmt: skip
+)
 def test_errors_are_one_line(source, tmp_path, change, arguments, expected):
     solver = write_training(tmp_path, source)
     if change:
@@ -452,5 +459,10 @@ def test_parse_log_errors_are_one_line(tmp_path, text):
 def run_parse_log(path, text):
     if text is not None:
         path.write_text(text)
-    return subprocess.run([sys.executable, ROOT / "tools/parse_log.py", path], cwd=path.parent,
-                          capture_output=True, text=True, check=False)  # fmt: skip
+    return subprocess.run(
+        [sys.executable, ROOT / "tools/parse_log.py", path],
+        cwd=path.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )

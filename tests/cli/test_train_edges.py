@@ -36,10 +36,28 @@ def data(tmp_path_factory):
                 Image.fromarray(crop).save(folder / split / f"{name}{index}.png")
     (folder / "train" / "broken.jpg").write_text("not an image")
     run_tool("tools/convert_vgg16.py", "--out", folder / "vgg16_gray.caffemodel")
-    run_tool("data_prep/build_lmdb.py", "--photos", folder / "test", "--out", folder / "lmdb",
-        "--side", 64, "--minimum-side", 64)  # fmt: skip
-    run_tool("tools/rebalance.py", "--weights", folder / "vgg16_gray.caffemodel", "--images", 2,
-        "--lmdb", folder / "lmdb", "--out", folder / "balanced.caffemodel")  # fmt: skip
+    run_tool(
+        "data_prep/build_lmdb.py",
+        "--photos",
+        folder / "test",
+        "--out",
+        folder / "lmdb",
+        "--side",
+        64,
+        "--minimum-side",
+        64,
+    )
+    run_tool(
+        "tools/rebalance.py",
+        "--weights",
+        folder / "vgg16_gray.caffemodel",
+        "--images",
+        2,
+        "--lmdb",
+        folder / "lmdb",
+        "--out",
+        folder / "balanced.caffemodel",
+    )
     return folder
 
 
@@ -52,9 +70,21 @@ def test_it_learns(data, tmp_path):
     to the gradient grows with the iterations. The first iterations of a random head are worse than
     no prediction at all, so the loss must also fall below that of the share of edges, 0.57.
     """
-    command = ("tools/train_edges.py", "--photos", data / "train", "--test-photos", data / "test",
-               "--weights", data / "balanced.caffemodel", "--out", tmp_path, "--side", 64,
-               "--iterations", ITERATIONS)  # fmt: skip
+    command = (
+        "tools/train_edges.py",
+        "--photos",
+        data / "train",
+        "--test-photos",
+        data / "test",
+        "--weights",
+        data / "balanced.caffemodel",
+        "--out",
+        tmp_path,
+        "--side",
+        64,
+        "--iterations",
+        ITERATIONS,
+    )
     last_line = run_tool(*command).stdout.splitlines()[-1]
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["held_out_photos"] == 4
@@ -86,9 +116,20 @@ def test_errors_are_one_line(data, tmp_path):
         (data / "test", tmp_path / "nowhere", "nowhere"),
         (data / "test", data / "test" / "astronaut0.png", "expected a binary Caffe model"),
     ):
-        process = run_tool("tools/train_edges.py", "--photos", photos, "--test-photos", data / "test",
-                      "--weights", weights, "--out", tmp_path / "out", "--side", 32,
-                      status=1)  # fmt: skip
+        process = run_tool(
+            "tools/train_edges.py",
+            "--photos",
+            photos,
+            "--test-photos",
+            data / "test",
+            "--weights",
+            weights,
+            "--out",
+            tmp_path / "out",
+            "--side",
+            32,
+            status=1,
+        )
         line = process.stderr.strip().splitlines()[-1]
         assert line.startswith("train_edges: error:")
         assert expected in line

@@ -89,12 +89,17 @@ def test_whole_anneal_ship(head, photos, tmp_path):
     table.write_text("path\tsplit\tsource\tterms\n" + "x\ttrain\tcamera\tCC0\n" * 3)
     run("ship", "--out", out, "--package", tmp_path / "package", "--sources", table)
     assert {path.name for path in (tmp_path / "package").iterdir()} == {
-        "deploy.prototxt", "model.json", "training.json", "weights.npz",
-    }  # fmt: skip
+        "deploy.prototxt",
+        "model.json",
+        "training.json",
+        "weights.npz",
+    }
     record = json.loads((tmp_path / "package/training.json").read_text())
     assert [(row["stage"], row["iterations"]) for row in record["stages"]] == [
-        ("head", 6), ("all layers", 3), ("all layers, annealed", 2),
-    ]  # fmt: skip
+        ("head", 6),
+        ("all layers", 3),
+        ("all layers, annealed", 2),
+    ]
     assert record["stages"][2]["learning_rate"] == pytest.approx(5e-4)
     assert record["sources"] == [
         {"split": "train", "source": "camera", "terms": "CC0", "photos": 3}
@@ -116,9 +121,12 @@ def test_killed_at_any_moment_it_comes_to_the_same_end(stage, head, photos, tmp_
     wanted = tmp_path / "once" / stage / "training" / f"snapshot_iter_{last}.caffemodel"
     for seconds in (1, 2.5, 4, 5, 6):
         process = subprocess.Popen(
-            tool_command(TOOL, stage, *photos, "--out", tmp_path / "killed", *options), cwd=ROOT,
-            stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+            tool_command(TOOL, stage, *photos, "--out", tmp_path / "killed", *options),
+            cwd=ROOT,
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         time.sleep(seconds)
         with contextlib.suppress(ProcessLookupError):  # it may have ended
             os.killpg(process.pid, signal.SIGKILL)
@@ -143,15 +151,21 @@ def test_annealing_killed_at_its_turns_comes_to_the_same_end(head, photos, tmp_p
     run("anneal", *options, "--out", once)
     folder = killed / "whole" / "annealing"
     moments = (
-        folder, folder / "snapshot_iter_2.solverstate", folder / "snapshot_iter_4.caffemodel",
-        folder / "snapshot_iter_4.solverstate", folder / "snapshot_iter_6.solverstate",
+        folder,
+        folder / "snapshot_iter_2.solverstate",
+        folder / "snapshot_iter_4.caffemodel",
+        folder / "snapshot_iter_4.solverstate",
+        folder / "snapshot_iter_6.solverstate",
         killed / "whole" / "model",
-    )  # fmt: skip
+    )
     for moment in moments:
         process = subprocess.Popen(
-            tool_command(TOOL, "anneal", *options, "--out", killed), cwd=ROOT,
-            stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+            tool_command(TOOL, "anneal", *options, "--out", killed),
+            cwd=ROOT,
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         while not moment.exists() and process.poll() is None:
             time.sleep(0.005)
         assert moment.exists()
@@ -185,13 +199,28 @@ def test_no_process_of_the_frozen_stage_needs_much_memory(photo_folder, tmp_path
     With two workers no more than three processes are busy, so this bounds the sum by 6 GB.
     """
     command = tool_command(
-        TOOL, "head", "--photos", photo_folder, "--validation", photo_folder, "--out", tmp_path,
-        "--batch", 2, "--epochs", 1, "--processes", 2,
-    )  # fmt: skip
+        TOOL,
+        "head",
+        "--photos",
+        photo_folder,
+        "--validation",
+        photo_folder,
+        "--out",
+        tmp_path,
+        "--batch",
+        2,
+        "--epochs",
+        1,
+        "--processes",
+        2,
+    )
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, *map(str, command)],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert "head/model: strength" in done.stdout
     assert 10**5 < int(done.stdout.split()[-1]) < 2 * 10**6
 

@@ -77,10 +77,19 @@ layer { name: "loss_c" type: "SoftmaxKLDivergenceLoss" bottom: "prediction_c" bo
         top: "loss_c" loss_weight: 0.1 loss_param { normalization: NONE } }
 """
 _SOLVER = {
-    "base_lr": 0.02, "lr_policy": '"poly"', "power": 1.0, "momentum": 0.9, "weight_decay": 0.001,
-    "max_iter": 12, "display": 1, "average_loss": 3, "snapshot": 0, "random_seed": 3,
-    "type": '"SGD"', "solver_mode": "CPU",
-}  # fmt: skip
+    "base_lr": 0.02,
+    "lr_policy": '"poly"',
+    "power": 1.0,
+    "momentum": 0.9,
+    "weight_decay": 0.001,
+    "max_iter": 12,
+    "display": 1,
+    "average_loss": 3,
+    "snapshot": 0,
+    "random_seed": 3,
+    "type": '"SGD"',
+    "solver_mode": "CPU",
+}
 
 
 def write_lmdb(path: Path) -> Path:
@@ -105,16 +114,23 @@ def net_text(source: Path, *, random: bool, batch: int = 2, fixed: bool = False)
         "LOCATIONS": _RANDOM % batch if random else _STEADY,
         "FIXED": "0" if fixed else "1",
         "DROPOUT": 'layer { name: "dropout" type: "Dropout" bottom: "hypercolumn" top: "hypercolumn" }'
-        if random else "",
-    }  # fmt: skip
+        if random
+        else "",
+    }
     pattern = re.compile(r'(?<=")LMDB(?=")|' + r"\b(?:TRANSFORM|BATCH|LOCATIONS|FIXED|DROPOUT)\b")
     return pattern.sub(lambda match: replacements[match.group()], _NET)
 
 
 def write_training(
-    folder: Path, source: Path, *, random: bool = False, batch: int = 2, fixed: bool = False,
-    test: bool = False, **solver: object,
-) -> Path:  # fmt: skip
+    folder: Path,
+    source: Path,
+    *,
+    random: bool = False,
+    batch: int = 2,
+    fixed: bool = False,
+    test: bool = False,
+    **solver: object,
+) -> Path:
     """Write nets and solver into `folder`; returns the solver, which snapshots to ``folder/s``."""
     folder.mkdir(parents=True, exist_ok=True)
     net = net_text(source, random=random, batch=batch, fixed=fixed)

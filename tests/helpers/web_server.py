@@ -89,9 +89,10 @@ class Server:
         tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
         children = [int(child) for task in tasks for child in task.read_text().split()]
         return [
-            child for child in children
+            child
+            for child in children
             if b"autocolor.web.worker" in Path(f"/proc/{child}/cmdline").read_bytes()
-        ]  # fmt: skip
+        ]
 
     def kill_worker(self) -> None:
         """Kill the worker as the kernel does when memory runs out."""
@@ -121,12 +122,23 @@ def serving(model: Path, folder: Path, *arguments: str) -> Iterator[Server]:
     """Run the server with one worker; uploads go below `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
-        [sys.executable, "-m", "autocolor.cli", "serve", "--model", str(model), "--port", "0",
-         "--workers", "1", *arguments],
+        [
+            sys.executable,
+            "-m",
+            "autocolor.cli",
+            "serve",
+            "--model",
+            str(model),
+            "--port",
+            "0",
+            "--workers",
+            "1",
+            *arguments,
+        ],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "TMPDIR": str(folder), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    )
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -15,9 +15,12 @@ from autocolor.web.render import OpenPhoto, open_photo, preview
 HINTS = [
     {"x": x, "y": y, "color": color}
     for x, y, color in (
-        (0.4, 0.6, "#b03020"), (0.2, 0.2, "#3060c0"), (0.7, 0.3, "#40a040"), (0.8, 0.8, "#c0a040")
+        (0.4, 0.6, "#b03020"),
+        (0.2, 0.2, "#3060c0"),
+        (0.7, 0.3, "#40a040"),
+        (0.8, 0.8, "#c0a040"),
     )
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
