@@ -23,7 +23,7 @@ from skimage.feature import daisy
 from autocolor.baselines.descriptors import cell_means, principal_components
 from autocolor.baselines.nearest_neighbour import nearest_places
 from autocolor.baselines.references import References, working_image
-from autocolor.core.arrays import FloatArray
+from autocolor.core.arrays import Float32Array, FloatArray
 from autocolor.imaging.color import compose_lab, lightness, rgb_to_lab
 from autocolor.imaging.joint_bilateral import joint_bilateral_upsample
 
@@ -56,7 +56,7 @@ class Pairs:
     weight: npt.NDArray[np.float64]  #: (E,) cost of a difference of 1 in a and b
 
 
-def describe_pixels(light: FloatArray) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def describe_pixels(light: FloatArray) -> tuple[Float32Array, Float32Array]:
     """Describe the n pixels of (h, w) lightness, row by row.
 
     Returns DAISY (n, 120) of 3 radii, each of a centre and 4 places around it; and lightness, its mean
@@ -74,7 +74,7 @@ def describe_pixels(light: FloatArray) -> tuple[npt.NDArray[np.float32], npt.NDA
     return first, second
 
 
-def color_variation(ab: FloatArray) -> npt.NDArray[np.float32]:
+def color_variation(ab: FloatArray) -> Float32Array:
     """Return the length (h, w) of the gradient of a and b (h, w, 2), in their units a pixel."""
     dy, dx = np.gradient(ab, axis=(0, 1))
     return np.asarray(np.sqrt((dy**2 + dx**2).sum(axis=-1)), dtype=np.float32)
@@ -82,7 +82,7 @@ def color_variation(ab: FloatArray) -> npt.NDArray[np.float32]:
 
 def parzen_means(
     asked: FloatArray, known: FloatArray, values: FloatArray, bandwidth: float
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Return the mean (n, k) of the `values` (m, k) of `known` (m, d) as seen from `asked` (n, d).
 
     Each counts by the Gaussian of its distance, of deviation `bandwidth`: a Parzen window. Of
@@ -243,11 +243,11 @@ class Charpiat:
         indicators = np.eye(bins, dtype=np.float32)[labels]
         self._values = np.column_stack([indicators, variation])
 
-    def _join(self, texture: FloatArray, light: FloatArray) -> npt.NDArray[np.float32]:
+    def _join(self, texture: FloatArray, light: FloatArray) -> Float32Array:
         scaled = [part / scale for part, scale in zip((texture, light), self._scales, strict=True)]
         return np.concatenate(scaled, axis=1).astype(np.float32)
 
-    def __call__(self, lightness: FloatArray) -> npt.NDArray[np.float32]:
+    def __call__(self, lightness: FloatArray) -> Float32Array:
         """Return (H, W, 3) RGB of the given (H, W) lightness in [0, 1]."""
         light = lightness.astype(np.float32, copy=False)
         small = _half(working_image(light)[..., None])[..., 0]

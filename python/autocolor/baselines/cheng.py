@@ -20,7 +20,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 from skimage.color import rgb2yuv, yuv2rgb
 from skimage.feature import daisy
@@ -33,7 +32,7 @@ from autocolor.baselines.descriptors import (
     principal_components,
 )
 from autocolor.baselines.references import References, working_image
-from autocolor.core.arrays import FloatArray
+from autocolor.core.arrays import Float32Array, FloatArray
 from autocolor.core.errors import InputError
 from autocolor.imaging.color import correct_lightness, lightness
 from autocolor.imaging.joint_bilateral import joint_bilateral_upsample
@@ -77,28 +76,28 @@ class ChengScaling(Fitted):
     """What turns features and colours into the net's units."""
 
     #: (128,) float32 arrays. The net reads (feature - mean) / scale.
-    feature_mean: npt.NDArray[np.float32]
-    feature_scale: npt.NDArray[np.float32]
+    feature_mean: Float32Array
+    feature_scale: Float32Array
     #: (2,) float32 arrays. The net gives (U or V - mean) / scale.
-    chroma_mean: npt.NDArray[np.float32]
-    chroma_scale: npt.NDArray[np.float32]
+    chroma_mean: Float32Array
+    chroma_scale: Float32Array
 
 
-def patches(light: FloatArray) -> npt.NDArray[np.float32]:
+def patches(light: FloatArray) -> Float32Array:
     """Return the 7 x 7 patch around each pixel of (H, W), row by row, mirrored at the border."""
     padded = np.pad(light, PATCH // 2, mode="symmetric")
     windows = sliding_window_view(padded, (PATCH, PATCH))
     return windows.reshape(*light.shape, PATCH**2).astype(np.float32, copy=False)
 
 
-def daisy_descriptors(light: FloatArray) -> npt.NDArray[np.float32]:
+def daisy_descriptors(light: FloatArray) -> Float32Array:
     """Return the DAISY descriptor (32) of each pixel of (H, W): centre and 3 places around it."""
     padded = np.pad(light.astype(np.float64), _DAISY_RADIUS, mode="symmetric")
     described = daisy(padded, step=1, radius=_DAISY_RADIUS, rings=1, histograms=3, orientations=8)
     return np.asarray(described, dtype=np.float32)
 
 
-def pixel_features(light: FloatArray, semantic: FloatArray) -> npt.NDArray[np.float32]:
+def pixel_features(light: FloatArray, semantic: FloatArray) -> Float32Array:
     """Return the features (H, W, 128) of each pixel of (H, W) lightness: patch, DAISY, semantic.
 
     The semantic feature, (h, w, 47) on the grid of conv5_3, is enlarged along the edges.
@@ -108,12 +107,12 @@ def pixel_features(light: FloatArray, semantic: FloatArray) -> npt.NDArray[np.fl
     return np.concatenate([patches(light), daisy_descriptors(light), smooth], axis=-1)
 
 
-def chroma(rgb: FloatArray) -> npt.NDArray[np.float32]:
+def chroma(rgb: FloatArray) -> Float32Array:
     """Return U and V (..., 2) of RGB in [0, 1]."""
     return np.asarray(rgb2yuv(rgb)[..., 1:], dtype=np.float32)
 
 
-def compose_chroma(uv: FloatArray, light: FloatArray) -> npt.NDArray[np.float32]:
+def compose_chroma(uv: FloatArray, light: FloatArray) -> Float32Array:
     """Return the RGB image of U and V that has exactly the given lightness.
 
     Y adds the same to R, G and B, so the lightness fixes it.
@@ -193,20 +192,18 @@ def train_cheng(
     return records
 
 
-def _scale(values: FloatArray) -> npt.NDArray[np.float32]:
+def _scale(values: FloatArray) -> Float32Array:
     deviation = values.std(axis=0)
     return np.where(deviation > 0, deviation, 1).astype(np.float32)
 
 
-def _project(
-    backbone: FeatureExtractor, light: FloatArray, projection: Projection
-) -> npt.NDArray[np.float32]:
+def _project(backbone: FeatureExtractor, light: FloatArray, projection: Projection) -> Float32Array:
     return projection(np.moveaxis(backbone.features(light)[SEMANTIC_LEVEL], 0, -1))
 
 
 def _semantic(
     references: References, backbone: FeatureExtractor, progress: bool
-) -> Iterator[npt.NDArray[np.float32]]:
+) -> Iterator[Float32Array]:
     for _, rgb in references.spread(_FIT_PHOTOS).images(progress, "fitting semantic features"):
         level = backbone.features(lightness(rgb))[SEMANTIC_LEVEL]
         yield level.reshape(len(level), -1).T
@@ -290,7 +287,7 @@ class Cheng:
         self._net.copy_from(str(folder / "cheng.caffemodel"))
         self._backbone = backbone
 
-    def __call__(self, lightness: FloatArray) -> npt.NDArray[np.float32]:
+    def __call__(self, lightness: FloatArray) -> Float32Array:
         """Return (H, W, 3) RGB of the given (H, W) lightness in [0, 1]."""
         light = lightness.astype(np.float32, copy=False)
         small = working_image(light)
@@ -306,7 +303,7 @@ class Cheng:
             filtered = joint_bilateral_upsample(filtered, small, light, radius=1)
         return compose_chroma(filtered, light)
 
-    def predict(self, small: FloatArray) -> npt.NDArray[np.float32]:
+    def predict(self, small: FloatArray) -> Float32Array:
         """Return U and V (h, w, 2) of a photo at its working size, before the filter."""
         scaling = self._scaling
         features = pixel_features(small, _project(self._backbone, small, scaling.projection))

@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Protocol, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from autocolor.baselines.references import enlarge
-from autocolor.core.arrays import FloatArray
+from autocolor.core.arrays import Float32Array, FloatArray
 from autocolor.core.errors import InputError
 from autocolor.core.files import atomic_path
-
-Float32Array = npt.NDArray[np.float32]
 
 
 class FeatureExtractor(Protocol):

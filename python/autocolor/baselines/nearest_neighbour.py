@@ -29,7 +29,7 @@ from autocolor.baselines.descriptors import (
     principal_components,
 )
 from autocolor.baselines.references import References, working_image
-from autocolor.core.arrays import FloatArray
+from autocolor.core.arrays import Float32Array, FloatArray
 from autocolor.imaging.color import compose_lab, lightness, rgb_to_lab
 from autocolor.imaging.joint_bilateral import joint_bilateral_upsample
 
@@ -66,11 +66,11 @@ COLOR_CENTERS = (
 class ReferenceBank(Fitted):
     """What is known of the references."""
 
-    photos: npt.NDArray[np.float32]  #: (n, C) float32 array. Descriptors of photos.
+    photos: Float32Array  #: (n, C) float32 array. Descriptors of photos.
     #: (n + 1,) int array. Photo i has places starts[i] to starts[i + 1] - 1.
     starts: npt.NDArray[np.int64]
-    places: npt.NDArray[np.float32]  #: (m, d) float32 array. Projected descriptors.
-    colors: npt.NDArray[np.float32]  #: (m, 2) float32 array. Mean a and b of each place.
+    places: Float32Array  #: (m, d) float32 array. Projected descriptors.
+    colors: Float32Array  #: (m, 2) float32 array. Mean a and b of each place.
 
 
 def build_bank(
@@ -107,8 +107,8 @@ def build_bank(
 
 
 class _Description(NamedTuple):
-    photo: npt.NDArray[np.float32]
-    places: npt.NDArray[np.float32]
+    photo: Float32Array
+    places: Float32Array
 
 
 def _describe(backbone: FeatureExtractor, light: FloatArray) -> _Description:
@@ -122,7 +122,7 @@ def _describe(backbone: FeatureExtractor, light: FloatArray) -> _Description:
 
 def _samples(
     references: References, backbone: FeatureExtractor, rng: np.random.Generator, progress: bool
-) -> Iterator[npt.NDArray[np.float32]]:
+) -> Iterator[Float32Array]:
     for _, rgb in references.spread(_FIT_PHOTOS).images(progress, "fitting descriptors"):
         places = _describe(backbone, lightness(rgb)).places
         flat = places.reshape(-1, places.shape[-1])
@@ -148,7 +148,7 @@ class NearestNeighbour:
         self._backbone = backbone
         self._bandwidth = bandwidth
 
-    def __call__(self, lightness: FloatArray) -> npt.NDArray[np.float32]:
+    def __call__(self, lightness: FloatArray) -> Float32Array:
         """Return (H, W, 3) RGB of the given (H, W) lightness in [0, 1]."""
         light = lightness.astype(np.float32, copy=False)
         small = working_image(light)
@@ -161,9 +161,7 @@ class NearestNeighbour:
         chosen = choose_colors(histograms, guide, self._bandwidth)
         return compose_lab(joint_bilateral_upsample(chosen, guide, light), light)
 
-    def votes(
-        self, photo: FloatArray, places: FloatArray
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def votes(self, photo: FloatArray, places: FloatArray) -> tuple[Float32Array, Float32Array]:
         """Return the colours (n, k, 2) of the most similar places and their weights (n, k), of sum 1.
 
         Neighbours are exact, among the places of the references most similar as a whole.
@@ -181,7 +179,7 @@ class NearestNeighbour:
 
 def nearest_places(
     asked: FloatArray, known: FloatArray, neighbours: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.intp]]:
+) -> tuple[Float32Array, npt.NDArray[np.intp]]:
     """Find the nearest of `known` (m, d) to each of `asked` (n, d), exactly, in no order.
 
     Returns squared distances and indices, (n, k); k is `neighbours`, or m if that is less.
@@ -196,7 +194,7 @@ def nearest_places(
     return np.asarray(np.take_along_axis(squares, index, axis=1), dtype=np.float32), index
 
 
-def vote_histograms(colors: FloatArray, weights: FloatArray) -> npt.NDArray[np.float32]:
+def vote_histograms(colors: FloatArray, weights: FloatArray) -> Float32Array:
     """Return the histograms (n, K) of votes, of a and b (n, k, 2) and weights (n, k).
 
     The K bins are those of `COLOR_CENTERS`. A vote is split among the four around it, bilinearly, so
@@ -217,9 +215,7 @@ def vote_histograms(colors: FloatArray, weights: FloatArray) -> npt.NDArray[np.f
     return histograms.reshape(len(colors), bins**2).astype(np.float32)
 
 
-def choose_colors(
-    histograms: FloatArray, guide: FloatArray, bandwidth: float
-) -> npt.NDArray[np.float32]:
+def choose_colors(histograms: FloatArray, guide: FloatArray, bandwidth: float) -> Float32Array:
     """Choose a and b (h, w, 2) for each cell by its own histogram (h, w, K) and its neighbours'.
 
     Neighbours share their histograms by the joint bilateral filter: the less, the farther they are

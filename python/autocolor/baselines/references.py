@@ -6,11 +6,9 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
-from autocolor.core.arrays import FloatArray, check_unit
+from autocolor.core.arrays import Float32Array, FloatArray, check_unit
 from autocolor.core.errors import InputError
 from autocolor.core.files import file_sha256
 from autocolor.evaluation.evaluate import read_color, spread
@@ -40,7 +38,7 @@ def _round(side: float) -> int:
     return _MULTIPLE * max(1, round(side / _MULTIPLE))
 
 
-def working_image(image: FloatArray) -> npt.NDArray[np.float32]:
+def working_image(image: FloatArray) -> Float32Array:
     """Return an (H, W) or (H, W, C) image in [0, 1] at its working size."""
     check_unit("image", image)
     if image.ndim not in (2, 3) or image.size == 0:
@@ -75,7 +73,7 @@ class References:
         self.paths = tuple(paths)
         self.skipped: list[tuple[Path, str]] = []
 
-    def read(self, path: Path) -> npt.NDArray[np.float32]:
+    def read(self, path: Path) -> Float32Array:
         """Return a photo, RGB (h, w, 3) in [0, 1], at its working size.
 
         Raises
@@ -87,7 +85,7 @@ class References:
 
     def images(
         self, progress: bool = False, description: str | None = None
-    ) -> Iterator[tuple[Path, npt.NDArray[np.float32]]]:
+    ) -> Iterator[tuple[Path, Float32Array]]:
         """Yield each readable photo; the others go to `skipped`.
 
         Raises

@@ -21,7 +21,7 @@ from scipy.spatial import cKDTree
 from skimage.filters import gabor_kernel
 
 from autocolor.baselines.references import References, enlarge, working_image
-from autocolor.core.arrays import FloatArray
+from autocolor.core.arrays import Float32Array, FloatArray
 from autocolor.imaging.color import compose_lab, lightness, rgb_to_lab
 from autocolor.imaging.images import resize
 
@@ -79,7 +79,7 @@ def jittered_grid(
 
 def transfer_by_luminance(
     target: FloatArray, reference: FloatArray, rng: np.random.Generator, samples: int = SAMPLES
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Give each pixel of (H, W) lightness the a and b (H, W, 2) of the sample most like it.
 
     About as many `samples` are drawn from the reference, RGB (h, w, 3). The difference of a pixel and
@@ -105,7 +105,7 @@ class Gist:
             for orientation in range(_ORIENTATIONS)
         ]
 
-    def __call__(self, lightness: FloatArray) -> npt.NDArray[np.float32]:
+    def __call__(self, lightness: FloatArray) -> Float32Array:
         """Return the descriptor of an (H, W) image in [0, 1]: (512,), by scale, orientation, cell."""
         image = resize(lightness, (_SIDE, _SIDE)).astype(np.float64)
         image -= gaussian_filter(image, _CONTRAST_SIGMA, mode="reflect")
@@ -154,7 +154,7 @@ class Welsh:
         _, index = self._tree.query(self._gist(working_image(lightness)))
         return self._paths[int(index)]
 
-    def __call__(self, lightness: FloatArray) -> npt.NDArray[np.float32]:
+    def __call__(self, lightness: FloatArray) -> Float32Array:
         """Return (H, W, 3) RGB of the given (H, W) lightness in [0, 1]."""
         reference = self._references.read(self.match(lightness))
         rng = np.random.default_rng(self._seed)

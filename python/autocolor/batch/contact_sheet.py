@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import ExifTags, Image, ImageDraw, ImageFont
 
 from autocolor.batch.colorize import FileOptions, FileResult
+from autocolor.core.arrays import Float32Array
 from autocolor.core.files import check_is_file, file_name
 from autocolor.core.programs import printable
 from autocolor.imaging.images import fit_side, read_image, to_uint8, write_image
@@ -108,9 +108,7 @@ class ContactSheet:
         self.written.append(path)
 
 
-def _pair(
-    before: npt.NDArray[np.float32], after: npt.NDArray[np.float32], name: str
-) -> Image.Image:
+def _pair(before: Float32Array, after: Float32Array, name: str) -> Image.Image:
     height, width = _PAIR
     pair = Image.new("RGB", (width, height), "white")
     for column, rgb in enumerate((before, after)):

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
-from autocolor.core.arrays import FloatArray
+from autocolor.core.arrays import Float32Array, FloatArray
 from autocolor.core.errors import InputError
 from autocolor.core.files import file_sha256
 from autocolor.core.processes import open_workers
@@ -154,7 +153,7 @@ class PhotoResult:
     seconds: dict[str, float] = field(default_factory=dict)
     #: (h, w, 3) float32 arrays for the gallery, reduced to fit `GALLERY_CELL`: by method,
     #: and "original". Empty unless asked for.
-    pictures: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    pictures: dict[str, Float32Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -171,7 +170,7 @@ class PhotoScores:
     height: int
     width: int
     scores: dict[str, Scores]
-    pictures: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict, compare=False)
+    pictures: dict[str, Float32Array] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -468,12 +467,12 @@ def spread(length: int, count: int) -> list[int]:
     return [int(place) for place in places]
 
 
-def grey_image(light: FloatArray) -> npt.NDArray[np.float32]:
+def grey_image(light: FloatArray) -> Float32Array:
     """Return a lightness (H, W) as (H, W, 3) RGB without colour."""
     return np.repeat(light.astype(np.float32, copy=False)[..., None], 3, axis=-1)
 
 
-def read_truth(path: Path) -> npt.NDArray[np.float32]:
+def read_truth(path: Path) -> Float32Array:
     """Read a photo as RGB; an `ImageError` if it cannot be read or is encoded as greyscale."""
     photo = read_image(path)
     if photo.is_grey:
@@ -481,7 +480,7 @@ def read_truth(path: Path) -> npt.NDArray[np.float32]:
     return photo.rgb
 
 
-def read_color(path: Path) -> npt.NDArray[np.float32]:
+def read_color(path: Path) -> Float32Array:
     """Read a photo whose colours are taken for others; an `ImageError` if it has none."""
     rgb = read_image(path).rgb
     if np.array_equal(rgb[..., 0], rgb[..., 1]) and np.array_equal(rgb[..., 1], rgb[..., 2]):
@@ -489,7 +488,7 @@ def read_color(path: Path) -> npt.NDArray[np.float32]:
     return rgb
 
 
-def _small(image: FloatArray) -> npt.NDArray[np.float32]:
+def _small(image: FloatArray) -> Float32Array:
     height, width = image.shape[:2]
     factor = min(1.0, GALLERY_CELL[0] / height, GALLERY_CELL[1] / width)
     return resize(image, (max(1, round(height * factor)), max(1, round(width * factor))))

@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
-from autocolor.core.arrays import FloatArray
+from autocolor.core.arrays import Float32Array, FloatArray
 from autocolor.core.errors import InputError
 from autocolor.core.variants import VARIANTS
 from autocolor.evaluation.evaluate import GREY, EvaluationProtocol, Scene, SceneMethod, score
@@ -130,7 +127,7 @@ def _at_strength(name: str, colorizer: PhotoColorizer, strength: float) -> Scene
     return colorize
 
 
-def _decoded(prediction: Prediction) -> Callable[[float], npt.NDArray[np.float32]]:
+def _decoded(prediction: Prediction) -> Callable[[float], Float32Array]:
     """Return strength to RGB; hue and chroma are taken from their histograms only once."""
     if not VARIANTS[prediction.variant].has_hue:
         return lambda strength: prediction.colorize(strength=strength)

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from autocolor.baselines.registry import HISTOGRAM_TRANSFERS
 from autocolor.control.energy import CHI_SQUARE_WEIGHT, Transfer, apply_bias, minimize_energy
 from autocolor.control.targets import image_targets
-from autocolor.core.arrays import FloatArray
+from autocolor.core.arrays import Float32Array, FloatArray
 from autocolor.core.files import atomic_path
 from autocolor.evaluation.evaluate import GREY, EvaluationProtocol, Scene, SceneMethod, score
 from autocolor.evaluation.metrics import ColorMetrics
@@ -67,7 +66,7 @@ def predicted(scene: Scene, name: str, colorizer: Colorizer) -> Prediction:
 
 def colorize_by_energy(
     prediction: Prediction, truth: FloatArray, weight: float = CHI_SQUARE_WEIGHT
-) -> tuple[npt.NDArray[np.float32], list[Transfer]]:
+) -> tuple[Float32Array, list[Transfer]]:
     """Colorize with the histograms of hue and chroma bent towards those of an image (E, Eq. 6).
 
     The colours are taken at strength 1: a model's own strength makes up for its doubt about chroma,

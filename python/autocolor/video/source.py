@@ -18,7 +18,7 @@ from av.video.reformatter import ColorRange, Interpolation
 from PIL import Image
 from tqdm import tqdm
 
-from autocolor.core.arrays import FloatArray
+from autocolor.core.arrays import Float32Array, FloatArray
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import one_line
 from autocolor.imaging.color import lightness
@@ -317,7 +317,7 @@ def _turn(image: FloatArray, orientation: tuple[int, int, int, int]) -> FloatArr
     return image[:: 1 if d > 0 else -1, :: 1 if a > 0 else -1]
 
 
-def _thumbnail(frame: Any) -> npt.NDArray[np.float32]:
+def _thumbnail(frame: Any) -> Float32Array:
     height, width = _THUMBNAIL
     small: npt.NDArray[np.uint8] = frame.reformat(
         width=width, height=height, format="gray", interpolation=Interpolation.AREA

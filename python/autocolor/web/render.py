@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from autocolor.control.edits import (
@@ -33,7 +32,7 @@ from autocolor.control.edits import (
 from autocolor.control.hints import Hint
 from autocolor.control.proposals import propose_colors
 from autocolor.control.targets import image_targets
-from autocolor.core.arrays import FloatArray
+from autocolor.core.arrays import Float32Array, FloatArray
 from autocolor.histograms.decode import DecodeOptions, default_look
 from autocolor.histograms.prediction import Prediction
 from autocolor.imaging.images import (
@@ -258,7 +257,7 @@ def _colors(
     rgb: FloatArray | None,
     progress: Progress = lambda done: None,
     hinted: list[HintedPixels] | None = None,
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Return the colour image; `rgb` is that of the reference."""
     reference = None
     if rgb is not None and controls.transfer == "quantile":

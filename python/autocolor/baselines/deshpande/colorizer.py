@@ -24,13 +24,11 @@ from autocolor.baselines.deshpande.field import ColorField
 from autocolor.baselines.deshpande.forest import Forest, ForestOptions, Samples, train_forest
 from autocolor.baselines.references import References, enlarge, working_image
 from autocolor.baselines.welsh import Gist
-from autocolor.core.arrays import FloatArray
+from autocolor.core.arrays import Float32Array, FloatArray
 from autocolor.core.errors import InputError
 from autocolor.core.files import atomic_path
 from autocolor.imaging.color import compose_alpha_beta, lightness, rgb_to_alpha_beta
 from autocolor.imaging.images import resize
-
-Float32Array = npt.NDArray[np.float32]
 
 MatchColors = tuple[FloatArray, FloatArray]
 """Mean and deviation (H, W, 2) of the alpha and beta of the photos that are like a photo."""

@@ -13,10 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.fft import irfft2, next_fast_len, rfft2
 
-from autocolor.core.arrays import FloatArray
+from autocolor.core.arrays import Float32Array, FloatArray
 from autocolor.imaging.images import resize
-
-Float32Array = npt.NDArray[np.float32]
 
 _THUMBNAIL = 5
 _LM_SIDE = 49

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.sparse.linalg import LinearOperator, cg
 
 from autocolor.baselines.cluster_correspondence import BANDWIDTH, Correspondence
 from autocolor.baselines.deshpande.features import FilterPlane
-from autocolor.core.arrays import FloatArray
-
-Float32Array = npt.NDArray[np.float32]
+from autocolor.core.arrays import Float32Array, FloatArray
 
 RIDGE = 1e-5
 """Weight of the colours' own squares in the objective: a system without colour has grey as its minimum."""

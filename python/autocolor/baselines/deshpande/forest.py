@@ -17,9 +17,7 @@ import numpy.typing as npt
 from sklearn.tree import DecisionTreeRegressor
 from tqdm import tqdm
 
-from autocolor.core.arrays import FloatArray
-
-Float32Array = npt.NDArray[np.float32]
+from autocolor.core.arrays import Float32Array, FloatArray
 
 FIXED_ROWS = 2
 """Rows of A that never change: alpha and beta of the pixel itself."""
