@@ -207,11 +207,6 @@ class Charpiat:
         Of the sampled pixels and of the bins.
     progress : bool
         Show a progress bar on stderr while the references are described.
-
-    Raises
-    ------
-    InputError
-        If no reference can be read.
     """
 
     def __init__(self, references: References, *, seed: int = 0, progress: bool = False) -> None:

@@ -108,8 +108,6 @@ def load_baseline(
 
     Raises
     ------
-    InputError
-        Also if no reference can be read.
     autocolor.training.caffe_train.TrainingError
         If Caffe fails to train.
 
@@ -123,24 +121,22 @@ def load_baseline(
     if name == "none":
         return Baseline(name, grey_image)
     sources = References(references)
+    known: dict[str, Any] = {"seed": seed, "progress": progress}
+    method: Method
     if name in NEED_BACKBONE:
         if backbone is None:
             raise InputError("backbone", f"expected one for {name!r}, got None")
-        method: Method
         if name == "nearest_neighbour":
-            method = _nearest_neighbour(sources, backbone, seed, cache, progress)
+            method = _nearest_neighbour(sources, backbone, cache, **known)
         else:
-            options = cheng_options or ChengOptions()
-            method = _cheng(sources, backbone, seed, cache, progress, options)
+            method = _cheng(sources, backbone, cache, cheng_options or ChengOptions(), **known)
     elif name == "mean":
         method = mean_color(sources, progress=progress)
     elif name == "deshpande":
-        method = Deshpande(
-            sources, seed=seed, cache=cache, options=deshpande_options, progress=progress
-        )
+        method = Deshpande(sources, cache=cache, options=deshpande_options, **known)
     else:
         transfer = Charpiat if name == "charpiat" else Welsh
-        method = transfer(sources, seed=seed, progress=progress)
+        method = transfer(sources, **known)
     return Baseline(name, method, sources.skipped)
 
 
@@ -166,11 +162,6 @@ def load_scene_method(
         from the references that are in a folder of that name.
     **options
         Others of :func:`load_baseline`.
-
-    Raises
-    ------
-    ValueError
-        As of :func:`load_baseline`.
     """
     known = {"seed": seed, "cache": cache, "progress": progress}
     if name not in SCENE_BASELINES:
@@ -247,28 +238,32 @@ def mean_color(references: References, *, progress: bool = False) -> Method:
 def _nearest_neighbour(
     references: References,
     backbone: FeatureExtractor,
-    seed: int,
     cache: Path | None,
+    *,
+    seed: int,
     progress: bool,
 ) -> NearestNeighbour:
-    rng = np.random.default_rng(seed)
-    if cache is None:
-        return NearestNeighbour(build_bank(references, backbone, rng, progress=progress), backbone)
-    cache.mkdir(parents=True, exist_ok=True)
-    key = references.fingerprint("nearest_neighbour", seed, _identity(backbone))
-    path = cache / f"nearest_neighbour-{key}.npz"
-    if not path.exists():
-        build_bank(references, backbone, rng, progress=progress).save(path)
-    return NearestNeighbour(ReferenceBank.load(path), backbone)
+    path = None
+    if cache is not None:
+        cache.mkdir(parents=True, exist_ok=True)
+        key = references.fingerprint("nearest_neighbour", seed, _identity(backbone))
+        path = cache / f"nearest_neighbour-{key}.npz"
+        if path.exists():
+            return NearestNeighbour(ReferenceBank.load(path), backbone)
+    bank = build_bank(references, backbone, np.random.default_rng(seed), progress=progress)
+    if path is not None:
+        bank.save(path)
+    return NearestNeighbour(bank, backbone)
 
 
 def _cheng(
     references: References,
     backbone: FeatureExtractor,
-    seed: int,
     cache: Path | None,
-    progress: bool,
     options: ChengOptions,
+    *,
+    seed: int,
+    progress: bool,
 ) -> Cheng:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

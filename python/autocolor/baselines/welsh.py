@@ -131,11 +131,6 @@ class Welsh:
         Of the samples; they do not depend on the order of the photos.
     progress : bool
         Show a progress bar on stderr while the references are described.
-
-    Raises
-    ------
-    InputError
-        If no reference can be read.
     """
 
     def __init__(self, references: References, *, seed: int = 0, progress: bool = False) -> None:

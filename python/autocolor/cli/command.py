@@ -58,17 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         edits = _edits(arguments, manifest)
         if arguments.uncertainty or arguments.histograms:
             check_variant(manifest.variant)
-        options = FileOptions(
-            decoding,
-            edits,
-            arguments.seed,
-            arguments.compare,
-            arguments.uncertainty,
-            arguments.histograms,
-            arguments.grey,
-            arguments.restore,
-            arguments.smoothing,
-        )
+        same = ("seed", "compare", "uncertainty", "histograms", "grey", "restore", "smoothing")
+        options = FileOptions(decoding, edits, **{name: getattr(arguments, name) for name in same})
     except (AutocolorError, OSError) as error:
         return _fail(error, arguments)
     results = colorize_files(

@@ -50,12 +50,17 @@ class Scores:
     ssim: float | None = None
 
     def to_dict(self) -> dict[str, float | str]:
-        """Return the metrics that were measured, for JSON, which has no NaN: "nan"."""
-        return {
-            name: value if math.isfinite(value) else str(value)
-            for name, value in asdict(self).items()
-            if value is not None
-        }
+        """Return the metrics that were measured, for JSON."""
+        return to_json(self)
+
+
+def to_json(row: Scores | Interval | Difference) -> dict[str, float | str]:
+    """Return the numbers that there are, for JSON, which has no infinity and no NaN: "nan"."""
+    return {
+        name: value if math.isfinite(value) else str(value)
+        for name, value in asdict(row).items()
+        if value is not None
+    }
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
-import math
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from autocolor.core.files import atomic_path
 from autocolor.evaluation.evaluate import GREY, Evaluation
 from autocolor.evaluation.gallery import draw_gallery, draw_worst_cases
 from autocolor.evaluation.image_errors import ERROR_BIN_WIDTH
-from autocolor.evaluation.metrics import PSNR_BIN_WIDTH, ColorMetrics, Interval
+from autocolor.evaluation.metrics import PSNR_BIN_WIDTH, ColorMetrics, Interval, to_json
 
 _LEVEL = 0.95
 _CSV_METRICS = (
@@ -93,8 +92,10 @@ def metrics_dict(
             name: {
                 **methods.get(name, {}),
                 "scores": scores.to_dict(),
-                "intervals": _numbers(intervals[name]),
-                f"minus {GREY}": _numbers(differences.get(name, {})),
+                "intervals": {key: to_json(row) for key, row in intervals[name].items()},
+                f"minus {GREY}": {
+                    key: to_json(row) for key, row in differences.get(name, {}).items()
+                },
                 "limited_images": evaluation.metrics[name].limited_images,
             }
             for name, scores in evaluation.scores.items()
@@ -108,16 +109,6 @@ def metrics_dict(
             for case in evaluation.worst
         ],
         "skipped": [{"photo": str(path), "reason": text} for path, text in evaluation.skipped],
-    }
-
-
-def _numbers(table: Mapping[str, Any]) -> dict[str, dict[str, float | str]]:
-    """Return dataclasses of numbers for JSON, which has no infinity and no NaN."""
-    return {
-        name: {
-            key: value if math.isfinite(value) else str(value) for key, value in asdict(row).items()
-        }
-        for name, row in table.items()
     }
 
 
@@ -211,47 +202,41 @@ def _difference_lines(evaluation: Evaluation) -> list[str]:
 
 def plot_errors(metrics: Mapping[str, ColorMetrics], path: Path) -> None:
     """Plot the share of pixels by their largest alpha-beta error, as Fig. 7, into a PNG file."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for name, metric in metrics.items():
-        counts = metric.error_histogram
-        errors = np.arange(len(counts) + 1) * ERROR_BIN_WIDTH
-        share = np.concatenate([[0], np.cumsum(counts) / counts.sum()])
-        axes.plot(errors, share, label=f"{name} (mean {metric.scores().rmse:.3f})")
-    axes.set(
-        xlim=(0, 1),
-        ylim=(0, 1),
-        xlabel="αβ error of a pixel",
-        ylabel="share of pixels with at most this error",
-    )
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
-    figure.savefig(path, dpi=120)
+    with _plot(path, "lower right") as axes:
+        for name, metric in metrics.items():
+            counts = metric.error_histogram
+            errors = np.arange(len(counts) + 1) * ERROR_BIN_WIDTH
+            share = np.concatenate([[0], np.cumsum(counts) / counts.sum()])
+            axes.plot(errors, share, label=f"{name} (mean {metric.scores().rmse:.3f})")
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="αβ error of a pixel")
+        axes.set_ylabel("share of pixels with at most this error")
 
 
 def plot_psnr(metrics: Mapping[str, ColorMetrics], path: Path) -> None:
     """Plot the histogram of per-image PSNR, as Fig. 8, into a PNG file."""
+    # Bins of 1 dB: those of the metrics, two by two.
+    counts = {name: metric.psnr_histogram.reshape(-1, 2).sum(1) for name, metric in metrics.items()}
+    edges = np.arange(len(next(iter(counts.values()))) + 1) * 2 * PSNR_BIN_WIDTH
+    used = np.flatnonzero(sum(counts.values()))
+    with _plot(path, "upper right") as axes:
+        for number, (name, metric) in enumerate(metrics.items()):
+            share = counts[name] / counts[name].sum()
+            color = f"C{number}"
+            axes.stairs(share, edges, fill=True, alpha=0.3, color=color)
+            label = f"{name} (mean {metric.scores().psnr:.2f} dB)"
+            axes.stairs(share, edges, color=color, label=label)
+        axes.set(xlim=(edges[used[0]] - 1, edges[used[-1] + 1] + 1))
+        axes.set(xlabel="PSNR of an image in dB", ylabel="share of images")
+
+
+@contextmanager
+def _plot(path: Path, legend: Literal["lower right", "upper right"]) -> Iterator[Any]:
+    """Yield axes to draw on; they then get a legend there, and go into a PNG file."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4.5), layout="constrained")
     axes = figure.subplots()
-    # Bins of 1 dB: those of the metrics, two by two.
-    counts = {name: metric.psnr_histogram.reshape(-1, 2).sum(1) for name, metric in metrics.items()}
-    edges = np.arange(len(next(iter(counts.values()))) + 1) * 2 * PSNR_BIN_WIDTH
-    for number, (name, metric) in enumerate(metrics.items()):
-        share = counts[name] / counts[name].sum()
-        color = f"C{number}"
-        axes.stairs(share, edges, fill=True, alpha=0.3, color=color)
-        label = f"{name} (mean {metric.scores().psnr:.2f} dB)"
-        axes.stairs(share, edges, color=color, label=label)
-    used = np.flatnonzero(sum(counts.values()))
-    axes.set(
-        xlim=(edges[used[0]] - 1, edges[used[-1] + 1] + 1),
-        xlabel="PSNR of an image in dB",
-        ylabel="share of images",
-    )
+    yield axes
     axes.grid(alpha=0.3)
-    axes.legend(loc="upper right")
+    axes.legend(loc=legend)
     figure.savefig(path, dpi=120)

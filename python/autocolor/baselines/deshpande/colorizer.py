@@ -139,11 +139,6 @@ class Deshpande:
     options : DeshpandeOptions
     progress : bool
         Show progress bars on stderr.
-
-    Raises
-    ------
-    ValueError
-        If no reference can be read.
     """
 
     def __init__(
@@ -242,13 +237,7 @@ class SceneClasses:
             references.skipped += own.skipped
 
     def __call__(self, path: Path) -> Deshpande:
-        """Return the colorizer for a photo; where there is one class alone, it is for all.
-
-        Raises
-        ------
-        ValueError
-            If the photo's folder is none of the classes.
-        """
+        """Return the colorizer of the class that a photo is in; a single class is for all photos."""
         name = path.parent.name if len(self._colorizers) > 1 else next(iter(self._colorizers))
         if name not in self._colorizers:
             known = ", ".join(sorted(self._colorizers))
