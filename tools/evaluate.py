@@ -10,7 +10,7 @@ from pathlib import Path
 from autocolor.baselines.registry import BASELINES, NEED_BACKBONE, SCENE_BASELINES, BaselineSource
 from autocolor.core.errors import InputError
 from autocolor.core.programs import at_least, command_parser, run_program
-from autocolor.data.photo_lists import list_photos, list_photos_and_classes
+from autocolor.data.photo_lists import add_photo_options, list_photos, list_photos_and_classes
 from autocolor.evaluation.evaluate import EvaluationProtocol
 from autocolor.evaluation.parts import MethodSource, ModelSource, Part, merge_parts, score_part
 from autocolor.evaluation.report import metrics_table, write_report
@@ -78,19 +78,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         default=Path("build/data/vgg16_gray.caffemodel"),
         help=f"VGG-16-gray, for the baselines {' and '.join(NEED_BACKBONE)} (default: %(default)s)",
     )
-    parser.add_argument(
-        "--photos",
-        type=Path,
-        help="folder of photos, searched with its subfolders, or text file with a path a line, "
-        "which a class index may follow",
-    )
-    parser.add_argument(
-        "--root",
-        type=Path,
-        metavar="FOLDER",
-        help="folder that the lines of the text file are relative to, with or without a slash in "
-        "front (default: the text file's own)",
-    )
+    add_photo_options(parser, "to score on")
     parser.add_argument("--out", type=Path, required=True, help="folder for the report")
     parser.add_argument("--device", default="cpu", help="cpu, gpu or gpu:1 (default: %(default)s)")
     parser.add_argument(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import check_is_file
-from autocolor.core.programs import run_program
+from autocolor.core.programs import command_parser, run_program
 
 
 class _RatiosError(AutocolorError):
@@ -40,11 +39,12 @@ def gain(before: dict[str, Any], after: dict[str, Any]) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="A ratio has its baseline from its own run, so runs on different machines can be compared "
-        "with care: the machines are printed where they differ. The exit status is 1 if a ratio is "
-        "worse by more than --tolerance, or missed its target where it met it before.",
+    parser = command_parser(
+        __doc__,
+        """\
+A ratio has its baseline from its own run, so runs on different machines can be compared with care: the
+machines are printed where they differ. The exit status is 1 if a ratio is worse by more than
+--tolerance, or missed its target where it met it before.""",
     )
     parser.add_argument("before", type=Path, help="JSON of the earlier run")
     parser.add_argument("after", type=Path, help="JSON of the later one")

@@ -9,7 +9,7 @@ import numpy as np
 
 from autocolor.core.errors import InputError
 from autocolor.core.programs import at_least, command_parser, run_program
-from autocolor.data.photo_lists import list_photos_and_classes
+from autocolor.data.photo_lists import add_photo_options, list_photos_and_classes
 from autocolor.evaluation.evaluate import GREY, EvaluationProtocol
 from autocolor.evaluation.parts import ModelSource, merge_parts, score_part
 from autocolor.runtime.shipped import shipped_model_folder
@@ -33,10 +33,7 @@ Photos that cannot be read or have no colour are left out of the subsets that ha
     parser.add_argument(
         "--model", type=Path, help="folder with model.json (default: the model of autocolor)"
     )
-    parser.add_argument("--photos", type=Path, required=True, help="a folder, or a list")
-    parser.add_argument(
-        "--root", type=Path, metavar="FOLDER", help="folder that the list's lines are relative to"
-    )
+    add_photo_options(parser, "to draw from", required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder for the scores")
     parser.add_argument(
         "--size", type=at_least(1), default=1344, help="photos of a subset (default: %(default)s)"

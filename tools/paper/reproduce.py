@@ -19,7 +19,7 @@ import numpy as np
 
 from autocolor.core.errors import InputError
 from autocolor.core.programs import at_least, command_parser, run_program
-from autocolor.data.photo_lists import ListError, list_photos
+from autocolor.data.photo_lists import ListError, add_photo_options, list_photos
 from autocolor.paper.reproduction import (
     OF_ONE_MODEL,
     OF_SCENES,
@@ -92,17 +92,7 @@ how many is said.""",
     parser.add_argument(
         "--data", type=Path, default=Path("build/data"), help="prepared data (default: %(default)s)"
     )
-    parser.add_argument(
-        "--photos",
-        type=Path,
-        help="photos to score on: a folder, or a list (default: DATA/photos/test)",
-    )
-    parser.add_argument(
-        "--root",
-        type=Path,
-        metavar="FOLDER",
-        help="folder that the lines of the list of --photos are relative to (default: the list's own)",
-    )
+    add_photo_options(parser, "to score on (default: DATA/photos/test)")
     parser.add_argument(
         "--scenes",
         type=Path,

@@ -14,7 +14,7 @@ from autocolor.control.energy import CHI_SQUARE_WEIGHT, Transfer
 from autocolor.core.arrays import FloatArray
 from autocolor.core.files import atomic_path
 from autocolor.core.programs import command_parser, run_program
-from autocolor.data.photo_lists import list_photos
+from autocolor.data.photo_lists import add_photo_options, list_photos
 from autocolor.evaluation.evaluate import EvaluationProtocol, Scene, SceneMethod, score
 from autocolor.paper.experiments import colorize_by_energy, predicted, scene_method
 from autocolor.runtime.colorizer import Colorizer
@@ -34,20 +34,7 @@ The second compares values of lambda, Eq. 6, on validation photos. Photos that c
 are encoded as greyscale are skipped.""",
     )
     parser.add_argument("--model", type=Path, required=True, help="folder with model.json")
-    parser.add_argument(
-        "--photos",
-        type=Path,
-        required=True,
-        help="folder of photos, searched with its subfolders, or text file with a path a line, "
-        "which a class index may follow",
-    )
-    parser.add_argument(
-        "--root",
-        type=Path,
-        metavar="FOLDER",
-        help="folder that the lines of the text file are relative to, with or without a slash in "
-        "front (default: the text file's own)",
-    )
+    add_photo_options(parser, "to score on", required=True)
     parser.add_argument(
         "--weights",
         type=float,

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from autocolor.core.arrays import Float32Array, FloatArray
 from autocolor.core.files import atomic_path
 from autocolor.core.programs import at_least, command_parser, run_program
-from autocolor.data.photo_lists import list_photos
+from autocolor.data.photo_lists import add_photo_options, list_photos
 from autocolor.data.photos import PhotoError
 from autocolor.evaluation.evaluate import grey_image, spread
 from autocolor.evaluation.image_errors import Truth, colorfulness, measure_errors
@@ -290,13 +290,7 @@ example:
   python data_prep/fetch_photos.py --out build/data/photos --split test
   python tools/release/looks.py --photos validation.txt""",
     )
-    parser.add_argument(
-        "--photos",
-        type=Path,
-        required=True,
-        help="validation photos: a folder, or a list with a path a line",
-    )
-    parser.add_argument("--root", type=Path, help="folder that the lines are relative to")
+    add_photo_options(parser, "of validation", required=True)
     parser.add_argument(
         "--count", type=at_least(1), default=160, help="photos drawn (default: %(default)s)"
     )

@@ -13,6 +13,7 @@ line counts for nothing.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -69,6 +70,26 @@ def read_photo_list(path: Path, root: Path | None = None) -> list[ListedPhoto]:
             folder = path.parent if root is None else root
             photos.append(ListedPhoto(folder / (name.lstrip("/") if root else name), label))
     return photos
+
+
+def add_photo_options(
+    parser: argparse.ArgumentParser, what_for: str, *, required: bool = False
+) -> None:
+    """Add ``--photos`` and ``--root``, the arguments of :func:`list_photos`, to a parser."""
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        required=required,
+        help=f"photos {what_for}: a folder, searched with its subfolders, or a text file with a path "
+        "a line, which a class index may follow",
+    )
+    parser.add_argument(
+        "--root",
+        type=Path,
+        metavar="FOLDER",
+        help="folder that the lines of the text file are relative to, with or without a slash in "
+        "front (default: the text file's own)",
+    )
 
 
 def list_photos(source: Path, root: Path | None = None) -> list[Path]:
