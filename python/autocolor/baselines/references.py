@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from autocolor.core.arrays import FloatArray, check_unit
 from autocolor.core.errors import InputError
 from autocolor.core.files import file_sha256
+from autocolor.core.progress import tqdm
 from autocolor.evaluation.evaluate import read_color, spread
 from autocolor.histograms.upsampling import GridSampler
 from autocolor.imaging.images import ImageError, resize

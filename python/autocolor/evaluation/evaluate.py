@@ -13,12 +13,12 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from autocolor.core.arrays import FloatArray
 from autocolor.core.errors import InputError
 from autocolor.core.files import file_sha256
 from autocolor.core.processes import open_workers
+from autocolor.core.progress import tqdm
 from autocolor.evaluation.image_errors import PSNR_LIMIT, Measurement, Truth, measure_errors
 from autocolor.evaluation.metrics import (
     ColorMetrics,

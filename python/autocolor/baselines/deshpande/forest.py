@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from sklearn.tree import DecisionTreeRegressor
-from tqdm import tqdm
 
 from autocolor.core.arrays import FloatArray
+from autocolor.core.progress import tqdm
 
 Float32Array = npt.NDArray[np.float32]
 
