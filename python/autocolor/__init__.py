@@ -5,8 +5,8 @@ What is named here is the library's public face; the rest may change from versio
 Examples
 --------
 >>> model = autocolor.load_model()
->>> grey = autocolor.lightness(autocolor.read_image("photo.jpg").rgb)
->>> autocolor.write_image("out.png", model.colorize(grey))
+>>> photo = autocolor.read_image("photo.jpg")
+>>> autocolor.write_image("out.png", model.colorize(photo.rgb))
 """
 
 from __future__ import annotations

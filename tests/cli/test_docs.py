@@ -6,7 +6,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 pytestmark = pytest.mark.slow
 
@@ -102,6 +104,21 @@ def test_the_notebook_is_stored_without_outputs():
     for cell in notebook["cells"]:
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None
+
+
+def test_the_notebook_runs_wherever_it_is_copied(tmp_path):
+    """In another folder, with nothing of the repository beside it; its progress bars warn of nothing."""
+    notebook = nbformat.reads(
+        (DOCS / "tutorial.ipynb").read_text(encoding="utf-8"), as_version=nbformat.NO_CONVERT
+    )
+    path = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=900, startup_timeout=600, resources=path).execute()
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", ())]
+    printed = "".join(out.text for out in outputs if out.output_type == "stream")
+    assert "second moments: 100%" in printed
+    assert "Warning" not in printed
+    assert len([out for out in outputs if "image/png" in out.get("data", {})]) >= 7
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_wrong_reference_in_a_docstring_or_a_page_ends_the_build(tmp_path):

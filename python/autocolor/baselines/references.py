@@ -6,11 +6,10 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from autocolor.core.arrays import Float32Array, FloatArray, check_unit
 from autocolor.core.errors import InputError
 from autocolor.core.files import file_sha256
+from autocolor.core.progress import tqdm
 from autocolor.evaluation.evaluate import read_color, spread
 from autocolor.histograms.upsampling import GridSampler
 from autocolor.imaging.images import ImageError, resize

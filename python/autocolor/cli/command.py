@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from autocolor.batch.colorize import FileOptions, FileResult, colorize_files
 from autocolor.batch.contact_sheet import ContactSheet
 from autocolor.batch.files import Plan, plan_outputs
@@ -20,6 +18,7 @@ from autocolor.control.targets import check_variant
 from autocolor.core.errors import AutocolorError, InputError, exit_status
 from autocolor.core.files import one_line
 from autocolor.core.programs import printable
+from autocolor.core.progress import tqdm
 from autocolor.histograms.decode import LOOKS, DecodeOptions, default_look
 from autocolor.imaging.images import ImageError, check_output_suffix
 from autocolor.runtime.colorizer import Colorizer

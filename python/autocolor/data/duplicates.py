@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
-from tqdm import tqdm
 
 from autocolor.core.files import file_sha256
+from autocolor.core.progress import tqdm
 from autocolor.imaging.images import ImageError, read_image, to_uint8
 
 _SIDE = 256  # pixels; the hash itself sees 32 x 32

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
-from tqdm import tqdm
 
 from autocolor.core.arrays import Float32Array, FloatArray
 from autocolor.core.errors import InputError
 from autocolor.core.files import file_sha256
 from autocolor.core.processes import open_workers
+from autocolor.core.progress import tqdm
 from autocolor.evaluation.image_errors import PSNR_LIMIT, Measurement, Truth, measure_errors
 from autocolor.evaluation.metrics import (
     ColorMetrics,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from autocolor.core.arrays import FloatArray, check_unit
+from autocolor.core.arrays import FloatArray
 from autocolor.core.errors import InputError
 from autocolor.core.variants import VARIANTS
 from autocolor.histograms.decode import DecodeOptions
 from autocolor.histograms.prediction import Prediction
 from autocolor.histograms.scales import merge_scales
 from autocolor.imaging.images import resize
+from autocolor.imaging.layouts import as_lightness
 from autocolor.runtime.backends import load_net
 from autocolor.runtime.device import HistogramNet
 from autocolor.runtime.model_folder import INPUT_MULTIPLE, Manifest, ModelError
@@ -57,7 +59,7 @@ class Colorizer:
     Examples
     --------
     >>> colorizer = Colorizer("build/demo/model")
-    >>> rgb = colorizer.colorize(lightness(read_image("photo.jpg").rgb))
+    >>> rgb = colorizer.colorize(read_image("photo.jpg").rgb)
     """
 
     def __init__(
@@ -100,11 +102,12 @@ class Colorizer:
         )
         return max(1, round(height * factor)), max(1, round(width * factor))
 
-    def predict(self, lightness: FloatArray) -> Prediction:
+    def predict(self, image: Any) -> Prediction:
         """Run the network on a photo; colours can be taken from the result in several ways.
 
         Arguments and errors are those of :meth:`histograms`.
         """
+        lightness = as_lightness(image)
         outputs = self.histograms(lightness)
         height, width = lightness.shape
         working_height, working_width = self.working_size(height, width)
@@ -117,7 +120,7 @@ class Colorizer:
             self.manifest.strength,
         )
 
-    def histograms(self, lightness: FloatArray) -> tuple[FloatArray, ...]:
+    def histograms(self, image: Any) -> tuple[FloatArray, ...]:
         """Predict histograms on the network's grid, or colours if the variant is "lab_l2".
 
         The image is shrunk to its working size and padded at the right and at the bottom, by
@@ -127,8 +130,9 @@ class Colorizer:
 
         Parameters
         ----------
-        lightness : (H, W) float array in [0, 1]
-            (R + G + B)/3 of the photo; any size.
+        image : array, nested list, Pillow image or tensor
+            Grey or in colour, which is not looked at; of any size. Layouts and types are those of
+            :func:`autocolor.imaging.layouts.as_lightness`.
 
         Returns
         -------
@@ -140,13 +144,13 @@ class Colorizer:
 
         Raises
         ------
+        InputError
+            If `image` is none.
         ModelError
             If the network's output is not of the size and the number of bins that the manifest
             says.
         """
-        check_unit("lightness", lightness)
-        if lightness.ndim != 2 or lightness.size == 0:
-            raise InputError("lightness", f"expected shape (H, W), got {lightness.shape}")
+        lightness = as_lightness(image)
         working = self.working_size(*lightness.shape)
         sizes = [
             (max(1, round(scale * working[0])), max(1, round(scale * working[1])))
@@ -194,7 +198,7 @@ class Colorizer:
 
     def colorize(
         self,
-        lightness: FloatArray,
+        image: Any,
         *,
         method: str | None = None,
         hue: str | None = None,
@@ -208,8 +212,8 @@ class Colorizer:
 
         Parameters
         ----------
-        lightness : (H, W) float array in [0, 1]
-            (R + G + B)/3 of the photo; any size.
+        image : array, nested list, Pillow image or tensor
+            As of :meth:`histograms`.
         method : {"sample", "mode", "median", "expectation"}, optional
             How a chroma, or a and b, are taken from their histograms. Unless given: the median of
             chroma, the expectation of a and b. A "lab_l2" model has no choice.
@@ -230,7 +234,7 @@ class Colorizer:
 
         Returns
         -------
-        (H, W, 3) float32 array, RGB in [0, 1], of the same lightness as the input.
+        (H, W, 3) float32 array, RGB in [0, 1], of the same lightness as the input, (R + G + B)/3.
         :func:`autocolor.imaging.images.to_uint8` rounds it to 8 bit.
 
         Raises
@@ -240,4 +244,4 @@ class Colorizer:
             samples without `rng`, and on a strength out of range.
         """
         options = DecodeOptions(method, hue, fading, strength, sampling, look)
-        return self.predict(lightness).decode(options, rng)
+        return self.predict(image).decode(options, rng)

@@ -9,11 +9,10 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import naming
 from autocolor.core.isolation import parse_failure
+from autocolor.core.progress import tqdm
 from autocolor.training.log import Record, parse_log
 
 

@@ -19,11 +19,11 @@ import lmdb
 import numpy as np
 import numpy.typing as npt
 from google.protobuf import text_format
-from tqdm import tqdm
 
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import atomic_path, checked_path, damage, read_lines
 from autocolor.core.processes import open_workers
+from autocolor.core.progress import tqdm
 from autocolor.data.lmdb_check import check_lmdb
 from autocolor.data.lmdb_io import decode_datum, parse_datum
 from autocolor.imaging.color import lightness

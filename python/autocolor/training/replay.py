@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from caffe.proto import caffe_pb2
-from tqdm import tqdm
 
+from autocolor.core.progress import tqdm
 from autocolor.runtime.caffe_runtime import forward_layer, layer_names
 
 _READ_OR_DRAW = ("Data", "DummyData", "Dropout", "HDF5Data", "ImageData", "WindowData")

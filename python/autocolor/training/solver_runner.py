@@ -16,9 +16,9 @@ from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from google.protobuf import text_format
-from tqdm import tqdm
 
 from autocolor.core.files import LockedError, exclusive, naming
+from autocolor.core.progress import tqdm
 from autocolor.runtime.caffe_runtime import import_caffe, layer_names
 from autocolor.training.data_parallel import DivergenceError, GradientMean, Group, ParallelError
 from autocolor.training.log import Record, TrainingLog, log_paths

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import damage
 from autocolor.core.processes import open_workers
+from autocolor.core.progress import tqdm
 from autocolor.data.lmdb_io import LmdbOptions, count_records, decode_datum, sample_datums
 from autocolor.data.lmdb_writer import LmdbContent, is_complete, shuffled_passes, write_lmdb
 from autocolor.imaging.color import lightness

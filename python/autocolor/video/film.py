@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from av.error import FFmpegError
-from tqdm import tqdm
 
 from autocolor.core.files import atomic_path, file_name, file_sha256
 from autocolor.core.programs import printable
+from autocolor.core.progress import tqdm
 from autocolor.histograms.decode import DecodeOptions
 from autocolor.histograms.prediction import Prediction
 from autocolor.imaging.images import to_uint8

@@ -16,11 +16,11 @@ from av.error import FFmpegError
 from av.filter import Graph
 from av.video.reformatter import ColorRange, Interpolation
 from PIL import Image
-from tqdm import tqdm
 
 from autocolor.core.arrays import Float32Array, FloatArray
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import one_line
+from autocolor.core.progress import tqdm
 from autocolor.imaging.color import lightness
 from autocolor.video.smoothing import is_cut
 

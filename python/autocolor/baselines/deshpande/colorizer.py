@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
-from tqdm import tqdm
 
 from autocolor.baselines.cluster_correspondence import alpha_beta_histogram, correspond
 from autocolor.baselines.deshpande.features import (
@@ -27,6 +26,7 @@ from autocolor.baselines.welsh import Gist
 from autocolor.core.arrays import Float32Array, FloatArray
 from autocolor.core.errors import InputError
 from autocolor.core.files import atomic_path
+from autocolor.core.progress import tqdm
 from autocolor.imaging.color import compose_alpha_beta, lightness, rgb_to_alpha_beta
 from autocolor.imaging.images import resize
 

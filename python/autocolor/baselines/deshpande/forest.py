@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from sklearn.tree import DecisionTreeRegressor
-from tqdm import tqdm
 
 from autocolor.core.arrays import Float32Array, FloatArray
+from autocolor.core.progress import tqdm
 
 FIXED_ROWS = 2
 """Rows of A that never change: alpha and beta of the pixel itself."""
