@@ -15,7 +15,6 @@ from autocolor.core.files import atomic_path
 from autocolor.core.processes import Workers, available_processors, open_workers
 from autocolor.core.programs import at_least, command_parser, run_program
 from autocolor.data.augmentation import DamageOptions
-from autocolor.data.labels import class_folders, label_by_folder
 from autocolor.data.lmdb_io import LmdbOptions, ViewOptions
 from autocolor.data.lmdb_writer import (
     LmdbContent,
@@ -28,6 +27,8 @@ from autocolor.data.lmdb_writer import (
 from autocolor.data.photo_lists import (
     ListedPhoto,
     ListError,
+    class_folders,
+    label_by_folder,
     quote,
     read_photo_list,
     write_photo_list,

@@ -24,8 +24,8 @@ from tqdm import tqdm
 
 from autocolor.core.processes import available_processors
 from autocolor.core.programs import at_least, command_parser, run_program
-from autocolor.data.labels import label_by_folder
 from autocolor.data.lmdb_io import LmdbOptions, make_datum
+from autocolor.data.photo_lists import label_by_folder
 from autocolor.imaging.images import ImageError, find_photos
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,7 +16,6 @@ names and of one variant alone, each non-negative with some mass; it is normalis
 from __future__ import annotations
 
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,7 @@ import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray, check_array, check_same_shape
 from autocolor.core.errors import AutocolorError, InputError
-from autocolor.core.files import FileKindError, check_is_file
+from autocolor.core.files import DAMAGED, FileKindError, check_is_file
 from autocolor.core.variants import VARIANTS
 from autocolor.histograms.bins import bin_index, quantile_edges, uniform_edges
 from autocolor.imaging.color import rgb_to_hue_chroma, rgb_to_lab
@@ -33,19 +32,6 @@ Targets = dict[str, npt.NDArray[np.float64]]
 """Names and (K,) histograms, in the order of the variant's outputs."""
 
 _HISTOGRAMS = {name: v.outputs for name, v in VARIANTS.items() if v.is_histogram}
-
-# What NumPy and zipfile raise on damaged files.
-_DAMAGED = (
-    OSError,
-    ValueError,
-    RuntimeError,
-    LookupError,
-    EOFError,
-    SyntaxError,
-    MemoryError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 _LARGEST_ARRAY = 16 * 2**20  # bytes, of a histogram in a file
 
@@ -128,7 +114,7 @@ def load_targets(path: Path | str, variant: str, bins: int) -> Targets:
         raise TargetError(f"{path}: no such file") from None
     except FileKindError as error:
         raise TargetError(str(error)) from None
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise TargetError(f"{path}: cannot be read: {error}") from error
     names = _HISTOGRAMS[variant]
     if set(content) != set(names):

@@ -42,11 +42,6 @@ def default_cache() -> Path:
     return Path(os.environ.get("AUTOCOLOR_CACHE") or Path.home() / ".cache" / "autocolor")
 
 
-def download_wheel(requirement: str, cache: Path) -> Path:
-    """Download a wheel with pip (`requirement` may pin a version) and return its path."""
-    return download("pypi", requirement, cache)
-
-
 def matches(path: Path, sha256: str) -> bool:
     """Return whether a file is there and has this hash."""
     return path.is_file() and file_sha256(path) == sha256

@@ -8,12 +8,29 @@ import hashlib
 import os
 import platform
 import stat
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
 from autocolor.core.errors import AutocolorError
+
+DAMAGED = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What readers of NumPy's, ZIP and HDF5 files and of protobufs raise on damaged or hostile ones."""
 
 _LONGEST_NAME = 255  # bytes, of every usual file system
 _KINDS = {
@@ -98,6 +115,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def write_atomically(path: Path, content: str | bytes | memoryview) -> None:
+    """Write a whole file or nothing; a text in UTF-8, but for bytes of names that are none."""
+    with atomic_path(path) as partial:
+        if isinstance(content, str):
+            content = content.encode("utf-8", "surrogateescape")
+        partial.write_bytes(content)
+
+
 @contextmanager
 def checked_path(path: Path) -> Iterator[Path]:
     """As `atomic_path`, with the checksum that :func:`damage` knows."""
@@ -116,8 +141,7 @@ def checksum_of(path: Path) -> Path:
 def write_checksum(path: Path, digest: str | None = None, note: str = "") -> None:
     """Write the checksum of a file beside it, with a note in a comment."""
     line = f"{digest or file_sha256(path)}  {path.name}\n"
-    with atomic_path(checksum_of(path)) as partial:
-        partial.write_text((f"# {note}\n" if note else "") + line, encoding="utf-8")
+    write_atomically(checksum_of(path), (f"# {note}\n" if note else "") + line)
 
 
 def damage(path: Path) -> str | None:

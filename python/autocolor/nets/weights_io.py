@@ -6,8 +6,6 @@ The kind of a file is decided by its content.
 from __future__ import annotations
 
 import math
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from autocolor.core.files import check_is_file, checked_path, damage, one_line
+from autocolor.core.files import DAMAGED, check_is_file, checked_path, damage, one_line
 from autocolor.runtime.caffemodel import FloatArray as FloatArray
 from autocolor.runtime.caffemodel import Weights as Weights
 from autocolor.runtime.caffemodel import WeightsError as WeightsError
@@ -30,21 +28,6 @@ _LARGEST_INT32 = 2**31 - 1
 # A compressed array may declare a thousand times its size in the file, and no weights shrink so far.
 _LARGEST_RATIO = 20
 _ANY_RATIO = 2**30  # bytes of a file's arrays up to which it does not matter: VGG-16 has 0.6 GB
-
-# What h5py, zipfile and NumPy raise on damaged or hostile files. A shape that does not fit into
-# memory is a MemoryError.
-_DAMAGED = (
-    OSError,
-    RuntimeError,
-    KeyError,
-    ValueError,
-    TypeError,
-    EOFError,
-    MemoryError,
-    SyntaxError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def read_weights(path: Path) -> Weights:
@@ -163,7 +146,7 @@ def _read_hdf5(path: Path) -> Weights:
                     weights[name] = tuple(blobs)
     except WeightsError:
         raise
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise _damaged(path, place, error) from None
     return _not_empty(path, weights)
 
@@ -191,7 +174,7 @@ def _read_npz(path: Path) -> Weights:
                 found.setdefault(layer, {})[blob] = array.astype(np.float32, copy=False)
     except WeightsError:
         raise
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise _damaged(path, place, error) from None
     for layer, blobs in found.items():
         if "weight" not in blobs:

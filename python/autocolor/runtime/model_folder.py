@@ -11,7 +11,7 @@ from typing import Any
 
 from autocolor.core.constants import BINS
 from autocolor.core.errors import AutocolorError, InputError
-from autocolor.core.files import atomic_path, check_is_file, file_sha256
+from autocolor.core.files import check_is_file, file_sha256, write_atomically
 from autocolor.core.variants import VARIANTS, find_variant
 from autocolor.runtime.caffemodel import Weights, WeightsError, read_caffemodel
 
@@ -90,8 +90,7 @@ class Manifest:
     def save(self, folder: Path) -> None:
         """Write ``model.json`` into `folder`, atomically."""
         content = {"format": _FORMAT, **asdict(self)}
-        with atomic_path(folder / MANIFEST_NAME) as partial:
-            partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_atomically(folder / MANIFEST_NAME, json.dumps(content, indent=2) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:

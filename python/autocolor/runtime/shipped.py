@@ -13,7 +13,6 @@ import os
 import sys
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -21,7 +20,7 @@ import numpy as np
 
 from autocolor.core.downloads import default_cache
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import atomic_path
+from autocolor.core.files import DAMAGED, atomic_path
 from autocolor.runtime.caffemodel import Weights, WeightsError, write_caffemodel
 from autocolor.runtime.model_folder import MANIFEST_NAME, Manifest, ModelError
 
@@ -142,7 +141,7 @@ def load_half(path: Path) -> Weights:
                 name: tuple(np.asarray(archive[f"{name}/{blob}"], np.float32) for blob in _BLOBS)
                 for name in names
             }
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGED as error:
         raise ModelError(f"{path}: not the weights of a model: {error}") from error
     return weights
 

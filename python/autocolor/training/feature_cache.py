@@ -21,7 +21,7 @@ import numpy.typing as npt
 from google.protobuf import text_format
 
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import atomic_path, checked_path, damage, read_lines
+from autocolor.core.files import checked_path, damage, read_lines, write_atomically
 from autocolor.core.processes import open_workers
 from autocolor.core.progress import tqdm
 from autocolor.data.lmdb_check import check_lmdb
@@ -130,9 +130,8 @@ def cache_features(
         if json.loads(manifest.read_text(encoding="utf-8")).get("fingerprint") != fingerprint:
             raise FeatureError(f"{folder}: holds features of other images, weights or options")
     else:
-        with atomic_path(manifest) as partial:
-            content = {"fingerprint": fingerprint, **asdict(options)}
-            partial.write_text(json.dumps(content, indent=2), encoding="utf-8")
+        content = {"fingerprint": fingerprint, **asdict(options)}
+        write_atomically(manifest, json.dumps(content, indent=2))
     keys = _keys(images)[: options.images or None]
     crops = _deal(len(keys), options)
     files = [folder / f"features_{number:05d}.h5" for number in range(len(crops))]
@@ -154,8 +153,7 @@ def cache_features(
             for _ in workers.map_ordered(_compute, calls):
                 bar.update()
         _networks.clear()
-    with atomic_path(folder / _LIST) as partial:
-        partial.write_text("".join(f"{path.resolve()}\n" for path in files), encoding="utf-8")
+    write_atomically(folder / _LIST, "".join(f"{path.resolve()}\n" for path in files))
     return folder / _LIST
 
 

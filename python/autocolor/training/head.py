@@ -11,7 +11,7 @@ from pathlib import Path
 
 from google.protobuf import text_format
 
-from autocolor.core.files import atomic_path
+from autocolor.core.files import write_atomically
 from autocolor.data.photo_lists import read_photo_list
 from autocolor.nets.catalogue import Model
 from autocolor.nets.colorization import ColorizationNet, TrainingOptions
@@ -269,8 +269,7 @@ def _train(
 
 def _write_stamp(stamp: Path, **content: object) -> None:
     stamp.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(stamp) as partial:
-        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_atomically(stamp, json.dumps(content, indent=2) + "\n")
 
 
 def _nameless(model: Model, source: str, validation: str) -> Model:
@@ -310,8 +309,7 @@ def save_model(
     fitting.check(caffemodel)
     manifest = Manifest(name, network.variant, network.levels, network.heads[0].bins or 1)
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(folder / manifest.deploy) as partial:
-        partial.write_text(text_format.MessageToString(deploy), encoding="utf-8")
+    write_atomically(folder / manifest.deploy, text_format.MessageToString(deploy))
     write_weights(folder / manifest.weights, fitting.weights, name)
     manifest.save(folder)
     return manifest

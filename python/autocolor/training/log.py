@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import atomic_path, naming
+from autocolor.core.files import atomic_path, naming, write_atomically
 
 _ITERATION = re.compile(
     r"Iteration (\d+) \(.*?(?:([\d.e+-]+)s/(\d+) iters)?\), loss = ([-+.\deinfa]+)"
@@ -253,8 +253,7 @@ class TrainingLog:
         self.records = [r for r in drop_overtaken(earlier) if r.iteration < iteration]
         with atomic_path(self._csv) as partial, partial.open("w", encoding="utf-8") as stream:
             self._write_rows(stream, self.records, heading=True)
-        with atomic_path(self._json) as partial:
-            partial.write_text("".join(map(_json_line, self.records)), encoding="utf-8")
+        write_atomically(self._json, "".join(map(_json_line, self.records)))
 
     def _write_rows(self, stream: Any, records: Iterable[Record], *, heading: bool) -> None:
         writer = csv.writer(stream, lineterminator="\n")

@@ -5,11 +5,11 @@ Beside each file of a snapshot lies its checksum; what ``caffe train`` wrote has
 
 from __future__ import annotations
 
-import fcntl
 import re
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,24 +19,22 @@ from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError
 
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import checksum_of, damage, naming, write_checksum
+from autocolor.core.files import (
+    DAMAGED,
+    LockedError,
+    checksum_of,
+    damage,
+    exclusive,
+    naming,
+    write_checksum,
+)
 from autocolor.runtime.caffemodel import WeightsError, map_caffemodel
 
 _ENDINGS = (".solverstate", ".solverstate.h5")
 _WRITING = "being written"
 _TYPE = "solver type: "
 
-# What the readers raise on damaged files, and what comes of values of other types than Caffe's.
-_DAMAGED = (
-    OSError,
-    RuntimeError,
-    DecodeError,
-    WeightsError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AttributeError,
-)
+_DAMAGED = (*DAMAGED, DecodeError, WeightsError)
 
 
 class SnapshotError(AutocolorError):
@@ -328,14 +326,8 @@ def save_once(state: Path, solver_type: str, write: Callable[[], None]) -> None:
     All have the same weights, and a process that is killed in the middle must not spoil what
     another has written.
     """
-    lock = state.with_name(f"{state.name}.lock")
-    with lock.open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
+    with suppress(LockedError), exclusive(state.with_name(f"{state.name}.lock")):
         try:
             read_state(state)
         except SnapshotError:  # not there, or cut off: to be written again
             write_snapshot(state, solver_type, write)
-        lock.unlink(missing_ok=True)

@@ -1,6 +1,5 @@
 """An LMDB is the same to the byte however often its writing is cut off."""
 
-import fcntl
 import os
 import re
 
@@ -18,6 +17,7 @@ from autocolor.data.lmdb_writer import (
     read_skipped,
     write_lmdb,
 )
+from helpers.programs import lock_holder
 from helpers.tiff_writer import Page, lay, write_tiff
 
 COUNT = 330
@@ -140,14 +140,13 @@ def test_a_key_is_never_written_twice(content, tmp_path):
 
 
 def test_only_one_process_writes(content, tmp_path):
-    part = tmp_path / "lmdb.part"
-    part.mkdir()
-    descriptor = os.open(part, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    with pytest.raises(LmdbWriteError, match="another process is writing it"):
+    with (
+        lock_holder(tmp_path / ".lmdb.lock") as other,
+        pytest.raises(LmdbWriteError, match=f"process {other.pid} of .* is at work here"),
+    ):
         write_lmdb(content, tmp_path / "lmdb")
-    os.close(descriptor)
     write_lmdb(content, tmp_path / "lmdb")
+    assert not (tmp_path / ".lmdb.lock").exists()
 
 
 def test_what_cannot_be_opened_is_named(content, tmp_path):
