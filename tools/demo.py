@@ -60,8 +60,7 @@ def train(
     return train_for(
         60 * minutes,
         out,
-        solver,
-        lambda planned: replace(model, solver=planned).files(),
+        replace(model, solver=solver),
         weights=data / "vgg16_gray_balanced.caffemodel",
         replace_earlier=replace_earlier,
     )

@@ -35,34 +35,25 @@ class Model:
     validation_source: str  #: LMDB of the test net
     solver: SolverOptions
 
-    def files(self) -> dict[str, str]:
-        """File name to text: ``train``, ``test``, ``deploy`` and ``solver`` prototxt."""
-        validation = replace(self.training, source=self.validation_source)
-        messages: dict[str, Message] = {
-            "train.prototxt": self.network.training_net(self.training, "train"),
-            "test.prototxt": self.network.training_net(validation, "test"),
-            "deploy.prototxt": self.network.deploy_net(),
-            "solver.prototxt": solver(self.solver),
-        }
-        return to_texts(messages)
+    def files(self, cached_levels: str | None = None) -> dict[str, str]:
+        """File name to text: ``train``, ``test``, ``deploy`` and ``solver`` prototxt.
 
-    def head_files(self, cached_levels: str) -> dict[str, str]:
-        """As :meth:`files` without ``deploy``, to train the head on cached hypercolumns.
-
-        Both sources are then lists of files: see :meth:`ColorizationNet.head_training_net`.
+        With `cached_levels` they are to train the head on cached hypercolumns, without ``deploy``, and
+        both sources are lists of files: see :meth:`ColorizationNet.head_training_net`.
         """
-        if not isinstance(self.network, ColorizationNet):
-            raise InputError("network", f"expected a ColorizationNet, got {self.network}")
-        validation = replace(self.training, source=self.validation_source)
-        return to_texts(
-            {
-                "train.prototxt": self.network.head_training_net(
-                    self.training, cached_levels, "train"
-                ),
-                "test.prototxt": self.network.head_training_net(validation, cached_levels, "test"),
-                "solver.prototxt": solver(self.solver),
-            }
-        )
+        network, messages = self.network, dict[str, Message]()
+        for phase, source in (("train", self.training.source), ("test", self.validation_source)):
+            options = replace(self.training, source=source)
+            if cached_levels is None:
+                net = network.training_net(options, phase)
+            elif isinstance(network, ColorizationNet):
+                net = network.head_training_net(options, cached_levels, phase)
+            else:
+                raise InputError("network", f"expected a ColorizationNet, got {network}")
+            messages[f"{phase}.prototxt"] = net
+        if cached_levels is None:
+            messages["deploy.prototxt"] = network.deploy_net()
+        return to_texts({**messages, "solver.prototxt": solver(self.solver)})
 
     def in_folder(self, folder: Path) -> Model:
         """Return the model with the paths of its files, and its snapshots, in another folder."""

@@ -12,10 +12,10 @@ class SolverOptions:
     """A solver of Caffe's; unless told otherwise, gradient descent with momentum."""
 
     #: Paths of the prototxt files, relative to where ``caffe train`` is started
-    train_net: str
-    test_net: str
-    snapshot_prefix: str
-    iterations: int
+    train_net: str = ""
+    test_net: str = ""
+    snapshot_prefix: str = ""
+    iterations: int = 0
     kind: str = "SGD"  #: {"SGD", "Adam"}
     #: {"poly", "fixed"}. The rate falls linearly to zero over the iterations, or stays.
     policy: str = "poly"
@@ -31,23 +31,22 @@ class SolverOptions:
 
 def solver(options: SolverOptions) -> caffe_pb2.SolverParameter:
     """Solver of `options`, for ``caffe train -solver`` and pycaffe alike."""
-    parameter = caffe_pb2.SolverParameter()
-    parameter.train_net = options.train_net
-    parameter.test_net.append(options.test_net)
-    parameter.test_iter.append(options.test_iterations)
-    parameter.test_interval = options.test_interval
-    parameter.type = options.kind
-    parameter.base_lr = options.base_learning_rate
-    parameter.lr_policy = options.policy
-    if options.policy == "poly":
-        parameter.power = 1.0
-    parameter.momentum = options.momentum
-    parameter.weight_decay = options.weight_decay
-    parameter.max_iter = options.iterations
-    parameter.display = options.display_interval
-    parameter.average_loss = options.display_interval
-    parameter.snapshot = options.snapshot_interval
-    parameter.snapshot_prefix = options.snapshot_prefix
-    parameter.random_seed = options.seed
-    parameter.solver_mode = caffe_pb2.SolverParameter.CPU
-    return parameter
+    return caffe_pb2.SolverParameter(
+        train_net=options.train_net,
+        test_net=[options.test_net],
+        test_iter=[options.test_iterations],
+        test_interval=options.test_interval,
+        type=options.kind,
+        base_lr=options.base_learning_rate,
+        lr_policy=options.policy,
+        power=1.0 if options.policy == "poly" else None,
+        momentum=options.momentum,
+        weight_decay=options.weight_decay,
+        max_iter=options.iterations,
+        display=options.display_interval,
+        average_loss=options.display_interval,
+        snapshot=options.snapshot_interval,
+        snapshot_prefix=options.snapshot_prefix,
+        random_seed=options.seed,
+        solver_mode=caffe_pb2.SolverParameter.CPU,
+    )

@@ -26,7 +26,6 @@ def run_caffe_train(
     *,
     iterations: int | None = None,
     weights: Path | None = None,
-    snapshot: Path | None = None,
     seconds: float | None = None,
     device: str = "cpu",
 ) -> list[Record]:
@@ -40,8 +39,8 @@ def run_caffe_train(
         Gets everything Caffe prints.
     iterations : int, optional
         Of the solver, for a progress bar on stderr; none is shown unless given.
-    weights, snapshot : Path, optional
-        Weights to start from, or the ``.solverstate`` to resume.
+    weights : Path, optional
+        To start from.
     seconds : float, optional
         Ask Caffe to snapshot and stop after this long.
     device : str
@@ -61,8 +60,6 @@ def run_caffe_train(
         command.append(f"-gpu={device.partition(':')[2] or 0}")
     if weights is not None:
         command.append(f"-weights={weights}")
-    if snapshot is not None:
-        command.append(f"-snapshot={snapshot}")
     started = time.monotonic()
     records: list[Record] = []
     last_lines: list[str] = []

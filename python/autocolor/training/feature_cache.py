@@ -11,6 +11,7 @@ import hashlib
 import json
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ import numpy.typing as npt
 from google.protobuf import text_format
 
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import checked_path, damage, read_lines, write_atomically
+from autocolor.core.files import checked_path, damage, file_sha256, read_lines, write_atomically
 from autocolor.core.processes import open_workers
 from autocolor.core.progress import tqdm
 from autocolor.data.lmdb_check import check_lmdb
@@ -41,38 +42,17 @@ class FeatureError(AutocolorError):
 
 @dataclass(frozen=True)
 class FeatureOptions:
-    """Which hypercolumns are kept.
+    """Which hypercolumns are kept."""
 
-    Attributes
-    ----------
-    levels : str
-        Levels of the hypercolumn, ``first..last``.
-    crop : int
-        Side of the square crop, in pixels.
-    locations : int
-        Pixels drawn from each crop, without a preference.
-    passes : int
-        Crops of each image.
-    augment : bool
-        Random crops, mirrored half of the time; otherwise the centre crop.
-    images : int
-        Of the LMDB, from its beginning; 0 takes all.
-    width : float
-        Factor on the channels of the network.
-    seed : int
-    images_per_file : int
-        Caffe holds one file in memory and shuffles within it.
-    """
-
-    levels: str = "data..conv5_3"
-    crop: int = 224
-    locations: int = 256
-    passes: int = 1
-    augment: bool = True
-    images: int = 0
-    width: float = 1.0
+    levels: str = "data..conv5_3"  #: Of the hypercolumn, ``first..last``
+    crop: int = 224  #: Side of the square crop, in pixels
+    locations: int = 256  #: Pixels drawn from each crop, without a preference
+    passes: int = 1  #: Crops of each image
+    augment: bool = True  #: Random crops, mirrored half of the time; otherwise the centre crop
+    images: int = 0  #: Of the LMDB, from its beginning; 0 takes all
+    width: float = 1.0  #: Factor on the channels of the network
     seed: int = 0
-    images_per_file: int = 32
+    images_per_file: int = 32  #: Caffe holds one file in memory and shuffles within it
 
 
 def cache_features(
@@ -140,11 +120,8 @@ def cache_features(
         for path, chunk in zip(files, crops, strict=True)
         if not path.exists()
     ]
-    computed = {call.path for call in calls}
-    for path in tqdm(
-        [path for path in files if path not in computed], "checking", unit="file", delay=2,
-        disable=not progress,
-    ):  # fmt: skip
+    there = sorted({*files} - {call.path for call in calls})
+    for path in tqdm(there, "checking", unit="file", delay=2, disable=not progress):
         _check(path)
     with tqdm(
         total=len(files), initial=len(files) - len(calls), unit="file", disable=not progress
@@ -164,26 +141,25 @@ def _check(path: Path) -> None:
 
 def count_rows(files: Path) -> int:
     """Return the number of hypercolumns in the files of a list."""
-    total = 0
-    for line in read_lines(files):
-        with h5py.File(line) as file:
-            total += len(file["cached_hypercolumn"])
-    return total
+    return int(_total(files, lambda file: len(file["cached_hypercolumn"])))
 
 
 def seconds_taken(files: Path) -> float:
     """Return how long the files of a list took to compute."""
+    return _total(files, lambda file: float(file.attrs["seconds"]))
+
+
+def _total(files: Path, number: Callable[[h5py.File], float]) -> float:
     total = 0.0
     for line in read_lines(files):
         with h5py.File(line) as file:
-            total += float(file.attrs["seconds"])
+            total += number(file)
     return total
 
 
 def _fingerprint(images: Path, weights: Path, options: FeatureOptions) -> str:
     digest = hashlib.sha256(json.dumps(asdict(options)).encode())
-    with weights.open("rb") as stream:
-        digest.update(hashlib.file_digest(stream, "sha256").digest())
+    digest.update(bytes.fromhex(file_sha256(weights)))
     for key in _keys(images):
         digest.update(key)
     return digest.hexdigest()

@@ -38,49 +38,27 @@ class HeadOptions:
 
     With few photos it overfits in minutes without dropout on the hypercolumn itself and a strong
     decay; the values were chosen on the validation photos of ``data_prep/photos.tsv``.
-
-    Attributes
-    ----------
-    minutes : float
-    learning_rate, weight_decay : float
-    hypercolumn_dropout, dropout : float
-        Ratios, on the hypercolumn and on ``h_fc1``.
-    batch : int
-        Hypercolumns an iteration: the paper's 8 images of 128 locations.
     """
 
     minutes: float = 4.0
     learning_rate: float = 2e-2
     weight_decay: float = 5e-2
-    hypercolumn_dropout: float = 0.5
-    dropout: float = 0.5
-    batch: int = 1024
+    hypercolumn_dropout: float = 0.5  #: Ratio, on the hypercolumn
+    dropout: float = 0.5  #: Ratio, on ``h_fc1``
+    batch: int = 1024  #: Hypercolumns an iteration: the paper's 8 images of 128 locations
 
 
 @dataclass(frozen=True)
 class Features:
-    """Hypercolumns of training and validation images on disk.
+    """Hypercolumns of training and validation images on disk."""
 
-    Attributes
-    ----------
-    weights : Path
-        Of the frozen network.
-    levels : str
-        ``first..last``.
-    width : float
-        Factor on the channels of the network.
-    training, validation : Path
-        Lists of files: see :mod:`autocolor.training.feature_cache`.
-    seconds : float
-        That they took to compute, now or when it was done.
-    """
-
-    weights: Path
-    levels: str
-    width: float
+    weights: Path  #: Of the frozen network
+    levels: str  #: ``first..last``
+    width: float  #: Factor on the channels of the network
+    #: Lists of files: see :mod:`autocolor.training.feature_cache`
     training: Path
     validation: Path
-    seconds: float
+    seconds: float  #: That they took to compute, now or when it was done
 
 
 def prepare_features(
@@ -153,30 +131,30 @@ def train_head(
         name,
         network,
         TrainingOptions(
-            str(features.training), options.batch, dropout=options.dropout,
+            str(features.training),
+            options.batch,
+            dropout=options.dropout,
             hypercolumn_dropout=options.hypercolumn_dropout,
         ),
         str(features.validation),
         SolverOptions(
-            "", "", "", iterations=0,
             base_learning_rate=options.learning_rate,
             weight_decay=options.weight_decay,
             test_iterations=max(1, count_rows(features.validation) // options.batch),
         ),
-    ).in_folder(training)  # fmt: skip
+    ).in_folder(training)
     digest = hashlib.sha256(json.dumps(asdict(options)).encode())
-    for text in _nameless(model, "", "").head_files(features.levels).values():
+    for text in _nameless(model, "", "").files(features.levels).values():
         digest.update(text.encode())
     for files in (features.training, features.validation):
         digest.update((files.parent / "features.json").read_bytes())
-    return _train(
-        folder, name, network, digest.hexdigest(),
-        lambda again: train_for(
-            60 * options.minutes, training, model.solver,
-            lambda planned: replace(model, solver=planned).head_files(features.levels), replace_earlier=again,
-        ),
-        features.weights,
-    )  # fmt: skip
+
+    def train(again: bool) -> tuple[Path, list[Record]]:
+        return train_for(
+            60 * options.minutes, training, model, features.levels, replace_earlier=again
+        )
+
+    return _train(folder, name, network, digest.hexdigest(), train, features.weights)
 
 
 def train_whole(
@@ -215,24 +193,19 @@ def train_whole(
     """
     training = folder / "training"
     options = TrainingOptions(str(data / "train_lmdb"))
-    validation_images = len(read_photo_list(data / "validation_lmdb.txt"))
-    model = Model(
-        name, network, options, str(data / "validation_lmdb"),
-        SolverOptions(
-            "", "", "", iterations=0, test_iterations=max(1, validation_images // options.batch)
-        ),
-    ).in_folder(training)  # fmt: skip
+    tests = max(1, len(read_photo_list(data / "validation_lmdb.txt")) // options.batch)
+    solver = SolverOptions(test_iterations=tests)
+    model = Model(name, network, options, str(data / "validation_lmdb"), solver).in_folder(training)
     nameless = _nameless(model, options.source, model.validation_source)
     digest = hashlib.sha256(f"{minutes} {''.join(nameless.files().values())}".encode())
     digest.update(weights.read_bytes())
-    return _train(
-        folder, name, network, digest.hexdigest(),
-        lambda again: train_for(
-            60 * minutes, training, model.solver,
-            lambda planned: replace(model, solver=planned).files(),
-            weights=weights, device=device, replace_earlier=again,
-        ),
-    )  # fmt: skip
+
+    def train(again: bool) -> tuple[Path, list[Record]]:
+        return train_for(
+            60 * minutes, training, model, weights=weights, device=device, replace_earlier=again
+        )
+
+    return _train(folder, name, network, digest.hexdigest(), train)
 
 
 def _train(
@@ -256,18 +229,18 @@ def _train(
         )
     if "seconds" in begun:
         return float(begun["seconds"])
-    _write_stamp(stamp, fingerprint=fingerprint)
+    _write_stamp(stamp, {"fingerprint": fingerprint})
     started = time.monotonic()
     caffemodel, records = train(bool(begun))
     save_model(folder, network, name, caffemodel, backbone)
     seconds = time.monotonic() - started
     iterations = max(record.iteration for record in records)
-    _write_stamp(stamp, fingerprint=fingerprint, seconds=seconds, iterations=iterations,
-                 snapshot=caffemodel.name)  # fmt: skip
+    done = {"seconds": seconds, "iterations": iterations, "snapshot": caffemodel.name}
+    _write_stamp(stamp, {"fingerprint": fingerprint, **done})
     return seconds
 
 
-def _write_stamp(stamp: Path, **content: object) -> None:
+def _write_stamp(stamp: Path, content: dict[str, object]) -> None:
     stamp.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(stamp, json.dumps(content, indent=2) + "\n")
 

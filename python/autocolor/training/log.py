@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gc
+import io
 import json
 import math
 import re
@@ -36,35 +37,20 @@ class LogError(AutocolorError):
 
 @dataclass
 class Record:
-    """What Caffe reported at one iteration.
-
-    Attributes
-    ----------
-    iteration : int
-    phase : str
-        ``train``, ``test``, or for the solver's further test nets ``test 1``, ``test 2``, …
-    outputs : dict
-        Net output to value; an output of several numbers has the names ``name[0]``, ``name[1]``, …
-    loss : float
-        Sum of the outputs times their loss weights.
-    seconds_per_iteration : float or None
-        Over the last display interval; None where Caffe has not said.
-    smoothed_loss : float or None
-        Mean loss of the solver's last ``average_loss`` iterations; of the phase ``train`` only.
-    learning_rate : float or None
-        Of the phase ``train`` only.
-    seconds : float or None
-        Since the training began.
-    """
+    """What Caffe reported at one iteration."""
 
     iteration: int
+    #: ``train``, ``test``, or for the solver's further test nets ``test 1``, ``test 2``, …
     phase: str
+    #: Net output to value; an output of several numbers has the names ``name[0]``, ``name[1]``, …
     outputs: dict[str, float] = field(default_factory=dict)
-    loss: float = 0.0
+    loss: float = 0.0  #: Sum of the outputs times their loss weights
+    #: Over the last display interval; None where Caffe has not said
     seconds_per_iteration: float | None = None
+    #: Mean loss of the last ``average_loss`` iterations; of the phase ``train`` only
     smoothed_loss: float | None = None
-    learning_rate: float | None = None
-    seconds: float | None = None
+    learning_rate: float | None = None  #: Of the phase ``train`` only
+    seconds: float | None = None  #: Since the training began
 
     def add_output(self, name: str, value: float) -> None:
         """Add a number of the output `name`; a second one makes the names ``name[0]``, ``name[1]``."""
@@ -167,24 +153,27 @@ COLUMNS = ("iteration", "phase", "seconds", "learning_rate", "smoothed_loss", "l
 """Columns of the table before those of the net's outputs."""
 
 
-def output_names(records: Iterable[Record]) -> list[str]:
-    """Return the names of all outputs in `records`, sorted."""
+def _output_names(records: Iterable[Record]) -> list[str]:
     return sorted({name for record in records for name in record.outputs})
-
-
-def table_row(record: Record, names: Sequence[str]) -> list[object]:
-    """Return the row of a record under `COLUMNS` and the outputs `names`; None where it has none."""
-    common = [getattr(record, column) for column in COLUMNS]
-    return [*common, *(record.outputs.get(name) for name in names)]
 
 
 def write_records(records: Sequence[Record], path: Path) -> None:
     """Write records as CSV, whole or not at all."""
-    names = output_names(records)
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
+    write_atomically(path, _table(records, _output_names(records), end="\r\n"))
+
+
+def _table(
+    records: Iterable[Record], names: Sequence[str], *, heading: bool = True, end: str = "\n"
+) -> str:
+    """Return CSV of records under `COLUMNS` and the outputs `names`, empty where one has none."""
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator=end)
+    if heading:
         writer.writerow([*COLUMNS, *names])
-        writer.writerows(table_row(record, names) for record in records)
+    for record in records:
+        common = [getattr(record, column) for column in COLUMNS]
+        writer.writerow([*common, *map(record.outputs.get, names)])
+    return stream.getvalue()
 
 
 def plot_records(records: Sequence[Record], path: Path) -> None:
@@ -194,7 +183,7 @@ def plot_records(records: Sequence[Record], path: Path) -> None:
     def value(record: Record, name: str) -> float | None:
         return record.loss if name == "loss" else record.outputs.get(name)
 
-    names = ["loss", *(name for name in output_names(records) if name != "loss")]
+    names = ["loss", *(name for name in _output_names(records) if name != "loss")]
     phases = sorted({record.phase for record in records}, reverse=True)
     figure = Figure(figsize=(5 * len(names), 3.5), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
@@ -251,21 +240,14 @@ class TrainingLog:
         self._plotted = time.monotonic()
         earlier = read_json_lines(self._json) if iteration else []
         self.records = [r for r in drop_overtaken(earlier) if r.iteration < iteration]
-        with atomic_path(self._csv) as partial, partial.open("w", encoding="utf-8") as stream:
-            self._write_rows(stream, self.records, heading=True)
+        write_atomically(self._csv, _table(self.records, self._names))
         write_atomically(self._json, "".join(map(_json_line, self.records)))
-
-    def _write_rows(self, stream: Any, records: Iterable[Record], *, heading: bool) -> None:
-        writer = csv.writer(stream, lineterminator="\n")
-        if heading:
-            writer.writerow([*COLUMNS, *self._names])
-        writer.writerows(table_row(record, self._names) for record in records)
 
     def add(self, record: Record) -> None:
         """Append a record to both files, and now and then plot anew."""
         self.records.append(record)
         with naming(self._csv), self._csv.open("a", encoding="utf-8") as stream:
-            self._write_rows(stream, [record], heading=False)
+            stream.write(_table([record], self._names, heading=False))
         with naming(self._json), self._json.open("a", encoding="utf-8") as stream:
             stream.write(_json_line(record))
         if time.monotonic() - self._plotted > _PLOT_INTERVAL:

@@ -16,21 +16,11 @@ from autocolor.runtime.model_folder import MANIFEST_NAME, Manifest, ModelError
 
 @dataclass(frozen=True)
 class Previews:
-    """Previews of a training.
+    """Previews of a training."""
 
-    Attributes
-    ----------
-    photos : sequence of Path
-        Colour photos.
-    interval : int
-        Iterations between two pictures.
-    deploy : Path
-        Prototxt of the dense net; a ``model.json`` beside it is heeded.
-    """
-
-    photos: Sequence[Path]
-    interval: int
-    deploy: Path
+    photos: Sequence[Path]  #: In colour
+    interval: int  #: Iterations between two pictures
+    deploy: Path  #: Prototxt of the dense net; a ``model.json`` beside it is heeded
 
     def draw(self, net: Any, out: Path) -> str | None:
         """Write the picture of a ``caffe.Net``'s weights to `out`; returns why it cannot, or None."""

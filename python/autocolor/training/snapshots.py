@@ -43,26 +43,13 @@ class SnapshotError(AutocolorError):
 
 @dataclass(frozen=True)
 class State:
-    """What a ``.solverstate`` file says.
-
-    Attributes
-    ----------
-    iteration : int
-    model : Path
-        The caffemodel beside it, whatever its folder was called when they were written.
-    named : Path
-        The caffemodel that Caffe would read.
-    blobs : int
-        Of the solver's history.
-    solver_type : str or None
-        That wrote it; Caffe does not say.
-    """
+    """What a ``.solverstate`` file says."""
 
     iteration: int
-    model: Path
-    named: Path
-    blobs: int
-    solver_type: str | None
+    model: Path  #: Caffemodel beside it, whatever its folder was called when they were written
+    named: Path  #: Caffemodel that Caffe would read
+    blobs: int  #: Of the solver's history
+    solver_type: str | None  #: That wrote it; Caffe does not say
 
 
 def snapshot_files(prefix: str) -> list[Path]:

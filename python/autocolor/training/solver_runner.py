@@ -8,8 +8,9 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -53,30 +54,16 @@ _CHECK_INTERVAL = 100  # iterations between two comparisons of the ranks' parame
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What to train.
+    """What to train."""
 
-    Attributes
-    ----------
-    solver : Path
-        Solver prototxt; paths in it are relative to the working folder.
-    weights : sequence of str
-        Caffemodels to start from, instead of those that the solver names.
-    resume : bool
-        Go on from the newest complete snapshot; from the beginning where there are none.
-    force : bool
-        Remove the snapshots and the log of an earlier training.
-    previews : Previews or None
-    replay : bool
-        When resuming with a fixed seed, go through the data and the random numbers of the
-        iterations that are done, so that the result is that of a training that was never
-        interrupted, to the bit.
-    """
-
-    solver: Path
-    weights: Sequence[str] = ()
+    solver: Path  #: Solver prototxt; paths in it are relative to the working folder
+    weights: Sequence[str] = ()  #: Caffemodels to start from, instead of those the solver names
+    #: Go on from the newest complete snapshot; from the beginning where there are none
     resume: bool = False
-    force: bool = False
+    force: bool = False  #: Remove the snapshots and the log of an earlier training
     previews: Previews | None = None
+    #: When resuming with a fixed seed, go through the data and the random numbers of the iterations
+    #: that are done, so that the result is that of a training never interrupted, to the bit
     replay: bool = True
 
 
@@ -112,7 +99,11 @@ class SolverRunner:
             device = f"gpu:{solver.device_id}"
         self._caffe = import_caffe(device)
         self._held = ExitStack()
-        _same_on_all(group, lambda: self._held.enter_context(_lock(solver)) if self._root else None)
+        prefix = Path(solver.snapshot_prefix)
+        lock = exclusive(
+            prefix.with_name(f".{prefix.name}.lock")
+        )  # no second training writes there
+        _same_on_all(group, lambda: self._held.enter_context(lock) if self._root else None)
         with tempfile.TemporaryDirectory(prefix="autocolor_train_") as folder:
             file = Path(folder) / "solver.prototxt"
             state = _same_on_all(group, lambda: _prepare(job, solver, file) if self._root else None)
@@ -289,9 +280,7 @@ class SolverRunner:
                         sums[name] = sums.get(name, np.float32(0)) + np.float32(value)
                         weights[name] = weight
             if self._log is not None:
-                means = {
-                    name: _decimal(total / np.float32(batches)) for name, total in sums.items()
-                }
+                means = {name: _decimal(s / np.float32(batches)) for name, s in sums.items()}
                 loss = _decimal(sum(means[name] * weights[name] for name in means))
                 phase = f"test {index}" if index else "test"
                 seconds = round(time.monotonic() - self._began, 3)
@@ -327,19 +316,14 @@ class SolverRunner:
 
     def _check_finite(self) -> None:
         """Stop a training whose loss or parameters are no numbers any more, for it learns nothing."""
-        place = None if np.isfinite(self._reporter.loss) else _first_not_finite(self._net)
-        if place is None:
-            place = next(
-                (
-                    f"the weights of layer {name!r}"
-                    for name, blobs in self._net.params.items()
-                    for blob in blobs
-                    if not _is_finite(blob)
-                ),
-                None if np.isfinite(self._reporter.loss) else "the loss",
-            )
-        if place is not None:
+        has_loss = np.isfinite(self._reporter.loss)
+        if not has_loss and (place := _first_not_finite(self._net)):
             self._diverged(place)
+        for name, blobs in self._net.params.items():
+            if not all(map(_is_finite, blobs)):
+                self._diverged(f"the weights of layer {name!r}")
+        if not has_loss:
+            self._diverged("the loss")
 
     def _diverged(self, place: str) -> NoReturn:
         states = find_states(self.solver.snapshot_prefix)
@@ -363,35 +347,20 @@ class _SmoothedLoss:
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._losses: list[np.float32] = []
-        self._index = 0
+        self._losses: deque[np.float32] = deque()
         self.value = np.float32(0)
 
     def add(self, loss: np.float32) -> None:
-        if len(self._losses) < self._count:
-            self._losses.append(loss)
-            size = np.float32(len(self._losses))
-            self.value = (self.value * (size - 1) + loss) / size
+        self._losses.append(loss)
+        size = np.float32(len(self._losses))
+        if size > self._count:
+            self.value += (loss - self._losses.popleft()) / np.float32(self._count)
         else:
-            position = self._index % self._count
-            self.value += (loss - self._losses[position]) / np.float32(self._count)
-            self._losses[position] = loss
-        self._index += 1
+            self.value = (self.value * (size - 1) + loss) / size
 
 
 class _Reporter:
-    """Reads losses and outputs in the net's callbacks, and takes their means over the ranks.
-
-    Attributes
-    ----------
-    losses : list
-        Of the forward passes of this iteration.
-    loss : float32
-    outputs : dict
-        Of the last forward pass, as Caffe reports them.
-    signal : int
-        What asked any rank to stop, or 0.
-    """
+    """Reads losses and outputs in the net's callbacks, and takes their means over the ranks."""
 
     def __init__(
         self,
@@ -410,10 +379,10 @@ class _Reporter:
         }
         self.gradients = GradientMean(net, layers, group)
         self.gradients.start()
-        self.losses: list[np.float32] = []
+        self.losses: list[np.float32] = []  # of the forward passes of this iteration
         self.loss = np.float32(0)
-        self.outputs: dict[str, float] = {}
-        self.signal = 0
+        self.outputs: dict[str, float] = {}  # of the last forward pass, as Caffe reports them
+        self.signal = 0  # what asked any rank to stop
         self._loss_weights = [(n, np.float32(w)) for n, w in net.blob_loss_weights.items() if w]
         self._last = len(net.layers) - 1
         net.before_forward(self._before_layer)
@@ -455,13 +424,11 @@ class _Reporter:
             asked = [self.signal == number for number in _STOP_SIGNALS]
             numbers = np.array([self.loss, *self.outputs.values(), *asked], np.float64)
             self.gradients.take(numbers)
-            counts = numbers[-len(asked) :]
-            self.signal = next(
-                (n for n, count in zip(_STOP_SIGNALS, counts, strict=True) if count), 0
-            )
-            means = numbers[: -len(asked)] / self._group.size
-            self.loss = np.float32(means[0])
-            self.outputs = dict(zip(self.outputs, map(_decimal, means[1:]), strict=True))
+            numbers, counts = np.split(numbers, [-len(asked)])
+            self.signal = next((n for n, c in zip(_STOP_SIGNALS, counts, strict=True) if c), 0)
+            loss, *means = numbers / self._group.size
+            self.loss = np.float32(loss)
+            self.outputs = dict(zip(self.outputs, map(_decimal, means), strict=True))
 
 
 def _first_not_finite(net: Any) -> str | None:
@@ -499,11 +466,11 @@ def _read_outputs(net: Any) -> dict[str, tuple[float, float]]:
 
 
 def _same_on_all(group: Group, function: Callable[[], T]) -> T:
-    """Call a function on every rank; where one raises `SolverError`, all do, with its text."""
+    """Call a function on every rank; where it fails on one, all raise `SolverError` with its text."""
     value, problem = None, None
     try:
         value = function()
-    except SolverError as error:
+    except (SolverError, SnapshotError, LockedError) as error:
         problem = str(error)
     problems = [text for text in group.gather(problem) if text is not None]
     if problems:
@@ -522,26 +489,12 @@ def _write(solver: Any, path: Path) -> None:
         path.write_text(text_format.MessageToString(solver), encoding="utf-8")
 
 
-@contextmanager
-def _lock(solver: Any) -> Iterator[None]:
-    """Keep a second training from the same snapshots."""
-    prefix = Path(solver.snapshot_prefix)
-    try:
-        with exclusive(prefix.with_name(f".{prefix.name}.lock")):
-            yield
-    except LockedError as error:
-        raise SolverError(str(error)) from None
-
-
 def _prepare(job: TrainingJob, solver: Any, file: Path) -> Path | None:
     """Make sure that Caffe builds the solver and overwrites nothing; returns the state to resume."""
     prefix = solver.snapshot_prefix
     _write(effective_solver(solver, job.weights), file)
     if job.resume:
-        try:
-            state = newest_usable(prefix, lambda path: probe(file, path), say)
-        except SnapshotError as error:
-            raise SolverError(str(error)) from None
+        state = newest_usable(prefix, lambda path: probe(file, path), say)
         if state is not None:
             say(f"resuming from {state}")
             return state

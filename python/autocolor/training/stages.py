@@ -59,31 +59,18 @@ class StageError(AutocolorError):
 
 @dataclass(frozen=True)
 class StageOptions:
-    """How one stage learns.
+    """How one stage learns, with Adam."""
 
-    Attributes
-    ----------
-    crop, locations, batch : int
-        Side of the square crops in pixels, pixels learnt from in each, and crops an iteration; of the
-        head alone, `batch` times `locations` hypercolumns of any crops.
-    learning_rate, backbone_rate, weight_decay : float
-        Adam's; `backbone_rate` is the factor on it in VGG-16's layers.
-    hypercolumn_dropout, dropout : float
-        Ratios, on the hypercolumn and on ``h_fc1``.
-    snapshot_interval : int
-        Iterations between two snapshots, and two validations.
-    seed : int
-    """
-
-    crop: int = 128
-    locations: int = 128
+    crop: int = 128  #: Side of the square crops, in pixels
+    locations: int = 128  #: Pixels learnt from in each crop
+    #: Crops an iteration; of the head alone, `batch` times `locations` hypercolumns of any crops
     batch: int = 16
     learning_rate: float = 5e-4
-    backbone_rate: float = 0.08
+    backbone_rate: float = 0.08  #: Factor on the rate of VGG-16's layers
     weight_decay: float = 1e-5
-    hypercolumn_dropout: float = 0.1
-    dropout: float = 0.3
-    snapshot_interval: int = 400
+    hypercolumn_dropout: float = 0.1  #: Ratio, on the hypercolumn
+    dropout: float = 0.3  #: Ratio, on ``h_fc1``
+    snapshot_interval: int = 400  #: Iterations between two snapshots, and two validations
     seed: int = 17
 
 
@@ -154,9 +141,15 @@ def balanced_backbone(images: Path, path: Path, cache: Path) -> Path:
 
 
 def train_head(
-    images: Path, validation: Path, backbone: Path, folder: Path, options: StageOptions, *,
-    epochs: float, processes: int,
-) -> int | None:  # fmt: skip
+    images: Path,
+    validation: Path,
+    backbone: Path,
+    folder: Path,
+    options: StageOptions,
+    *,
+    epochs: float,
+    processes: int,
+) -> int | None:
     """Train the head on a backbone that stays as it is.
 
     Parameters
@@ -182,29 +175,35 @@ def train_head(
     features = FeatureOptions(
         COLORIZER.levels, options.crop, options.locations, images_per_file=_IMAGES_PER_FILE
     )
-    lists = [
-        cache_features(
-            source, backbone, folder / "features" / name,
-            replace(features, augment=name == "training"), processes=processes,
-        )
-        for name, source in (("training", images), ("validation", validation))
-    ]  # fmt: skip
+    cached, unaugmented = folder / "features", replace(features, augment=False)
+    training = cache_features(images, backbone, cached / "training", features, processes=processes)
+    validating = cache_features(
+        validation, backbone, cached / "validation", unaugmented, processes=processes
+    )
     rows = options.batch * options.locations
-    model = _model(lists[0], lists[1], replace(options, batch=rows), count_rows(lists[1]) // rows)
-    iterations = max(1, round(epochs * count_rows(lists[0]) / rows))
-    model = replace(model, solver=replace(model.solver, iterations=iterations))
-    model = model.in_folder(folder / "training")
-    write_files(folder / "training", model.head_files(COLORIZER.levels))
-    stopped = _run(model, ())
+    model = _model(
+        training,
+        validating,
+        folder / "training",
+        replace(options, batch=rows),
+        count_rows(validating) // rows,
+        iterations=max(1, round(epochs * count_rows(training) / rows)),
+    )
+    stopped = _run(model, cached_levels=COLORIZER.levels)
     if stopped is None:
         _save(folder, model, backbone)
     return stopped
 
 
 def train_whole(
-    images: Path, validation: Path, weights: Path, folder: Path, options: StageOptions, *,
+    images: Path,
+    validation: Path,
+    weights: Path,
+    folder: Path,
+    options: StageOptions,
+    *,
     iterations: int,
-) -> int | None:  # fmt: skip
+) -> int | None:
     """Train all layers at a constant rate, from some weights or the newest snapshot on.
 
     Parameters
@@ -225,15 +224,16 @@ def train_whole(
         The signal that stopped it before the end.
     """
     training = folder / "training"
-    model = _whole_model(images, validation, training, options)
-    model = replace(model, solver=replace(model.solver, iterations=iterations, policy="fixed"))
-    write_files(training, model.files())
+    tests = count_records(validation) // options.batch
+    model = _model(
+        images, validation, training, options, tests, iterations=iterations, policy="fixed"
+    )
     start = training / "start.caffemodel"
     if not start.exists():
         fitting = transplant(read_weights(weights), net_shapes(COLORIZER.deploy_net()))
         fitting.check(weights)
         write_weights(start, fitting.weights, "start")
-    return _run(model, (str(start),))
+    return _run(model, str(start))
 
 
 def anneal(
@@ -272,16 +272,11 @@ def anneal(
         start = done
         copy_snapshot(source, prefix)
     total = start + iterations
-    model = _whole_model(images, validation, annealed, options)
     # The rate is base * (1 - iteration / total), and is to begin with that of before.
-    solver = replace(
-        model.solver,
-        iterations=total,
-        base_learning_rate=options.learning_rate * total / iterations,
-    )
-    model = replace(model, solver=solver)
-    write_files(annealed, model.files())
-    stopped = _run(model, ())
+    rising = replace(options, learning_rate=options.learning_rate * total / iterations)
+    tests = count_records(validation) // options.batch
+    model = _model(images, validation, annealed, rising, tests, iterations=total)
+    stopped = _run(model)
     if stopped is None:
         _save(folder, model)
     return stopped
@@ -310,35 +305,43 @@ def _newest(prefix: str) -> Path:
     return state
 
 
-def _model(images: Path, validation: Path, options: StageOptions, tests: int) -> Model:
-    return Model(
-        "",
-        COLORIZER,
-        TrainingOptions(
-            str(images), options.batch, options.crop, options.locations, options.backbone_rate,
-            options.hypercolumn_dropout, options.dropout,
-        ),
-        str(validation),
-        SolverOptions(
-            "", "", "", 0, "Adam",
-            base_learning_rate=options.learning_rate,
-            weight_decay=options.weight_decay,
-            test_iterations=max(1, tests),
-            test_interval=options.snapshot_interval,
-            snapshot_interval=options.snapshot_interval,
-            display_interval=max(1, min(20, options.snapshot_interval // 5)),
-            seed=options.seed,
-        ),
-    )  # fmt: skip
+def _model(
+    images: Path,
+    validation: Path,
+    folder: Path,
+    options: StageOptions,
+    tests: int,
+    *,
+    iterations: int,
+    policy: str = "poly",
+) -> Model:
+    training = TrainingOptions(
+        str(images),
+        options.batch,
+        options.crop,
+        options.locations,
+        options.backbone_rate,
+        options.hypercolumn_dropout,
+        options.dropout,
+    )
+    solver = SolverOptions(
+        iterations=iterations,
+        kind="Adam",
+        policy=policy,
+        base_learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay,
+        test_iterations=max(1, tests),
+        test_interval=options.snapshot_interval,
+        snapshot_interval=options.snapshot_interval,
+        display_interval=max(1, min(20, options.snapshot_interval // 5)),
+        seed=options.seed,
+    )
+    return Model("", COLORIZER, training, str(validation), solver).in_folder(folder)
 
 
-def _whole_model(images: Path, validation: Path, folder: Path, options: StageOptions) -> Model:
-    tests = count_records(validation) // options.batch
-    return _model(images, validation, options, tests).in_folder(folder)
-
-
-def _run(model: Model, weights: tuple[str, ...]) -> int | None:
+def _run(model: Model, *weights: str, cached_levels: str | None = None) -> int | None:
     """Train to the solver's last iteration, from the newest snapshot if there is one."""
     folder = Path(model.solver.snapshot_prefix).parent
+    write_files(folder, model.files(cached_levels))
     job = TrainingJob(folder / "solver.prototxt", weights, resume=True)
     return SolverRunner(job, Group(), StopRequest()).run()

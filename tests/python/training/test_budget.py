@@ -2,19 +2,19 @@
 
 import pytest
 
-from autocolor.training.budget import Plan, plan_training
+from autocolor.training.budget import plan_training
 from autocolor.training.caffe_train import TrainingError, best_snapshot
 from autocolor.training.log import Record
 
 
 def test_a_plan_fills_the_time_with_training_and_eight_validations():
     """100 s at 0.5 s are 200 iterations, of which 8 validations of 5 take 40; 8 parts of 20."""
-    assert plan_training(100, 0.5, 5) == Plan(160, 20)
+    assert plan_training(100, 0.5, 5) == (160, 20)
 
 
 @pytest.mark.parametrize("seconds", [0.1, 3])
 def test_a_short_time_is_still_a_training(seconds):
-    assert plan_training(seconds, 1.0, 2) == Plan(8, 1)
+    assert plan_training(seconds, 1.0, 2) == (8, 1)
 
 
 def test_the_snapshot_that_validates_best_is_taken(tmp_path):

@@ -1,6 +1,7 @@
 """What a folder of a trained head holds is kept, or refused, and never overwritten unasked."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from autocolor.training.caffe_train import TrainingError
 from autocolor.training.log import Record
 from helpers.programs import lock_holder
 
-SOLVER = SolverOptions("", "", "", 1)
+MODEL = Model("m", ColorizationNet("lab_l2"), TrainingOptions("data"), "v", SolverOptions())
 
 
 @pytest.fixture
@@ -59,9 +60,7 @@ def test_what_has_not_come_to_its_end_is_done_again_by_the_same_command_alone(ca
 
 
 def test_a_moved_folder_is_the_same_model(tmp_path):
-    model = Model(
-        "m", ColorizationNet("lab_l2"), TrainingOptions(str(tmp_path / "data")), "v", SOLVER
-    )
+    model = replace(MODEL, training=TrainingOptions(str(tmp_path / "data")))
     first, second = (
         head._nameless(model.in_folder(tmp_path / name), "", "").files() for name in ("a", "b")
     )
@@ -76,7 +75,7 @@ def test_snapshots_in_the_folder_of_a_training_are_not_overwritten(tmp_path):
     with pytest.raises(
         TrainingError, match="snapshot_iter_5.caffemodel: is of an earlier training"
     ):
-        train_for(1, snapshot.parent, SOLVER, lambda solver: {})
+        train_for(1, snapshot.parent, MODEL)
     assert snapshot.read_bytes() == b"weights"
     assert [path.name for path in tmp_path.iterdir()] == ["training"]
 
@@ -84,4 +83,4 @@ def test_snapshots_in_the_folder_of_a_training_are_not_overwritten(tmp_path):
 def test_a_second_training_in_a_folder_is_refused(tmp_path):
     with lock_holder(tmp_path / ".training.lock") as other:
         with pytest.raises(LockedError, match=f"process {other.pid} of .* is at work here"):
-            train_for(1, tmp_path / "training", SOLVER, lambda solver: {}, replace_earlier=True)
+            train_for(1, tmp_path / "training", MODEL, replace_earlier=True)
