@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from caffe.proto import caffe_pb2
-from google.protobuf import text_format
 
 from autocolor.core.arrays import FloatArray
 from autocolor.nets.colorization import ColorizationNet
 from autocolor.nets.vgg16 import vgg16_gray_features, vgg16_levels
 from autocolor.runtime.caffe_net import load_weights
-from autocolor.runtime.caffe_runtime import import_caffe
+from autocolor.runtime.caffe_runtime import import_caffe, make_net
 from autocolor.runtime.model_folder import Manifest, ModelError
 
 
@@ -118,10 +116,6 @@ class HeadNet:
 def _load(net: caffe_pb2.NetParameter, weights: Path, device: str) -> Any:
     if not weights.is_file():
         raise ModelError(f"{weights}: no such file")
-    caffe = import_caffe(device)
-    with tempfile.TemporaryDirectory() as folder:
-        prototxt = Path(folder, "net.prototxt")
-        prototxt.write_text(text_format.MessageToString(net), encoding="utf-8")
-        loaded = caffe.Net(str(prototxt), caffe.TEST)
+    loaded = make_net(str(net), device)
     load_weights(loaded, weights)
     return loaded

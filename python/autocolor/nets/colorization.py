@@ -32,6 +32,7 @@ from autocolor.nets.vgg16 import (
     named,
     param_multipliers,
     scaled_width,
+    sparse_hypercolumn,
     vgg16_levels,
 )
 from autocolor.runtime.model_folder import INPUT_MULTIPLE
@@ -86,13 +87,8 @@ def hypercolumn_net(levels: str, locations: int, width: float = 1.0) -> caffe_pb
     net.data = image_input()
     net.locations = L.Input(shape=dict(dim=[1, locations, 2]))
     chosen = vgg16_levels(levels, width)
-    if chosen[-1].name != "data":
-        add_vgg16(net, net.data, chosen[-1].name, width=width)
-    net.hypercolumn = L.SparseHypercolumn(
-        net.locations,
-        *(net[level.name] for level in chosen),
-        sparse_hypercolumn_param=geometry(chosen),
-    )
+    add_vgg16(net, net.data, chosen[-1].name, width=width)
+    net.hypercolumn = sparse_hypercolumn(net, chosen)
     return named(net, "hypercolumns")
 
 
@@ -168,20 +164,9 @@ class ColorizationNet:
             data_filler=dict(type="uniform", min=-0.5, max=options.crop - 0.5),
         )
         levels = vgg16_levels(self.levels, self.width)
-        if levels[-1].name != "data":
-            add_vgg16(
-                net,
-                net.data,
-                levels[-1].name,
-                width=self.width,
-                rate=options.backbone_rate,
-                dropout=options.dropout,
-            )
-        net.hypercolumn = L.SparseHypercolumn(
-            net.locations,
-            *(net[level.name] for level in levels),
-            sparse_hypercolumn_param=geometry(levels),
-        )
+        last, rate = levels[-1].name, options.backbone_rate
+        add_vgg16(net, net.data, last, width=self.width, rate=rate, dropout=options.dropout)
+        net.hypercolumn = sparse_hypercolumn(net, levels)
         self._add_head(net, net.hypercolumn, options)
         self._add_losses(net)
         parameter = named(net, f"{self.variant}_{phase}")
@@ -289,12 +274,9 @@ class ColorizationNet:
             )
             net.loss_ab = L.EuclideanLoss(predictions[0], net.target_ab)
             return
-        if variant.has_hue:
-            binning: dict[str, float] = dict(bins=self.heads[0].bins)
-        else:
-            binning = dict(
-                bins=self.heads[0].bins, binning=_GAUSSIAN_QUANTILE, sigma=QUANTILE_SIGMA
-            )
+        binning: dict[str, float] = dict(bins=self.heads[0].bins)
+        if not variant.has_hue:
+            binning |= dict(binning=_GAUSSIAN_QUANTILE, sigma=QUANTILE_SIGMA)
         if variant.is_joint:
             net.target_ab = L.ColorHistogram(
                 net.colour, net.locations, color_histogram_param=dict(joint=True, **binning)
@@ -305,7 +287,7 @@ class ColorizationNet:
         net[first], net[second] = L.Slice(net.colour, ntop=2, axis=1)
         for head in self.heads:
             net[f"target_{head.suffix}"] = L.ColorHistogram(
-                net[head.output], net.locations, color_histogram_param=dict(**binning)
+                net[head.output], net.locations, color_histogram_param=binning
             )
         targets = [net[f"target_{head.suffix}"] for head in self.heads]
         if not variant.has_hue:
@@ -336,8 +318,7 @@ class ColorizationNet:
         net = NetSpec()
         net.data = image_input()
         levels = vgg16_levels(self.levels, self.width)
-        if levels[-1].name != "data":
-            add_vgg16(net, net.data, levels[-1].name, width=self.width)
+        add_vgg16(net, net.data, levels[-1].name, width=self.width)
         if average_pooling:
             levels = tuple(_add_pooled(net, level, stride) for level in levels)
         self._add_dense_head(net, levels, stride)
@@ -398,16 +379,9 @@ class Classifier:
     classes: int = 1000
     width: float = 1.0  #: Factor on the channels of all hidden layers
 
-    def _add_scores(self, net: NetSpec, options: TrainingOptions | None) -> None:
-        dropout = 0.0 if options is None else options.dropout
+    def _add_scores(self, net: NetSpec, dropout: float = 0.0, rate: float = 1.0) -> None:
         bottom = add_vgg16(
-            net,
-            net.data,
-            "fc7",
-            width=self.width,
-            dropout=dropout,
-            fc6_pad=0,
-            rate=1.0 if options is None else options.backbone_rate,
+            net, net.data, "fc7", width=self.width, dropout=dropout, fc6_pad=0, rate=rate
         )
         if dropout > 0:
             net.dropout7 = L.Dropout(bottom, dropout_ratio=dropout)
@@ -424,7 +398,7 @@ class Classifier:
         net.image, net.label = _image_data(options, phase, ntop=2)
         net.data, net.colour = L.ColorSpace(net.image, ntop=2)
         net.silence = L.Silence(net.colour, ntop=0)
-        self._add_scores(net, options)
+        self._add_scores(net, options.dropout, options.backbone_rate)
         net.loss = L.SoftmaxWithLoss(net.pool8, net.label)
         if phase == "test":
             for top in (1, 5) if self.classes > 5 else (1,):
@@ -440,6 +414,6 @@ class Classifier:
         """
         net = NetSpec()
         net.data = image_input()
-        self._add_scores(net, None)
+        self._add_scores(net)
         net.prob = L.Softmax(net.pool8)
         return named(net, "vgg16_gray_classifier_deploy")

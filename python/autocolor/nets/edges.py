@@ -21,6 +21,7 @@ from autocolor.nets.vgg16 import (
     image_input,
     named,
     param_multipliers,
+    sparse_hypercolumn,
     vgg16_levels,
 )
 
@@ -64,11 +65,7 @@ class EdgeDetector:
         )
         levels = vgg16_levels(self.levels)
         add_vgg16(net, net.data, levels[-1].name, rate=0)
-        net.hypercolumn = L.SparseHypercolumn(
-            net.locations,
-            *(net[level.name] for level in levels),
-            sparse_hypercolumn_param=geometry(levels),
-        )
+        net.hypercolumn = sparse_hypercolumn(net, levels)
         net.fc1 = L.InnerProduct(
             net.hypercolumn, num_output=self.hidden, param=param_multipliers(), **fillers()
         )

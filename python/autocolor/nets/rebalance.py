@@ -15,10 +15,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from caffe.proto import caffe_pb2
-from google.protobuf import text_format
 
 from autocolor.core.errors import InputError
-from autocolor.runtime.caffe_runtime import import_caffe
+from autocolor.runtime.caffe_runtime import make_net
 from autocolor.runtime.caffemodel import FloatArray, Weights, WeightsError, write_caffemodel
 
 Factor = npt.NDArray[np.float64]
@@ -51,10 +50,6 @@ class ImageMoments:
     layers: tuple[str, ...]  #: L of them
     sums: npt.NDArray[np.float64]  #: (N, L) float64 array. Over the cells and channels of an image.
     counts: npt.NDArray[np.int64]  #: (N, L) int64 array. How many there are.
-
-    def take(self, images: npt.NDArray[np.intp]) -> ImageMoments:
-        """Return those of some images."""
-        return ImageMoments(self.layers, self.sums[images], self.counts[images])
 
     def second_moments(self) -> dict[str, SecondMoment]:
         """E[X^2] by layer, over all images, cells and channels."""
@@ -147,13 +142,11 @@ def measure(
     for layer in part.layer:
         if layer.type in _LINEAR and layer.name not in weights:
             raise WeightsError(f"layer {layer.name}: has no weights")
+    names = {layer.name for layer in part.layer}
     with tempfile.TemporaryDirectory() as folder:
-        prototxt, caffemodel = Path(folder, "net.prototxt"), Path(folder, "net.caffemodel")
-        prototxt.write_text(text_format.MessageToString(part))
-        names = {layer.name for layer in part.layer}
-        write_caffemodel(caffemodel, {n: b for n, b in weights.items() if n in names}, net.name)
-        caffe = import_caffe()
-        runner = caffe.Net(str(prototxt), str(caffemodel), caffe.TEST)
+        path = Path(folder, "net.caffemodel")
+        write_caffemodel(path, {n: b for n, b in weights.items() if n in names}, net.name)
+        runner = make_net(str(part), weights=path)
     sums: list[list[float]] = []
     counts: list[list[int]] = []
     for image in images:
@@ -199,8 +192,8 @@ def cross_validate(
     sums, counts = np.empty_like(estimated.sums), np.empty_like(estimated.counts)
     for fold in np.array_split(generator.permutation(count), folds):
         others = np.setdiff1d(np.arange(count), fold)
-        moments = estimated.take(others).second_moments()
-        values = {name: moment.value for name, moment in moments.items()}
+        known = ImageMoments(estimated.layers, estimated.sums[others], estimated.counts[others])
+        values = {name: moment.value for name, moment in known.second_moments().items()}
         balanced = rebalance(net, weights, values, keep_output)
         found = measure(net, balanced, images(fold), keep_output)
         sums[fold], counts[fold] = found.sums, found.counts

@@ -17,7 +17,7 @@ from google.protobuf import text_format
 
 from autocolor.core.files import check_is_file, one_line
 from autocolor.core.isolation import run_isolated
-from autocolor.runtime.caffe_runtime import import_caffe
+from autocolor.runtime.caffe_runtime import make_net
 from autocolor.runtime.caffemodel import FloatArray, Weights, WeightsError
 
 # Side of the kernel of each of VGG-16's fully connected layers as a convolution: fc6 sees all of
@@ -177,7 +177,8 @@ def transplant(
                 blob.reshape(shape) for blob, shape in zip(source[name], expected, strict=True)
             )
         else:
-            misshapen.append(f"{name}: expected {_listed(expected)}, got {_listed(found)}")
+            shown = (", ".join(map(str, listed)) for listed in (expected, found))
+            misshapen.append("{}: expected {}, got {}".format(name, *shown))
     return Transplant(
         fitting,
         unknown=[name for name in source if name not in shapes],
@@ -195,10 +196,6 @@ def _fits(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:
         and found[0] == expected[0]
         and np.prod(found) == np.prod(expected)
     )
-
-
-def _listed(shapes: tuple[tuple[int, ...], ...]) -> str:
-    return ", ".join(str(shape) for shape in shapes)
 
 
 def read_net(path: Path) -> caffe_pb2.NetParameter:
@@ -226,18 +223,14 @@ def net_shapes(net: caffe_pb2.NetParameter) -> dict[str, tuple[tuple[int, ...], 
                 f"layer {layer.name}: type {layer.type} reads files; expected a net with Input "
                 "layers, such as deploy.prototxt"
             )
-    with tempfile.TemporaryDirectory() as folder:
-        prototxt = Path(folder, "net.prototxt")
-        prototxt.write_text(text_format.MessageToString(net), encoding="utf-8")
-        shapes = Path(folder, "shapes.json")
-        failure = run_isolated(_write_shapes, [str(prototxt), str(shapes)])
-        if failure:
+    with tempfile.NamedTemporaryFile("r", encoding="utf-8") as shapes:
+        if failure := run_isolated(_write_shapes, [str(net), shapes.name]):
             raise WeightsError(f"net {net.name!r}: Caffe refuses it: {failure.reason}")
-        content = json.loads(shapes.read_text(encoding="utf-8"))
+        content = json.load(shapes)
     return {name: tuple(map(tuple, blobs)) for name, blobs in content.items() if blobs}
 
 
 def _write_shapes(prototxt: str, out: str) -> None:
-    net = import_caffe().Net(prototxt, caffe_pb2.TEST)
+    net = make_net(prototxt)
     shapes = {name: [list(blob.shape) for blob in blobs] for name, blobs in net.params.items()}
     Path(out).write_text(json.dumps(shapes), encoding="utf-8")

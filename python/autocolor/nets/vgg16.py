@@ -109,6 +109,12 @@ def geometry(levels: Sequence[Level]) -> dict[str, list[float]]:
     )
 
 
+def sparse_hypercolumn(net: NetSpec, levels: Sequence[Level]) -> Any:
+    """Layer that reads the levels at the net's ``locations``."""
+    blobs = (net[level.name] for level in levels)
+    return L.SparseHypercolumn(net.locations, *blobs, sparse_hypercolumn_param=geometry(levels))
+
+
 def add_convolution(
     net: NetSpec,
     name: str,
@@ -149,7 +155,7 @@ def add_vgg16(
     bottom : top of the net
         Grey image.
     last : str
-        Last level, ``conv1_1`` … ``fc7``.
+        Last level, ``conv1_1`` … ``fc7``; of ``data`` nothing is added.
     width : float
         Factor on the channels.
     rate : float
@@ -165,6 +171,8 @@ def add_vgg16(
     top of the net
         The last level.
     """
+    if last == "data":
+        return bottom
     for block, (count, channels) in enumerate(_BLOCKS, start=1):
         for index in range(1, count + 1):
             name = f"conv{block}_{index}"

@@ -60,12 +60,14 @@ def read_weights(path: Path) -> Weights:
     check_is_file(path)
     with path.open("rb") as stream:
         start = stream.read(4)
-    if h5py.is_hdf5(path):
-        if problem := damage(path):
+    is_hdf5 = h5py.is_hdf5(path)
+    if is_hdf5 or start == b"PK\x03\x04":
+        if is_hdf5 and (problem := damage(path)):
             raise WeightsError(problem)
-        return _read_hdf5(path)
-    if start == b"PK\x03\x04":
-        return _read_npz(path)
+        weights = _read_hdf5(path) if is_hdf5 else _read_npz(path)
+        if not weights:
+            raise WeightsError(f"{path}: expected a model with weights, got none")
+        return weights
     # An ONNX model starts with its first field, a number; a Caffe model's first field is a string.
     if start[:1] == b"\x08":
         try:
@@ -144,11 +146,9 @@ def _read_hdf5(path: Path) -> Weights:
                 # Caffe writes an empty group for a layer without weights.
                 if blobs:
                     weights[name] = tuple(blobs)
-    except WeightsError:
-        raise
     except DAMAGED as error:
         raise _damaged(path, place, error) from None
-    return _not_empty(path, weights)
+    return weights
 
 
 def _read_npz(path: Path) -> Weights:
@@ -172,20 +172,15 @@ def _read_npz(path: Path) -> Weights:
                     raise WeightsError(f"{path}: {key}: expected an array")
                 _check_array(path, key, array)
                 found.setdefault(layer, {})[blob] = array.astype(np.float32, copy=False)
-    except WeightsError:
-        raise
     except DAMAGED as error:
         raise _damaged(path, place, error) from None
     for layer, blobs in found.items():
         if "weight" not in blobs:
             raise WeightsError(f"{path}: {layer}/weight is missing")
-    return _not_empty(
-        path,
-        {
-            layer: tuple(blobs[blob] for blob in _NPZ_BLOBS if blob in blobs)
-            for layer, blobs in found.items()
-        },
-    )
+    return {
+        layer: tuple(blobs[blob] for blob in _NPZ_BLOBS if blob in blobs)
+        for layer, blobs in found.items()
+    }
 
 
 def _write_hdf5(path: Path, weights: Mapping[str, tuple[FloatArray, ...]]) -> None:
@@ -219,12 +214,6 @@ def _check_ratio(path: Path, declared: int, stored: int) -> None:
     """Refuse, before memory is taken for them, arrays too large for the bytes stored of them."""
     if declared > _ANY_RATIO and declared > _LARGEST_RATIO * stored:
         raise WeightsError(f"{path}: {declared:,} bytes of weights are stored in {stored:,}")
-
-
-def _not_empty(path: Path, weights: Weights) -> Weights:
-    if not weights:
-        raise WeightsError(f"{path}: expected a model with weights, got none")
-    return weights
 
 
 def _damaged(path: Path, place: str, error: Exception) -> WeightsError:

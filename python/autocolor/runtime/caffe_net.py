@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray
-from autocolor.runtime.caffe_runtime import import_caffe
+from autocolor.runtime.caffe_runtime import import_caffe, make_net
 from autocolor.runtime.fusion import fuse_heads, fuse_relus
 from autocolor.runtime.model_folder import ModelError, read_model_weights
 from autocolor.runtime.probe import check_net
@@ -51,9 +50,7 @@ class CaffeNet:
         text = str(net)
         if problem := check(text):
             raise ModelError(f"{deploy}: Caffe refuses it: {problem}")
-        with tempfile.NamedTemporaryFile(suffix=".prototxt") as prepared:
-            Path(prepared.name).write_text(text, encoding="utf-8")
-            self._net = caffe.Net(prepared.name, caffe.TEST)
+        self._net = make_net(text, device)
         self._device = device
         self._outputs = tuple(outputs)
         for blob in ("data", *self._outputs):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import tempfile
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -42,6 +44,18 @@ def import_caffe(device: str = "cpu") -> ModuleType:
         caffe.set_device(gpu)
         caffe.set_mode_gpu()
     return caffe
+
+
+def make_net(prototxt: str, device: str = "cpu", weights: Path | None = None) -> Any:
+    """Return the ``caffe.Net`` of a text, to test with; its weights are those of the fillers, or a file's.
+
+    Caffe ends the process on a net or a file that it cannot use.
+    """
+    caffe = import_caffe(device)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".prototxt") as file:
+        file.write(prototxt)
+        file.flush()
+        return caffe.Net(file.name, *([] if weights is None else [str(weights)]), caffe.TEST)
 
 
 def caffe_is_built() -> bool:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import resource
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 from autocolor.core.downloads import default_cache
 from autocolor.core.isolation import run_isolated
-from autocolor.runtime.caffe_runtime import import_caffe
+from autocolor.runtime.caffe_runtime import import_caffe, make_net
 
 _MEMORY = 8 * 2**30  # the paper's network takes 0.6 GiB
 _SECONDS = 120
@@ -51,14 +50,11 @@ def _checksum(prototxt: str) -> str:
 
 def build_net(prototxt: str) -> None:
     """In the child: build a net, and reshape it."""
-    caffe = import_caffe()
+    import_caffe()  # before the limit
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     memory = _MEMORY if most == resource.RLIM_INFINITY else min(_MEMORY, most)
     resource.setrlimit(resource.RLIMIT_DATA, (memory, most))
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".prototxt") as file:
-        file.write(prototxt)
-        file.flush()
-        net = caffe.Net(file.name, caffe.TEST)
+    net = make_net(prototxt)
     if "data" in net.blobs:
         net.blobs["data"].reshape(1, 1, *_SIDES)
         net.reshape()

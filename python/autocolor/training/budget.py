@@ -6,6 +6,7 @@ import shutil
 import statistics
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from autocolor.core.files import exclusive
 from autocolor.nets.catalogue import Model, write_files
@@ -69,7 +70,7 @@ def train_for(
     """
     solver_file = folder / "solver.prototxt"
 
-    def write(**changes: int) -> None:
+    def write(**changes: Any) -> None:
         planned = replace(model, solver=replace(model.solver, **changes))
         write_files(folder, planned.files(cached_levels))
 

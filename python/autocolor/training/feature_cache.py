@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -19,7 +18,6 @@ import h5py
 import lmdb
 import numpy as np
 import numpy.typing as npt
-from google.protobuf import text_format
 
 from autocolor.core.errors import AutocolorError
 from autocolor.core.files import checked_path, damage, file_sha256, read_lines, write_atomically
@@ -30,7 +28,7 @@ from autocolor.data.lmdb_io import decode_datum, parse_datum
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import ImageError
 from autocolor.nets.colorization import hypercolumn_net
-from autocolor.runtime.caffe_runtime import import_caffe
+from autocolor.runtime.caffe_runtime import make_net
 
 _MANIFEST = "features.json"
 _LIST = "files.txt"  # what HDF5Data's `source` names
@@ -254,11 +252,7 @@ class FeatureNet:
 
     def __init__(self, weights: Path, options: FeatureOptions, device: str = "cpu") -> None:
         net = hypercolumn_net(options.levels, options.locations, options.width)
-        caffe = import_caffe(device)
-        with tempfile.TemporaryDirectory() as temporary:
-            prototxt = Path(temporary, "hypercolumns.prototxt")
-            prototxt.write_text(text_format.MessageToString(net), encoding="utf-8")
-            self._net = caffe.Net(str(prototxt), str(weights), caffe.TEST)
+        self._net = make_net(str(net), device, weights)
 
     def __call__(
         self, grey: npt.NDArray[np.float32], locations: npt.NDArray[np.intp]

@@ -111,7 +111,8 @@ def _read(path: Path) -> State:
     iteration, named, blobs = found
     if iteration != iteration_of(path):
         raise SnapshotError(f"{path}: expected iteration {iteration_of(path)}, got {iteration}")
-    state = State(iteration, _beside(path), Path(named), blobs, _noted_type(path))
+    noted_type = re.search(f"{_TYPE}(.*)", _note(path))
+    state = State(iteration, _beside(path), Path(named), blobs, noted_type and noted_type.group(1))
     _shapes(state.model)
     return state
 
@@ -142,11 +143,6 @@ def _note(state: Path) -> str:
         return checksum_of(state).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return ""
-
-
-def _noted_type(state: Path) -> str | None:
-    match = re.search(f"{_TYPE}(.*)", _note(state))
-    return match and match.group(1)
 
 
 def restore(caffe_solver: Any, path: Path) -> None:

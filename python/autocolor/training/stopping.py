@@ -124,7 +124,11 @@ def keep(seconds: float) -> None:
         os.setsid()
         _watch(alive, training, seconds)
         os._exit(0)
-    os._exit(_wait(training, keeper))
+    status = _relay_until_end(training)
+    os.kill(keeper, signal.SIGKILL)
+    os.waitpid(keeper, 0)
+    # 128 + signal is what a shell reports.
+    os._exit(128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))
 
 
 def _watch(alive: int, training: int, seconds: float) -> None:
@@ -143,17 +147,6 @@ def _watch(alive: int, training: int, seconds: float) -> None:
             signal.pidfd_send_signal(process, signal.SIGKILL)
     except ProcessLookupError:
         pass  # it has ended
-
-
-def _wait(training: int, keeper: int) -> int:
-    """Hand signals down until the training ends; returns its exit status."""
-    status = _relay_until_end(training)
-    os.kill(keeper, signal.SIGKILL)
-    os.waitpid(keeper, 0)
-    if os.WIFSIGNALED(status):
-        # 128 + signal is what a shell reports.
-        return 128 + os.WTERMSIG(status)
-    return os.WEXITSTATUS(status)
 
 
 def _relay_until_end(training: int) -> int:
