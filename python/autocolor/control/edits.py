@@ -67,22 +67,12 @@ class Reference(NamedTuple):
 
 
 class HintedPixels(NamedTuple):
-    """The colours of those pixels of some rows that a hint reaches, before the strength.
-
-    Attributes
-    ----------
-    rows : slice
-    near : tuple of two (n,) int arrays
-        The pixels, (y, x), within the rows.
-    values : tuple of arrays
-        See :func:`autocolor.histograms.decode.estimate`.
-    share : (n,) float32 array
-        See :class:`autocolor.control.hints.HintedTile`.
-    """
+    """The colours of those pixels of some rows that a hint reaches, before the strength."""
 
     rows: slice
-    near: tuple[npt.NDArray[np.intp], ...]
-    values: tuple[FloatArray, ...]
+    near: tuple[npt.NDArray[np.intp], ...]  #: Two (n,) arrays: the pixels, (y, x), within the rows
+    values: tuple[FloatArray, ...]  #: See :func:`autocolor.histograms.decode.estimate`
+    #: (n,) float32 array. See :class:`autocolor.control.hints.HintedTile`.
     share: npt.NDArray[np.float32]
 
     @property

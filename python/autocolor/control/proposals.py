@@ -21,18 +21,10 @@ _LEAST_SHARE = 0.01
 
 
 class Proposal(NamedTuple):
-    """A likely colour.
+    """A likely colour."""
 
-    Attributes
-    ----------
-    rgb : (R, G, B) in [0, 1]
-        Of the lightness of the photo there.
-    share : float in (0, 1]
-        Part of the predicted histograms that say so.
-    """
-
-    rgb: tuple[float, float, float]
-    share: float
+    rgb: tuple[float, float, float]  #: In [0, 1], of the lightness of the photo there
+    share: float  #: In (0, 1]. Part of the predicted histograms that say so.
 
 
 def propose_colors(prediction: Prediction, y: float, x: float, count: int = 5) -> list[Proposal]:

@@ -7,7 +7,7 @@ lightness alone: hue and chroma, which are to be predicted, stay those of the un
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -45,9 +45,7 @@ def damaged(rgb: FloatArray, rng: np.random.Generator, options: DamageOptions) -
     rng : numpy.random.Generator
     options : DamageOptions
     """
-    tone, blur, grain, jpeg = rng.random(4) < (
-        options.tone, options.blur, options.grain, options.jpeg,
-    )  # fmt: skip
+    tone, blur, grain, jpeg = rng.random(4) < astuple(options)
     if tone:
         rgb = change_tone(rgb, rng)
     if not (blur or grain or jpeg):

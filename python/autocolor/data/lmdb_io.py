@@ -69,20 +69,12 @@ class LmdbOptions:
 
 @dataclass(frozen=True)
 class ViewOptions(LmdbOptions):
-    """Views of photos: of a random size, often with another tone or a damaged lightness.
+    """Views of photos: of a random size, often with another tone or a damaged lightness."""
 
-    Attributes
-    ----------
-    side, minimum_side : int
-        The smaller side of a view is in between, each size as often as any other.
-    damage : DamageOptions
-    seed : int
-        With the number of a record, it decides what is random in it.
-    """
-
+    #: The smaller side of a view is from this to `side`, each size as often as any other
     minimum_side: int = 128
     damage: DamageOptions = DamageOptions()
-    seed: int = 0
+    seed: int = 0  #: With the number of a record, it decides what is random in it
 
     def prepare(self, path: Path, number: int = 0) -> Image.Image:
         """Make the view of a photo that is record `number`; errors are those of `LmdbOptions`."""

@@ -278,10 +278,10 @@ def estimate(
     method, hue = options.methods(variant)
     kind = VARIANTS[variant]
     if kind.has_hue:
+        fading, look = options.fading, options.look
         return infer_hue_chroma(
-            *outputs, hue=hue, chroma=method, fading=options.fading, look=options.look,
-            uniforms=uniforms,
-        )  # fmt: skip
+            *outputs, hue=hue, chroma=method, fading=fading, look=look, uniforms=uniforms
+        )
     if not kind.is_histogram:
         return tuple(outputs)
     infer = infer_ab_joint if kind.is_joint else infer_ab_marginal

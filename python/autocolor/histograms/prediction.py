@@ -56,11 +56,15 @@ class Prediction:
         """Bins of each channel, K."""
         return VARIANTS[self.variant].bins_of(self.outputs[0].shape[-1])
 
+    @property
+    def _size(self) -> tuple[int, int]:
+        height, width = self.lightness.shape
+        return height, width
+
     def tiles(self) -> Iterator[tuple[slice, tuple[FloatArray, ...]]]:
         """Yield rows of the photo, from the top, with their (rows, W, C) outputs."""
-        height, width = self.lightness.shape
-        size = (height, width)
-        samplers = [GridSampler(grid, size, self.cells_per_pixel) for grid in self.outputs]
+        height, width = self._size
+        samplers = [GridSampler(grid, self._size, self.cells_per_pixel) for grid in self.outputs]
         channels = sum(grid.shape[-1] for grid in self.outputs)
         tile_height = max(1, _TILE_VALUES // (channels * width))
         for start in range(0, height, tile_height):
@@ -69,9 +73,8 @@ class Prediction:
 
     def channel_tiles(self, index: int) -> Tiles:
         """Return the tiles of one of the outputs, which may be read several times."""
-        height, width = self.lightness.shape
-        sampler = GridSampler(self.outputs[index], (height, width), self.cells_per_pixel)
-        return grid_tiles(sampler, (height, width))
+        sampler = GridSampler(self.outputs[index], self._size, self.cells_per_pixel)
+        return grid_tiles(sampler, self._size)
 
     def colorize(
         self, *, rng: np.random.Generator | None = None, **options: Any
@@ -105,7 +108,9 @@ class Prediction:
         draw = self.uniforms(options, rng)
         rgb = np.empty((*self.lightness.shape, 3), np.float32)
         if self._needs_no_histograms(method, hue):
-            estimate = self._grid_hue_chroma(hue, method, options.fading, options.look)
+            estimate = self._grid_hue_chroma(
+                hue=hue, chroma=method, fading=options.fading, look=options.look
+            )
 
             def colorize_rows(rows: slice, uniforms: FloatArray | None) -> None:
                 hue_rows, chroma_rows = estimate.rows(rows.start, rows.stop, uniforms)
@@ -156,7 +161,7 @@ class Prediction:
         hue_image = np.empty(self.lightness.shape, np.float32)
         chroma_image = np.empty(self.lightness.shape, np.float32)
         if self._needs_no_histograms(chroma, hue):
-            estimate = self._grid_hue_chroma(hue, chroma, fading, look)
+            estimate = self._grid_hue_chroma(hue=hue, chroma=chroma, fading=fading, look=look)
 
             def estimate_rows(rows: slice, _: FloatArray | None) -> None:
                 hue_image[rows], chroma_image[rows] = estimate.rows(rows.start, rows.stop)
@@ -177,19 +182,9 @@ class Prediction:
         for grid in self.outputs:
             check_array("outputs", grid, low=0 if VARIANTS[self.variant].is_histogram else -np.inf)
 
-    def _grid_hue_chroma(self, hue: str, chroma: str, fading: bool, look: str) -> GridHueChroma:
-        height, width = self.lightness.shape
+    def _grid_hue_chroma(self, **choices: Any) -> GridHueChroma:
         hue_grid, chroma_grid = self.outputs
-        return GridHueChroma(
-            hue_grid,
-            chroma_grid,
-            (height, width),
-            self.cells_per_pixel,
-            hue=hue,
-            chroma=chroma,
-            fading=fading,
-            look=look,
-        )
+        return GridHueChroma(hue_grid, chroma_grid, self._size, self.cells_per_pixel, **choices)
 
     def _for_rows(
         self,

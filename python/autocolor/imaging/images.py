@@ -28,37 +28,12 @@ _HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 PHOTO_SUFFIXES = (
     *OUTPUT_SUFFIXES,
     *_HEIF_SUFFIXES,
-    ".avif",
-    ".dib",
-    ".gif",
-    ".j2k",
-    ".jfif",
-    ".jp2",
-    ".jpe",
-    ".jpf",
-    ".jpx",
-    ".pbm",
-    ".pgm",
-    ".pnm",
-    ".ppm",
-    ".tga",
+    *[".avif", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpf", ".jpx", ".pbm", ".pgm", ".pnm", ".ppm", ".tga"],
 )
 
 # What the content of a file may be. Pillow would read more, some of it with programs of others: of
 # EPS it lets Ghostscript run what the file says.
-_FORMATS = (
-    "AVIF",
-    "BMP",
-    "DIB",
-    "GIF",
-    "ICO",
-    "JPEG",
-    "JPEG2000",
-    "PNG",
-    "PPM",
-    "TGA",
-    "WEBP",
-)
+_FORMATS = ("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "WEBP")
 
 _JPEG_SUFFIXES = (".jpeg", ".jpg")
 _JPEG_OPTIONS: dict[str, Any] = {"quality": 95, "subsampling": "4:4:4"}

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 
 # Classic and big TIFF in both byte orders.
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _CIELAB, _ICCLAB = (
-    0, 1, 2, 3, 5, 6, 8, 9,
-)  # fmt: skip
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE = range(4)
+_CMYK, _YCBCR, _CIELAB, _ICCLAB = 5, 6, 8, 9
 _COLORS: dict[int, tuple[Space, int]] = {
     _WHITE_IS_ZERO: ("grey", 1),
     _BLACK_IS_ZERO: ("grey", 1),
