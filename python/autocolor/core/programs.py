@@ -133,11 +133,8 @@ def _say(line: str) -> None:
 
 
 def _reader_is_gone() -> bool:
-    return any(_is_closed(number) for number in (1, 2))
-
-
-def _is_closed(descriptor: int) -> bool:
-    """Return whether a descriptor is the end of a pipe that nobody reads."""
+    """Return whether an output is the end of a pipe that nobody reads."""
     poll = select.poll()
-    poll.register(descriptor, 0)
+    for descriptor in (1, 2):
+        poll.register(descriptor, 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))

@@ -73,25 +73,16 @@ class _Print:
         bar.update()
         if not looks:
             return
+        import imagehash
+
         try:
-            image = _read_small(path)
+            image = Image.fromarray(to_uint8(read_image(path, least_side=_SIDE).rgb))
         except ImageError:
             return
-        self.look = np.array([_look(view) for view in (image, ImageOps.mirror(image))])
-
-
-def _read_small(path: Path) -> Image.Image:
-    """Read a grey image of at most 256 pixels, upright."""
-    image = Image.fromarray(to_uint8(read_image(path, least_side=_SIDE).rgb))
-    image.thumbnail((_SIDE, _SIDE), reducing_gap=2)
-    return image.convert("L")
-
-
-def _look(image: Image.Image) -> npt.NDArray[np.bool_]:
-    import imagehash
-
-    bits: npt.NDArray[np.bool_] = imagehash.phash(image).hash
-    return bits.ravel()
+        image.thumbnail((_SIDE, _SIDE), reducing_gap=2)
+        image = image.convert("L")
+        views = (image, ImageOps.mirror(image))
+        self.look = np.array([imagehash.phash(view).hash.ravel() for view in views])
 
 
 def describe(duplicates: Iterable[Duplicate]) -> str:

@@ -153,13 +153,7 @@ def decode_datum(datum: caffe_pb2.Datum) -> npt.NDArray[np.uint8]:
 
 @contextmanager
 def open_lmdb(path: Path, run: Runner = run_isolated) -> Iterator[lmdb.Transaction]:
-    """Give a transaction that reads an LMDB, once `check_lmdb` has seen that it can be read.
-
-    Raises
-    ------
-    ImageError
-        If there is none, or it is damaged.
-    """
+    """Give a transaction that reads an LMDB, or raise an `ImageError` if it is missing or damaged."""
     check_lmdb(path, run)
     try:
         with lmdb.open(str(path), readonly=True, lock=False) as environment:
@@ -172,12 +166,7 @@ def open_lmdb(path: Path, run: Runner = run_isolated) -> Iterator[lmdb.Transacti
 def read_datums(path: Path, run: Runner = run_isolated) -> Iterator[tuple[str, caffe_pb2.Datum]]:
     """Yield key and Datum of every record, in the order of the keys.
 
-    Arguments are those of `open_lmdb`.
-
-    Raises
-    ------
-    ImageError
-        If there is no such LMDB, it is damaged, or a record is no Datum.
+    An `ImageError` if there is no such LMDB, it is damaged (see `check_lmdb`), or a record is no Datum.
     """
     with open_lmdb(path, run) as transaction:
         for key, value in transaction.cursor():
@@ -206,13 +195,7 @@ def sample_datums(path: Path, count: int, generator: np.random.Generator) -> lis
 
 
 def parse_datum(value: bytes, place: str) -> caffe_pb2.Datum:
-    """Return a Datum that was serialized; `place` says to people where from.
-
-    Raises
-    ------
-    ImageError
-        If it is none.
-    """
+    """Return a Datum that was serialized, or raise an `ImageError` that says from which `place`."""
     try:
         return caffe_pb2.Datum.FromString(value)
     except DecodeError:

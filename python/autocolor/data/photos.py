@@ -79,26 +79,30 @@ def read_list(path: Path) -> list[PhotoEntry]:
             entry = PhotoEntry(**{name: row[name] or "" for name in PhotoEntry.__annotations__})
         except KeyError as error:
             raise PhotoError(f"{path}:{number}: expected a column {error}") from None
-        if entry.split not in SPLITS or entry.source not in ("apt", "pypi"):
-            raise PhotoError(
-                f"{path}:{number}: expected split {', '.join(SPLITS)} and source apt or pypi, "
-                f"got {entry.split!r} and {entry.source!r}"
-            )
-        if not _PACKAGE.fullmatch(entry.package) or not _plain(entry.group):
-            raise PhotoError(
-                f"{path}:{number}: expected plain names of package and group, "
-                f"got {entry.package!r} and {entry.group!r}"
-            )
-        if not _SHA256.fullmatch(entry.sha256):
-            raise PhotoError(f"{path}:{number}: expected a sha256, got {entry.sha256!r}")
-        name = PurePosixPath(entry.member or entry.file).name
-        if not _plain(name) or ".." in PurePosixPath(entry.file).parts:
-            raise PhotoError(
-                f"{path}:{number}: expected the path of a file in the package, got {entry.file!r} "
-                f"and {entry.member!r}"
-            )
+        if problem := _problem(entry):
+            raise PhotoError(f"{path}:{number}: {problem}")
         entries.append(entry)
     return entries
+
+
+def _problem(entry: PhotoEntry) -> str | None:
+    """Return what a value of a line should be and is not."""
+    if entry.split not in SPLITS or entry.source not in ("apt", "pypi"):
+        wanted, got = (
+            f"split {', '.join(SPLITS)} and source apt or pypi",
+            (entry.split, entry.source),
+        )
+    elif not _PACKAGE.fullmatch(entry.package) or not _plain(entry.group):
+        wanted, got = "plain names of package and group", (entry.package, entry.group)
+    elif not _SHA256.fullmatch(entry.sha256):
+        return f"expected a sha256, got {entry.sha256!r}"
+    elif not _plain(PurePosixPath(entry.member or entry.file).name) or (
+        ".." in PurePosixPath(entry.file).parts
+    ):
+        wanted, got = "the path of a file in the package", (entry.file, entry.member)
+    else:
+        return None
+    return f"expected {wanted}, got {got[0]!r} and {got[1]!r}"
 
 
 def _plain(name: str) -> bool:

@@ -24,15 +24,7 @@ class SplitError(AutocolorError):
 
 
 def seeded_order(photos: Iterable[Path], seed: str, name: Callable[[Path], str]) -> list[Path]:
-    """Sort photos by the SHA-256 of seed and name.
-
-    Parameters
-    ----------
-    photos : iterable of Path
-    seed : str
-    name : callable
-        What identifies a photo on every machine, such as its file name.
-    """
+    """Sort photos by the SHA-256 of seed and name, which identifies a photo on every machine."""
 
     def place(photo: Path) -> tuple[bytes, str]:
         text = f"{seed}/{name(photo)}".encode("utf-8", "surrogateescape")

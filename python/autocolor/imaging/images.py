@@ -28,7 +28,22 @@ _HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 PHOTO_SUFFIXES = (
     *OUTPUT_SUFFIXES,
     *_HEIF_SUFFIXES,
-    *[".avif", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpf", ".jpx", ".pbm", ".pgm", ".pnm", ".ppm", ".tga"],
+    *[
+        ".avif",
+        ".dib",
+        ".gif",
+        ".j2k",
+        ".jfif",
+        ".jp2",
+        ".jpe",
+        ".jpf",
+        ".jpx",
+        ".pbm",
+        ".pgm",
+        ".pnm",
+        ".ppm",
+        ".tga",
+    ],
 )
 
 # What the content of a file may be. Pillow would read more, some of it with programs of others: of

@@ -63,26 +63,14 @@ class _Level(NamedTuple):
 
 
 def load_onnx_model(deploy: Path, weights: Path, outputs: Sequence[str]) -> onnx.ModelProto:
-    """Return the ONNX model of a deploy prototxt and a caffemodel; see :func:`onnx_model`."""
-    return onnx_model(
-        read_deploy(deploy), read_model_weights(weights), outputs, f"{deploy} with {weights.name}"
-    )
-
-
-def onnx_model(net: Any, weights: Weights, outputs: Sequence[str], source: str) -> onnx.ModelProto:
-    """Return a deploy net as an ONNX model.
+    """Return a deploy prototxt and a caffemodel as an ONNX model.
 
     Parameters
     ----------
-    net : message
-        As :func:`autocolor.runtime.deploy_nets.read_deploy` returns it.
-    weights : dict
-        Layer name to its blobs, as :func:`autocolor.runtime.caffemodel.read_caffemodel` returns them.
-        Layers that the net does not have are ignored.
+    deploy, weights : Path
+        Layers of the weights that the net does not have are ignored.
     outputs : sequence of str
         Blobs of the net: histograms, or colours.
-    source : str
-        File names or the like, for errors.
 
     Returns
     -------
@@ -93,10 +81,11 @@ def onnx_model(net: Any, weights: Weights, outputs: Sequence[str], source: str) 
     Raises
     ------
     ModelError
-        If the net has no such outputs or a layer that has no equivalent here, or the weights lack a
-        layer or have it in another shape.
+        If a file cannot be read, the net has no such outputs or a layer that has no equivalent here,
+        or the weights lack a layer or have it in another shape.
     """
-    graph = _Graph(weights, source)
+    net, source = read_deploy(deploy), f"{deploy} with {weights.name}"
+    graph = _Graph(read_model_weights(weights), source)
     last_writer = {top: index for index, layer in enumerate(net.layer) for top in layer.top}
     for index, layer in enumerate(net.layer):
         graph.add_layer(layer, [last_writer[top] == index for top in layer.top])

@@ -25,7 +25,7 @@ class OnnxNet:
     Parameters
     ----------
     model : bytes
-        What :func:`autocolor.runtime.onnx_graph.onnx_model` returns, serialized: an ONNX file's content.
+        What :func:`autocolor.runtime.onnx_graph.load_onnx_model` returns, serialized: an ONNX file's content.
     device : str
         ``cpu``; ``gpu``, or ``gpu:1`` for the second GPU, need the package onnxruntime-gpu.
 

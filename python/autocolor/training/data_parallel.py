@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from autocolor.core.files import one_line
 from autocolor.runtime.caffe_runtime import layer_names
 from autocolor.training.stopping import StopRequest
 
+_LOSSES = ("InfogainLoss", "SigmoidCrossEntropyLoss", "SoftmaxKLDivergenceLoss", "SoftmaxWithLoss")
 _LAUNCHED_SIZE = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS")
 
 
@@ -147,20 +148,9 @@ class MpiGroup(Group):
 
 
 class GradientMean:
-    """The mean of the gradients over the ranks, before each update.
+    """The mean of the gradients over the ranks, before each update, of a net made from `layers`.
 
-    Parameters
-    ----------
-    net : caffe.Net
-        The one that is trained.
-    layers : sequence of LayerParameter
-        What it was made from.
-    group : Group
-
-    Attributes
-    ----------
-    losses : LossWeights
-        To be applied between forward and backward, and restored before the next forward.
+    Its `losses` are to be applied between forward and backward, and restored before the next forward.
     """
 
     def __init__(self, net: Any, layers: Sequence[Any], group: Group) -> None:
@@ -169,8 +159,8 @@ class GradientMean:
         rates = {layer.name: [spec.lr_mult for spec in layer.param] for layer in layers}
         learnt: dict[int, Any] = {}
         kept: dict[int, Any] = {}
-        for name, layer, blobs in _layers_with_weights(net):
-            for index, blob in enumerate(blobs):
+        for name, layer in zip(layer_names(net), net.layers, strict=True):
+            for index, blob in enumerate(layer.blobs):
                 address = blob.data.ctypes.data  # shared weights are one blob in two layers
                 # Running means differ by rank, and no gradient changes them: rank 0's count.
                 if layer.type != "BatchNorm":
@@ -202,12 +192,6 @@ class GradientMean:
             gradient *= 1 / self._group.size
 
 
-def _layers_with_weights(net: Any) -> Iterator[tuple[str, Any, Any]]:
-    for name, layer in zip(layer_names(net), net.layers, strict=True):
-        if len(layer.blobs):
-            yield name, layer, layer.blobs
-
-
 class LossWeights:
     """What makes the mean of the ranks' gradients that of one large batch.
 
@@ -232,13 +216,10 @@ class LossWeights:
         """Change the loss weights; returns the factor of each loss, by the name of its blob."""
         if not self._losses:
             return {}
-        counts = np.array(
-            [
-                _valid_rows(self._net, layer) if mode == "VALID" else 1
-                for _, mode, layer, _ in self._losses
-            ],
-            np.float64,
+        rows = (
+            mode != "VALID" or _valid_rows(self._net, layer) for _, mode, layer, _ in self._losses
         )
+        counts = np.fromiter(rows, np.float64)
         totals = counts.copy()
         self._group.add([totals])
         factors = {}
@@ -256,12 +237,7 @@ class LossWeights:
 
 def _normalization(layer: Any) -> str | None:
     """Return ``VALID`` or ``NONE`` where the ranks' losses have to be weighed, else None."""
-    if layer.type not in (
-        "SoftmaxKLDivergenceLoss",
-        "SoftmaxWithLoss",
-        "SigmoidCrossEntropyLoss",
-        "InfogainLoss",
-    ):
+    if layer.type not in _LOSSES:
         return None
     loss = layer.loss_param
     if loss.HasField("normalization"):

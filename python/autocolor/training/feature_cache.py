@@ -95,11 +95,10 @@ def cache_features(
     FeatureError
         If the folder holds features of something else, or damaged ones, an image is smaller than
         the crop, or a hypercolumn does not fit half precision.
+    ImageError
+        If the LMDB is damaged.
     """
-    try:
-        check_lmdb(images)
-    except ImageError as error:
-        raise FeatureError(str(error)) from None
+    check_lmdb(images)
     _check(weights)
     folder.mkdir(parents=True, exist_ok=True)
     fingerprint = _fingerprint(images, weights, options)
@@ -239,16 +238,7 @@ def _crop(
 
 
 class FeatureNet:
-    """The frozen network, on one crop after the other.
-
-    Parameters
-    ----------
-    weights : Path
-    options : FeatureOptions
-        Of which levels, locations and width count.
-    device : str
-        Where Caffe runs.
-    """
+    """The frozen network, on one crop after the other; of the options it heeds levels, locations, width."""
 
     def __init__(self, weights: Path, options: FeatureOptions, device: str = "cpu") -> None:
         net = hypercolumn_net(options.levels, options.locations, options.width)

@@ -217,21 +217,10 @@ def log_paths(prefix: str) -> tuple[Path, Path, Path]:
 
 
 class TrainingLog:
-    """Writes each record as it comes.
+    """Writes each record as it comes, into the files of `log_paths`.
 
-    Parameters
-    ----------
-    prefix : str
-        The solver's ``snapshot_prefix``; see `log_paths`.
-    names : sequence of str
-        All outputs that records may have.
-    iteration : int
-        Where the training starts. What an earlier run has logged before this is kept; what it did
-        after the snapshot that is resumed is done again, and dropped.
-
-    Attributes
-    ----------
-    records : list of Record
+    Its `records` may have the outputs `names`. What an earlier run has logged before the `iteration` where
+    the training starts is kept; what it did after the snapshot that is resumed is done again, and dropped.
     """
 
     def __init__(self, prefix: str, names: Sequence[str], iteration: int) -> None:

@@ -21,34 +21,27 @@ _READ_OR_DRAW = ("Data", "DummyData", "Dropout", "HDF5Data", "ImageData", "Windo
 def replay(
     caffe_solver: Any, solver: Any, layers: Sequence[Any], iterations: int, *, show: bool
 ) -> None:
-    """Draw and read what `iterations` of training and their tests do.
+    """Draw and read what the `iterations` that a snapshot has behind it did, with their tests.
 
-    Parameters
-    ----------
-    caffe_solver : caffe.Solver
-        Just made, with the solver's ``random_seed``; before the snapshot is restored.
-    solver : SolverParameter
-        As the user wrote it.
-    layers : sequence of LayerParameter
-        Of the training net.
-    iterations : int
-        That the snapshot has behind it.
-    show : bool
-        Whether to show a progress bar, should it take longer than two seconds.
+    `caffe_solver` is just made, with its ``random_seed``, and the snapshot not restored yet; `solver` is
+    what the user wrote, and `layers` are the training net's. `show` is for a progress bar, should it take
+    longer than two seconds.
     """
-    drawing = {layer.name for layer in layers if _draws(layer)}
+    stochastic = caffe_pb2.PoolingParameter.STOCHASTIC
+    drawing = {
+        layer.name
+        for layer in layers
+        if layer.type in _READ_OR_DRAW
+        or (layer.type == "Pooling" and layer.pooling_param.pool == stochastic)
+    }
     net = caffe_solver.net
     places = [index for index, name in enumerate(layer_names(net)) if name in drawing]
     # A test net is run as a whole: which of its layers draw is in another file.
     tests = list(zip(caffe_solver.test_nets, solver.test_iter, strict=False))
-    for iteration in tqdm(
-        range(iterations),
-        desc="replaying",
-        unit="iteration",
-        delay=2,
-        disable=not show,
-        leave=False,
-    ):
+    bar = tqdm(
+        range(iterations), "replaying", unit="iteration", delay=2, disable=not show, leave=False
+    )
+    for iteration in bar:
         wanted = iteration > 0 or solver.test_initialization
         if wanted and solver.test_interval and iteration % solver.test_interval == 0:
             for test_net, batches in tests:
@@ -57,10 +50,3 @@ def replay(
         for _ in range(solver.iter_size):
             for index in places:
                 forward_layer(net, index)
-
-
-def _draws(layer: Any) -> bool:
-    stochastic = caffe_pb2.PoolingParameter.STOCHASTIC
-    return layer.type in _READ_OR_DRAW or (
-        layer.type == "Pooling" and layer.pooling_param.pool == stochastic
-    )

@@ -175,13 +175,7 @@ def restore(caffe_solver: Any, path: Path) -> None:
 
 
 def copy_snapshot(path: Path, prefix: str) -> None:
-    """Copy a complete snapshot to where another training finds it, with this ``snapshot_prefix``.
-
-    Raises
-    ------
-    SnapshotError
-        If it is cut off or damaged.
-    """
+    """Copy a complete snapshot to where another training, with this ``snapshot_prefix``, finds it."""
     state = read_state(path)
     copy = Path(f"{prefix}_iter_{path.name.rsplit('_iter_', 1)[1]}")
 
@@ -195,19 +189,8 @@ def copy_snapshot(path: Path, prefix: str) -> None:
 def write_snapshot(state: Path, solver_type: str | None, write: Callable[[], None]) -> None:
     """Write a snapshot, then its checksums; until then a note says that it is unfinished.
 
-    Parameters
-    ----------
-    state : Path
-        To be written.
-    solver_type : str or None
-        If it is known.
-    write : callable
-        Writes `state` and the caffemodel beside it.
-
-    Raises
-    ------
-    SnapshotError
-        If they cannot be read back: on a full disk, say.
+    `write` writes `state` and the caffemodel beside it. What cannot be read back, as from a full disk, is a
+    `SnapshotError`.
     """
     mark, model = checksum_of(state), _beside(state)
     with naming(mark):
@@ -260,26 +243,11 @@ def _shapes(model: Path) -> dict[str, dict[int, tuple[int, ...]]]:
 def newest_usable(
     prefix: str, problem: Callable[[Path], str | None], say: Callable[[str], None]
 ) -> Path | None:
-    """Return the newest ``.solverstate`` that is complete and that Caffe restores.
+    """Return the newest ``.solverstate`` of a training that is complete and that Caffe restores.
 
-    Parameters
-    ----------
-    prefix : str
-        The solver's ``snapshot_prefix``.
-    problem : callable
-        Why Caffe cannot restore a state, or None.
-    say : callable
-        Told of every snapshot that is passed over.
-
-    Returns
-    -------
-    Path or None
-        None if there is no snapshot, or only one whose writing has not ended.
-
-    Raises
-    ------
-    SnapshotError
-        If there are snapshots and none is usable.
+    `problem` returns why Caffe cannot restore a state, or None; `say` is told of every snapshot that is
+    passed over. The result is None if there is no snapshot, or only one whose writing has not ended; if
+    there are others and none is usable, that is a `SnapshotError`.
     """
     states = find_states(prefix)
     # Of a snapshot that has lost its state, or not got it yet, there is the caffemodel.

@@ -168,13 +168,12 @@ def _nets(solver: Any) -> list[tuple[str, Any, str]]:
 
 def layers_of(net: Any, phase: str) -> list[Any]:
     """Return the layers of a ``NetParameter`` that are there in ``TRAIN`` or ``TEST``."""
-
-    def phases(layer: Any) -> list[str]:
-        return [
-            caffe_pb2.Phase.Name(rule.phase) for rule in layer.include if rule.HasField("phase")
-        ]
-
-    return [layer for layer in net.layer if phase in (phases(layer) or [phase])]
+    number, kept = caffe_pb2.Phase.Value(phase), []
+    for layer in net.layer:
+        phases = [rule.phase for rule in layer.include if rule.HasField("phase")]
+        if number in phases or not phases:
+            kept.append(layer)
+    return kept
 
 
 def _sources(layer: Any) -> Iterator[Path]:
@@ -182,13 +181,9 @@ def _sources(layer: Any) -> Iterator[Path]:
     if layer.type == "Data":
         lmdb = _lmdb(layer)
         yield Path(layer.data_param.source) if lmdb is None else lmdb / "data.mdb"
-    for kind, parameter in (
-        ("ImageData", layer.image_data_param),
-        ("HDF5Data", layer.hdf5_data_param),
-        ("WindowData", layer.window_data_param),
-    ):
-        if layer.type == kind:
-            yield Path(parameter.source)
+    files = {"ImageData": "image_data", "HDF5Data": "hdf5_data", "WindowData": "window_data"}
+    if layer.type in files:
+        yield Path(getattr(layer, f"{files[layer.type]}_param").source)
     if layer.transform_param.mean_file:
         yield Path(layer.transform_param.mean_file)
 
@@ -202,16 +197,9 @@ def _lmdb(layer: Any) -> Path | None:
 def effective_solver(solver: Any, weights: Sequence[str], *, root: bool = True) -> Any:
     """Return the solver for :mod:`autocolor.training.solver_runner`, which itself tests and snapshots.
 
-    pycaffe has no way to read what the test nets gave. Everything else is as it was, so that the
-    random numbers are drawn in the order of ``caffe train``.
-
-    Parameters
-    ----------
-    solver : SolverParameter
-    weights : sequence of str
-        Instead of the solver's own, as ``caffe train -weights``.
-    root : bool
-        Whether the test nets are wanted.
+    pycaffe has no way to read what the test nets gave, which the `root` alone wants. Everything else is as
+    it was, so that the random numbers are drawn in the order of ``caffe train``. `weights`, if there are
+    any, take the place of the solver's own, as ``caffe train -weights``.
     """
     effective = caffe_pb2.SolverParameter()
     effective.CopyFrom(solver)

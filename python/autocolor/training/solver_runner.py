@@ -236,31 +236,23 @@ class SolverRunner:
             self._check_finite()
         self._bar.update()
         speed = self._bar.format_dict["rate"]
-        samples = f"{speed * self._samples_per_iteration():.3g}" if speed else "?"
+        first = next(iter(self._net.blobs.values()))
+        batch = int(first.shape[0]) * int(self.solver.iter_size) * self._group.size
+        samples = f"{speed * batch:.3g}" if speed else "?"
         self._bar.set_postfix_str(
             f"loss {self._smoothed.value:.4g}, {samples} samples/s", refresh=False
         )
         return self._reporter.signal
 
-    def _samples_per_iteration(self) -> int:
-        first = next(iter(self._net.blobs.values()))
-        return int(first.shape[0]) * int(self.solver.iter_size) * self._group.size
-
     def _report(self, iteration: int, rate: float | None) -> None:
         loss = self._reporter.loss
         self._smoothed.add(loss)
         if self._log is not None and iteration % (self.solver.display or 1) == 0:
-            self._log.add(
-                Record(
-                    iteration,
-                    "train",
-                    dict(self._reporter.outputs),
-                    _decimal(loss),
-                    smoothed_loss=_decimal(self._smoothed.value),
-                    learning_rate=None if rate is None else _decimal(rate),
-                    seconds=round(time.monotonic() - self._began, 3),
-                )
-            )
+            record = Record(iteration, "train", dict(self._reporter.outputs), _decimal(loss))
+            record.smoothed_loss = _decimal(self._smoothed.value)
+            record.learning_rate = None if rate is None else _decimal(rate)
+            record.seconds = round(time.monotonic() - self._began, 3)
+            self._log.add(record)
 
     def _test(self, iteration: int) -> int:
         """Run the test nets, on rank 0; returns the signal that asked some rank to stop, or 0."""
