@@ -1,7 +1,4 @@
-"""The networks of the paper, described once; ``prototxt/`` is written from here.
-
-Needs pycaffe.
-"""
+"""The networks of the paper, described once; ``prototxt/`` is written from here. Needs pycaffe."""
 
 from __future__ import annotations
 

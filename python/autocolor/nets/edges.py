@@ -1,7 +1,4 @@
-"""The edge detector: the colorizer's layers on another task, other data and another target.
-
-Needs pycaffe.
-"""
+"""The edge detector: the colorizer's layers on another task, other data and another target. Needs pycaffe."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Hypercolumns read level by level in the stream of a net, for training in less memory.
-
-Needs pycaffe.
-"""
+"""Hypercolumns read level by level in the stream of a net, for training in less memory. Needs pycaffe."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ from typing import Any
 from caffe.proto import caffe_pb2
 
 from autocolor.core.errors import InputError
+from autocolor.runtime.fusion import with_layers
 
 # Layers whose backward pass reads its bottom no more once it writes the bottom's gradient; ReLU in
 # place does, as its top is its bottom.
@@ -88,11 +86,7 @@ def use_taps(
             if _is_handed_on(level, _last(before, level), index, others, written):
                 taps[level].top.append(level)
             layers.append(taps[level])
-    result = caffe_pb2.NetParameter()
-    result.CopyFrom(net)
-    del result.layer[:]
-    for layer in (*layers, *after):
-        result.layer.add().CopyFrom(layer)
+    result: caffe_pb2.NetParameter = with_layers(net, [*layers, *after])
     return result
 
 

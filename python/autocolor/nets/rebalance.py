@@ -19,6 +19,7 @@ from caffe.proto import caffe_pb2
 from autocolor.core.errors import InputError
 from autocolor.runtime.caffe_runtime import make_net
 from autocolor.runtime.caffemodel import FloatArray, Weights, WeightsError, write_caffemodel
+from autocolor.runtime.fusion import with_layers
 
 Factor = npt.NDArray[np.float64]
 """What a blob is multiplied by: one number (), or one a channel (C)."""
@@ -202,16 +203,13 @@ def cross_validate(
 
 def _part_that_makes(net: caffe_pb2.NetParameter, wanted: set[str]) -> caffe_pb2.NetParameter:
     """Copy of the net without the layers on which the `wanted` blobs do not depend."""
-    part = caffe_pb2.NetParameter()
-    part.CopyFrom(net)
-    del part.layer[:]
     needed = set(wanted)
     kept = []
     for layer in reversed(net.layer):
         if needed.intersection(layer.top):
             needed.update(layer.bottom)
             kept.append(layer)
-    part.layer.extend(reversed(kept))
+    part: caffe_pb2.NetParameter = with_layers(net, reversed(kept))
     return part
 
 

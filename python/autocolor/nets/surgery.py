@@ -97,25 +97,27 @@ def convert_names(
     targets = {
         old: new for known in HEADS.values() for old, new in zip(known, HEADS[names], strict=True)
     }
-    converted: Weights = {}
-    found = False
-    for name, blobs in weights.items():
-        new = targets.get(name, name)
-        if new in converted:
-            raise WeightsError(f"layer {name}: there is another that is to be {new}")
-        if name in targets:
-            found = True
-            weight, *rest = blobs
-            if weight.ndim not in (2, 4) or weight.shape[2:] not in ((), (1, 1)):
-                raise WeightsError(
-                    f"layer {name}: expected (O, I) or (O, I, 1, 1), got {weight.shape}"
-                )
-            axes = weight.shape[:2] + (1, 1) * (head_axes == 4)
-            blobs = (weight.reshape(axes), *rest)
-        converted[new] = blobs
-    if not found:
+    converted = _renamed(weights, targets)
+    heads = [name for name in weights if name in targets]
+    if not heads:
         raise WeightsError(f"expected a head with layers such as {', '.join(HEADS['ours'])}")
+    for name in heads:
+        weight, *rest = weights[name]
+        if weight.ndim not in (2, 4) or weight.shape[2:] not in ((), (1, 1)):
+            raise WeightsError(f"layer {name}: expected (O, I) or (O, I, 1, 1), got {weight.shape}")
+        axes = weight.shape[:2] + (1, 1) * (head_axes == 4)
+        converted[targets[name]] = (weight.reshape(axes), *rest)
     return converted
+
+
+def _renamed(weights: Mapping[str, tuple[FloatArray, ...]], names: Mapping[str, str]) -> Weights:
+    renamed: Weights = {}
+    for name, blobs in weights.items():
+        new = names.get(name, name)
+        if new in renamed:
+            raise WeightsError(f"layer {name}: there is another that is to be {new}")
+        renamed[new] = blobs
+    return renamed
 
 
 @dataclass(frozen=True)
@@ -160,12 +162,7 @@ def transplant(
     rename = rename or {}
     if absent := [name for name in rename if name not in weights]:
         raise WeightsError(f"to rename, but not there: {', '.join(absent)}")
-    source: Weights = {}
-    for name, blobs in weights.items():
-        new = rename.get(name, name)
-        if new in source:
-            raise WeightsError(f"layer {name}: there is another that is to be {new}")
-        source[new] = blobs
+    source = _renamed(weights, rename)
     fitting: Weights = {}
     misshapen = []
     for name, expected in shapes.items():

@@ -1,7 +1,4 @@
-"""VGG-16-gray and the levels of its hypercolumn, described with pycaffe's ``NetSpec``.
-
-Needs pycaffe.
-"""
+"""VGG-16-gray and the levels of its hypercolumn, described with pycaffe's ``NetSpec``. Needs pycaffe."""
 
 from __future__ import annotations
 

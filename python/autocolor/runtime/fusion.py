@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -34,8 +34,8 @@ def fuse_relus(net: Any) -> None:
         ):
             last.convolution_param.fuse_relu = True
         else:
-            kept.append(_copy(layer))
-    _replace_layers(net, kept)
+            kept.append(layer)
+    net.CopyFrom(with_layers(net, kept))
 
 
 def fuse_heads(net: Any, keep: Sequence[str] = ()) -> None:
@@ -66,7 +66,7 @@ def fuse_heads(net: Any, keep: Sequence[str] = ()) -> None:
             or any(blob in layer.top for layer in layers[index + 2 :])
         ):
             continue
-        fused = _copy(hidden)
+        fused = type(hidden).FromString(hidden.SerializeToString())
         del fused.top[:]
         fused.hypercolumn_inner_product_param.heads = len(readers)
         weights = []
@@ -80,8 +80,17 @@ def fuse_heads(net: Any, keep: Sequence[str] = ()) -> None:
             fused.bottom.extend(weight.top)
             fused.top.extend(reader.top)
         rest = [layer for layer in layers[index + 2 :] if layer not in readers]
-        _replace_layers(net, [*layers[:index], *weights, fused, *rest])
+        net.CopyFrom(with_layers(net, [*layers[:index], *weights, fused, *rest]))
         return
+
+
+def with_layers(net: Any, layers: Iterable[Any]) -> Any:
+    """Return a copy of a ``NetParameter`` with copies of other layers."""
+    copy = type(net)()
+    copy.CopyFrom(net)
+    del copy.layer[:]
+    copy.layer.extend(layers)
+    return copy
 
 
 def _is_plain_relu(layer: Any) -> bool:
@@ -107,13 +116,3 @@ def _is_head(layer: Any, blob: str) -> bool:
         and list(layer.bottom) == [blob]
         and all(field.name not in unset for field, _ in parameter.ListFields())
     )
-
-
-def _copy(layer: Any) -> Any:
-    return type(layer).FromString(layer.SerializeToString())
-
-
-def _replace_layers(net: Any, layers: Sequence[Any]) -> None:
-    copies = [_copy(layer) for layer in layers]
-    del net.layer[:]
-    net.layer.extend(copies)

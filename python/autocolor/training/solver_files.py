@@ -1,7 +1,4 @@
-"""Read a solver prototxt and check it, because Caffe ends the process on one that it cannot use.
-
-Needs pycaffe.
-"""
+"""Read a solver prototxt and check it, because Caffe ends the process on one that it cannot use. Needs pycaffe."""
 
 from __future__ import annotations
 
