@@ -171,30 +171,19 @@ class Colorizer:
         small = resize(lightness, (height, width))
         padding = ((0, -height % INPUT_MULTIPLE), (0, -width % INPUT_MULTIPLE))
         padded = np.pad(small, padding, mode="symmetric")
-        grids = self._net(padded)
-        return tuple(
-            self._crop_grid(name, channels, grid, small.shape, padded.shape)
-            for (name, channels), grid in zip(self.manifest.outputs.items(), grids, strict=True)
-        )
-
-    def _crop_grid(
-        self,
-        name: str,
-        channels: int,
-        grid: FloatArray,
-        size: tuple[int, ...],
-        padded: tuple[int, ...],
-    ) -> FloatArray:
-        """Check a network output (C, h, w) and return its cells on the image as (h, w, C)."""
         stride = self.manifest.stride
-        expected = (channels, padded[0] // stride, padded[1] // stride)
-        if grid.shape != expected:
-            raise ModelError(
-                f"blob {name!r}: expected shape {expected} by the manifest's bins and stride, "
-                f"got {grid.shape}"
-            )
-        height, width = (-(-side // stride) for side in size)
-        return np.ascontiguousarray(np.moveaxis(grid[:, :height, :width], 0, -1))
+        rows, columns = -(-height // stride), -(-width // stride)  # on the image
+        cropped = []
+        outputs = self.manifest.outputs.items()
+        for (name, channels), grid in zip(outputs, self._net(padded), strict=True):
+            expected = (channels, *(side // stride for side in padded.shape))
+            if grid.shape != expected:
+                raise ModelError(
+                    f"blob {name!r}: expected shape {expected} by the manifest's bins and stride, "
+                    f"got {grid.shape}"
+                )
+            cropped.append(np.ascontiguousarray(np.moveaxis(grid[:, :rows, :columns], 0, -1)))
+        return tuple(cropped)
 
     def colorize(
         self,
