@@ -14,7 +14,7 @@ from autocolor.nets.colorization import ColorizationNet
 from autocolor.nets.vgg16 import vgg16_gray_features, vgg16_levels
 from autocolor.runtime.caffe_net import load_weights
 from autocolor.runtime.caffe_runtime import import_caffe, make_net
-from autocolor.runtime.model_folder import Manifest, ModelError
+from autocolor.runtime.model_folder import Manifest
 
 
 class Backbone:
@@ -114,8 +114,6 @@ class HeadNet:
 
 
 def _load(net: caffe_pb2.NetParameter, weights: Path, device: str) -> Any:
-    if not weights.is_file():
-        raise ModelError(f"{weights}: no such file")
     loaded = make_net(str(net), device)
     load_weights(loaded, weights)
     return loaded

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import numpy as np
 from caffe.proto import caffe_pb2
-from google.protobuf import text_format
 
-from autocolor.core.files import check_is_file, one_line
 from autocolor.core.isolation import run_isolated
 from autocolor.runtime.caffe_runtime import make_net
 from autocolor.runtime.caffemodel import FloatArray, Weights, WeightsError
+from autocolor.runtime.deploy_nets import read_prototxt
 
 # Side of the kernel of each of VGG-16's fully connected layers as a convolution: fc6 sees all of
 # pool5, which is 7x7 for an input of 224x224.
@@ -196,14 +195,8 @@ def _fits(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:
 
 
 def read_net(path: Path) -> caffe_pb2.NetParameter:
-    """Read the prototxt of a net; a `WeightsError` if it is none, an `OSError` if it is not there."""
-    check_is_file(path)
-    net = caffe_pb2.NetParameter()
-    try:
-        text_format.Parse(path.read_text(encoding="utf-8"), net)
-    except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{path}: expected a net's prototxt: {one_line(error)}") from None
-    return net
+    """Read the prototxt of a net, or raise a `WeightsError`."""
+    return read_prototxt(path, caffe_pb2.NetParameter(), WeightsError)
 
 
 def net_shapes(net: caffe_pb2.NetParameter) -> dict[str, tuple[tuple[int, ...], ...]]:

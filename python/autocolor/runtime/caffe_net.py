@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from autocolor.core.arrays import FloatArray
 from autocolor.runtime.caffe_runtime import import_caffe, make_net
+from autocolor.runtime.deploy_nets import read_prototxt
 from autocolor.runtime.fusion import fuse_heads, fuse_relus
 from autocolor.runtime.model_folder import ModelError, read_model_weights
 from autocolor.runtime.probe import check_net
@@ -38,9 +39,6 @@ class CaffeNet:
         outputs: Sequence[str] = ("hue", "chroma"),
         check: Callable[[str], str | None] = check_net,
     ) -> None:
-        for path in (deploy, weights):
-            if not path.is_file():
-                raise ModelError(f"{path}: no such file")
         caffe = import_caffe(device)
         net = _read_deploy(caffe, deploy)
         _drop_fillers(net)
@@ -72,13 +70,8 @@ class CaffeNet:
 def _read_deploy(caffe: Any, path: Path) -> Any:
     """Return the ``NetParameter`` of a deploy net that may be given to Caffe, as far as one can see."""
     from caffe.proto import caffe_pb2
-    from google.protobuf import text_format
 
-    try:
-        text = path.read_text(encoding="utf-8")
-        net = text_format.Parse(text, caffe_pb2.NetParameter())
-    except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path}: not a prototxt of this Caffe: {error}") from error
+    net = read_prototxt(path, caffe_pb2.NetParameter(), ModelError)
     known = set(caffe.layer_type_list())
     for layer in net.layer:
         if layer.type not in known:

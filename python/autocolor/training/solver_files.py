@@ -6,22 +6,19 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from caffe.proto import caffe_pb2
-from google.protobuf import text_format
-from google.protobuf.message import Message
 
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import check_is_file, damage, one_line
+from autocolor.core.files import damage
 from autocolor.core.isolation import run_isolated
 from autocolor.data.lmdb_check import check_lmdb
 from autocolor.data.lmdb_io import decode_datum, read_datums
 from autocolor.imaging.images import ImageError
 from autocolor.runtime.caffe_runtime import import_caffe
+from autocolor.runtime.deploy_nets import read_prototxt
 from autocolor.training.snapshots import State, missing_weights, read_state, restore
-
-M = TypeVar("M", bound=Message)
 
 _TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
 _POLICIES = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
@@ -34,18 +31,6 @@ _OF_RECORDS = re.compile(r"^F.* data_transformer\.cpp:", re.MULTILINE)
 
 class SolverError(AutocolorError):
     """A solver, or a file it names, that cannot be used; one line."""
-
-
-def read_prototxt(path: Path, message: M) -> M:
-    """Read a file in protobuf's text format into `message`, or raise `SolverError`."""
-    try:
-        check_is_file(path)
-        text_format.Parse(path.read_text(encoding="utf-8"), message)
-    except OSError as error:
-        raise SolverError(one_line(error)) from None
-    except (ValueError, text_format.ParseError) as error:
-        raise SolverError(f"{path}: {one_line(error)}") from None
-    return message
 
 
 def read_solver(path: Path) -> Any:
@@ -61,7 +46,7 @@ def read_solver(path: Path) -> Any:
         If it cannot be read, or says something that Caffe refuses once it runs. What Caffe refuses
         at once is left to :func:`probe`.
     """
-    solver = read_prototxt(path, caffe_pb2.SolverParameter())
+    solver = read_prototxt(path, caffe_pb2.SolverParameter(), SolverError)
 
     def require(condition: bool, name: str, expected: str) -> None:
         if not condition:
@@ -91,7 +76,7 @@ def read_train_net(solver: Any) -> Any:
     path = solver.train_net or solver.net
     if not path:
         raise SolverError("the solver names no net to train: expected net or train_net")
-    return read_prototxt(Path(path), caffe_pb2.NetParameter())
+    return read_prototxt(Path(path), caffe_pb2.NetParameter(), SolverError)
 
 
 def check_files(solver: Any, weights: Sequence[str]) -> None:
@@ -159,7 +144,9 @@ def _nets(solver: Any) -> list[tuple[str, Any, str]]:
     """Return name, ``NetParameter`` and phase of the net to train and those to test with."""
     nets = [(solver.train_net or solver.net or "the solver's net", read_train_net(solver), "TRAIN")]
     tested = [*solver.test_net, *([solver.net] if solver.net and solver.test_iter else [])]
-    nets += [(name, read_prototxt(Path(name), caffe_pb2.NetParameter()), "TEST") for name in tested]
+    for name in tested:
+        net = read_prototxt(Path(name), caffe_pb2.NetParameter(), SolverError)
+        nets.append((name, net, "TEST"))
     return nets
 
 
@@ -259,7 +246,7 @@ def _build(solver_file: str, state: str | None) -> None:
         # Caffe leaves a layer that the file lacks as it was initialised, and says nothing.
         if missing := missing_weights(solver.net, known.model):
             raise SolverError(f"{known.model} has no weights of {missing}")
-        kind = read_prototxt(Path(solver_file), caffe_pb2.SolverParameter()).type
+        kind = read_prototxt(Path(solver_file), caffe_pb2.SolverParameter(), SolverError).type
         if (other := _other_type(kind, known, solver.net)) is not None:
             raise SolverError(
                 f"{state}: {_OTHER_TYPE} {other}, the solver is {kind}; change that back, or start from "

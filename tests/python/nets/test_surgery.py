@@ -206,7 +206,7 @@ def test_shapes_are_caffes_own(tmp_path):
     text = INPUT.format(3, 8, 9) + INNER_PRODUCT.format(name="fc", bottom="data", outputs=5)
     assert net_shapes(text_format.Parse(text, caffe_pb2.NetParameter())) == {"fc": ((5, 216), (5,))}
     (tmp_path / "bad.prototxt").write_text("layer { name: 3")
-    with pytest.raises(WeightsError, match="bad.prototxt: expected a net's prototxt"):
+    with pytest.raises(WeightsError, match="bad.prototxt: expected a prototxt of this Caffe"):
         read_net(tmp_path / "bad.prototxt")
     refused = caffe_pb2.NetParameter(name="bad")
     refused.layer.add(name="a", type="Nonsense", top=["a"])

@@ -19,7 +19,7 @@ from autocolor.nets.surgery import read_net
 from autocolor.nets.weights_io import WeightsError, read_weights, write_weights
 from autocolor.runtime.caffemodel import read_caffemodel
 from autocolor.runtime.vgg16_gray import read_vgg16_onnx
-from autocolor.training.solver_files import read_prototxt
+from autocolor.training.solver_files import read_solver
 
 NET = """
 layer { name: "data" type: "Input" top: "data"
@@ -310,7 +310,7 @@ def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
         read_weights,
         read_net,
         read_caffemodel,
-        lambda path: read_prototxt(path, caffe_pb2.SolverParameter()),
+        read_solver,
     ):
         with pytest.raises((AutocolorError, OSError), match="expected a file, got a named pipe"):
             read(pipe)

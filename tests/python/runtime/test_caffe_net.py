@@ -58,7 +58,7 @@ def test_missing_file(files: tuple[Path, Path], missing: int) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("layer {", "lawyer {", "not a prototxt of this Caffe: .*lawyer"),
+        ("layer {", "lawyer {", "expected a prototxt of this Caffe: .*lawyer"),
         ('type: "Softmax"', 'type: "Softmin"', "layer 'hue': .*no layer of type 'Softmin'"),
         ('top: "chroma"', 'top: "saturation"', "expected a blob named 'chroma'"),
         (

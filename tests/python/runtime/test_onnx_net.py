@@ -155,7 +155,11 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("layer {", "lawyer {", r"deploy\.prototxt: not a prototxt .* named \"lawyer\""),
+        (
+            "layer {",
+            "lawyer {",
+            r"deploy\.prototxt: expected a prototxt that can be run without Caffe: .* named \"lawyer\"",
+        ),
         (
             "stride: 4",
             "lrn_param { }",
