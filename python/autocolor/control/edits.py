@@ -24,12 +24,7 @@ from autocolor.control.biases import Biases, lean_biases, render_uncertainty, un
 from autocolor.control.energy import apply_bias, minimize_energy
 from autocolor.control.hints import Hint, RegionHint, spread_hints
 from autocolor.control.quantile import transfer_quantiles
-from autocolor.control.targets import (
-    Targets,
-    check_variant,
-    image_targets,
-    load_targets,
-)
+from autocolor.control.targets import Targets, check_variant, image_targets, load_targets
 from autocolor.core.arrays import FloatArray
 from autocolor.core.errors import InputError
 from autocolor.core.files import atomic_path

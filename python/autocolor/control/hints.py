@@ -40,7 +40,7 @@ from autocolor.histograms.tiles import ImageTiles
 from autocolor.imaging.color import rgb_to_hue_chroma, rgb_to_lab
 
 SPREAD = 0.2
-"""Default standard deviation of the distance, as a part of the image's larger side."""
+"""Standard deviation of the distance, as a part of the image's larger side."""
 
 RADIUS = 0.006
 """Radius of a hint of the command line or the web page, as a part of the image's larger side."""
@@ -145,12 +145,7 @@ def parse_hint(text: str) -> Hint:
 
 
 def spread_hints(
-    tiles: ImageTiles,
-    lightness: FloatArray,
-    hints: Sequence[Hint | RegionHint],
-    variant: str,
-    *,
-    spread: float = SPREAD,
+    tiles: ImageTiles, lightness: FloatArray, hints: Sequence[Hint | RegionHint], variant: str
 ) -> Iterator[HintedTile]:
     """Re-weight the predicted histograms of the pixels that are like those with a hint.
 
@@ -167,8 +162,6 @@ def spread_hints(
         Without any, the tiles come back as they are.
     variant : {"hue_chroma", "lab_marginal", "lab_joint"}
         What the histograms are of.
-    spread : float, > 0
-        Standard deviation of the distance, as a part of the image's larger side.
 
     Yields
     ------
@@ -176,14 +169,12 @@ def spread_hints(
     """
     check_unit("lightness", lightness)
     check_variant(variant)
-    if not 0 < spread < np.inf:
-        raise InputError("spread", f"expected a positive number, got {spread}")
     height, width = lightness.shape
     distances = [hint.distances((height, width)) for hint in hints]
     colors = [np.array(hint.rgb, np.float64) for hint in hints]
     for color in colors:
         check_unit("hint's rgb", color, last_axis=3)
-    return _spread(tiles, lightness, distances, colors, variant, spread * max(height, width))
+    return _spread(tiles, lightness, distances, colors, variant, SPREAD * max(height, width))
 
 
 def _spread(

@@ -24,9 +24,7 @@ _PIPE_CLOSED = 128 + signal.SIGPIPE
 def command_parser(description: str | None, epilog: str | None = None) -> argparse.ArgumentParser:
     """Return a parser whose help shows its texts in the lines that they have."""
     return argparse.ArgumentParser(
-        description=description,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
 
 

@@ -15,12 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from autocolor.core.downloads import (
-    WHEEL_VERSIONS,
-    DownloadError,
-    download,
-    matches,
-)
+from autocolor.core.downloads import WHEEL_VERSIONS, DownloadError, download, matches
 from autocolor.core.errors import AutocolorError, InputError
 from autocolor.core.files import DAMAGED, write_atomically
 from autocolor.data.qt_resource import ResourceError, read_members

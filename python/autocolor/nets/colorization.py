@@ -344,9 +344,7 @@ class ColorizationNet:
         net.h_fc1 = L.HypercolumnInnerProduct(
             *(net[level.name] for level in levels),
             hypercolumn_inner_product_param=dict(
-                num_output=scaled_width(HIDDEN_UNITS, self.width),
-                stride=stride,
-                **geometry(levels),
+                num_output=scaled_width(HIDDEN_UNITS, self.width), stride=stride, **geometry(levels)
             ),
         )
         net.h_relu1 = L.ReLU(net.h_fc1, in_place=True)

@@ -181,13 +181,7 @@ def add_vgg16(
         bottom = net[f"pool{block}"]
     for name, kernel, pad in (("fc6", _FC6_KERNEL, fc6_pad), ("fc7", 1, 0)):
         bottom = add_convolution(
-            net,
-            name,
-            bottom,
-            scaled_width(_FC_CHANNELS, width),
-            kernel=kernel,
-            pad=pad,
-            rate=rate,
+            net, name, bottom, scaled_width(_FC_CHANNELS, width), kernel=kernel, pad=pad, rate=rate
         )
         net[f"relu{name[2:]}"] = L.ReLU(bottom, in_place=True)
         if name == last:

@@ -62,12 +62,7 @@ class Features:
 
 
 def prepare_features(
-    data: Path,
-    weights: Path,
-    folder: Path,
-    options: FeatureOptions,
-    *,
-    device: str = "cpu",
+    data: Path, weights: Path, folder: Path, options: FeatureOptions, *, device: str = "cpu"
 ) -> Features:
     """Compute the hypercolumns of ``train_lmdb`` and ``validation_lmdb``, or find them computed.
 

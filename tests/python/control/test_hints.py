@@ -43,10 +43,10 @@ def joined(tiles: list[HintedTile]) -> tuple[np.ndarray, ...]:
     return (*map(np.concatenate, histograms), np.concatenate([tile.share for tile in tiles]))
 
 
-def spread(histograms, hints, variant="hue_chroma", lightness=None, **options):
+def spread(histograms, hints, variant="hue_chroma", lightness=None):
     size = histograms[0].shape[:2]
     lightness = np.full(size, 0.5, np.float32) if lightness is None else lightness
-    return joined(list(spread_hints(tiles_of(*histograms), lightness, hints, variant, **options)))
+    return joined(list(spread_hints(tiles_of(*histograms), lightness, hints, variant)))
 
 
 def turns_between(first: float, second: float) -> float:
@@ -113,12 +113,13 @@ def test_similarity_literal() -> None:
     np.testing.assert_allclose(hue[0, 6], (1 - s) * even(1, 20)[0, 6] + s * q_hue, atol=1e-6)
 
 
-def test_unlike_predictions_do_not_follow() -> None:
+def test_unlike_predictions_do_not_follow(monkeypatch: pytest.MonkeyPatch) -> None:
     # BC of (1/2, 1/2, 0, ...) and (1, 0, ...) is sqrt(1/2); its fourth power 1/4. Bins apart: 0.
     one, half, other = np.eye(32)[3], (np.eye(32)[3] + np.eye(32)[9]) / 2, np.eye(32)[20]
     hue = np.stack([one, one, half, other])[None].astype(np.float32)
     chroma = even(1, 4)
-    result, _, share = spread((hue, chroma), [Hint(0, 0, PURPLE)], spread=1e6)
+    monkeypatch.setattr("autocolor.control.hints.SPREAD", 1e6)
+    result, _, share = spread((hue, chroma), [Hint(0, 0, PURPLE)])
     np.testing.assert_allclose(share[0], [1, 1, 0.25, 0], atol=1e-5)
     np.testing.assert_array_equal(result[0, 3], hue[0, 3])
 
@@ -220,8 +221,6 @@ def test_wrong_arguments() -> None:
     hint = Hint(0, 0, PURPLE)
     with pytest.raises(ValueError, match="variant: expected one of"):
         spread((even(*SIZE),), [hint], "lab_l2")
-    with pytest.raises(ValueError, match="spread: expected a positive number"):
-        spread((even(*SIZE), even(*SIZE)), [hint], spread=0.0)
     with pytest.raises(ValueError, match="histograms: expected shape"):
         spread((even(*SIZE), even(*SIZE)), [hint], lightness=np.full((24, 31), 0.5))
 
