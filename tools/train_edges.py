@@ -30,7 +30,7 @@ from autocolor.data.lmdb_io import LmdbOptions, decode_datum, read_datums, read_
 from autocolor.data.lmdb_writer import LmdbContent, is_complete, write_lmdb
 from autocolor.evaluation.evaluate import spread
 from autocolor.imaging.color import lightness
-from autocolor.imaging.images import find_photos
+from autocolor.imaging.images import ImageError, find_photos
 from autocolor.nets.catalogue import Model, all_models, write_files
 from autocolor.nets.edges import EDGES_LMDB, LIGHTNESS_LMDB
 from autocolor.nets.surgery import net_shapes, transplant
@@ -103,7 +103,7 @@ def write_edge_lmdbs(photos: Sequence[Path], folder: Path, side: int) -> list[tu
                 skipped |= dict(write_lmdb(content, folder / name, bar.update))
     if not any(True for _ in read_squares(folder)):
         reasons = "; ".join(skipped.values()) or "none was given"
-        raise InputError(str(folder), f"expected at least one photo that can be used: {reasons}")
+        raise ImageError(f"{folder}: expected at least one photo that can be used: {reasons}")
     return list(skipped.items())
 
 
@@ -119,7 +119,7 @@ def read_squares(folder: Path) -> Iterator[Square]:
     pair = (read_datums(folder / name) for name in (LIGHTNESS_LMDB, EDGES_LMDB))
     for (key, light), (other, labels) in zip(*pair, strict=True):
         if key != other:
-            raise InputError(str(folder), f"expected equal keys, got {key!r} and {other!r}")
+            raise ImageError(f"{folder}: expected equal keys, got {key!r} and {other!r}")
         yield Square(
             decode_datum(light)[..., 0] * np.float32(1 / 255), decode_datum(labels)[..., 0] > 127
         )
@@ -146,7 +146,7 @@ def prepare(photos: Path, folder: Path, side: int) -> None:
     # Neighbours in an LMDB share a batch, so they should not share an origin.
     shuffled = [paths[index] for index in np.random.default_rng(0).permutation(len(paths))]
     if not shuffled:
-        raise InputError(str(photos), "expected a folder with photos, found none")
+        raise ImageError(f"{photos}: expected a folder with photos, found none")
     skipped = write_edge_lmdbs(shuffled, folder, side)
     if skipped:
         report = folder / "skipped.tsv"
