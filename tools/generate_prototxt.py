@@ -82,13 +82,7 @@ def deploy_schema() -> dict[str, str]:
 
 
 def changed_model(arguments: argparse.Namespace) -> Model:
-    """Return the chosen model with what the command line changes.
-
-    Raises
-    ------
-    ValueError
-        If an option does not fit the model.
-    """
+    """Return the chosen model with what the command line changes."""
     model = all_models()[arguments.model]
     given = {name: value for name, value in vars(arguments).items() if value is not None}
     network = {name: given[name] for name in _NETWORK_OPTIONS if name in given}

@@ -381,13 +381,7 @@ class Rewriter:
 
 
 def read_net(path: Path, kind: Any) -> tuple[Any, set[str]]:
-    """Parse a net; returns it and the names of fields that it lacks, which are left out.
-
-    Raises
-    ------
-    AutocolorError
-        If the file cannot be parsed, with the line.
-    """
+    """Parse a net; returns it and the names of fields that it lacks, which are left out."""
     unknown: set[str] = set()
     try:
         check_is_file(path)

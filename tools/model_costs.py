@@ -57,17 +57,7 @@ class Costs:
 def deploy_costs(net: caffe_pb2.NetParameter, height: int, width: int) -> Costs:
     """Count the costs of a deploy net on an image of a size.
 
-    Parameters
-    ----------
-    net : NetParameter
-        Of :mod:`autocolor.nets.colorization` or :mod:`autocolor.nets.edges`, one ``Input`` layer.
-    height, width : int
-        Of the input image, in pixels.
-
-    Raises
-    ------
-    ValueError
-        If the net has a layer of another type.
+    The net is of :mod:`autocolor.nets.colorization` or :mod:`autocolor.nets.edges`, with one ``Input``.
     """
     shapes: dict[str, tuple[int, int, int]] = {}
     parameters = multiply_adds = activations = 0

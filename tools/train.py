@@ -12,10 +12,10 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from autocolor.core.errors import AutocolorError, InputError
+from autocolor.core.errors import AutocolorError, exit_status
 from autocolor.core.programs import at_least, command_parser, run_program
-from autocolor.imaging.images import find_photos
-from autocolor.runtime.caffe_runtime import CaffeError, import_caffe
+from autocolor.imaging.images import ImageError, find_photos
+from autocolor.runtime.caffe_runtime import import_caffe
 from autocolor.training.data_parallel import Group, MpiGroup, ParallelError, launched_ranks
 from autocolor.training.preview import Previews
 from autocolor.training.stopping import StopRequest, keep, supervise
@@ -151,12 +151,8 @@ def _train(arguments: argparse.Namespace, group: Group, stop: StopRequest) -> in
     try:
         # Before the modules below: Caffe's log is turned off when it is first loaded, or never.
         import_caffe()
-    except CaffeError as error:
-        print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
-        return 1
-    from autocolor.training.solver_runner import SolverRunner, TrainingJob, say
+        from autocolor.training.solver_runner import SolverRunner, TrainingJob, say
 
-    try:
         job = TrainingJob(
             arguments.solver,
             arguments.weights,
@@ -172,7 +168,7 @@ def _train(arguments: argparse.Namespace, group: Group, stop: StopRequest) -> in
     except (AutocolorError, ValueError, OSError) as error:
         if group.rank == 0:
             print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
-        return 1
+        return exit_status(error)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     if group.rank == 0:
@@ -218,9 +214,9 @@ def _previews(arguments: argparse.Namespace) -> Previews | None:
     deploy = arguments.model_deploy or arguments.solver.parent / "deploy.prototxt"
     for path in (*photos, deploy):
         if not path.is_file():
-            raise InputError("--preview", f"{path}: no such file")
+            raise ImageError(f"--preview: {path}: no such file")
     if not photos:
-        raise InputError("--preview", f"{arguments.preview}: no photos in this folder")
+        raise ImageError(f"--preview: {arguments.preview}: no photos in this folder")
     return Previews(photos, arguments.preview_every, deploy)
 
 

@@ -30,7 +30,7 @@ from autocolor.data.lmdb_io import LmdbOptions, decode_datum, read_datums, read_
 from autocolor.data.lmdb_writer import LmdbContent, is_complete, write_lmdb
 from autocolor.evaluation.evaluate import spread
 from autocolor.imaging.color import lightness
-from autocolor.imaging.images import find_photos
+from autocolor.imaging.images import ImageError, find_photos
 from autocolor.nets.catalogue import Model, all_models, write_files
 from autocolor.nets.edges import EDGES_LMDB, LIGHTNESS_LMDB
 from autocolor.nets.surgery import net_shapes, transplant
@@ -52,22 +52,7 @@ CANNY_SIGMA = 2.0
 
 
 def edge_labels(light: FloatArray) -> BoolMap:
-    """Label the pixels within 1 pixel, along y and x, of an edge.
-
-    Parameters
-    ----------
-    light : (H, W) float array in [0, 1]
-        Lightness.
-
-    Returns
-    -------
-    (H, W) bool array
-
-    Raises
-    ------
-    ValueError
-        If `light` is no such array.
-    """
+    """Label the pixels of (H, W) lightness in [0, 1] within 1 pixel, along y and x, of an edge."""
     check_unit("light", light)
     if light.ndim != 2:
         raise InputError("light", f"expected shape (H, W), got {light.shape}")
@@ -77,16 +62,7 @@ def edge_labels(light: FloatArray) -> BoolMap:
 
 
 def gradient_magnitude(light: FloatArray) -> Float32Array:
-    """Baseline: magnitude of the lightness's gradient, smoothed as Canny's detector does.
-
-    Parameters
-    ----------
-    light : (H, W) float array in [0, 1]
-
-    Returns
-    -------
-    (H, W) float32 array, at least 0, per pixel
-    """
+    """Baseline: magnitude a pixel of the lightness's gradient, smoothed as Canny's detector does."""
     magnitude: Float32Array = gaussian_gradient_magnitude(light.astype(np.float32), CANNY_SIGMA)
     return magnitude
 
@@ -103,13 +79,7 @@ class EdgeLmdbOptions(LmdbOptions):
     content: str = "lightness"
 
     def prepare(self, path: Path, number: int = 0) -> Image.Image:
-        """Read a photo as a grey 8-bit square.
-
-        Raises
-        ------
-        ImageError
-            If it cannot be read.
-        """
+        """Read a photo as a grey 8-bit square."""
         photo = read_resized(path, self)
         left, top = (photo.width - self.side) // 2, (photo.height - self.side) // 2
         square = photo.crop((left, top, left + self.side, top + self.side))
@@ -121,25 +91,8 @@ class EdgeLmdbOptions(LmdbOptions):
 def write_edge_lmdbs(photos: Sequence[Path], folder: Path, side: int) -> list[tuple[Path, str]]:
     """Write the LMDBs `LIGHTNESS_LMDB` and `EDGES_LMDB`, with the same keys in the same order.
 
-    An LMDB of the same photos that is complete is left alone; another one is replaced.
-
-    Parameters
-    ----------
-    photos : sequence of Path
-    folder : Path
-        Where the two go; made if need be.
-    side : int
-        Of the squares, in pixels.
-
-    Returns
-    -------
-    list of (Path, str)
-        Photos that were skipped now, and why.
-
-    Raises
-    ------
-    ValueError
-        If no photo could be used.
+    An LMDB of the same photos that is complete is left alone; another one is replaced. Squares have
+    `side` pixels. Returns photos that were skipped now, and why.
     """
     skipped: dict[Path, str] = {}
     for name, what in ((LIGHTNESS_LMDB, "lightness"), (EDGES_LMDB, "edges")):
@@ -150,7 +103,7 @@ def write_edge_lmdbs(photos: Sequence[Path], folder: Path, side: int) -> list[tu
                 skipped |= dict(write_lmdb(content, folder / name, bar.update))
     if not any(True for _ in read_squares(folder)):
         reasons = "; ".join(skipped.values()) or "none was given"
-        raise InputError(str(folder), f"expected at least one photo that can be used: {reasons}")
+        raise ImageError(f"{folder}: expected at least one photo that can be used: {reasons}")
     return list(skipped.items())
 
 
@@ -162,17 +115,11 @@ class Square(NamedTuple):
 
 
 def read_squares(folder: Path) -> Iterator[Square]:
-    """Yield the records of the two LMDBs of `write_edge_lmdbs`.
-
-    Raises
-    ------
-    ValueError
-        If their keys differ.
-    """
+    """Yield the records of the two LMDBs of `write_edge_lmdbs`."""
     pair = (read_datums(folder / name) for name in (LIGHTNESS_LMDB, EDGES_LMDB))
     for (key, light), (other, labels) in zip(*pair, strict=True):
         if key != other:
-            raise InputError(str(folder), f"expected equal keys, got {key!r} and {other!r}")
+            raise ImageError(f"{folder}: expected equal keys, got {key!r} and {other!r}")
         yield Square(
             decode_datum(light)[..., 0] * np.float32(1 / 255), decode_datum(labels)[..., 0] > 127
         )
@@ -181,19 +128,7 @@ def read_squares(folder: Path) -> Iterator[Square]:
 def predict_edges(
     deploy: Path, weights: Path, lights: Sequence[Float32Array]
 ) -> list[Float32Array]:
-    """Run the deploy net.
-
-    Parameters
-    ----------
-    deploy, weights : Path
-        Prototxt and caffemodel.
-    lights : sequence of (H, W) float32 arrays in [0, 1]
-
-    Returns
-    -------
-    list of (H, W) float32 arrays in [0, 1]
-        Probability of an edge at every pixel.
-    """
+    """Return the deploy net's probability of an edge at every pixel, (H, W) as each lightness."""
     caffe = import_caffe()
     net = caffe.Net(str(deploy), caffe.TEST, weights=str(weights))
     probabilities = []
@@ -206,18 +141,12 @@ def predict_edges(
 
 
 def prepare(photos: Path, folder: Path, side: int) -> None:
-    """Write the LMDBs of a folder of photos, and ``skipped.tsv`` if any had to be skipped.
-
-    Raises
-    ------
-    ValueError
-        If there is no usable photo.
-    """
+    """Write the LMDBs of a folder of photos, and ``skipped.tsv`` if any had to be skipped."""
     paths = find_photos(photos, recursive=True)
     # Neighbours in an LMDB share a batch, so they should not share an origin.
     shuffled = [paths[index] for index in np.random.default_rng(0).permutation(len(paths))]
     if not shuffled:
-        raise InputError(str(photos), "expected a folder with photos, found none")
+        raise ImageError(f"{photos}: expected a folder with photos, found none")
     skipped = write_edge_lmdbs(shuffled, folder, side)
     if skipped:
         report = folder / "skipped.tsv"

@@ -15,6 +15,7 @@ from train_edges import (
 )
 
 from autocolor.data.lmdb_io import read_datums
+from autocolor.imaging.images import ImageError
 from autocolor.nets.colorization import TrainingOptions
 from autocolor.nets.edges import EdgeDetector
 from autocolor.nets.vgg16 import vgg16_levels
@@ -72,7 +73,7 @@ def test_the_two_lmdbs_stay_aligned(folder):
 
 def test_nothing_usable_is_an_error(tmp_path):
     (tmp_path / "broken.png").write_text("not an image")
-    with pytest.raises(ValueError, match="at least one photo.*not an image that can be read"):
+    with pytest.raises(ImageError, match="at least one photo.*not an image that can be read"):
         write_edge_lmdbs([tmp_path / "broken.png"], tmp_path / "out", 64)
 
 

@@ -31,14 +31,8 @@ Times = dict[tuple[str, int, int, int], tuple[float, float]]
 def measure(isa: str | None, threads: int, *, quick: bool = False) -> tuple[str, Times]:
     """Return the name of the instructions and seconds by (pass, channels, outputs, tiles).
 
-    Parameters
-    ----------
-    isa : str, optional
-        Most instructions that may be used, as ``ONEDNN_MAX_CPU_ISA`` names them.
-    threads : int
-        Of OpenMP and OpenBLAS.
-    quick : bool
-        Whether the times of one small shape stand for all.
+    `isa` are the most instructions that may be used, as ``ONEDNN_MAX_CPU_ISA`` names them. If it is to be
+    `quick`, the times of one small shape stand for all.
     """
     environment = dict(os.environ, OMP_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS=str(threads))
     if isa:

@@ -56,19 +56,8 @@ def backbone(
 ) -> Any:
     """Return VGG-16-gray up to a level with random weights and input, on one engine.
 
-    Parameters
-    ----------
-    engine : {"CAFFE", "ONEDNN", "DEFAULT"}
-    last : str
-        Level, such as ``fc7``.
-    side : int
-        Of the input, in pixels.
-    fused : bool
-        Whether ReLUs are in the convolutions, where the engine can.
-    backward : bool
-        Whether all gradients are computed and weights learnt, as in training.
-    width : float
-        Factor on the channels.
+    That is CAFFE, ONEDNN or DEFAULT; where it can, ReLUs may be `fused` into the convolutions. With
+    `backward` all gradients are computed and weights learnt. `width` is a factor on the channels.
     """
     import caffe
     from caffe.proto import caffe_pb2

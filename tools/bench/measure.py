@@ -42,25 +42,8 @@ def interleaved(
 ) -> dict[str, Timing]:
     """Time several pieces of work in turns, A B C A B C and so on.
 
-    A machine that slows down for a while then slows all of them.
-
-    Parameters
-    ----------
-    work : mapping of name to callable
-        Called without arguments.
-    repetitions : int
-        Timed rounds, at least 1.
-    warm_up : int
-        Rounds before them that are not timed: caches, pages and threads are then there.
-
-    Returns
-    -------
-    dict of name to Timing
-
-    Raises
-    ------
-    ValueError
-        If `repetitions` is below 1.
+    A machine that slows down for a while then slows all of them. The rounds of the `warm_up`, before
+    those that are timed, are not: caches, pages and threads are then there.
     """
     if repetitions < 1:
         raise ValueError(f"repetitions: expected at least 1, got {repetitions}")
@@ -85,13 +68,7 @@ def speedup(baseline: Timing, ours: Timing) -> float:
 
 
 def resident_bytes(*, peak: bool = False) -> int:
-    """Return the resident memory of this process now, or at its peak, in bytes.
-
-    Raises
-    ------
-    OSError
-        If Linux does not tell.
-    """
+    """Return the resident memory of this process now, or at its peak, in bytes."""
     # getrusage's ru_maxrss would not do: it survives exec, so a child starts with its parent's peak.
     field = "VmHWM" if peak else "VmRSS"
     status = Path("/proc/self/status").read_text(encoding="ascii")
@@ -127,26 +104,10 @@ def _child(
 
 
 def in_child(function: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
-    """Call a function in a fresh process.
+    """Return what a function of a module gives in a fresh process, and that one's peak memory in bytes.
 
-    Parameters
-    ----------
-    function : callable
-        Defined at the top of a module (it is pickled); so are `arguments` and the result.
-
-    Returns
-    -------
-    value : object
-        What the function returned.
-    peak : int
-        Peak resident memory of the process, in bytes; the Python interpreter and the libraries
-        that the function imports are part of it.
-
-    Raises
-    ------
-    ChildError
-        If the function raised (with its traceback) or the process died (Caffe ends its process on
-        errors).
+    Of the memory, Python and the libraries that the function imports are part. A ChildError has the
+    traceback of what it raised, or says how the process died: Caffe ends its process on errors.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)

@@ -132,15 +132,9 @@ def results_table(results: Sequence[Result]) -> str:
 def performance_markdown(
     machine: Mapping[str, str], reports: Mapping[str, Report], figure_folder: str
 ) -> str:
-    """Return the whole report.
+    """Return the whole report: what was measured on, and what was found, by heading.
 
-    Parameters
-    ----------
-    machine : mapping of str to str
-        What was measured on, with what and when.
-    reports : mapping of heading to Report
-    figure_folder : str
-        Where figures are, relative to the Markdown.
+    Figures are in `figure_folder`, seen from the Markdown.
     """
     parts = [
         "# Performance\n\nWritten by `python tools/bench/run.py --markdown docs/performance.md`. "

@@ -40,13 +40,7 @@ ROOT = HERE.parents[1]
 
 
 def find_benchmarks() -> list[Benchmark]:
-    """Return the benchmarks of all modules beside this file that have ``BENCHMARKS``, by module name.
-
-    Raises
-    ------
-    ValueError
-        If two have one name.
-    """
+    """Return the benchmarks of all modules beside this file that have ``BENCHMARKS``, by module name."""
     found: dict[str, Benchmark] = {}
     for path in sorted(HERE.glob("*.py")):
         if "\nBENCHMARKS = " not in path.read_text(encoding="utf-8"):

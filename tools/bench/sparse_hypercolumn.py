@@ -15,15 +15,7 @@ BINARY = Path(__file__).resolve().parents[2] / "build" / "bin" / "autocolor_benc
 def layer_timings(
     side: int, images: int, locations: int, rounds: int, contestants: str = ""
 ) -> dict[str, Timing]:
-    """Run ``autocolor_bench``; see ``layers_bench.cpp``.
-
-    Raises
-    ------
-    FileNotFoundError
-        If it is not built.
-    subprocess.CalledProcessError
-        If it fails.
-    """
+    """Run ``autocolor_bench``; see ``layers_bench.cpp``."""
     command = [str(value) for value in (BINARY, side, images, locations, rounds, contestants)]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return {name: Timing(tuple(seconds)) for name, seconds in json.loads(out).items()}

@@ -143,31 +143,12 @@ def _plan_proto(
 
 
 def plan_overlay(root: Path, layers: Path, *, remove: bool = False) -> Plan:
-    """Check a Caffe tree and plan what to change in it; nothing is changed yet.
+    """Check a Caffe tree and plan what to change in it, or to `remove`; nothing is changed yet.
 
-    Parameters
-    ----------
-    root : Path
-        Caffe's source tree.
-    layers : Path
-        Folder like ``caffe_layers``: ``include`` and ``src`` are copied but for folders named
-        ``onednn``, ``proto/fields.proto`` and ``proto/messages.proto`` inserted into
-        ``caffe.proto``.
-    remove : bool
-        Plan the removal of what was installed.
-
-    Returns
-    -------
-    Plan
-        For `apply_plan`. Without changes, the tree is up to date.
-
-    Raises
-    ------
-    CaffeSourceError
-        If `root` is not a Caffe tree; a file is in the way; one of our files or our lines was
-        changed since; or a name or id is taken.
-    OSError
-        If something cannot be read or there is no permission to write.
+    Of `layers`, a folder like ``caffe_layers``, ``include`` and ``src`` are copied but for folders named
+    ``onednn``, ``proto/fields.proto`` and ``proto/messages.proto`` inserted into ``caffe.proto``. Without
+    changes in the plan, the tree is up to date. A CaffeSourceError says that `root` is not a Caffe tree, a
+    file is in the way, one of our files or our lines was changed since, or a name or id is taken.
     """
     for landmark in _LANDMARKS:
         if not (root / landmark).is_file():
@@ -236,13 +217,6 @@ def apply_plan(root: Path, plan: Plan) -> None:
 
     The record goes first, with the sums of the old and the new files: after a kill at any moment
     a second run knows which files are ours, and finishes.
-
-    Parameters
-    ----------
-    root : Path
-        Caffe's source tree.
-    plan : Plan
-        Of `plan_overlay`.
     """
     for name in (*plan.during["files"], PROTO, RECORD):
         # A killed run may have left the partial file of `atomic_path`, which Caffe would compile.

@@ -99,22 +99,10 @@ def _types(proto: str, scope: list[str]) -> dict[str, str]:
 def layer_parameter_fields(
     proto: str,
 ) -> tuple[dict[str, str], list[tuple[int, int, str]], dict[str, int]]:
-    """Read what ``LayerParameter`` defines.
+    """Read what ``LayerParameter`` defines in the text of a ``caffe.proto``.
 
-    Parameters
-    ----------
-    proto : str
-        Text of a ``caffe.proto``.
-
-    Returns
-    -------
-    names : dict
-        Name -> the statement that takes it: a field's, or one that reserves it.
-    ranges : list of tuple
-        (first id, last id, the statement that takes them), of fields, ``reserved`` and
-        ``extensions``.
-    fields : dict
-        Field name -> id.
+    Returns names with the statement that takes each, a field's or one that reserves it; ids as (first,
+    last, the statement that takes them), of fields, ``reserved`` and ``extensions``; and the fields' ids.
     """
     names: dict[str, str] = {}
     ranges: list[tuple[int, int, str]] = []
@@ -138,26 +126,10 @@ def layer_parameter_fields(
 
 
 def insert_layer_parameters(proto: str, fields: str, messages: str) -> str:
-    """Insert our fields into ``LayerParameter`` and append our messages.
+    """Insert our field lines into ``LayerParameter`` and append our messages to a ``caffe.proto``.
 
-    Parameters
-    ----------
-    proto : str
-        Text of Caffe's ``caffe.proto``.
-    fields : str
-        Field lines for ``LayerParameter``.
-    messages : str
-        Message definitions.
-
-    Returns
-    -------
-    str
-        The extended text; what is inserted has the line endings of `proto`.
-
-    Raises
-    ------
-    CaffeSourceError
-        If ``LayerParameter`` is not found, or one of our names or ids is taken.
+    What is inserted has its line endings. A CaffeSourceError says if ``LayerParameter`` is not found, or
+    one of our names or ids is taken.
     """
     start = _LAYER_PARAMETER_START.search(_without_comments(proto))
     if start is None:
@@ -186,18 +158,7 @@ def insert_layer_parameters(proto: str, fields: str, messages: str) -> str:
 
 
 def insert_onednn_engine(proto: str) -> str:
-    """Add to ``ConvolutionParameter`` the engine ``ONEDNN`` and the field ``fuse_relu``.
-
-    Parameters
-    ----------
-    proto : str
-        Text of Caffe's ``caffe.proto``.
-
-    Raises
-    ------
-    CaffeSourceError
-        If there is no ``ConvolutionParameter`` with an ``Engine``.
-    """
+    """Add to ``ConvolutionParameter`` of a ``caffe.proto`` the engine ``ONEDNN`` and ``fuse_relu``."""
     text = _without_comments(proto)
     message = _CONVOLUTION_START.search(text)
     engine = _ENGINE_START.search(text, message.end()) if message else None
@@ -226,13 +187,7 @@ def restore_hdf5_weights(net_source: str) -> str:
 
 
 def install_pycaffe(source: Path, out: Path) -> None:
-    """Copy pycaffe's Python files, patched for today's numpy and scikit-image.
-
-    Raises
-    ------
-    CaffeSourceError
-        If a text to mend is not in its file.
-    """
+    """Copy pycaffe's Python files, patched for today's numpy and scikit-image."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "proto").mkdir(exist_ok=True)
     (out / "proto" / "__init__.py").touch()

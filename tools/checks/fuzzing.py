@@ -148,17 +148,8 @@ def try_inputs(
 ) -> Iterator[Outcome]:
     """Have a child process read each input; where it ends, another one goes on.
 
-    Parameters
-    ----------
-    reader : Reader
-    contents : iterator of bytes
-    limits : Limits, optional
-
-    Yields
-    ------
-    Outcome
-        For every input, in order. Faults are "signal 11", "hang", "exit status 1", "left …" for a
-        file that it has written, or type and text of an error that is not documented.
+    Yields outcomes in order. Faults are "signal 11", "hang", "exit status 1", "left …" for a file that it
+    has written, or type and text of an error that is not documented.
     """
     limits = limits or Limits()
     with tempfile.TemporaryDirectory(prefix="autocolor_fuzz_") as name:

@@ -39,20 +39,9 @@ class Search:
 
 
 def search(reader: str, seconds: float, seed: int = 0) -> Search:
-    """Fuzz a reader of :mod:`readers` in a process of its own.
+    """Fuzz a reader of :mod:`readers` in a process of its own, for so many seconds from its start.
 
-    Parameters
-    ----------
-    reader : str
-    seconds : float
-        How long to go on, once the process has started.
-    seed : int
-        Of the changes; the same seed does not give the same inputs on another machine.
-
-    Raises
-    ------
-    AutocolorError
-        If atheris is not installed, or the fuzzing does not start.
+    The same seed does not give the same inputs on another machine.
     """
     if importlib.util.find_spec("atheris") is None:
         raise AutocolorError("atheris is not installed; install it with: pip install atheris")

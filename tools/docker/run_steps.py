@@ -56,13 +56,7 @@ def instructions(text: str) -> Iterator[tuple[str, str]]:
 
 
 def take(image: Image, name: str, rest: str, overrides: dict[str, str], sources: Path) -> None:
-    """Take one step.
-
-    Raises
-    ------
-    StepError
-        If it fails or is of a kind that this cannot take.
-    """
+    """Take one step; a StepError says why it cannot be taken."""
     if name in ("ARG", "ENV"):
         key, _, value = rest.partition("=")
         chosen = overrides.get(key, value) if name == "ARG" else value
@@ -98,13 +92,7 @@ def take(image: Image, name: str, rest: str, overrides: dict[str, str], sources:
 
 
 def check_server(image: Image, photo: Path, port: int) -> None:
-    """Start the server of the image, wait until it is healthy and let it colorize a photo.
-
-    Raises
-    ------
-    StepError
-        If it does not.
-    """
+    """Start the server of the image, wait until it is healthy and let it colorize a photo."""
 
     def moved(words: list[str]) -> list[str]:
         return [word.replace("8000", str(port)) for word in words]

@@ -24,18 +24,8 @@ _MARGIN = 6
 def draw_samples(colorizer: Colorizer, paths: Sequence[Path], rows: int = 6) -> Image.Image:
     """Draw a row for some photos: grey, diverse colorizations, uncertainty map, original.
 
-    Parameters
-    ----------
-    colorizer : Colorizer
-        Of histograms.
-    paths : sequence of Path
-        Of which photos are taken evenly; those that cannot be used are left out.
-    rows : int
-
-    Raises
-    ------
-    ValueError
-        If no photo can be used.
+    They are spread evenly over the list; those that cannot be used are left out. The model has to predict
+    histograms.
     """
     strips = []
     for index in spread(len(paths), rows):

@@ -62,13 +62,7 @@ def shrink(rgb: FloatArray) -> Float32Array:
 
 
 def find(folder: Path, names: Iterable[str]) -> list[Path]:
-    """Return the photos of these names below what `data_prep/fetch_photos.py` has filled.
-
-    Raises
-    ------
-    PhotoError
-        If one is not there.
-    """
+    """Return the photos of these names below what `data_prep/fetch_photos.py` has filled."""
     found = []
     for name in names:
         paths = sorted(folder.rglob(f"{name}-????????.*"))
@@ -153,14 +147,7 @@ def _thumbnail(rgb: FloatArray) -> Image.Image:
 
 
 def theme_sheets(colorizer: PhotoColorizer, folder: Path) -> Mapping[str, Image.Image]:
-    """Return a sheet for each theme, and one of old scans.
-
-    Parameters
-    ----------
-    colorizer : PhotoColorizer
-    folder : Path
-        Of the packages' photos, of all splits.
-    """
+    """Return a sheet for each theme, and one of old scans, of the packages' photos of all splits."""
     sheets = {
         theme: sheet([row(colorizer, shrink(read_image(path).rgb)) for path in find(folder, names)])
         for theme, names in THEMES.items()

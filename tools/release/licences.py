@@ -33,15 +33,7 @@ def locked_packages(requirements: Path) -> list[tuple[str, str]]:
 def photo_packages(photos: Path, licences: Path) -> list[tuple[str, str, int, str]]:
     """Return source ("apt" or "pypi"), name, number of photos and licence of the photos' packages.
 
-    Parameters
-    ----------
-    photos, licences : Path
-        ``data_prep/photos.tsv`` and ``data_prep/licences.tsv``.
-
-    Raises
-    ------
-    LicenceError
-        If a package's licence is not listed.
+    They stand in ``data_prep/photos.tsv`` and ``data_prep/licences.tsv``.
     """
     with licences.open(encoding="utf-8-sig", newline="") as stream:
         known = {row["package"]: row["licence"] for row in csv.DictReader(stream, delimiter="\t")}
@@ -63,13 +55,7 @@ def of_distribution(name: str) -> str:
 
 
 def of_wheel(path: Path) -> str:
-    """Return the licence of a wheel.
-
-    Raises
-    ------
-    LicenceError
-        If it has no metadata.
-    """
+    """Return the licence of a wheel."""
     with zipfile.ZipFile(path) as wheel:
         for name in wheel.namelist():
             if PurePosixPath(name).match("*.dist-info/METADATA"):

@@ -272,13 +272,7 @@ def _write_solver(work: Path, rows: int, seed: int, options: ChengOptions) -> Pa
 
 
 class Cheng:
-    """Colorizes photos with a net that :func:`train_cheng` has left in a folder.
-
-    Parameters
-    ----------
-    backbone : FeatureExtractor
-        That the net was trained with.
-    """
+    """Colorizes photos with a net that :func:`train_cheng` has left in a folder, and its backbone."""
 
     def __init__(self, folder: Path, backbone: FeatureExtractor) -> None:
         caffe = import_caffe()

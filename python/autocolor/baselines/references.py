@@ -57,10 +57,6 @@ def enlarge(grid: FloatArray, size: tuple[int, int]) -> FloatArray:
 class References:
     """Colour photos to learn from, read one at a time: there may be more than memory holds.
 
-    Parameters
-    ----------
-    paths : sequence of Path
-
     Attributes
     ----------
     paths : tuple of Path
@@ -73,25 +69,13 @@ class References:
         self.skipped: list[tuple[Path, str]] = []
 
     def read(self, path: Path) -> Float32Array:
-        """Return a photo, RGB (h, w, 3) in [0, 1], at its working size.
-
-        Raises
-        ------
-        ImageError
-            If it cannot be read or has no colour.
-        """
+        """Return a photo of colour, RGB (h, w, 3) in [0, 1], at its working size."""
         return working_image(read_color(path))
 
     def images(
         self, progress: bool = False, description: str | None = None
     ) -> Iterator[tuple[Path, Float32Array]]:
-        """Yield each readable photo; the others go to `skipped`.
-
-        Raises
-        ------
-        InputError
-            At the end, if there was none.
-        """
+        """Yield each readable photo; the others go to `skipped`. At the end, there must have been one."""
         self.skipped = []
         for path in tqdm(self.paths, desc=description, unit="photo", disable=not progress):
             try:

@@ -192,13 +192,7 @@ class BaselineSource:
     device: str = "cpu"  #: ``cpu``, ``gpu`` or ``gpu:1``; no part of the identity
 
     def identity(self) -> dict[str, Any]:
-        """Return the hashes of the references and, where they count, of the weights.
-
-        Raises
-        ------
-        OSError
-            If a file cannot be read.
-        """
+        """Return the hashes of the references and, where they count, of the weights."""
         digest = hashlib.sha256("".join(map(file_sha256, self.references)).encode())
         identity: dict[str, Any] = {"baseline": self.name, "references": digest.hexdigest()}
         if self.name in NEED_BACKBONE:

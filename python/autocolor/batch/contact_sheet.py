@@ -57,13 +57,7 @@ class ContactSheet:
         self.written: list[Path] = []
 
     def add(self, result: FileResult) -> None:
-        """Add a photo that was colorized: of each of its pages, the first sample.
-
-        Raises
-        ------
-        autocolor.imaging.images.ImageError
-            If the photo or its result cannot be read, or a full sheet cannot be written.
-        """
+        """Add a photo that was colorized: of each of its pages, the first sample."""
         if is_video(result.photo):
             return
         paths = result.colorized[:: self._options.edits.samples]
@@ -80,13 +74,7 @@ class ContactSheet:
                 self.close()
 
     def close(self) -> None:
-        """Write the pairs that are on no sheet yet.
-
-        Raises
-        ------
-        autocolor.imaging.images.ImageError
-            If they cannot be written.
-        """
+        """Write the pairs that are on no sheet yet."""
         if not self._pairs:
             return
         columns = min(_COLUMNS, len(self._pairs))

@@ -66,13 +66,7 @@ class ModelSource:
     device: str = "cpu"  #: ``cpu``, ``gpu`` or ``gpu:1``; no part of the identity
 
     def identity(self) -> dict[str, Any]:
-        """Return the manifest and the hashes of the files it names.
-
-        Raises
-        ------
-        autocolor.runtime.model_folder.ModelError, OSError
-            If the folder cannot be used.
-        """
+        """Return the manifest and the hashes of the files it names."""
         return model_identity(self.folder)
 
     def load(self) -> SceneMethod:

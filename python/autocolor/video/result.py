@@ -61,19 +61,9 @@ def _container(output: Path) -> _Container:
 
 
 def encode_segment(frames: Iterable[npt.NDArray[np.uint8]], survey: Survey, output: Path) -> bytes:
-    """Encode frames that follow each other: H.264, or VP9 for a result in .webm.
+    """Encode (height, width, 3) frames that follow each other: H.264, or VP9 for a result in .webm.
 
-    Parameters
-    ----------
-    frames : iterable of (height, width, 3) uint8 arrays
-    survey : Survey
-    output : Path
-        Where the whole film will be; its suffix says how.
-
-    Raises
-    ------
-    VideoError
-        If there is no such kind of film.
+    `output` is where the whole film will be; its suffix says how.
     """
     kind = _container(output)
     content = io.BytesIO()
@@ -114,21 +104,8 @@ def join(
     """Write a film of encoded segments, with the sound, subtitles and tags of its source.
 
     Sound that the container holds is copied, other sound is encoded anew. What cannot be held is
-    left out, and said.
-
-    Parameters
-    ----------
-    video : Path
-        The source.
-    segments : iterable of bytes
-        As of :func:`encode_segment`, of the frames from the first on.
-    survey : Survey
-    output : Path
-        Its suffix chooses the container.
-    target_file : str
-        Where to write it.
-    say : callable
-        Is called with a line for each stream that is not copied.
+    left out, and said. The segments are of :func:`encode_segment`, from the first frame on; the suffix of
+    `output` chooses the container, which is written to `target_file`.
     """
     kind = _container(output)
     start = Fraction(survey.start)

@@ -124,13 +124,7 @@ def reason(error: Exception) -> str:
 
 @contextmanager
 def open_video(video: Path) -> Iterator[tuple[Any, Any]]:
-    """Open a film; yields the container and its stream of pictures.
-
-    Raises
-    ------
-    VideoError
-        If it cannot be opened, or has no pictures.
-    """
+    """Open a film; yields the container and its stream of pictures, of which it must have one."""
     with reading(video):
         # What no text can hold in a title is no reason to refuse a film.
         source = av.open(str(video), metadata_errors="replace")
@@ -166,12 +160,6 @@ def _pictures(source: Any) -> Any:
 
 def survey_video(video: Path, *, progress: bool = True) -> Survey:
     """Read a whole film once, without a network: its frames, their times, and the cuts.
-
-    Parameters
-    ----------
-    video : Path
-    progress : bool
-        Show a progress bar on stderr.
 
     Raises
     ------
@@ -252,13 +240,7 @@ def survey_video(video: Path, *, progress: bool = True) -> Survey:
 
 
 def read_lightness(video: Path, survey: Survey) -> Iterator[FloatArray]:
-    """Yield the (height, width) float32 lightness in [0, 1] of each frame, as it is shown.
-
-    Raises
-    ------
-    VideoError
-        If the film cannot be read.
-    """
+    """Yield the (height, width) float32 lightness in [0, 1] of each frame, as it is shown."""
     with open_video(video) as (source, pictures):
         packets = read_packets(video, source, [pictures])
         frames: Iterator[Any] = (frame for packet in packets for frame in decoded(video, packet))

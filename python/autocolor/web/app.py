@@ -71,16 +71,7 @@ class Limits:
 
 
 class Service:
-    """The answers to requests.
-
-    Parameters
-    ----------
-    pool : RenderPool
-    uploads : Uploads
-    manifest : Manifest
-        Of the model.
-    limits : Limits
-    """
+    """The answers to requests."""
 
     def __init__(
         self, pool: RenderPool, uploads: Uploads, manifest: Manifest, limits: Limits
@@ -370,11 +361,7 @@ _CLOSE = {"Connection": "close"}
 def make_app(service: Service, names: Collection[str] = ()) -> Starlette:
     """Return the application: the page, and the service under ``/api``.
 
-    Parameters
-    ----------
-    service : Service
-    names : collection of str
-        Host names that it answers to, other than ``localhost`` and addresses.
+    It answers to ``localhost``, addresses and these host names.
     """
     return Starlette(
         routes=[*service.routes(), Mount("/", StaticFiles(directory=STATIC, html=True))],

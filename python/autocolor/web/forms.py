@@ -58,15 +58,7 @@ class Form(NamedTuple):
 
 
 async def read_form(request: Request, largest_bytes: int) -> Form:
-    """Read a form; its file must be no larger than `largest_bytes`.
-
-    Raises
-    ------
-    TooLargeError
-        As soon as there is more.
-    HTTPException
-        If it is no form, or not with one file.
-    """
+    """Read a form with one file, no larger than `largest_bytes`: a `TooLargeError` as soon as there is more."""
 
     async def limited() -> AsyncGenerator[bytes]:
         size = 0

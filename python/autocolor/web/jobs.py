@@ -78,13 +78,7 @@ class Job:
         self.on_finish(self)
 
     async def wait(self) -> Any:
-        """Return the result.
-
-        Raises
-        ------
-        JobError
-            If there is none.
-        """
+        """Return the result, or raise a `JobError` if there is none."""
         await self.finished.wait()
         if self.state == "done":
             return self.result
@@ -94,12 +88,7 @@ class Job:
 
 
 class Worker:
-    """A worker process, its queue of long jobs and the quick ones that it has been given.
-
-    Parameters
-    ----------
-    options : WorkerOptions
-    """
+    """A worker process, its queue of long jobs and the quick ones that it has been given."""
 
     def __init__(self, options: WorkerOptions) -> None:
         self._options = options
@@ -128,13 +117,7 @@ class Worker:
         return len(self._given) + len(self._queue)
 
     async def start(self) -> None:
-        """Start the process and wait until it has loaded the model.
-
-        Raises
-        ------
-        RenderError
-            If it cannot.
-        """
+        """Start the process and wait until it has loaded the model; a `RenderError` if it cannot."""
         self._launch()
         assert self._ready is not None
         try:
@@ -164,13 +147,7 @@ class Worker:
         loop.add_reader(ours.fileno(), self._readable)
 
     def submit(self, job: Job) -> None:
-        """Queue a long job, or hand a quick one over at once.
-
-        Raises
-        ------
-        BusyError
-            If too many are waiting.
-        """
+        """Queue a long job, or hand a quick one over at once; a `BusyError` if too many are waiting."""
         if self._connection is None and not self._closing:
             self._launch()  # it had died before it was ready; perhaps the reason is gone
         if job.request.kind in LONG_KINDS:
@@ -301,17 +278,8 @@ class Worker:
 class RenderPool:
     """Several workers; each photo stays with one, which then has its histograms.
 
-    Parameters
-    ----------
-    options : WorkerOptions
-        Of all, but for the cores.
-    groups : sequence of tuples of int
-        Cores of each worker.
-
-    Attributes
-    ----------
-    on_finish : callable
-        Told of each job that is over.
+    The options are of all, but for the cores: `groups` has those of each worker. `on_finish` is told of
+    each job that is over.
     """
 
     def __init__(self, options: WorkerOptions, groups: Sequence[tuple[int, ...]]) -> None:
@@ -371,13 +339,7 @@ class RenderPool:
 
 
 def core_groups(count: int | None) -> list[tuple[int, ...]]:
-    """Divide the cores that this process may use among workers.
-
-    Parameters
-    ----------
-    count : int, optional
-        Number of workers; one for every 4 cores unless given.
-    """
+    """Divide the cores that this process may use among `count` workers: one for every 4 unless given."""
     cores = sorted(os.sched_getaffinity(0))
     workers = max(1, len(cores) // 4) if count is None else count
     if not 1 <= workers <= len(cores):

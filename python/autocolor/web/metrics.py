@@ -16,13 +16,7 @@ from autocolor.web.jobs import Job, RenderPool
 
 
 class Metrics(Collector):
-    """Counts requests and jobs, and reads the state of the workers when asked.
-
-    Parameters
-    ----------
-    pool : RenderPool
-        Whose jobs are counted.
-    """
+    """Counts requests and the jobs of a pool, and reads the state of its workers when asked."""
 
     def __init__(self, pool: RenderPool) -> None:
         self._pool = pool

@@ -52,12 +52,7 @@ class PatientProtocol(H11Protocol):
 
 
 class BodyDeadline:
-    """Middleware that answers 408 where the body of a request does not come.
-
-    Parameters
-    ----------
-    app : ASGI application
-    """
+    """Middleware that answers 408 where the body of a request does not come."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

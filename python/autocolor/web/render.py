@@ -102,15 +102,7 @@ def check_pixels(path: Path, largest_pixels: int) -> None:
 def open_photo(
     colorizer: Colorizer, path: Path, largest_pixels: int, progress: Progress = lambda done: None
 ) -> OpenPhoto:
-    """Read a photo and run the network.
-
-    Raises
-    ------
-    ImageError, autocolor.runtime.model_folder.ModelError
-        If the photo or the model cannot be used.
-    Exception
-        What `progress` raises.
-    """
+    """Read a photo and run the network; `progress` may raise what ends it."""
     check_pixels(path, largest_pixels)
     progress(0.05)
     photo = read_image(path)
@@ -163,12 +155,8 @@ def variations(
 ) -> list[dict[str, Any]]:
     """Return `count` small diverse colorizations (section 4), with the hue that each leans towards.
 
-    The other controls apply to each. The first is the automatic one, without a lean.
-
-    Returns
-    -------
-    list of dict
-        ``hue`` in turns, ``lean`` in nats, and ``image``, a data URL.
+    The other controls apply to each. The first is the automatic one, without a lean. Each has ``hue`` in
+    turns, ``lean`` in nats, and ``image``, a data URL.
     """
     small = reduced(photo.prediction, _VARIATION_PIXELS)
     hues = [(rotation + index / count) % 1 for index in range(count)]
@@ -216,12 +204,7 @@ def render_file(
 ) -> None:
     """Write the colorization at full resolution; the output's suffix chooses the format.
 
-    Raises
-    ------
-    ImageError
-        If the photo cannot be read any more, or not be written in that format.
-    Exception
-        What `progress` raises.
+    `progress` may raise what ends it.
     """
     read = read_image(path)
     light = grey_of(read.rgb, "auto")
@@ -232,13 +215,7 @@ def render_file(
 
 
 def read_limited_reference(path: Path, largest_pixels: int) -> FloatArray:
-    """Read a photo whose colours are to be taken.
-
-    Raises
-    ------
-    ImageError
-        If it cannot be read or is larger.
-    """
+    """Read a photo whose colours are to be taken; an `ImageError` if it is larger or not to be read."""
     check_pixels(path, largest_pixels)
     return read_reference(path)
 

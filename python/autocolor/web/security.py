@@ -29,12 +29,6 @@ class LocalOnly:
     ``Host`` header, which then is that name: only ``localhost``, addresses and the names given are
     served. A request to change something that another site's page makes (CSRF) is known by its
     ``Origin`` or ``Sec-Fetch-Site`` header.
-
-    Parameters
-    ----------
-    app : ASGI application
-    names : collection of str
-        Host names that are served as well.
     """
 
     def __init__(self, app: ASGIApp, names: Collection[str] = ()) -> None:

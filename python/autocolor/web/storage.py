@@ -38,16 +38,10 @@ class Upload:
 
 
 class Uploads:
-    """Photos in a folder, of limited size each and together.
+    """Photos in a folder that is private to this user, of limited size.
 
-    Parameters
-    ----------
-    folder : Path
-        Private to this user.
-    largest_bytes : int
-        Of a photo.
-    most_bytes : int
-        Of all photos and results; the oldest idle photos make room.
+    A photo has at most `largest_bytes`, all photos and results `most_bytes`: the oldest idle photos make
+    room.
     """
 
     def __init__(
@@ -77,18 +71,9 @@ class Uploads:
         return self._folder / f"{upload.stored.id}.{secrets.token_hex(8)}{suffix}"
 
     async def add(self, name: str, chunks: AsyncIterator[bytes]) -> Upload:
-        """Store a photo as it comes in.
+        """Store a photo as it comes in; a `TooLargeError` as soon as there is more than the limit.
 
-        Parameters
-        ----------
-        name : str
-            Of the user's file, for messages and downloads; never used as a path here.
-        chunks : async iterator of bytes
-
-        Raises
-        ------
-        TooLargeError
-            As soon as there is more than the limit.
+        The name of the user's file is for messages and downloads, and never used as a path here.
         """
         identity = secrets.token_urlsafe(16)
         path = self._folder / identity

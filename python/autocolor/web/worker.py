@@ -54,17 +54,7 @@ class HangUpError(AutocolorError):
 
 
 class WorkerLoop:
-    """Answer requests, one after another.
-
-    Parameters
-    ----------
-    connection : Connection
-    colorizer : Colorizer
-    largest_pixels : int
-        Of a photo.
-    cache_bytes : int
-        See `CACHE_BYTES`.
-    """
+    """Answer requests, one after another, of photos of at most `largest_pixels`."""
 
     def __init__(
         self,
@@ -84,13 +74,7 @@ class WorkerLoop:
         self._told = 0.0
 
     def run(self) -> None:
-        """Work until the server says None.
-
-        Raises
-        ------
-        HangUpError
-            If the server ends without that.
-        """
+        """Work until the server says None; a `HangUpError` if it ends without that."""
         self._send(Reply("ready"))
         with contextlib.suppress(_StopError):
             while True:

@@ -199,13 +199,7 @@ class Deshpande:
         return np.mean(colors, axis=0), np.std(colors, axis=0)
 
     def solve(self, lightness: FloatArray) -> Solution:
-        """Return the colours of an (H, W) lightness in [0, 1], found at its working size.
-
-        Raises
-        ------
-        ImageError
-            If a reference cannot be read any more.
-        """
+        """Return the colours of an (H, W) lightness in [0, 1], found at its working size."""
         light = working_image(lightness)
         return self._model.solve(light, self._match(light))
 
