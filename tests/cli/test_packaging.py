@@ -5,19 +5,17 @@ import email
 import os
 import re
 import sys
-import sysconfig
 import time
 import tomllib
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import autocolor
-from autocolor.core.downloads import default_cache
 from helpers.programs import ROOT, run
+from helpers.wheel import build_wheel, install_wheel
 
 pytestmark = pytest.mark.slow
 
@@ -30,43 +28,7 @@ def output_of(*command, **options):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Build as `pip install .` does, but with the setuptools that is there."""
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    files = output_of(
-        "git",
-        "-C",
-        ROOT,
-        "ls-files",
-        "-z",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-        "python",
-        "docs/*.md",
-        "pyproject.toml",
-        "README.md",
-        "LICENSE",
-    )
-    for name in files.rstrip("\0").split("\0"):
-        if (ROOT / name).is_file():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((ROOT / name).read_bytes())
-    output_of(
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--no-deps",
-        "--no-build-isolation",
-        "--no-index",
-        "--quiet",
-        "--wheel-dir",
-        folder,
-        source,
-    )
-    (built,) = folder.glob("*.whl")
-    return built
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 def test_wheel_holds_the_package_and_the_shipped_model(wheel):
@@ -91,36 +53,8 @@ def test_wheel_holds_the_package_and_the_shipped_model(wheel):
 
 def test_command_of_the_wheel_colorizes_without_caffe(wheel, tmp_path, photo_folder):
     """In a new environment, which finds this one's libraries but neither pycaffe nor autocolor."""
-    environment = tmp_path / "venv"
-    output_of(sys.executable, "-m", "venv", "--without-pip", environment)
-    bin_folder = environment / "bin"
-    (site,) = (environment / "lib").glob("python*/site-packages")
-    own_site = Path(sysconfig.get_paths()["purelib"])
-    libraries = tmp_path / "libraries"
-    libraries.mkdir()
-    for path in own_site.iterdir():
-        # What points to this clone, and to the pycaffe in it, stays out.
-        if path.suffix != ".pth" and not path.name.startswith(("autocolor", "__editable__")):
-            (libraries / path.name).symlink_to(path)
-    (site / "libraries.pth").write_text(f"{libraries}\n")
-    output_of(
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        bin_folder / "python",
-        "install",
-        "--no-deps",
-        "--no-index",
-        "--quiet",
-        wheel,
-    )
-    variables = {
-        "PATH": f"{bin_folder}:/usr/bin:/bin",
-        "AUTOCOLOR_CACHE": str(default_cache()),
-        "HOME": str(tmp_path),
-        "OMP_NUM_THREADS": "2",
-    }
+    installed = install_wheel(wheel, tmp_path)
+    bin_folder, site, variables = installed.programs, installed.site, installed.variables
 
     def command(*words):
         return output_of(bin_folder / "autocolor", *words, cwd=tmp_path, env=variables)
@@ -132,12 +66,7 @@ def test_command_of_the_wheel_colorizes_without_caffe(wheel, tmp_path, photo_fol
     assert "colorize" in command("--help").lower()
     assert command("--version").strip() == f"autocolor {autocolor.__version__}"
     # Nothing is there yet, and nothing can be had: neither a connection nor another program.
-    (site / "sitecustomize.py").write_text(
-        "import socket, subprocess\n"
-        "def refused(*arguments, **options): raise AssertionError('network or program')\n"
-        "socket.socket.connect = subprocess.Popen.__init__ = refused\n"
-    )
-    variables["AUTOCOLOR_CACHE"] = str(tmp_path / "cache")
+    installed.cut_off()
     first, second = (
         run(
             bin_folder / "autocolor",

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,26 +118,21 @@ def file_of(image: Image.Image, suffix: str = "PNG") -> bytes:
 
 
 @contextmanager
-def serving(model: Path, folder: Path, *arguments: str) -> Iterator[Server]:
-    """Run the server with one worker; uploads go below `folder`."""
+def serving(
+    model: Path | None,
+    folder: Path,
+    *arguments: str,
+    command: Sequence[object] = (sys.executable, "-m", "autocolor.cli"),
+    variables: Mapping[str, str] = os.environ,
+) -> Iterator[Server]:
+    """Run the server with one worker; uploads go below `folder`. No model is the one that comes with it."""
     folder.mkdir(parents=True, exist_ok=True)
+    chosen = ["--model", str(model)] if model else []
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "autocolor.cli",
-            "serve",
-            "--model",
-            str(model),
-            "--port",
-            "0",
-            "--workers",
-            "1",
-            *arguments,
-        ],
+        [*map(str, command), "serve", "--port", "0", "--workers", "1", *chosen, *arguments],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "TMPDIR": str(folder), "OMP_NUM_THREADS": "1"},
+        env={**variables, "TMPDIR": str(folder), "OMP_NUM_THREADS": "1"},
     )
     try:
         assert process.stdout is not None
