@@ -9,6 +9,7 @@ from typing import Any
 
 from autocolor import __version__
 from autocolor.control.edits import TRANSFERS
+from autocolor.core.programs import command_parser
 from autocolor.histograms.decode import HUE_METHODS, LOOKS, METHODS
 from autocolor.imaging.prints import MIXES
 from autocolor.runtime.options import add_model_options
@@ -47,12 +48,8 @@ _PREAMBLE: Any = {
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="autocolor",
-        description="Colorize photos and videos. A colour photo is turned to grey first.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    what = "Colorize photos and videos. A colour photo is turned to grey first."
+    parser = command_parser(what, _EPILOG, "autocolor")
     _add_files(parser)
     add_model_options(parser)
     _add_colours(parser)

@@ -21,11 +21,12 @@ _STOPPED = 128 + signal.SIGINT
 _PIPE_CLOSED = 128 + signal.SIGPIPE
 
 
-def command_parser(description: str | None, epilog: str | None = None) -> argparse.ArgumentParser:
+def command_parser(
+    description: str | None, epilog: str | None = None, prog: str | None = None
+) -> argparse.ArgumentParser:
     """Return a parser whose help shows its texts in the lines that they have."""
-    return argparse.ArgumentParser(
-        description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    layout = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(prog, None, description, epilog, formatter_class=layout)
 
 
 def at_least(low: int) -> Callable[[str], int]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import uvicorn
 
 from autocolor.core.errors import AutocolorError, InputError
+from autocolor.core.programs import command_parser
 from autocolor.runtime.device import gpu_number
 from autocolor.runtime.model_folder import Manifest
 from autocolor.runtime.options import add_model_options, chosen_model
@@ -27,11 +28,10 @@ from autocolor.web.storage import Uploads
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="autocolor serve",
-        description="Colorize photos on a web page of this machine: before and after, diverse "
+    parser = command_parser(
+        "Colorize photos on a web page of this machine: before and after, diverse "
         "colorizations, colour hints, colours of another photo, and whole folders.",
-        epilog="""\
+        """\
 examples:
   autocolor serve                        then open http://localhost:8000/ in a browser
   autocolor serve --port 9000 --model build/demo/model
@@ -40,7 +40,7 @@ examples:
 
 Photos stay on this machine, in a folder that only you can read and that is removed when the server
 ends (Ctrl-C). Exit status: 0, 1 if the model or the port cannot be used, 2 on wrong usage.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "autocolor serve",
     )
     add_model_options(parser)
     parser.add_argument(
