@@ -94,7 +94,8 @@ def correspond(source: FloatArray, target: FloatArray) -> Correspondence:
     modes = _find_modes(known, known_mass)
     means, _ = _fit_mixture(known, known_mass, modes)
 
-    climbs = [_climb(points, mass, _nearest(points, mode), tether=mode) for mode in modes]
+    nearest = [points[np.square(points - mode).sum(axis=1).argmin()] for mode in modes]
+    climbs = [_climb(points, mass, *pair) for pair in zip(nearest, modes, strict=True)]
     members = _strongest(np.stack([votes for _, votes in climbs]))
     found = np.array([mass[members == index].sum() for index in range(len(modes))])
     valid = found > min(_SOURCE_SHARE, found.max() / 2)  # the largest stays in any case
@@ -134,10 +135,6 @@ def _occupied(name: str, histogram: FloatArray) -> tuple[Points, Points]:
     mass: Points = histogram[index[:, 0], index[:, 1]].astype(np.float64)
     points: Points = index.astype(np.float64) * BIN_WIDTH - _LIMIT
     return points, np.asarray(mass / mass.sum())
-
-
-def _nearest(points: Points, place: Points) -> Points:
-    return np.asarray(points[np.square(points - place).sum(axis=1).argmin()])
 
 
 def _climb(

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -95,10 +94,10 @@ def build_bank(
     projection = principal_components(_samples(references, backbone, rng, progress), _DIMENSIONS)
     photos, places, colors = [], [], []
     for _, rgb in references.images(progress, "describing references"):
-        described = _describe(backbone, lightness(rgb))
-        photos.append(described.photo)
-        places.append(projection(described.places).reshape(-1, _DIMENSIONS))
-        means = cell_means(rgb_to_lab(rgb)[..., 1:], described.places.shape[:2])
+        photo, described = _describe(backbone, lightness(rgb))
+        photos.append(photo)
+        places.append(projection(described).reshape(-1, _DIMENSIONS))
+        means = cell_means(rgb_to_lab(rgb)[..., 1:], described.shape[:2])
         colors.append(means.reshape(-1, 2).astype(np.float32))
     starts = np.cumsum([0, *(len(part) for part in places)])
     return ReferenceBank(
@@ -106,25 +105,19 @@ def build_bank(
     )
 
 
-class _Description(NamedTuple):
-    photo: Float32Array
-    places: Float32Array
-
-
-def _describe(backbone: FeatureExtractor, light: FloatArray) -> _Description:
+def _describe(backbone: FeatureExtractor, light: FloatArray) -> tuple[Float32Array, Float32Array]:
+    """Return the descriptors of a photo and of its places."""
     features = backbone.features(light)
     _, height, width = features[_GRID_LEVEL].shape
-    return _Description(
-        photo_descriptor(features, _PHOTO_LEVEL),
-        place_descriptors(features, LEVELS, (height, width)),
-    )
+    places = place_descriptors(features, LEVELS, (height, width))
+    return photo_descriptor(features, _PHOTO_LEVEL), places
 
 
 def _samples(
     references: References, backbone: FeatureExtractor, rng: np.random.Generator, progress: bool
 ) -> Iterator[Float32Array]:
     for _, rgb in references.spread(_FIT_PHOTOS).images(progress, "fitting descriptors"):
-        places = _describe(backbone, lightness(rgb)).places
+        _, places = _describe(backbone, lightness(rgb))
         flat = places.reshape(-1, places.shape[-1])
         yield flat[rng.permutation(len(flat))[:_FIT_PLACES]]
 
@@ -152,10 +145,10 @@ class NearestNeighbour:
         """Return (H, W, 3) RGB of the given (H, W) lightness in [0, 1]."""
         light = lightness.astype(np.float32, copy=False)
         small = working_image(light)
-        described = _describe(self._backbone, small)
-        size = described.places.shape[:2]
-        places = self._bank.projection(described.places).reshape(-1, _DIMENSIONS)
-        colors, weights = self.votes(described.photo, places)
+        photo, described = _describe(self._backbone, small)
+        size = described.shape[:2]
+        places = self._bank.projection(described).reshape(-1, _DIMENSIONS)
+        colors, weights = self.votes(photo, places)
         guide = cell_means(small[..., None], size)[..., 0]
         histograms = vote_histograms(colors, weights).reshape(*size, -1)
         chosen = choose_colors(histograms, guide, self._bandwidth)
