@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from autocolor.core.arrays import Float32Array, FloatArray, check_unit
 from autocolor.core.errors import InputError
-from autocolor.core.files import atomic_path, damage, exclusive, write_checksum
+from autocolor.core.files import atomic_path, check_undamaged, exclusive, write_checksum
 from autocolor.core.programs import at_least, command_parser, run_program
 from autocolor.data.lmdb_io import LmdbOptions, decode_datum, read_datums, read_resized
 from autocolor.data.lmdb_writer import LmdbContent, is_complete, write_lmdb
@@ -180,8 +180,7 @@ def train(out: Path, model: Model, iterations: int, weights: Path) -> Path:
             "--out"
         )
     if stamp.is_file() and caffemodel.is_file():
-        if problem := damage(caffemodel):
-            raise WeightsError(problem)
+        check_undamaged(caffemodel, WeightsError)
         print(f"{caffemodel}: trained already")
         return caffemodel
     write_files(out, files)

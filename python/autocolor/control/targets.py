@@ -110,9 +110,7 @@ def load_targets(path: Path | str, variant: str, bins: int) -> Targets:
                 # NumPy returns what is no array as bytes.
                 if not all(isinstance(values, np.ndarray) for values in content.values()):
                     raise TargetError(f"{path}: expected arrays, got something else")
-    except FileNotFoundError:
-        raise TargetError(f"{path}: no such file") from None
-    except FileKindError as error:
+    except (FileNotFoundError, FileKindError) as error:
         raise TargetError(str(error)) from None
     except DAMAGED as error:
         raise TargetError(f"{path}: cannot be read: {error}") from error

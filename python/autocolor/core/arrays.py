@@ -1,7 +1,8 @@
-"""Argument checks that say what was expected and what came."""
+"""Argument checks that say what was expected and what came; images in bands of rows."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -65,3 +66,10 @@ def check_same_shape(name: str, array: FloatArray, shape: tuple[int, ...]) -> No
     """Refuse an array whose shape is not `shape`, with a `ValueError` that names both."""
     if array.shape != shape:
         raise InputError(name, f"expected shape {shape}, got {tuple(array.shape)}")
+
+
+def row_bands(height: int, width: int, pixels: int) -> Iterator[slice]:
+    """Yield the rows of an image from the top, in bands of at most `pixels` or of one row."""
+    step = max(1, pixels // max(1, width))
+    for top in range(0, height, step):
+        yield slice(top, min(top + step, height))

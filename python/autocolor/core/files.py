@@ -125,7 +125,7 @@ def write_atomically(path: Path, content: str | bytes | memoryview) -> None:
 
 @contextmanager
 def checked_path(path: Path) -> Iterator[Path]:
-    """As `atomic_path`, with the checksum that :func:`damage` knows."""
+    """As `atomic_path`, with the checksum that :func:`check_undamaged` knows."""
     with atomic_path(path) as partial:
         yield partial
         digest = file_sha256(partial)
@@ -144,20 +144,19 @@ def write_checksum(path: Path, digest: str | None = None, note: str = "") -> Non
     write_atomically(checksum_of(path), (f"# {note}\n" if note else "") + line)
 
 
-def damage(path: Path) -> str | None:
-    """Return in one line that a file is not what the checksum beside it says; None without one."""
+def check_undamaged(path: Path, error: type[AutocolorError]) -> None:
+    """Raise `error`, in one line, if a file is not what a checksum beside it says."""
     checksum = checksum_of(path)
     try:
         lines = checksum.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
-        return None
+        return
     digest = file_sha256(path)
-    if any(line.split(" ")[0] == digest for line in lines):
-        return None
-    return (
-        f"{path}: is cut off or damaged: its SHA-256 is not that of {checksum.name} (if it was "
-        "replaced on purpose, remove that)"
-    )
+    if all(line.split(" ")[0] != digest for line in lines):
+        raise error(
+            f"{path}: is cut off or damaged: its SHA-256 is not that of {checksum.name} (if it was "
+            "replaced on purpose, remove that)"
+        )
 
 
 @contextmanager

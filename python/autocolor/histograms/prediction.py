@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from autocolor.core.arrays import FloatArray, check_array
+from autocolor.core.arrays import FloatArray, check_array, row_bands
 from autocolor.core.errors import InputError
+from autocolor.core.processes import Workers, available_processors
 from autocolor.core.variants import VARIANTS
 from autocolor.histograms.decode import DecodeOptions, decode, infer_hue_chroma
 from autocolor.histograms.estimators import draw_uniforms
@@ -66,10 +65,8 @@ class Prediction:
         height, width = self._size
         samplers = [GridSampler(grid, self._size, self.cells_per_pixel) for grid in self.outputs]
         channels = sum(grid.shape[-1] for grid in self.outputs)
-        tile_height = max(1, _TILE_VALUES // (channels * width))
-        for start in range(0, height, tile_height):
-            stop = min(start + tile_height, height)
-            yield slice(start, stop), tuple(sampler.rows(start, stop) for sampler in samplers)
+        for rows in row_bands(height, channels * width, _TILE_VALUES):
+            yield rows, tuple(sampler.rows(rows.start, rows.stop) for sampler in samplers)
 
     def channel_tiles(self, index: int) -> Tiles:
         """Return the tiles of one of the outputs, which may be read several times."""
@@ -193,17 +190,15 @@ class Prediction:
         progress: Callable[[int], None] = lambda rows: None,
     ) -> None:
         """Do some rows after the other, from the top, in as many threads as there are cores."""
-        height, width = self.lightness.shape
-        step = max(1, _TILE_PIXELS // width)
-        threads = len(os.sched_getaffinity(0))
-        with ThreadPoolExecutor(threads) as pool:
-            pending: deque[Future[None]] = deque()
-            for start in range(0, height, step):
-                progress(start)
-                rows = slice(start, min(start + step, height))
+        height, width = self._size
+
+        def bands() -> Iterator[tuple[slice, FloatArray | None]]:
+            for rows in row_bands(height, width, _TILE_PIXELS):
+                progress(rows.start)
                 # Numbers are drawn here, in the order of the rows, and not far ahead of their use.
-                pending.append(pool.submit(work, rows, draw((rows.stop - start, width))))
-                if len(pending) > 2 * threads:
-                    pending.popleft().result()
-            for future in pending:
-                future.result()
+                yield rows, draw((rows.stop - rows.start, width))
+
+        threads = available_processors()
+        with ThreadPoolExecutor(threads) as pool:
+            for _ in Workers(pool, 2 * threads).map_ordered(lambda band: work(*band), bands()):
+                pass

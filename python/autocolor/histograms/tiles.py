@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from autocolor.core.arrays import FloatArray
+from autocolor.core.arrays import FloatArray, row_bands
 from autocolor.histograms.upsampling import GridSampler
 
 Tiles = Callable[[], Iterator[tuple[slice, FloatArray]]]
@@ -32,13 +32,9 @@ def grid_tiles(sampler: GridSampler, size: tuple[int, int]) -> Tiles:
     return _row_tiles(size, sampler.rows)
 
 
-def _row_tiles(size: tuple[int, int], rows: Callable[[int, int], FloatArray]) -> Tiles:
-    height, width = size
-    step = max(1, TILE_PIXELS // max(1, width))
-
+def _row_tiles(size: tuple[int, int], read: Callable[[int, int], FloatArray]) -> Tiles:
     def tiles() -> Iterator[tuple[slice, FloatArray]]:
-        for start in range(0, height, step):
-            stop = min(start + step, height)
-            yield slice(start, stop), rows(start, stop)
+        for rows in row_bands(*size, TILE_PIXELS):
+            yield rows, read(rows.start, rows.stop)
 
     return tiles

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from autocolor.core.arrays import FloatArray, check_same_shape, check_unit
+from autocolor.core.arrays import FloatArray, check_same_shape, check_unit, row_bands
 from autocolor.core.errors import AutocolorError, InputError
 from autocolor.core.files import FileKindError, atomic_path, check_is_file
 from autocolor.imaging import tiff
@@ -165,9 +165,7 @@ def _readable(path: Path) -> Iterator[None]:
             warnings.simplefilter("ignore")
             check_is_file(path)
             yield
-    except FileNotFoundError:
-        raise ImageError(f"{path}: no such file") from None
-    except FileKindError as error:
+    except (FileNotFoundError, FileKindError) as error:
         raise ImageError(str(error)) from None
     except UnidentifiedImageError:
         problem = "not an image that can be read"
@@ -252,10 +250,8 @@ def _to_unit_range(image: Image.Image) -> npt.NDArray[np.float32]:
     # In bands, without a second copy of the whole: a photo at the limit of pixels takes 2 GB.
     bands = () if len(image.getbands()) == 1 else (len(image.getbands()),)
     values = np.empty((image.height, image.width, *bands), np.float32)
-    rows = max(1, _BAND // image.width)
-    for top in range(0, image.height, rows):
-        bottom = min(top + rows, image.height)
-        values[top:bottom] = image.crop((0, top, image.width, bottom))
+    for rows in row_bands(image.height, image.width, _BAND):
+        values[rows] = image.crop((0, rows.start, image.width, rows.stop))
     values /= 255
     return values
 

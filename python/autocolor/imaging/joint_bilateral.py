@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from autocolor.core.arrays import FloatArray, check_array, check_same_shape, check_unit
+from autocolor.core.arrays import FloatArray, check_array, check_same_shape, check_unit, row_bands
 from autocolor.core.errors import InputError
 
 # Share of the range weight that no difference of lightness takes away: where nothing near a pixel is
@@ -68,10 +68,9 @@ def joint_bilateral_upsample(
         )
     height, width = guide.shape
     result = np.empty((height, width, values.shape[2]), np.float32)
-    step = max(1, _STRIP_PIXELS // max(1, width))
     columns = _place(np.arange(width), width, values.shape[1])
-    for start in range(0, height, step):
-        rows = np.arange(start, min(start + step, height))
+    for band in row_bands(height, width, _STRIP_PIXELS):
+        rows = np.arange(band.start, band.stop)
         result[rows] = _strip(
             values.astype(np.float32, copy=False),
             grid_guide.astype(np.float32, copy=False),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from autocolor.core.arrays import FloatArray, check_unit
+from autocolor.core.arrays import FloatArray, check_unit, row_bands
 from autocolor.core.errors import InputError
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import fit_side
@@ -114,12 +114,11 @@ def _print_grey(rgb: FloatArray) -> FloatArray:
     weights = slopes / _noise_variances(rgb)
     weights /= np.maximum((weights * slopes).sum(axis=-1, keepdims=True), 1e-12)
     grey = np.empty(rgb.shape[:2], rgb.dtype)
-    rows = max(1, _BAND // rgb.shape[1])
-    for top in range(0, len(rgb), rows):
-        band = rgb[top : top + rows]
+    for rows in row_bands(len(rgb), rgb.shape[1], _BAND):
+        band = rgb[rows]
         light = band.mean(axis=-1)
         correction = _at(light, values, weights) * (band - _at(light, values, colors))
-        grey[top : top + rows] = np.interp(light, values, tones) + correction.sum(axis=-1)
+        grey[rows] = np.interp(light, values, tones) + correction.sum(axis=-1)
     return np.clip(grey, 0, 1, out=grey)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ImageCms
 
-from autocolor.core.arrays import FloatArray
+from autocolor.core.arrays import FloatArray, row_bands
 
 Space = Literal["grey", "rgb", "cmyk", "lab"]
 
@@ -104,16 +104,15 @@ def _converted(
     profiles = (profile, imagecodecs.cms_profile("srgb"))
     spaces = ("gray" if space == "grey" else space, "rgb")
     result = np.empty((*values.shape[:2], 3), np.float32)
-    rows = max(1, _BAND // max(1, values.shape[1]))
-    for top in range(0, len(values), rows):
-        band = values[top : top + rows].astype(np.float32)
+    for rows in row_bands(len(values), values.shape[1], _BAND):
+        band = values[rows].astype(np.float32)
         # What littlecms takes floats for.
         if space == "cmyk":
             band *= 100
         elif space == "lab":
             band *= np.array([100, 255, 255], np.float32)
             band -= np.array([0, 128, 128], np.float32)
-        result[top : top + rows] = imagecodecs.cms_transform(
+        result[rows] = imagecodecs.cms_transform(
             band[..., 0] if space == "grey" else band,
             *(reversed(profiles) if back else profiles),
             colorspace=spaces[back],

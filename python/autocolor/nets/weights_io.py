@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from autocolor.core.files import DAMAGED, check_is_file, checked_path, damage, one_line
+from autocolor.core.files import DAMAGED, check_is_file, check_undamaged, checked_path, one_line
 from autocolor.runtime.caffemodel import FloatArray as FloatArray
 from autocolor.runtime.caffemodel import Weights as Weights
 from autocolor.runtime.caffemodel import WeightsError as WeightsError
@@ -62,8 +62,8 @@ def read_weights(path: Path) -> Weights:
         start = stream.read(4)
     is_hdf5 = h5py.is_hdf5(path)
     if is_hdf5 or start == b"PK\x03\x04":
-        if is_hdf5 and (problem := damage(path)):
-            raise WeightsError(problem)
+        if is_hdf5:
+            check_undamaged(path, WeightsError)
         weights = _read_hdf5(path) if is_hdf5 else _read_npz(path)
         if not weights:
             raise WeightsError(f"{path}: expected a model with weights, got none")

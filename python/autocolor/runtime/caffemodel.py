@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import check_is_file, checked_path, damage
+from autocolor.core.files import check_is_file, check_undamaged, checked_path
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 Weights: TypeAlias = dict[str, tuple[FloatArray, ...]]
@@ -63,8 +63,7 @@ def read_caffemodel(path: Path) -> Weights:
         If it cannot be opened.
     """
     check_is_file(path)
-    if problem := damage(path):
-        raise WeightsError(problem)
+    check_undamaged(path, WeightsError)
     return map_caffemodel(path)
 
 

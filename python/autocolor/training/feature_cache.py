@@ -20,7 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import checked_path, damage, file_sha256, read_lines, write_atomically
+from autocolor.core.files import (
+    check_undamaged,
+    checked_path,
+    file_sha256,
+    read_lines,
+    write_atomically,
+)
 from autocolor.core.processes import open_workers
 from autocolor.core.progress import tqdm
 from autocolor.data.lmdb_check import check_lmdb
@@ -99,7 +105,7 @@ def cache_features(
         If the LMDB is damaged.
     """
     check_lmdb(images)
-    _check(weights)
+    check_undamaged(weights, FeatureError)
     folder.mkdir(parents=True, exist_ok=True)
     fingerprint = _fingerprint(images, weights, options)
     manifest = folder / _MANIFEST
@@ -119,7 +125,7 @@ def cache_features(
     ]
     there = sorted({*files} - {call.path for call in calls})
     for path in tqdm(there, "checking", unit="file", delay=2, disable=not progress):
-        _check(path)
+        check_undamaged(path, FeatureError)
     with tqdm(
         total=len(files), initial=len(files) - len(calls), unit="file", disable=not progress
     ) as bar:
@@ -129,11 +135,6 @@ def cache_features(
         _networks.clear()
     write_atomically(folder / _LIST, "".join(f"{path.resolve()}\n" for path in files))
     return folder / _LIST
-
-
-def _check(path: Path) -> None:
-    if problem := damage(path):
-        raise FeatureError(problem)
 
 
 def count_rows(files: Path) -> int:

@@ -22,8 +22,8 @@ from autocolor.core.errors import AutocolorError
 from autocolor.core.files import (
     DAMAGED,
     LockedError,
+    check_undamaged,
     checksum_of,
-    damage,
     exclusive,
     naming,
     write_checksum,
@@ -84,8 +84,9 @@ def read_state(path: Path) -> State:
     """
     if is_unfinished(path):
         raise SnapshotError(f"{path}: was not written to its end")
-    if problem := damage(path) if path.is_file() else f"{path}: no such file":
-        raise SnapshotError(problem)
+    if not path.is_file():
+        raise SnapshotError(f"{path}: no such file")
+    check_undamaged(path, SnapshotError)
     return _read(path)
 
 
@@ -223,8 +224,7 @@ def _shapes(model: Path) -> dict[str, dict[int, tuple[int, ...]]]:
     """Shapes of the blobs of each layer in a caffemodel of either format."""
     if not model.is_file():
         raise SnapshotError(f"{model}: no such file, beside its solverstate")
-    if problem := damage(model):
-        raise SnapshotError(problem)
+    check_undamaged(model, SnapshotError)
     try:
         if model.suffix == ".h5":
             with h5py.File(model, "r") as file:

@@ -11,7 +11,7 @@ from typing import Any
 from caffe.proto import caffe_pb2
 
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import damage
+from autocolor.core.files import check_undamaged
 from autocolor.core.isolation import run_isolated
 from autocolor.data.lmdb_check import check_lmdb
 from autocolor.data.lmdb_io import decode_datum, read_datums
@@ -103,8 +103,9 @@ def check_files(solver: Any, weights: Sequence[str]) -> None:
                     raise SolverError(f"{where}: {error}") from None
     for name in [name for group in (*weights, *solver.weights) for name in group.split(",")]:
         path = Path(name.strip())
-        if problem := damage(path) if path.is_file() else f"{path}: no such file of weights":
-            raise SolverError(problem)
+        if not path.is_file():
+            raise SolverError(f"{path}: no such file of weights")
+        check_undamaged(path, SolverError)
     folder = Path(solver.snapshot_prefix).parent
     if "\0" in solver.snapshot_prefix:
         raise SolverError(f"snapshot_prefix: expected a path, got {solver.snapshot_prefix!r}")

