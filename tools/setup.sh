@@ -61,7 +61,7 @@ apt_packages=(
   libdnnl-dev libxxhash-dev
   libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev
   python3 python3-dev python3-venv dpkg-dev ca-certificates
-  graphviz
+  graphviz patchelf
 )
 [ -z "$browser" ] || apt_packages+=(chromium)
 missing=()

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import numpy as np
+from kernel_traffic import kernel_traffic
 from results import Benchmark, Report, Result, Settings
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -15,59 +15,12 @@ _LAYERS = _ROOT / "caffe_layers"
 _BANDWIDTH = {"H100 (3.35 TB/s)": 3.35e12, "Titan X (336 GB/s)": 336e9}
 _THREADS = 512  # of a block: CAFFE_CUDA_NUM_THREADS
 _REGISTERS, _THREADS_OF_SM, _ARCHITECTURE = 65536, 2048, "sm_90"
-_SECTOR = 8  # floats of the 32 bytes that a GPU's memory moves at least
 _ENTRY = re.compile(
     r"Compiling entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores.*?"
     r"Used (\d+) registers",
     re.DOTALL,
 )
 _TEMPLATE = re.compile(r"ParallelForKernel<(.*)>\(")
-
-
-def _touched_floats(side: int, images: int, locations: int) -> int:
-    """Floats in the 32-byte sectors that random locations touch in all levels, counted once."""
-    from autocolor.nets.vgg16 import vgg16_levels
-
-    rng = np.random.default_rng(0)
-    total = 0
-    for level in vgg16_levels():
-        size = side // level.scale
-        for _ in range(images):
-            at = rng.uniform(-0.5, side - 0.5, (locations, 2))
-            cell = np.clip((at - level.offset) / level.scale, 0, size - 1).astype(int)
-            rows = np.minimum(cell[:, :1] + np.array([0, 0, 1, 1]), size - 1)
-            columns = np.minimum(cell[:, 1:] + np.array([0, 1, 0, 1]), size - 1)
-            sectors = np.unique((rows * size + columns) // _SECTOR)
-            total += len(sectors) * _SECTOR * level.channels
-    return total
-
-
-def _traffic(side: int) -> dict[str, int]:
-    """Bytes that each kernel moves at least, for 4 images and 128 locations each."""
-    from autocolor.nets.vgg16 import vgg16_levels
-
-    images, locations, bins = 4, 128, 32
-    rows, pixels = images * locations, images * side * side
-    channels = sum(level.channels for level in vgg16_levels())
-    maps = images * sum(level.channels * (side // level.scale) ** 2 for level in vgg16_levels())
-    touched, columns = _touched_floats(side, images, locations), rows * channels
-    outputs = 1024 * (side // 4) ** 2
-    return {
-        "LocateCells, all levels": 4 * rows * (2 + 8) * 16,
-        "GatherHypercolumn, all levels": 4 * (touched + columns),
-        "zero-fill and ScatterHypercolumn, all levels": 4 * (maps + 2 * touched + columns),
-        "ScatterHypercolumnBlock (deterministic), all levels": 4 * (maps + 2 * touched + columns),
-        f"UpsampleValue, conv5 to stride 4, one image of {side}²": 4
-        * (1024 * (side // 16) ** 2 + 2 * outputs),
-        f"UpsampleAdjointValue, the same, one image of {side}²": 4
-        * (1024 * (side // 16) ** 2 + outputs),
-        f"StartFromBias, stride 4, one image of {side}²": 4 * outputs,
-        f"Rectify, stride 4, one image of {side}²": 8 * outputs,
-        "SplitColor": 4 * pixels * 6,
-        "WindowHistogram, region 1": 4 * rows * (2 + _SECTOR + bins),
-        "SoftmaxDivergence": 4 * rows * (3 * bins + 3),
-        "SoftmaxDivergenceGradient": 4 * rows * (3 * bins + 2),
-    }
 
 
 def _source_tree() -> str:
@@ -137,7 +90,7 @@ def _cuda(settings: Settings) -> Report:
         "| kernel | MB | " + " | ".join(f"{name}, µs" for name in _BANDWIDTH) + " |",
         "|---|---|" + "---|" * len(_BANDWIDTH),
     ]
-    for kernel, size in _traffic(side).items():
+    for kernel, size in kernel_traffic(side).items():
         times = " | ".join(f"{1e6 * size / rate:.3g}" for rate in _BANDWIDTH.values())
         table.append(f"| {kernel} | {size / 1e6:.3g} | {times} |")
     nvcc = shutil.which("nvcc") or shutil.which("nvcc", path="/usr/local/cuda/bin")

@@ -44,6 +44,20 @@ _NET_WITHOUT_HDF5 = re.compile(
 # file -> [(text of 2018, text that today's numpy and scikit-image understand)]
 _PYCAFFE_PATCHES: dict[str, list[tuple[str, str]]] = {
     "io.py": [
+        # scikit-image and SciPy take half a second, and only three functions need them.
+        (
+            "import skimage.io\nfrom scipy.ndimage import zoom\nfrom skimage.transform import resize\n",
+            "",
+        ),
+        (
+            "    img = skimage.img_as_float(",
+            "    import skimage.io\n    img = skimage.img_as_float(",
+        ),
+        (
+            "    if im.shape[-1] == 1 or im.shape[-1] == 3:\n",
+            "    from scipy.ndimage import zoom\n    from skimage.transform import resize\n"
+            "    if im.shape[-1] == 1 or im.shape[-1] == 3:\n",
+        ),
         ("as_grey=", "as_gray="),
         (".tostring()", ".tobytes()"),
         ("np.fromstring(", "np.frombuffer("),

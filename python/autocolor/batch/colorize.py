@@ -28,9 +28,8 @@ from autocolor.imaging.metadata import identifier_of, with_identifier
 from autocolor.imaging.prints import grey_of
 from autocolor.imaging.restoration import restore
 from autocolor.runtime.colorizer import Colorizer
-from autocolor.video.film import colorize_video
+from autocolor.video.formats import is_video
 from autocolor.video.smoothing import SMOOTHING
-from autocolor.video.source import is_video
 
 
 @dataclass(frozen=True)
@@ -213,6 +212,8 @@ def colorize_file(
     check_is_file(photo)
     output.parent.mkdir(parents=True, exist_ok=True)
     if is_video(photo):
+        from autocolor.video.film import colorize_video  # loads FFmpeg, which photos need not
+
         _check_video_options(photo, options)
         colorize_video(colorizer, photo, output, options.decoding, smoothing=options.smoothing)
         return FileResult(photo, [output])

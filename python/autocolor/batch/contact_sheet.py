@@ -14,7 +14,7 @@ from autocolor.core.programs import printable
 from autocolor.imaging.images import fit_side, read_image, to_uint8, write_image
 from autocolor.imaging.metadata import Metadata
 from autocolor.imaging.prints import grey_of
-from autocolor.video.source import is_video
+from autocolor.video.formats import is_video
 
 _SIDE = 200  # of a picture, in pixels
 _MARGIN, _CAPTION = 12, 18

@@ -21,8 +21,12 @@ from autocolor.batch.contact_sheet import is_contact_sheet
 from autocolor.core.errors import InputError
 from autocolor.core.files import file_name, name_digest
 from autocolor.imaging.images import OUTPUT_SUFFIXES, PHOTO_SUFFIXES
-from autocolor.video.result import VIDEO_OUTPUT_SUFFIXES, result_suffix
-from autocolor.video.source import VIDEO_SUFFIXES, is_video
+from autocolor.video.formats import (
+    VIDEO_OUTPUT_SUFFIXES,
+    VIDEO_SUFFIXES,
+    is_video,
+    result_suffix,
+)
 
 _EARLIER, _RESULTS, _SHEETS = "result of an earlier run", "folder of results", "contact sheet"
 _ENDING = r"(_page_\d+)?(_\d+)?(_uncertainty)?"

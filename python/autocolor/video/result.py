@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import ColorRange
 
+from autocolor.video.formats import CONTAINERS, VIDEO_OUTPUT_SUFFIXES, Container
 from autocolor.video.source import SCALING, Survey, VideoError, decoded, open_video, read_packets
 
 # What holds packets between the encoder and the result.
@@ -23,23 +23,6 @@ _TAGS = ("language", "title")
 _LAYOUTS = {1: "mono", 6: "5.1"}
 
 
-@dataclass(frozen=True)
-class _Container:
-    """A kind of file: the names that FFmpeg has for it, its encoder of pictures and of sound."""
-
-    format: str
-    pictures: str = "libx264"
-    sound: str = "aac"
-
-
-_CONTAINERS = {
-    ".m4v": _Container("mp4"),
-    ".mkv": _Container("matroska", sound="flac"),
-    ".mov": _Container("mov"),
-    ".mp4": _Container("mp4"),
-    ".webm": _Container("webm", "libvpx-vp9", "libopus"),
-}
-VIDEO_OUTPUT_SUFFIXES = tuple(_CONTAINERS)
 # Without B-frames, segments can be joined, and any times of frames are right.
 _OPTIONS = {
     "libx264": {"crf": "18", "bf": "0"},
@@ -47,13 +30,8 @@ _OPTIONS = {
 }
 
 
-def result_suffix(suffix: str) -> str:
-    """Return that of the result of a film: the same, or .mp4 where the same holds H.264 badly."""
-    return suffix if suffix.lower() in VIDEO_OUTPUT_SUFFIXES else ".mp4"
-
-
-def _container(output: Path) -> _Container:
-    container = _CONTAINERS.get(output.suffix.lower())
+def _container(output: Path) -> Container:
+    container = CONTAINERS.get(output.suffix.lower())
     if container is None:
         expected = ", ".join(VIDEO_OUTPUT_SUFFIXES)
         raise VideoError(f"{output}: expected a film ending in {expected}")

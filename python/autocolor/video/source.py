@@ -15,7 +15,6 @@ import numpy.typing as npt
 from av.error import FFmpegError
 from av.filter import Graph
 from av.video.reformatter import ColorRange, Interpolation
-from PIL import Image
 
 from autocolor.core.arrays import Float32Array, FloatArray
 from autocolor.core.errors import AutocolorError
@@ -23,27 +22,6 @@ from autocolor.core.files import one_line
 from autocolor.core.progress import tqdm
 from autocolor.imaging.color import lightness
 from autocolor.video.smoothing import is_cut
-
-VIDEO_SUFFIXES = (
-    ".3gp",
-    ".avi",
-    ".dv",
-    ".flv",
-    ".m2ts",
-    ".m4v",
-    ".mkv",
-    ".mov",
-    ".mp4",
-    ".mpeg",
-    ".mpg",
-    ".mts",
-    ".mxf",
-    ".ogv",
-    ".ts",
-    ".vob",
-    ".webm",
-    ".wmv",
-)
 
 _THUMBNAIL = (36, 64)
 _MAXIMUM_SIDE = 16384  # of H.264
@@ -56,19 +34,6 @@ SCALING = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FUL
 
 class VideoError(AutocolorError):
     """A film that cannot be read or written; one line that names the file."""
-
-
-def is_video(path: Path) -> bool:
-    """Return whether a file is a film by its suffix, or an animated GIF."""
-    if path.suffix.lower() != ".gif":
-        return path.suffix.lower() in VIDEO_SUFFIXES
-    if not path.is_file():  # to open a named pipe could take for ever
-        return False
-    try:
-        with Image.open(path) as image:
-            return bool(getattr(image, "is_animated", False))
-    except (OSError, ValueError, SyntaxError):
-        return False  # whoever reads it as a photo says what is wrong
 
 
 @dataclass(frozen=True)

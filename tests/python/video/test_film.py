@@ -17,7 +17,8 @@ from autocolor.histograms.decode import DecodeOptions
 from autocolor.runtime.colorizer import Colorizer
 from autocolor.video import film as film_module
 from autocolor.video.film import SEGMENT, colorize_video
-from autocolor.video.source import VideoError, is_video, survey_video
+from autocolor.video.formats import is_video
+from autocolor.video.source import VideoError, survey_video
 from helpers.films import Film, ffmpeg, play, write_film
 from helpers.programs import run, wait_until
 

@@ -11,7 +11,7 @@ import pytest
 
 from autocolor.runtime.colorizer import Colorizer
 from autocolor.video.film import colorize_video
-from autocolor.video.result import result_suffix
+from autocolor.video.formats import result_suffix
 from helpers.films import RATE, Film, play, write_film
 
 ROTATIONS = (0, 90, 180, 270)
