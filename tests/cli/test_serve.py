@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import io
 import json
@@ -20,6 +21,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import jsonschema
 import numpy as np
@@ -33,6 +35,7 @@ from autocolor.cli import main
 from autocolor.control.edits import read_reference
 from autocolor.control.targets import image_targets
 from autocolor.imaging.color import lightness, rgb_to_hue_chroma
+from autocolor.web.app import MOST_UPLOADS
 from helpers.programs import PATIENCE, run, state_of, wait_until
 from helpers.web_server import Server, file_of, pixels_of, serving
 
@@ -352,6 +355,33 @@ def test_a_file_that_may_not_grow_gets_an_answer(model_folder: Path, tmp_path: P
         answer = running.request("POST", "/api/photos?name=big.png", bytes(3_000_000))
         assert "big.png: cannot be stored on the server: File too large" in error_of(answer, 507)
         assert stored(tmp_path) == []
+
+
+def test_too_many_uploads_at_once_are_told_to_come_again(server: Server) -> None:
+    place = urlsplit(server.url)
+    head = (
+        b"POST /api/photos?name=slow.png HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Length: 100000\r\n\r\nbegun"
+    )
+    photo = file_of(COFFEE.resize((64, 64)))
+    with contextlib.ExitStack() as stack:
+        for _ in range(MOST_UPLOADS):
+            slow = stack.enter_context(socket.create_connection((place.hostname, place.port)))
+            slow.sendall(head)
+
+        def refused() -> bool:  # once all have begun
+            answer = server.request("POST", "/api/photos?name=late.png", photo)
+            assert answer[0] in (201, 503)
+            return (
+                answer[0] == 503
+                and answer[2]["retry-after"] == "1"
+                and (
+                    error_of(answer, 503) == "late.png: 16 photos are being sent already; try again"
+                )
+            )
+
+        wait_until(refused)
+    wait_until(lambda: server.request("POST", "/api/photos?name=late.png", photo)[0] == 201)
 
 
 def test_half_a_request_does_not_hold_a_connection(server: Server) -> None:

@@ -363,6 +363,11 @@ def test_batch(page: Page, files: Path, tmp_path: Path, server: Server) -> None:
     # The broken file shows as much as a browser can read of it.
     until(page, "[...document.querySelectorAll('.thumbnail')].every((image) => image.naturalWidth)")
     check_layout(page, "batch_settings")
+    page.set_viewport_size(PHONE)  # where their column is too narrow for them
+    for label in camera.locator("details label").all():
+        box = label.bounding_box()
+        assert box is not None and box["height"] < 40, "one letter below the other"
+    page.set_viewport_size(DESKTOP)
     page.get_by_role("button", name="Colorize 4").click()
     row = page.locator("#batch-rows tr", has_text="large")
     expect(row).to_contain_text("colorizing")

@@ -80,6 +80,7 @@ class Service:
         self._uploads = uploads
         self._manifest = manifest
         self._limits = limits
+        self._receiving = 0
         self.metrics = Metrics(pool)
 
     @property
@@ -177,6 +178,11 @@ class Service:
         """Store the photo of a request, cut off where it is too large; and return other fields."""
         name = safe_name(request.query_params.get("name", "photo"))
         fields: dict[str, str] = {}
+        if self._receiving >= MOST_UPLOADS:
+            await _discard(request, self._limits.bytes)
+            text = f"{name}: {MOST_UPLOADS} photos are being sent already; try again"
+            raise HTTPException(503, text, {**_CLOSE, "Retry-After": "1"})
+        self._receiving += 1
         try:
             if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
                 form = await read_form(request, self._limits.bytes)
@@ -195,6 +201,8 @@ class Service:
         except OSError as error:
             await _discard(request, self._limits.bytes)
             raise HTTPException(507, _not_stored(name, error), _CLOSE) from None
+        finally:
+            self._receiving -= 1
         for old in self._uploads.superfluous():
             self._remove(old)
         return upload, fields
@@ -355,6 +363,9 @@ class Service:
 
 
 _PRIVATE = {"Cache-Control": "no-store"}
+MOST_UPLOADS = 16
+"""At once; one more is told to come again."""
+
 _CLOSE = {"Connection": "close"}
 
 
