@@ -222,7 +222,7 @@ def _how_trained(config: ReproductionConfig) -> str:
         )
         return learnt + _how_trained(replace(config, references=())).capitalize()
     if config.model is not None:
-        return f"the model is that of {config.model}, Table 5 at strength {config.strength:g}."
+        return f"the model is {config.model.name}, Table 5 at strength {config.strength:g}."
     how = (
         "All layers are trained."
         if config.end_to_end
