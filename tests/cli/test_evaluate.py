@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from autocolor.nets.vgg16 import vgg16_gray_features
 from autocolor.runtime.caffe_runtime import import_caffe
@@ -218,14 +219,16 @@ def test_control_c(processes: str, model_folder: Path, photo_folder: Path, tmp_p
 
 
 def test_baselines(photo_folder: Path, tmp_path: Path) -> None:
-    """Baselines learn once, are scored beside each other, and their identity is in the report."""
+    """Baselines learn in spite of bad references, and are scored beside each other, once."""
+    references = tmp_path / "references"
+    shutil.copytree(photo_folder, references)
+    (references / "broken.jpg").write_bytes(b"no photo")
+    Image.new("RGB", (40, 50), (90, 90, 90)).save(references / "grey.png")
+    names = ("mean", "welsh", "welsh+ruderman", "charpiat")
     common = (
-        "--baseline",
-        "mean",
-        "--baseline",
-        "welsh",
+        *(word for name in names for word in ("--baseline", name)),
         "--references",
-        photo_folder,
+        references,
         "--photos",
         photo_folder,
         "--side",
@@ -237,8 +240,14 @@ def test_baselines(photo_folder: Path, tmp_path: Path) -> None:
     done = run(*common)
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert list(metrics["methods"]) == ["no colorization", "mean", "welsh"]
+    assert list(metrics["methods"]) == ["no colorization", *names]
     assert metrics["methods"]["welsh"]["baseline"] == "welsh"
+    for bar in ("mean colour: 100%", "describing references: 100%"):
+        assert bar in done.stderr
+    # Again: what is scored is not scored once more; the methods draw the gallery alone.
+    part = tmp_path / "out" / "part_1_of_1.jsonl"
+    before = part.read_bytes()
+    assert run(*common).returncode == 0 and part.read_bytes() == before
     refused = run("--baseline", "mean", "--photos", photo_folder, "--out", tmp_path / "x")
     assert refused.returncode == 2
     assert "--baseline: expected --references" in refused.stderr

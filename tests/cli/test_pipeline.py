@@ -16,7 +16,9 @@ import skimage.data
 from PIL import Image
 
 from autocolor.data.lmdb_io import decode_datum, read_datums
+from autocolor.data.photo_lists import list_photos
 from autocolor.data.photos import PhotoEntry
+from autocolor.imaging.images import find_photos
 from autocolor.runtime.caffemodel import read_caffemodel
 from helpers.programs import ROOT, run_tool
 
@@ -349,6 +351,36 @@ def test_reproduce_makes_every_table_and_figure(data, tmp_path):
     row = next(line for line in page.splitlines() if line.endswith("`lab_l2@1` |"))
     assert row in again.stdout
     assert "lab_joint@1" not in again.stdout
+
+
+def test_reproduce_trains_on_a_collection(data, tmp_path):
+    """The photos of the table's split are trained on and scored, and none of DATA."""
+    folder = data / "photos"
+    found = find_photos(folder / "train", recursive=True)
+    train = [path for path in found if path.name.startswith(("chelsea", "coffee"))]
+    test = find_photos(folder / "test", recursive=True)
+    lines = ["path\tsplit"]
+    for split, photos in (("train", train), ("validation", test)):
+        lines += [f"{path.relative_to(folder)}\t{split}" for path in photos]
+    collection = tmp_path / "collection"
+    shutil.copytree(folder, collection)
+    (collection / "photos.tsv").write_text("\n".join(lines) + "\n")
+    out = tmp_path / "out"
+    command = ("tools/paper/reproduce.py", "table1", "--data", data, "--photos", collection)
+    options = ("--train", 2, "--score", 1, "--minutes", 0.02, "--locations", 64, "--out", out)
+    done = run_tool(*command, *options, "--rows", "lab_l2@1")
+    assert f"2 of the collection's {len(train)} photos to train on are taken" in done.stdout
+    listed = {
+        path
+        for name in ("train", "validation")
+        for path in list_photos(out / f"data/{name}_lmdb.txt")
+    }
+    assert len(listed) == 2 and listed < {collection / path.relative_to(folder) for path in train}
+    content = json.loads((out / "results.json").read_text())
+    assert content["images"] == 1
+    for stage in ("LMDBs", "looking for duplicates", "features", "training lab_l2", "scoring"):
+        assert content["stages"][stage]["peak_mb"] > 50, stage
+        assert f"{stage}: " in done.stderr
 
 
 def test_reproduce_refuses_photos_that_are_trained_on(data, tmp_path):

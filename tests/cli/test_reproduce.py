@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,14 +52,19 @@ def test_scenes_and_a_list_in_part(model_folder: Path, photo_folder: Path, tmp_p
     listed.write_text("/coffee.png 3\n/none.png 4\n/chelsea.jpg 5\n")
     out = tmp_path / "out"
     common = ("--model", model_folder, "--out", out)
-    part = ("--photos", listed, "--root", photo_folder)
+    part = ("--list", listed, "--root", photo_folder)
     done = run("table5", *common, *part, "--rows", "model@1")
     assert done.returncode == 0, done.stderr
     assert f"2 of 3 photos of {listed} are there" in done.stderr
-    assert json.loads((out / "results.json").read_text())["images"] == 2
+    content = json.loads((out / "results.json").read_text())
+    assert content["images"] == 2 and content["stages"]["scoring"]["peak_mb"] > 50
+    assert re.search(r"^scoring: \d+\.\d minutes, \d+ MB at most$", done.stderr, re.MULTILINE)
+    page = (out / "results.md").read_text()
+    assert f"2 of 3 photos of {listed} are there." in page
+    assert "| stage | minutes | peak of memory, MB |" in page
     rows = ("--rows", "mean", "deshpande+scene", "deshpande (C)", "deshpande (Q)", "model@chosen")
     both = run("table3", "table5", *common, *part, "--scenes", scenes, *rows)
-    assert both.returncode == 1
+    assert both.returncode == 2
     assert "--rows: make those of --scenes and the others in two commands" in both.stderr
     done = run("table3", "table4", *common, "--scenes", scenes, *rows)
     assert done.returncode == 0, done.stderr
@@ -68,6 +75,28 @@ def test_scenes_and_a_list_in_part(model_folder: Path, photo_folder: Path, tmp_p
     assert "| Deshpande et al. + GT Scene | " in text and "| 0.254 |" in text
     assert "| Deshpande et al. (Q) | " in text and "learn from 6 photos of scenes" in text
     assert "Table 5" in (out / "results.md").read_text() and "Table 5" not in text
+
+
+def test_some_photos_of_a_collection(
+    model_folder: Path, photo_folder: Path, tmp_path: Path
+) -> None:
+    """Of a collection the validation photos are scored; with --list, the list's."""
+    folder = tmp_path / "collection"
+    shutil.copytree(photo_folder, folder)
+    table = "path\tsplit\nastronaut.png\ttrain\nchelsea.jpg\tvalidation\ncoffee.png\tvalidation\n"
+    (folder / "photos.tsv").write_text(table)
+    common = ("table5", "--model", model_folder, "--out", tmp_path / "out", "--photos", folder)
+    for options, text in (
+        ((), ""),
+        (("--score", "1", "--seed", "5"), "1 of 2 photos are scored, drawn by seed 5."),
+        (("--list", tmp_path / "list.txt", "--root", folder), "1 of 2 photos of "),
+    ):
+        (tmp_path / "list.txt").write_text("astronaut.png\nnone.png\n")
+        done = run(*common, "--rows", "model@1", *options)
+        assert done.returncode == 0, done.stderr
+        assert text in done.stderr and text in done.stdout
+        content = json.loads((tmp_path / "out" / "results.json").read_text())
+        assert content["images"] == (1 if options else 2)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +123,7 @@ def test_wrong_arguments(
     empty.mkdir()
     folders = {"model": model_folder, "photos": photo_folder, "empty": empty}
     done = run(*(text.format(**folders) for text in arguments), "--out", tmp_path / "out")
-    assert done.returncode == 1
+    assert done.returncode == (2 if message.startswith("--") else 1)
     assert done.stderr.splitlines()[-1].startswith("reproduce: error: ")
     assert message in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "out" / "results.md").exists()

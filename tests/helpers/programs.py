@@ -40,6 +40,7 @@ TOOLS = [
     "tools/generate_prototxt.py",
     "tools/migrate_prototxt.py",
     "tools/paper/deshpande_split.py",
+    "tools/paper/figures.py",
     "tools/paper/random_subsets.py",
     "tools/paper/reproduce.py",
     "tools/paper/transfer_benchmark.py",

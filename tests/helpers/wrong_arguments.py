@@ -57,6 +57,8 @@ WRONG = [
     ),
     Wrong(_REPRODUCE, f"table1 {_BOTH}", 2, "model: expected some of table4"),
     Wrong(_REPRODUCE, f"table5 {_BOTH} --seed -1", 2, "seed: expected at least 0"),
+    Wrong(_REPRODUCE, f"table5 {_BOTH} --score 0", 2, "--score: expected at least 1"),
+    Wrong(_REPRODUCE, "table5 --model {model} --list none --out {out}", 1, "none: no such folder"),
     Wrong(_REPRODUCE, f"table5 {_BOTH} --strength -1", 2, "strength: expected"),
     Wrong(_TRANSFER, "--model none --photos {photos} --out {out}", 1, "none: no such model folder"),
     Wrong(

@@ -47,16 +47,32 @@ def test_table_beside_the_paper(scores):
 
 def test_order_of_the_rows(scores):
     """The paper: a, b, grey by RMSE and b, a, grey by PSNR; here a, grey, b, and surely so."""
-    rmse, _, psnr = order_lines(Table("t", "T", "", ROWS), scores)
+    rmse, _, reversed_rmse, _, psnr, _, *reversed_psnr = order_lines(
+        Table("t", "T", "", ROWS), scores
+    )
     assert rmse.startswith("RMSE: 2 of 3 pairs of rows come in the paper's order, 2 of them surely")
-    assert rmse.endswith("1 surely in the opposite one.")
+    assert rmse.endswith("1 surely in the opposite one:")
+    assert reversed_rmse.startswith("- b − no colorization: +") and "strengths" not in reversed_rmse
     assert psnr.startswith("PSNR: 1 of 3 pairs of rows come in the paper's order, 1 of them surely")
-    assert psnr.endswith("2 surely in the opposite one.")
+    assert psnr.endswith("2 surely in the opposite one:")
+    assert [line.split(":")[0] for line in reversed_psnr] == ["- b − no colorization", "- b − a"]
     # Rows without numbers of the paper, or without that metric, are in no pair.
     rows = (*ROWS[:2], Row("c", "bad"), Row("d", "bad", Published(0.1)))
     lines = order_lines(Table("t", "T", "", rows), scores)
-    assert lines[0].startswith("RMSE: 1 of 3") and lines[2].startswith("PSNR: 1 of 1")
+    starts = [line for line in lines if line.startswith(("RMSE", "PSNR"))]
+    assert starts[0].startswith("RMSE: 1 of 3") and starts[1].startswith("PSNR: 1 of 1")
     assert order_lines(Table("t", "T", "", (Row("c", "bad"),)), scores) == []
+
+
+def test_what_is_surely_reversed_is_tried_at_chosen_strengths(scores):
+    """With too much colour b is worse than grey; at its chosen strength it is not, as in the paper."""
+    rows = (ROWS[0], Row("b", "b@1", Published(0.25)))
+    ours = {GREY: scores[GREY], "b@1": scores["bad"], "b@chosen": scores["good"]}
+    first, _, line = order_lines(Table("t", "T", "", rows), ours)
+    assert first.startswith("RMSE: 0 of 1") and first.endswith("1 surely in the opposite one:")
+    assert ", with chosen strengths -0." in line
+    del ours["b@chosen"]
+    assert "strengths" not in order_lines(Table("t", "T", "", rows), ours)[2]
 
 
 def test_plots(scores, tmp_path):

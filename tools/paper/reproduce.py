@@ -6,6 +6,7 @@ every table with 95 % confidence intervals.
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import subprocess
@@ -13,13 +14,19 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from autocolor.core.errors import InputError
 from autocolor.core.programs import at_least, command_parser, run_program
 from autocolor.data.photo_lists import ListError, add_photo_options, list_photos
+from autocolor.paper.collection import (
+    TABLE,
+    draw,
+    prepare_lmdbs,
+    read_collection,
+    split_scenes,
+)
 from autocolor.paper.reproduction import (
     OF_ONE_MODEL,
     OF_SCENES,
@@ -28,6 +35,7 @@ from autocolor.paper.reproduction import (
     ReproductionConfig,
     check_disjoint,
 )
+from autocolor.paper.stages import Stages
 from autocolor.runtime.shipped import shipped_model_folder
 from autocolor.training.feature_cache import FeatureOptions
 from autocolor.training.head import HeadOptions
@@ -35,6 +43,7 @@ from results_page import Provenance, write_results
 from sample_sheet import draw_samples
 
 ROOT = Path(__file__).resolve().parents[2]
+_PASSES = 3  # of the few photos of packages
 
 
 def git_commit() -> str:
@@ -65,6 +74,8 @@ examples:
   python tools/paper/reproduce.py table1 --rows hue_chroma@1
   python tools/paper/reproduce.py table4 table5 --model build/demo/model --out build/demo/tables
   python tools/paper/reproduce.py table3 table4 --model shipped --scenes scenes
+  python tools/paper/reproduce.py table1 table2 --photos collection --train 1000 --score 100
+  python tools/paper/reproduce.py table5 --model shipped --list ctest10k.txt --root imagenet/val
   python tools/paper/reproduce.py all --end-to-end --minutes 1440 --device gpu:all \\
       --data imagenet --photos imagenet/cval1k.txt --weights imagenet/vgg16_gray_balanced.caffemodel
 
@@ -79,9 +90,16 @@ inference methods of section 3.3.
 With --scenes, Tables 3 and 4 and Figure 7 are of photos in folders named by classes of scenes, as
 SUN-6 in the paper, on a page of their own; a quarter of each class is scored, the others are what the
 competing methods learn from. With a list whose photos are only in part there, those are scored, and
-how many is said.""",
+how many is said.
+
+A folder of --photos with a table photos.tsv, whose columns path and split (train or validation) come
+with a header line, is a collection: --train of its photos are trained on instead of those of DATA, a
+tenth of them to choose models and strengths by, and its validation photos are scored, or with --list
+those of the list. OUT is of one number to train on: take another OUT for another number.
+
+The time of each stage and its peak of memory are printed when it ends, and are on the page.""",
     )
-    head, features = HeadOptions(), FeatureOptions(passes=3)
+    head, features = HeadOptions(), FeatureOptions()
     parser.add_argument(
         "experiments",
         nargs="+",
@@ -92,7 +110,24 @@ how many is said.""",
     parser.add_argument(
         "--data", type=Path, default=Path("build/data"), help="prepared data (default: %(default)s)"
     )
-    add_photo_options(parser, "to score on (default: DATA/photos/test)")
+    add_photo_options(parser, "to score on, or a collection (default: DATA/photos/test)")
+    parser.add_argument(
+        "--list", type=Path, help="list of photos to score on, in place of those of a collection"
+    )
+    parser.add_argument(
+        "--train",
+        type=at_least(2),
+        default=1000,
+        metavar="N",
+        help="photos of a collection to train on, drawn by --seed (default: %(default)s, whose "
+        "hypercolumns take 2 GB)",
+    )
+    parser.add_argument(
+        "--score",
+        type=at_least(1),
+        metavar="N",
+        help="photos to score at most, drawn by --seed (default: all; not of --scenes)",
+    )
     parser.add_argument(
         "--scenes",
         type=Path,
@@ -119,8 +154,7 @@ how many is said.""",
     parser.add_argument(
         "--passes",
         type=at_least(1),
-        default=features.passes,
-        help="random crops of each training photo (default: %(default)s)",
+        help="random crops of each training photo (default: 3, of a collection 1)",
     )
     parser.add_argument(
         "--locations",
@@ -159,7 +193,8 @@ how many is said.""",
         "--seed",
         type=int,
         default=0,
-        help="of the samples of Table 5 and the split of --scenes (default: %(default)s)",
+        help="of the samples of Table 5, of what is drawn of photos, and of the split of --scenes "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--rows", nargs="+", metavar="ROW", help="only these rows of the tables, by the last column"
@@ -195,7 +230,10 @@ how many is said.""",
         arguments.out,
         replace(head, minutes=arguments.minutes),
         replace(
-            features, passes=arguments.passes, locations=arguments.locations, crop=arguments.crop
+            features,
+            passes=arguments.passes or _PASSES,
+            locations=arguments.locations,
+            crop=arguments.crop,
         ),
         arguments.end_to_end,
         arguments.device,
@@ -211,15 +249,14 @@ how many is said.""",
         if not of_scenes:
             raise InputError("--scenes", f"expected one of {', '.join(OF_SCENES)} to make")
         references, photos = split_scenes(arguments.scenes, arguments.seed)
-        runs.append((of_scenes, replace(config, photos=photos, references=references)))
+        runs.append((of_scenes, replace(config, photos=photos, references=references), ""))
     if others:
-        source = arguments.photos or data / "photos" / "test"
-        photos = photos_that_are_there(source, arguments.root)
-        runs.insert(0, (others, replace(config, photos=photos)))
+        runs.insert(0, (others, *choose_photos(config, arguments)))
     if arguments.rows is not None and len(runs) > 1:
         raise InputError("--rows", "make those of --scenes and the others in two commands")
     written = [
-        run(config, names, arguments.rows, provenance, arguments.page) for names, config in runs
+        run(config, names, arguments.rows, replace(provenance, photos=text), arguments.page)
+        for names, config, text in runs
     ]
     for page in written:
         print(page.read_text(encoding="utf-8"))
@@ -235,46 +272,60 @@ def run(
     page: Path | None,
 ) -> Path:
     """Make tables and figures of one list of photos; return the page."""
+    reproduction = Reproduction(config, partial(print, file=sys.stderr))
     if config.model is None or config.references:
-        check_disjoint(config)
-    reproduction = Reproduction(config)
+        with reproduction.stages.timed("looking for duplicates"):
+            check_disjoint(config)
     results = reproduction.results(names, rows)
     samples = None
     if "fig10" in results.figures:
-        with reproduction.timed("figure 10"):
+        with reproduction.stages.timed("figure 10"):
             samples = draw_samples(reproduction.colorizer(reproduction.main), config.photos)
     if page is not None and config.references:
         page = page.with_name(f"{page.stem}_scenes{page.suffix}")
-    return write_results(
-        results, config, reproduction.longest(), provenance, samples=samples, page=page
-    )
+    costs = reproduction.stages.most()
+    return write_results(results, config, costs, provenance, samples=samples, page=page)
 
 
-def photos_that_are_there(source: Path, root: Path | None) -> list[Path]:
-    """Return the photos of a folder, or those of a list that exist; say how many those are."""
-    listed = list_photos(source, root)
+def choose_photos(
+    config: ReproductionConfig, arguments: argparse.Namespace
+) -> tuple[ReproductionConfig, str]:
+    """Say which photos are scored and, of a collection, trained on; return that in words, too."""
+    texts = []
+    source = arguments.list or arguments.photos or config.data / "photos" / "test"
+    listed = None
+    if arguments.photos is not None and (arguments.photos / TABLE).is_file():
+        collection = read_collection(arguments.photos)
+        if arguments.list is None:
+            listed = collection.validation
+        if config.model is None:
+            train = draw(collection.train, arguments.train, config.seed)
+            stages = Stages(config.out, partial(print, file=sys.stderr))
+            with stages.timed("LMDBs"):
+                prepare_lmdbs(train, config.out / "data", config.seed)
+            stages.most()
+            features = replace(config.features, passes=arguments.passes or 1)
+            config = replace(config, data=config.out / "data", features=features)
+            texts.append(
+                f"{len(train)} of the collection's {len(collection.train)} photos to train on are "
+                "taken, a tenth of them to choose models and strengths by."
+            )
+    if listed is None:
+        listed = list_photos(source, arguments.root)
     found = [path for path in listed if path.exists()]
     if listed and not found:
         raise ListError(f"{source}: expected photos, found none of {len(listed)}")
     if len(found) < len(listed):
-        print(f"{len(found)} of {len(listed)} photos of {source} are there", file=sys.stderr)
-    return found
-
-
-def split_scenes(folder: Path, seed: int) -> tuple[list[Path], list[Path]]:
-    """Split the photos of each class, at random, into three quarters to learn from and those to score."""
-    rng = np.random.default_rng(seed)
-    learn: list[Path] = []
-    held_out: list[Path] = []
-    for place in sorted(path for path in folder.iterdir() if path.is_dir()):
-        photos = list_photos(place)
-        order = rng.permutation(len(photos))
-        count = round(len(photos) / 4)
-        held_out += [photos[index] for index in sorted(order[:count])]
-        learn += [photos[index] for index in sorted(order[count:])]
-    if not held_out:
-        raise ListError(f"{folder}: expected a folder of photos for each class of scenes, got none")
-    return learn, held_out
+        texts.append(f"{len(found)} of {len(listed)} photos of {source} are there.")
+    if arguments.score is not None and arguments.score < len(found):
+        texts.append(
+            f"{arguments.score} of {len(found)} photos are scored, drawn by seed {config.seed}."
+        )
+        found = draw(found, arguments.score, config.seed)
+    text = " ".join(texts)
+    if text:
+        print(text, file=sys.stderr)
+    return replace(config, photos=found), text
 
 
 if __name__ == "__main__":

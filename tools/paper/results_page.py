@@ -21,6 +21,7 @@ from autocolor.evaluation.report import plot_errors, plot_psnr
 from autocolor.paper.experiments import ScoredMethod
 from autocolor.paper.published import Row, Table
 from autocolor.paper.reproduction import FIGURE_7, FIGURE_8, ReproductionConfig, Results
+from autocolor.paper.stages import Cost
 
 _METRICS = {"rmse": ("RMSE (αβ) ↓", 3, 1), "psnr": ("PSNR (RGB) ↑", 2, -1)}
 
@@ -33,12 +34,13 @@ class Provenance:
     commit: str
     date: str
     machine: str
+    photos: str = ""  #: Which of them, where not all are used
 
 
 def write_results(
     results: Results,
     config: ReproductionConfig,
-    seconds: Mapping[str, float],
+    costs: Mapping[str, Cost],
     provenance: Provenance,
     *,
     samples: Image.Image | None = None,
@@ -52,7 +54,7 @@ def write_results(
     ----------
     results : Results
     config : ReproductionConfig
-    seconds : dict of float
+    costs : dict of Cost
         By stage.
     provenance : Provenance
     samples : Image, optional
@@ -82,7 +84,7 @@ def write_results(
             with atomic_path(folder / name) as unfinished:
                 plot(unfinished)
         relative = os.path.relpath(folder, target.parent)
-        text = page_markdown(results, config, seconds, provenance, relative)
+        text = page_markdown(results, config, costs, provenance, relative)
         with atomic_path(target) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
 
@@ -94,7 +96,7 @@ def write_results(
             json.dumps(
                 {
                     "provenance": vars(provenance),
-                    "seconds": seconds,
+                    "stages": {name: vars(cost) for name, cost in costs.items()},
                     "images": results.images,
                     "skipped": [[str(path), reason] for path, reason in results.skipped],
                     "methods": content,
@@ -129,7 +131,7 @@ def _scores_of(scored: ScoredMethod, grey: ScoredMethod) -> dict[str, object]:
 def page_markdown(
     results: Results,
     config: ReproductionConfig,
-    seconds: Mapping[str, float],
+    costs: Mapping[str, Cost],
     provenance: Provenance,
     plots: str,
 ) -> str:
@@ -145,7 +147,7 @@ def page_markdown(
         "",
         f"Commit {provenance.commit}, {provenance.date}, {provenance.machine}. "
         f"{results.images} photos are scored at full resolution, in floating point; "
-        f"{_how_trained(config)} Numbers in "
+        f"{_how_trained(config)} {provenance.photos}{' ' * bool(provenance.photos)}Numbers in "
         "brackets are 95 % confidence intervals, by a bootstrap over photos; those of differences "
         "are paired. `--rows` with a row's last column computes that row alone.",
         "",
@@ -184,16 +186,20 @@ def page_markdown(
     if results.skipped:
         lines += [f"Skipped {len(results.skipped)}:", ""]
         lines += [*(f"- {reason}" for _, reason in results.skipped), ""]
-    total = sum(seconds.values())
+    total = sum(cost.seconds for cost in costs.values())
     lines += [
         "## What it took",
         "",
-        "The longest that each stage has taken; other work on the machine counts.",
+        "The most that each stage has taken. Other work on the machine counts for the time; the memory is "
+        "what this program and those that it starts hold, together.",
         "",
-        "| stage | minutes |",
-        "|---|---|",
-        *(f"| {stage} | {value / 60:.1f} |" for stage, value in seconds.items()),
-        f"| all | {total / 60:.1f} |",
+        "| stage | minutes | peak of memory, MB |",
+        "|---|---|---|",
+        *(
+            f"| {stage} | {cost.seconds / 60:.1f} | {cost.peak_mb:.0f} |"
+            for stage, cost in costs.items()
+        ),
+        f"| all | {total / 60:.1f} | {max(cost.peak_mb for cost in costs.values()):.0f} |",
         "",
         "A method's own time, with the prediction where it is the first to need it:",
         "",
@@ -216,7 +222,7 @@ def _how_trained(config: ReproductionConfig) -> str:
         )
         return learnt + _how_trained(replace(config, references=())).capitalize()
     if config.model is not None:
-        return f"the model is that of {config.model}, Table 5 at strength {config.strength:g}."
+        return f"the model is {config.model.name}, Table 5 at strength {config.strength:g}."
     how = (
         "All layers are trained."
         if config.end_to_end
@@ -271,36 +277,55 @@ def table_markdown(table: Table, scores: Mapping[str, ScoredMethod]) -> str:
 
 
 def order_lines(table: Table, scores: Mapping[str, ScoredMethod]) -> list[str]:
-    """Say how many pairs of rows are in the paper's order, and how many of them surely.
+    """Say how many pairs of rows are in the paper's order, how many surely, and which surely are not.
 
     A pair is ordered surely where the 95 % confidence interval of the paired difference leaves out
-    zero.
+    zero. A pair that is surely reversed is compared again with the strengths that were chosen on
+    validation photos, where there are such rows: an order that then is no longer sure, or the
+    paper's, was one of too much colour and not of the methods.
     """
     lines = []
-    for metric, (title, _, sign) in _METRICS.items():
+    for metric, (title, digits, sign) in _METRICS.items():
         rows = [row for row in table.rows if not math.isnan(_published(row, metric))]
-        agree = surely = against = 0
+        agree = surely = 0
+        against = []
         for first, second in combinations(rows, 2):
             papers = sign * (_published(second, metric) - _published(first, metric))
             if not papers:
                 continue
-            ours, others = scores[second.key].metrics, scores[first.key].metrics
-            found = paired_differences(ours, others)[metric]
+            found = _between(scores, second.key, first.key, metric)
             certain = found.low > 0 or found.high < 0
             if sign * found.value * papers > 0:
                 agree += 1
                 surely += certain
-            else:
-                against += certain
+            elif certain:
+                text = f"{second.name} − {first.name}: {_difference(found, digits)}"
+                chosen = [_chosen(row.key, scores) for row in (second, first)]
+                if chosen != [second.key, first.key]:
+                    again = _between(scores, chosen[0], chosen[1], metric)
+                    text += f", with chosen strengths {_difference(again, digits)}"
+                against.append(text)
         total = math.comb(len(rows), 2)
         if total:
             lines += [
                 f"{title.split()[0]}: {agree} of {total} pairs of rows come in the paper's order, "
                 f"{surely} of them surely (the interval of the paired difference leaves out zero); "
-                f"{against} surely in the opposite one.",
+                f"{len(against)} surely in the opposite one{':' if against else '.'}",
+                *([""] if against else []),
+                *(f"- {text}" for text in against),
                 "",
             ]
     return lines[:-1]
+
+
+def _between(scores: Mapping[str, ScoredMethod], ours: str, others: str, metric: str) -> Difference:
+    return paired_differences(scores[ours].metrics, scores[others].metrics)[metric]
+
+
+def _chosen(key: str, scores: Mapping[str, ScoredMethod]) -> str:
+    """Return the key of the same way at the chosen strength, if it was scored."""
+    chosen = key.removesuffix("@1") + "@chosen"
+    return chosen if key.endswith("@1") and chosen in scores else key
 
 
 def _interval(interval: Interval, digits: int) -> str:

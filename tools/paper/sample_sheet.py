@@ -1,4 +1,4 @@
-"""Diverse colorizations of photos and the model's uncertainty, in one picture (Fig. 10)."""
+"""Rows of pictures; diverse colorizations of photos and the model's uncertainty (Fig. 10)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def draw_samples(colorizer: Colorizer, paths: Sequence[Path], rows: int = 6) -> 
     They are spread evenly over the list; those that cannot be used are left out. The model has to predict
     histograms.
     """
-    strips = []
+    strips: list[list[FloatArray]] = []
     for index in spread(len(paths), rows):
         try:
             truth = read_color(paths[index])
@@ -38,10 +38,21 @@ def draw_samples(colorizer: Colorizer, paths: Sequence[Path], rows: int = 6) -> 
         edits, options = Edits(samples=_SAMPLES), DecodeOptions(strength=1.0)
         diverse = colorize_edited(prediction, edits, options=options)
         cells = [grey_image(light), *diverse, uncertainty_image(prediction), truth]
-        strips.append(np.hstack([_cell(cell) for cell in cells]))
-    if not strips:
+        strips.append(cells)
+    return stack(strips)
+
+
+def stack(rows: Sequence[Sequence[FloatArray]]) -> Image.Image:
+    """Draw rows of as many pictures (H, W, 3) in [0, 1] each, all of one width.
+
+    Raises
+    ------
+    ImageError
+        If there is no row.
+    """
+    if not rows:
         raise ImageError("expected at least one colour photo, got none")
-    return Image.fromarray(to_uint8(np.vstack(strips)))
+    return Image.fromarray(to_uint8(np.vstack([np.hstack(list(map(_cell, row))) for row in rows])))
 
 
 def _cell(image: FloatArray) -> FloatArray:

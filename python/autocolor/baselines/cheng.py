@@ -1,9 +1,10 @@
 """Regression of colour on fixed features of three scales, trained by Caffe.
 
-A net with three hidden layers is trained for the squared error of U and V at single pixels, from a
-patch of lightness, a DAISY descriptor and a semantic feature; a joint bilateral filter follows. Cheng
-et al. take the posterior of a scene parser's 47 categories for the semantic feature. No such parser can
-be had here: its place is taken by the 47 principal components of VGG-16's conv5_3.
+A net with three hidden layers is trained for the squared error of U and V at single pixels, from a patch
+of lightness, a DAISY descriptor and a semantic feature; a joint bilateral filter follows. Photos are
+clustered by how they look as a whole, and each cluster has a net of its own. Cheng et al. take the
+posterior of a scene parser's 47 categories for the semantic feature. No such parser can be had here: its
+place is taken by the 47 principal components of VGG-16's conv5_3.
 
 References
 ----------
@@ -14,13 +15,15 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy.cluster.vq import kmeans2, vq
 from skimage.color import rgb2yuv, yuv2rgb
 from skimage.feature import daisy
 
@@ -32,6 +35,7 @@ from autocolor.baselines.descriptors import (
     principal_components,
 )
 from autocolor.baselines.references import References, working_image
+from autocolor.baselines.welsh import Gist
 from autocolor.core.arrays import Float32Array, FloatArray
 from autocolor.core.errors import InputError
 from autocolor.imaging.color import correct_lightness, lightness
@@ -39,6 +43,9 @@ from autocolor.imaging.joint_bilateral import joint_bilateral_upsample
 from autocolor.runtime.caffe_runtime import import_caffe
 from autocolor.training.caffe_train import best_snapshot, run_caffe_train
 from autocolor.training.log import Record
+
+SCALING = "scaling.npz"
+"""File of :class:`ChengScaling`, written last."""
 
 SEMANTIC_LEVEL = "conv5_3"
 SEMANTIC_SIZE = 47
@@ -69,6 +76,9 @@ class ChengOptions:
     learning_rate: float = 0.01
     weight_decay: float = 5e-4
     tests: int = 12  #: Validations during the training; the snapshot that validates best is kept
+    #: A net for as many photos, which share the iterations; one for all where there are fewer than
+    #: twice as many
+    cluster: int = 64
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,8 @@ class ChengScaling(Fitted):
     #: (2,) float32 arrays. The net gives (U or V - mean) / scale.
     chroma_mean: Float32Array
     chroma_scale: Float32Array
+    #: (clusters, 512) float32 array, what their photos' gists are near
+    centers: Float32Array
 
 
 def patches(light: FloatArray) -> Float32Array:
@@ -130,9 +142,9 @@ def train_cheng(
     *,
     progress: bool = False,
 ) -> list[Record]:
-    """Train the net with ``caffe train``; leaves net, weights and scaling in `folder`.
+    """Train a net for each cluster with ``caffe train``; leaves net, weights and scaling in `folder`.
 
-    A tenth of the photos, at least one, validates: they give no pixel to the training.
+    A tenth of a cluster's photos, at least one, validates: they give no pixel to the training.
 
     Parameters
     ----------
@@ -146,7 +158,7 @@ def train_cheng(
     Returns
     -------
     list of Record
-        What Caffe reported.
+        What Caffe reported, of one net after the other.
 
     Raises
     ------
@@ -158,38 +170,72 @@ def train_cheng(
     options = options or ChengOptions()
     folder.mkdir(parents=True, exist_ok=True)
     projection = principal_components(_semantic(references, backbone, progress), SEMANTIC_SIZE)
-    inputs, targets = [], []
+    gist = Gist()
+    inputs, targets, gists = [], [], []
     for _, rgb in references.images(progress, "features of references"):
         light = lightness(rgb)
         features = pixel_features(light, _project(backbone, light, projection))
         chosen = rng.integers(0, light.size, options.pixels)
         inputs.append(features.reshape(-1, FEATURES)[chosen])
         targets.append(chroma(rgb).reshape(-1, 2)[chosen])
+        gists.append(gist(light))
     if len(inputs) < 2:
         raise InputError("references", "expected at least two colour photos, got one")
-    order = rng.permutation(len(inputs))
-    count = max(1, round(_VALIDATION_SHARE * len(inputs)))
-    validation, training = np.sort(order[:count]), np.sort(order[count:])
-    x = np.concatenate([inputs[index] for index in training])
-    y = np.concatenate([targets[index] for index in training])
-    scaling = ChengScaling(projection, x.mean(axis=0), _scale(x), y.mean(axis=0), _scale(y))
-
-    with tempfile.TemporaryDirectory(dir=folder) as name:
-        work = Path(name)
-        shuffled = rng.permutation(len(x))
-        _write_data(work / "train", x[shuffled], y[shuffled], scaling)
-        x = np.concatenate([inputs[index] for index in validation])
-        y = np.concatenate([targets[index] for index in validation])
-        rows = _write_data(work / "validation", x, y, scaling)
-        solver = _write_solver(work, rows, int(rng.integers(1, 2**31)), options)
-        records = run_caffe_train(
-            solver, work / "caffe.log", iterations=options.iterations if progress else None
-        )
-        snapshot = best_snapshot(work, records)
-        scaling.save(folder / "scaling.npz")
-        (folder / "deploy.prototxt").write_text(str(_net(None, 1)), encoding="utf-8")
-        snapshot.replace(folder / "cheng.caffemodel")
+    centers, clusters = cluster_photos(np.stack(gists), options.cluster, rng)
+    x, y = np.concatenate(inputs), np.concatenate(targets)
+    scaling = ChengScaling(
+        projection, x.mean(axis=0), _scale(x), y.mean(axis=0), _scale(y), centers
+    )
+    options = replace(options, iterations=max(options.tests, options.iterations // len(clusters)))
+    records: list[Record] = []
+    for number, cluster in enumerate(clusters):
+        order = rng.permutation(cluster)
+        count = max(1, round(_VALIDATION_SHARE * len(order)))
+        with tempfile.TemporaryDirectory(dir=folder) as name:
+            work = Path(name)
+            rows = {}
+            for part, photos in (("train", order[count:]), ("validation", order[:count])):
+                x, y = (np.concatenate([all_[i] for i in photos]) for all_ in (inputs, targets))
+                shuffled = rng.permutation(len(x)) if part == "train" else slice(None)
+                rows[part] = _write_data(work / part, x[shuffled], y[shuffled], scaling)
+            solver = _write_solver(work, rows["validation"], int(rng.integers(1, 2**31)), options)
+            found = run_caffe_train(
+                solver, work / "caffe.log", iterations=options.iterations if progress else None
+            )
+            best_snapshot(work, found).replace(folder / _weights(number))
+            records += found
+    (folder / "deploy.prototxt").write_text(str(_net(None, 1)), encoding="utf-8")
+    scaling.save(folder / SCALING)
     return records
+
+
+def cluster_photos(
+    gists: FloatArray, size: int, rng: np.random.Generator
+) -> tuple[Float32Array, list[npt.NDArray[np.intp]]]:
+    """Cluster photos by k-means of their gists, (n, D), into clusters of about `size`.
+
+    Clusters of one photo, which could not train and validate, are dissolved into the others.
+
+    Returns
+    -------
+    centers : (k, D) float32 array
+    clusters : list of k arrays
+        Indices of their photos, at least two each.
+    """
+    values = gists.astype(np.float64)
+    centers, count = values.mean(axis=0, keepdims=True), len(values) // size
+    if count > 1:
+        centers, _ = kmeans2(values, count, minit="++", rng=rng)
+    labels, _ = vq(values, centers)
+    while len(centers) > 1 and (sizes := np.bincount(labels, minlength=len(centers))).min() < 2:
+        centers = np.delete(centers, sizes.argmin(), axis=0)
+        labels, _ = vq(values, centers)
+    clusters = [np.flatnonzero(labels == number) for number in range(len(centers))]
+    return centers.astype(np.float32), clusters
+
+
+def _weights(cluster: int) -> str:
+    return f"cheng_{cluster}.caffemodel"
 
 
 def _scale(values: FloatArray) -> Float32Array:
@@ -276,9 +322,13 @@ class Cheng:
 
     def __init__(self, folder: Path, backbone: FeatureExtractor) -> None:
         caffe = import_caffe()
-        self._scaling = ChengScaling.load(folder / "scaling.npz")
-        self._net = caffe.Net(str(folder / "deploy.prototxt"), caffe.TEST)
-        self._net.copy_from(str(folder / "cheng.caffemodel"))
+        self._scaling = ChengScaling.load(folder / SCALING)
+        self._gist = Gist()
+        self._nets = []
+        for number in range(len(self._scaling.centers)):
+            net = caffe.Net(str(folder / "deploy.prototxt"), caffe.TEST)
+            net.copy_from(str(folder / _weights(number)))
+            self._nets.append(net)
         self._backbone = backbone
 
     def __call__(self, lightness: FloatArray) -> Float32Array:
@@ -302,9 +352,11 @@ class Cheng:
         scaling = self._scaling
         features = pixel_features(small, _project(self._backbone, small, scaling.projection))
         rows = (features.reshape(-1, FEATURES) - scaling.feature_mean) / scaling.feature_scale
-        blob = self._net.blobs["features"]
+        (cluster,), _ = vq(self._gist(small)[None], scaling.centers)
+        net = self._nets[cluster]
+        blob = net.blobs["features"]
         blob.reshape(*rows.shape)
         blob.data[...] = rows
-        self._net.forward()
-        predicted = self._net.blobs["chroma"].data * scaling.chroma_scale + scaling.chroma_mean
+        net.forward()
+        predicted = net.blobs["chroma"].data * scaling.chroma_scale + scaling.chroma_mean
         return np.asarray(predicted.reshape(*small.shape, 2), dtype=np.float32)

@@ -17,7 +17,13 @@ from typing import Any
 import numpy as np
 
 from autocolor.baselines.charpiat import Charpiat
-from autocolor.baselines.cheng import SEMANTIC_LEVEL, Cheng, ChengOptions, train_cheng
+from autocolor.baselines.cheng import (
+    SCALING,
+    SEMANTIC_LEVEL,
+    Cheng,
+    ChengOptions,
+    train_cheng,
+)
 from autocolor.baselines.cluster_correspondence import transfer_clusters
 from autocolor.baselines.descriptors import FeatureExtractor
 from autocolor.baselines.deshpande.colorizer import (
@@ -36,7 +42,16 @@ from autocolor.core.files import file_sha256
 from autocolor.evaluation.evaluate import Method, Scene, SceneMethod, grey_image, lightness_method
 from autocolor.imaging.color import compose_lab, rgb_to_lab
 
-BASELINES = ("none", "mean", "welsh", "charpiat", "cheng", "nearest_neighbour", "deshpande")
+BASELINES = (
+    "none",
+    "mean",
+    "welsh",
+    "welsh+ruderman",
+    "charpiat",
+    "cheng",
+    "nearest_neighbour",
+    "deshpande",
+)
 """Names for :func:`load_baseline`."""
 
 SCENE_BASELINES = ("deshpande+scene", "deshpande (C)", "deshpande (Q)")
@@ -134,9 +149,11 @@ def load_baseline(
         method = mean_color(sources, progress=progress)
     elif name == "deshpande":
         method = Deshpande(sources, cache=cache, options=deshpande_options, **known)
+    elif name == "charpiat":
+        method = Charpiat(sources, **known)
     else:
-        transfer = Charpiat if name == "charpiat" else Welsh
-        method = transfer(sources, **known)
+        space = "lab" if name == "welsh" else "ruderman"
+        method = Welsh(sources, space=space, **known)
     return Baseline(name, method, sources.skipped)
 
 
@@ -264,7 +281,7 @@ def _cheng(
         if cache is not None:
             key = references.fingerprint("cheng", seed, options, _identity(backbone))
             folder = cache / f"cheng-{key}"
-        if not (folder / "cheng.caffemodel").exists():  # written last
+        if not (folder / SCALING).exists():
             rng = np.random.default_rng(seed)
             train_cheng(references, backbone, folder, rng, options, progress=progress)
         return Cheng(folder, backbone)

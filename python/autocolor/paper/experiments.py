@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from autocolor.control.energy import CHI_SQUARE_WEIGHT, Transfer, apply_bias, mi
 from autocolor.control.targets import image_targets
 from autocolor.core.arrays import Float32Array, FloatArray
 from autocolor.core.files import atomic_path
-from autocolor.evaluation.evaluate import GREY, EvaluationProtocol, Scene, SceneMethod, score
+from autocolor.data.photo_lists import ListedPhoto
+from autocolor.evaluation.evaluate import GREY, EvaluationProtocol, Scene, SceneMethod
 from autocolor.evaluation.metrics import ColorMetrics
+from autocolor.evaluation.parts import merge_parts, score_part
 from autocolor.histograms.decode import DecodeOptions, decode
 from autocolor.histograms.prediction import Prediction
 from autocolor.runtime.colorizer import Colorizer
@@ -117,7 +120,8 @@ def score_methods(
         Return methods, by key; those that are to be scored are called. "No colorization" is scored
         too.
     folder : Path
-        Keeps a file of scores for each method.
+        Keeps a file of scores for each method, and until they are complete one with a line a photo,
+        from which a run that was cut off goes on.
     identity : dict of str
         What each method depends on, such as the hash of its weights: other scores are not used.
 
@@ -141,12 +145,20 @@ def score_methods(
         if found := _read_scores(file, scope):
             scores[key], skipped = found
     if missing := [key for key in kept if key not in scores]:
-        methods = {key: loaders[key]() for key in missing if key != GREY}
+        sources = [
+            _Source(key, kept[key][1]["identity"], loaders[key]) for key in missing if key != GREY
+        ]
+        digest = hashlib.sha256(f"{photos} {[source.identity() for source in sources]}".encode())
+        unfinished = folder / f"unfinished_{digest.hexdigest()[:16]}.jsonl"
         protocol = EvaluationProtocol(extras=False)
-        evaluation = score(methods, paths, protocol=protocol, progress=progress)
+        score_part(
+            sources, list(map(ListedPhoto, paths)), unfinished, protocol=protocol, progress=progress
+        )
+        evaluation, _ = merge_parts([unfinished])
         skipped = evaluation.skipped
         for key in missing:
-            scores[key] = ScoredMethod(evaluation.metrics[key], evaluation.seconds[key])
+            spent = [second for source in sources if source.name == key for second in source.spent]
+            scores[key] = ScoredMethod(evaluation.metrics[key], float(np.mean(spent or 0)))
             file, scope = kept[key]
             content = {
                 **scope,
@@ -156,7 +168,32 @@ def score_methods(
             }
             with atomic_path(file) as partial:
                 partial.write_text(json.dumps(content), encoding="utf-8")
+        unfinished.unlink()
     return {key: scores[key] for key in kept}, skipped
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """A method for :mod:`autocolor.evaluation.parts`, with the seconds that it took for each photo."""
+
+    name: str
+    depends_on: str
+    loader: Callable[[], SceneMethod]
+    spent: list[float] = field(default_factory=list)
+
+    def identity(self) -> dict[str, Any]:
+        return {"name": self.name, "depends_on": self.depends_on}
+
+    def load(self) -> SceneMethod:
+        method = self.loader()
+
+        def colorize(scene: Scene) -> FloatArray:
+            started = time.perf_counter()
+            rgb = method(scene)
+            self.spent.append(time.perf_counter() - started)
+            return rgb
+
+        return colorize
 
 
 def _read_scores(

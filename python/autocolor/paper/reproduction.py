@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -34,6 +32,7 @@ from autocolor.paper.published import (
     Row,
     Table,
 )
+from autocolor.paper.stages import Stages
 from autocolor.runtime.colorizer import Colorizer
 from autocolor.runtime.model_folder import Manifest
 from autocolor.training.feature_cache import FeatureOptions
@@ -131,32 +130,27 @@ class Results:
     skipped: list[tuple[Path, str]]  #: (path, reason)
 
 
-@dataclass
 class Reproduction:
-    """What a reproduction needs again and again, made when it is first asked for."""
+    """What a reproduction needs again and again, made when it is first asked for.
 
-    config: ReproductionConfig
-    seconds: dict[str, float] = field(default_factory=dict)
-    """By stage of this run, without what is kept from others."""
+    Parameters
+    ----------
+    config : ReproductionConfig
+    report : callable
+        Called with a line for each stage that ends.
+    """
 
-    def __post_init__(self) -> None:
-        model = self.config.model
+    def __init__(
+        self, config: ReproductionConfig, report: Callable[[str], None] = lambda line: None
+    ) -> None:
+        model = config.model
+        self.config = config
+        self.stages = Stages(config.out, report)
         self.main = MAIN if model is None else "model"
         self.variant = MAIN if model is None else Manifest.load(model).variant
         self.last = "conv5_3"
-        if model is None and "fc7" in read_weights(self.config.weights):
+        if model is None and "fc7" in read_weights(config.weights):
             self.last = "fc7"
-        self._inner = 0.0  # seconds of the stages within the present one
-
-    @contextmanager
-    def timed(self, name: str) -> Iterator[None]:
-        """Add the time of a stage, without that of stages within it."""
-        started = time.monotonic()
-        outer, self._inner = self._inner, 0.0
-        yield
-        elapsed = time.monotonic() - started
-        self.seconds[name] = self.seconds.get(name, 0) + elapsed - self._inner
-        self._inner = outer + elapsed
 
     @cached_property
     def backbone(self) -> Backbone:
@@ -178,15 +172,17 @@ class Reproduction:
         for model in models:
             network = _networks(self.last, config.features.width)[model]
             target = self.folder(model), model, network
-            if config.end_to_end:
-                minutes = config.head.minutes
-                seconds = train_whole(*target, config.data, config.weights, minutes, config.device)
-            else:
-                seconds = train_head(*target, self._features, config.head)
-            self.seconds[f"training {model}"] = seconds
+            with self.stages.timed(f"training {model}") as cost:
+                if config.end_to_end:
+                    minutes, device = config.head.minutes, config.device
+                    cost.seconds = train_whole(
+                        *target, config.data, config.weights, minutes, device
+                    )
+                else:
+                    cost.seconds = train_head(*target, self._features, config.head)
         unknown = [model for model in models if not self._strength_file(model).exists()]
         if unknown:
-            with self.timed("choosing strengths"):
+            with self.stages.timed("choosing strengths"):
                 choices = choose_strengths(
                     {model: self.colorizer(model) for model in unknown},
                     config.listed("validation_lmdb"),
@@ -213,10 +209,11 @@ class Reproduction:
         config = self.config
         options = replace(config.features, levels=f"data..{self.last}")
         folder = config.out / "features"
-        features = prepare_features(
-            config.data, config.weights, folder, options, device=config.device
-        )
-        self.seconds["features"] = features.seconds
+        with self.stages.timed("features") as cost:
+            features = prepare_features(
+                config.data, config.weights, folder, options, device=config.device
+            )
+            cost.seconds = features.seconds
         return features
 
     def colorizer(self, model: str) -> Colorizer:
@@ -245,7 +242,7 @@ class Reproduction:
                 identity[key] = f"{self.identity(model)} {colorizer.manifest} {config.seed}"
                 loaders[key] = partial(scene_method, key, model, colorizer, seed=config.seed)
         folder = config.out / ("scores_scenes" if config.references else "scores")
-        with self.timed("scoring"):
+        with self.stages.timed("scoring"):
             return score_methods(loaders, config.photos, folder, identity)
 
     def _model_of(self, key: str) -> str:
@@ -305,25 +302,12 @@ class Reproduction:
         if "table4" in names and self.variant != MAIN:
             raise InputError("table4", f"expected a model of hue and chroma, got {self.variant}")
 
-    def longest(self) -> dict[str, float]:
-        """Return the most seconds that each stage has taken, in this run or an earlier one.
-
-        A stage whose results are kept takes next to nothing when it is run again.
-        """
-        path = self.config.out / "seconds.json"
-        known: dict[str, float] = json.loads(path.read_text("utf-8")) if path.exists() else {}
-        for stage, seconds in self.seconds.items():
-            known[stage] = max(seconds, known.get(stage, 0.0))
-        with atomic_path(path) as file:
-            file.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
-        return known
-
     def _references(self) -> Sequence[Path]:
         return self.config.references or self.config.listed("train_lmdb")
 
     def _baseline(self, key: str) -> SceneMethod:
         """Return a competitor, which learns unless it has before."""
-        with self.timed(f"preparing {key}"):
+        with self.stages.timed(f"preparing {key}"):
             return load_scene_method(
                 key,
                 self._references(),

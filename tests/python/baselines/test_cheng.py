@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import skimage.data
@@ -14,6 +16,7 @@ from autocolor.baselines.cheng import (
     Cheng,
     ChengOptions,
     chroma,
+    cluster_photos,
     compose_chroma,
     daisy_descriptors,
     patches,
@@ -85,7 +88,7 @@ def test_caffe_trains_the_net(photos, tmp_path):
     backbone = BlockBackbone()
     records = train_cheng(References(photos), backbone, tmp_path, np.random.default_rng(0), OPTIONS)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "cheng.caffemodel",
+        "cheng_0.caffemodel",
         "deploy.prototxt",
         "scaling.npz",
     ]
@@ -109,6 +112,50 @@ def test_caffe_trains_the_net(photos, tmp_path):
     again = tmp_path / "again"
     train_cheng(References(photos), backbone, again, np.random.default_rng(0), OPTIONS)
     np.testing.assert_array_equal(Cheng(again, backbone)(light), found)
+
+
+def test_photos_that_look_alike_are_clustered():
+    rng = np.random.default_rng(0)
+    gists = np.repeat(np.eye(3), [5, 4, 3], axis=0) + 0.01 * rng.standard_normal((12, 3))
+    centers, clusters = cluster_photos(gists, 4, np.random.default_rng(1))
+    assert sorted(map(tuple, clusters)) == [(0, 1, 2, 3, 4), (5, 6, 7, 8), (9, 10, 11)]
+    for center, members in zip(centers, clusters, strict=True):
+        np.testing.assert_allclose(center, gists[members].mean(axis=0), atol=1e-6)
+    # One that looks like no other joins a cluster; few photos are one.
+    odd = np.concatenate([gists[:5], [[0, 9, 0]]])
+    _, clusters = cluster_photos(odd, 3, np.random.default_rng(1))
+    assert [len(members) for members in clusters] == [6]
+    assert len(cluster_photos(gists, 7, rng)[1]) == 1
+    assert [len(c) for c in cluster_photos(gists[:2], 1, rng)[1]] == [2]
+
+
+def test_each_cluster_has_its_own_net(photos, tmp_path):
+    """Two looks of opposite rules: stripes get orange where light, smooth photos blue."""
+    stripes, smooth = tmp_path / "a", tmp_path / "b"
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:64, :96]
+    for folder, sign in ((stripes, 1), (smooth, -1)):
+        folder.mkdir()
+        for number in range(3):
+            phase = rng.uniform(0, 6)
+            wave = np.sin(1.5 * x + phase) if sign > 0 else np.sin(0.06 * (x + y) + phase)
+            light = (0.5 + 0.4 * wave).astype(np.float32)
+            tint = sign * (0.3 * (light - 0.5))[..., None] * np.array([1, 0, -1], np.float32)
+            write_image(
+                folder / f"{number}.png", np.clip(0.2 + 0.6 * light[..., None] + tint, 0, 1)
+            )
+    paths = [*sorted(stripes.iterdir()), *sorted(smooth.iterdir())]
+    backbone, options = BlockBackbone(), replace(OPTIONS, cluster=3, iterations=600)
+    out = tmp_path / "out"
+    records = train_cheng(References(paths), backbone, out, np.random.default_rng(0), options)
+    assert len(list(out.glob("cheng_*.caffemodel"))) == 2
+    # Both share the iterations.
+    assert [r.iteration for r in records if r.phase == "test"] == 2 * [0, 100, 200, 300]
+    method = Cheng(out, backbone)
+    for path in (paths[0], paths[-1]):
+        truth = References([]).read(path)
+        error = np.square(method.predict(lightness(truth)) - chroma(truth)).mean()
+        assert error < 0.2 * np.square(chroma(truth)).mean()
 
 
 def test_one_photo_cannot_train_and_validate(photos, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -14,9 +16,12 @@ from autocolor.baselines.registry import (
     BASELINES,
     HISTOGRAM_TRANSFERS,
     NEED_BACKBONE,
+    SCENE_BASELINES,
     load_baseline,
+    load_scene_method,
 )
 from autocolor.control.quantile import transfer_quantiles
+from autocolor.evaluation.evaluate import Scene
 from autocolor.imaging.color import compose_lab, lightness, rgb_to_lab
 from autocolor.imaging.images import write_image
 from helpers.block_backbone import BlockBackbone
@@ -58,14 +63,41 @@ def test_every_baseline(name, photos):
     assert (method(np.zeros((4, 5))) == 0).all() and np.allclose(method(np.ones((4, 5))), 1)
 
 
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory):
+    """A reference that is no photo, and one without colour."""
+    folder = tmp_path_factory.mktemp("bad")
+    (folder / "broken.jpg").write_bytes(b"no photo")
+    write_image(folder / "grey.png", np.full((40, 50, 3), 0.4, np.float32))
+    return sorted(folder.iterdir())
+
+
 @pytest.mark.parametrize("name", BASELINES[1:])
-def test_unreadable_references(name, photos, tmp_path):
-    broken = tmp_path / "broken.jpg"
-    broken.write_bytes(b"no photo")
-    assert [path for path, _ in load(name, [broken, *photos]).skipped] == [broken]
-    for wrong in ([broken], []):
+def test_bad_references_are_skipped_and_listed(name, photos, bad):
+    method = load(name, [bad[0], *photos, bad[1]])
+    assert [path for path, _ in method.skipped] == bad
+    assert "has no colour" in method.skipped[1][1]
+    light = np.random.default_rng(0).random((40, 40))
+    # They say nothing: what is learnt is that of the others, but where their number counts.
+    same = np.array_equal(method(light), load(name, photos)(light))
+    assert same or name in ("charpiat", "cheng", "nearest_neighbour", "deshpande")
+    for wrong in (bad, []):
         with pytest.raises(ValueError, match="at least one colour photo, got none"):
             load(name, wrong)
+
+
+@pytest.mark.parametrize("name", SCENE_BASELINES)
+def test_bad_references_of_methods_that_know_the_scene(name, photos, bad, tmp_path):
+    for path in (*photos, *bad):
+        (tmp_path / "place").mkdir(exist_ok=True)
+        shutil.copy(path, tmp_path / "place")
+    references = sorted((tmp_path / "place").iterdir())
+    options = {"progress": False, "deshpande_options": QUICK_FOREST}
+    method = load_scene_method(name, references, **options)
+    scene = Scene(tmp_path / "place" / photos[0].name)
+    rgb = method(scene)
+    assert rgb.shape == scene.truth.shape
+    np.testing.assert_allclose(lightness(rgb), scene.lightness, atol=2e-6)
 
 
 @pytest.mark.parametrize("name", [*NEED_BACKBONE, "deshpande"])

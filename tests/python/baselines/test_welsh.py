@@ -8,15 +8,66 @@ import skimage.data
 
 from autocolor.baselines.references import References
 from autocolor.baselines.welsh import (
+    SPACES,
     Gist,
     Welsh,
     jittered_grid,
     local_deviation,
     remap_luminance,
+    rgb_to_ruderman,
+    ruderman_to_rgb,
     transfer_by_luminance,
 )
 from autocolor.imaging.color import lightness, rgb_to_lab
 from autocolor.imaging.images import resize, write_image
+
+
+def test_ruderman_by_hand():
+    """White excites the cones by the sums of their rows; l is the sum of logarithms over root 3."""
+    white = np.log10([0.9996, 0.9993, 0.9973])
+    expected = [
+        white.sum() / 3**0.5,
+        (white[0] + white[1] - 2 * white[2]) / 6**0.5,
+        (white[0] - white[1]) / 2**0.5,
+    ]
+    np.testing.assert_allclose(rgb_to_ruderman(np.ones(3)), expected, atol=1e-12)
+    red = np.log10([0.3811 + 0.6185 / 255, 0.1967 + 0.8026 / 255, 0.0241 + 0.9732 / 255])
+    np.testing.assert_allclose(
+        rgb_to_ruderman(np.array([1.0, 0, 0]))[2], (red[0] - red[1]) / 2**0.5, atol=1e-12
+    )
+
+
+def test_ruderman_there_and_back():
+    rgb = np.random.default_rng(0).uniform(1 / 255, 1, (5, 6, 3))
+    np.testing.assert_allclose(ruderman_to_rgb(rgb_to_ruderman(rgb)), rgb, atol=1e-12)
+    # Grey of any lightness has the same alpha and beta, next to 0.
+    greys = rgb_to_ruderman(np.repeat(np.linspace(0.01, 1, 9)[:, None], 3, axis=1))
+    np.testing.assert_allclose(greys[:, 1:], np.broadcast_to(greys[0, 1:], (9, 2)), atol=1e-12)
+    assert np.abs(greys[:, 1:]).max() < 2e-3
+
+
+def test_a_photo_that_is_its_own_reference_keeps_its_colours_in_their_space(tmp_path):
+    """Two flat halves: each pixel's sample has its colour, in either space."""
+    rgb = np.empty((64, 64, 3), np.float32)
+    rgb[:, :32], rgb[:, 32:] = (0.8, 0.5, 0.4), (0.1, 0.2, 0.4)
+    write_image(tmp_path / "photo.png", rgb)
+    references = References([tmp_path / "photo.png"])
+    light = lightness(rgb)
+    for space in SPACES:
+        found = Welsh(references, space=space)(light)
+        # A colour's l is not that of the grey of its L; and files have 8 bit.
+        np.testing.assert_allclose(found[:, :28], rgb[:, :28], atol=0.03)
+        np.testing.assert_allclose(found[:, 36:], rgb[:, 36:], atol=0.03)
+    # In half the light Ruderman's alpha and beta make all channels half as large, a and b do not.
+    cielab, ruderman = (
+        Welsh(references, space=space)(0.5 * light)[32, 5]
+        / Welsh(references, space=space)(light)[32, 5]
+        for space in SPACES
+    )
+    np.testing.assert_allclose(ruderman, 0.5, atol=0.005)
+    assert np.abs(cielab - 0.5).max() > 0.05
+    with pytest.raises(ValueError, match="space: expected one of lab, ruderman, got 'luv'"):
+        Welsh(references, space="luv")
 
 
 def test_remapping_by_hand():

@@ -107,3 +107,30 @@ def test_seed_matters_to_samples_only(model_folder, photo_folder):
         )
         np.testing.assert_array_equal(first, again)
         assert np.array_equal(first, other) == equal
+
+
+def test_a_scoring_that_was_stopped_goes_on(photo_folder, tmp_path):
+    paths = find_photos(photo_folder)
+
+    class Stopped(Counted):
+        def __call__(self, scene):
+            if self.calls == 2:
+                raise KeyboardInterrupt
+            return super().__call__(scene)
+
+    with pytest.raises(KeyboardInterrupt):
+        score_methods({"m": lambda: Stopped(0.1)}, paths, tmp_path, {"m": "1"}, progress=False)
+    assert len(list(tmp_path.glob("unfinished_*.jsonl"))) == 1
+    method = Counted(0.1)
+    scores, _ = score_methods({"m": lambda: method}, paths, tmp_path, {"m": "1"}, progress=False)
+    assert method.calls == 1 and scores["m"].metrics.images == 3
+    assert not list(tmp_path.glob("unfinished_*"))
+    whole, _ = score_methods({"m": lambda: method}, paths, tmp_path / "whole", {}, progress=False)
+    assert scores["m"].metrics.to_dict() == whole["m"].metrics.to_dict()
+    assert scores["m"].seconds_per_photo > 0
+    # Those of a stopped run of something else are not used.
+    with pytest.raises(KeyboardInterrupt):
+        score_methods({"m": lambda: Stopped(0.1)}, paths, tmp_path, {"m": "2"}, progress=False)
+    method = Counted(0.1)
+    score_methods({"m": lambda: method}, paths, tmp_path, {"m": "3"}, progress=False)
+    assert method.calls == 3

@@ -68,9 +68,8 @@ def test_with_fc7_all_rows_of_table_2_are_there(config):
     assert len(results.scores) == 13 and results.images == 2
     for scored in results.scores.values():
         assert np.isfinite(scored.metrics.scores().rmse)
-    assert (
-        reproduction.seconds["features"] > 0 and "training hue_chroma_fc7" in reproduction.seconds
-    )
+    costs = reproduction.stages.costs
+    assert costs["features"].seconds > 0 and costs["training hue_chroma_fc7"].peak_mb > 0
 
 
 @pytest.mark.slow
@@ -92,26 +91,6 @@ def test_end_to_end(config):
     modified = stamp.stat().st_mtime_ns
     Reproduction(config).results(["table1"], ["lab_l2@1"])
     assert stamp.stat().st_mtime_ns == modified
-
-
-def test_stages_within_stages_count_once(config, monkeypatch):
-    now = iter([0.0, 1.0, 4.0, 10.0])
-    monkeypatch.setattr("autocolor.paper.reproduction.time.monotonic", lambda: next(now))
-    reproduction = Reproduction(config)
-    with reproduction.timed("outer"), reproduction.timed("inner"):
-        pass
-    assert reproduction.seconds == {"inner": 3.0, "outer": 7.0}
-
-
-def test_the_longest_time_of_a_stage_is_kept(config, tmp_path):
-    config = replace(config, out=tmp_path)
-    for seconds, longest in (
-        ({"a": 5.0}, {"a": 5.0}),
-        ({"a": 0.1, "b": 2.0}, {"a": 5.0, "b": 2.0}),
-    ):
-        reproduction = Reproduction(config)
-        reproduction.seconds.update(seconds)
-        assert reproduction.longest() == longest
 
 
 def test_unknown_rows_are_refused(config):
