@@ -164,13 +164,15 @@ def test_a_caffemodel_that_has_lost_its_state_is_not_overwritten(training):
     assert contents(folder) == before
 
 
-def test_a_snapshot_that_was_never_finished_is_none(source, training):
+@pytest.mark.parametrize("has_state", [False, True])
+def test_a_snapshot_that_was_never_finished_is_none(source, training, has_state):
     """Killed in its first snapshot, a training is begun again by the same command."""
     folder = training.parent
     wanted = weights(folder, 4)
     for path in folder.glob("s_iter_4.*"):
         path.unlink()
-    (folder / "s_iter_2.solverstate").unlink()
+    if not has_state:
+        (folder / "s_iter_2.solverstate").unlink()
     (folder / "s_iter_2.solverstate.sha256").write_text("# being written\n")
     said = train(training, "--resume")
     assert "was not written to its end" in said and "starting anew" in said

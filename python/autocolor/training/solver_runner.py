@@ -28,6 +28,7 @@ from autocolor.training.replay import replay
 from autocolor.training.snapshots import (
     SnapshotError,
     find_states,
+    is_unfinished,
     iteration_of,
     newest_usable,
     restore,
@@ -491,7 +492,8 @@ def _prepare(job: TrainingJob, solver: Any, file: Path) -> Path | None:
             say(f"resuming from {state}")
             return state
         beside = job.solver.parent / Path(prefix).name
-        if moved := find_states(str(beside)):
+        # What a kill left half written where the training is, is no sign of another place.
+        if moved := [state for state in find_states(str(beside)) if not is_unfinished(state)]:
             raise SolverError(
                 f"{job.solver}: its snapshot_prefix {prefix} has no snapshot, but {moved[0]} is one: "
                 "was the folder moved? Correct the paths in the solver and its nets"
