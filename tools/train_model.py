@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _PROGRAM = "train_model"
 _STRENGTHS = tuple(step / 20 for step in range(8, 33))
 _EARLIER = "shipped_training.json"
-_SCALES = (1.0, 0.625)  # of the model: docs/model_card.md has what the second one gains
+_SCALES = (1.0, 0.5)  # of the model: docs/model_card.md has what the second one gains
 _SIDE = 256  # of photos on which the strength is chosen
 _SCORED = 200
 _EPILOG = """\
