@@ -137,7 +137,7 @@ number: compare rows of the same number only.
 | the same on all photos of that set | 917 | −11.6 % | +0.95 dB | yes |
 | from there, 800 iterations at a constant rate and 1,850 over which it falls to zero | 917 | −13.0 % | +1.13 dB | yes |
 | from there, 250 iterations at a constant rate and 3,100 over which it falls to zero | 917 | −13.7 % | +1.16 dB | yes |
-| the photo seen at half the size as well, mean of the histograms | 917 | −15.3 % | +1.38 dB | yes |
+| the photo seen at half the size as well, mean of the histograms | 917 | −15.5 % | +1.38 dB | yes |
 | mean with the prediction for the mirrored photo, against without it | 160 | −0.2 % | +0.03 dB | no |
 
 The mirrored photo's gain is sure, −0.0007 (95 %: −0.0011 to −0.0002) and +0.03 dB (+0.01 to +0.05), but too small for
