@@ -41,6 +41,6 @@ def test_subsets(model_folder: Path, photo_folder: Path, tmp_path: Path) -> None
 
 def test_too_few_photos(model_folder: Path, photo_folder: Path, tmp_path: Path) -> None:
     done = run("--model", model_folder, "--photos", photo_folder, "--out", tmp_path)
-    assert done.returncode == 1
-    assert "expected more than --size 1344 photos to draw from, got 3" in done.stderr
+    assert done.returncode == 2
+    assert "--size: expected fewer than the 3 photos, got 1344" in done.stderr
     assert run("--photos", photo_folder, "--out", tmp_path, "--subsets", "1").returncode == 2
