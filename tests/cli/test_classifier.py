@@ -36,6 +36,7 @@ def write_start(deploy: Path, path: Path) -> None:
 
     Without the factor each of the 16 layers would halve the variance (He et al., 2015).
     """
+    caffe.set_random_seed(0)  # else the clock seeds the fillers, and some starts learn nothing
     net = caffe.Net(str(deploy), caffe.TEST)
     for weight, _ in net.params.values():
         weight.data[...] *= np.sqrt(2)
@@ -69,8 +70,7 @@ def test_the_pages_commands_learn_classes(tmp_path: Path) -> None:
     run_tool(*train)
     with (net / "snapshot_log.csv").open() as stream:
         tests = [row for row in csv.DictReader(stream) if row["phase"] == "test"]
-    # Threads sum in any order, so no two trainings are alike; a third is chance.
-    assert float(tests[-1]["accuracy_top1"]) > 0.6
+    assert float(tests[-1]["accuracy_top1"]) > 0.9
     assert "accuracy_top5" not in tests[-1]  # of three classes
 
     # What it has learnt starts a colorizer.
