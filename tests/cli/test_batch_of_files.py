@@ -453,7 +453,7 @@ def test_ctrl_c_while_photos_are_colorized(photo: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     errors = process.communicate()[1]
     assert process.returncode == 130
-    assert "autocolor: stopped" in errors.splitlines() and "Traceback" not in errors
+    assert errors.splitlines()[-1] == "autocolor: stopped" and "Traceback" not in errors
     assert not [name for name in tree(out) if "partial" in name]
 
 

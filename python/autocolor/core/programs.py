@@ -67,6 +67,7 @@ def run_program(
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    said = ""
     try:
         try:
             status = told(main, name)
@@ -76,17 +77,20 @@ def run_program(
         status = _PIPE_CLOSED if status and _reader_is_gone() else status
     except KeyboardInterrupt:
         status = _STOPPED
-        _say(f"{name}: stopped" + ("; the same command goes on from here" if resumes else ""))
+        said = "stopped" + ("; the same command goes on from here" if resumes else "")
     except BrokenPipeError:
         if not _reader_is_gone():
             raise
         status = _PIPE_CLOSED
-        _say(f"{name}: stopped, as its output is not read any more")
+        said = "stopped, as its output is not read any more"
     except OSError as error:
         if error.errno != errno.ENOSPC or error.filename is not None:
             raise
         status = 1
-        _say(f"{name}: error: its output cannot be written: {error.strerror}")
+        said = f"error: its output cannot be written: {error.strerror}"
+    # The error held the frames of what it ended; generators in these have closed their bars by now.
+    if said:
+        _say(f"{name}: {said}")
     _drop_what_cannot_be_written()
     sys.exit(status)
 
