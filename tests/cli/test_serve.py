@@ -108,7 +108,8 @@ def test_download_is_what_the_command_writes(
     with Image.open(io.BytesIO(content)) as ours, Image.open(tmp_path / "out.png") as theirs:
         assert ours.mode == "RGBA"
         np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
-        assert ours.info["dpi"] == theirs.info["dpi"] and ours.info.keys() == theirs.info.keys()
+        infos = [{**image.info, "exif": None} for image in (ours, theirs)]
+        assert infos[0] == infos[1] and "dpi" in ours.info
         tags = dict(theirs.getexif())
         del tags[0x8769]  # in which the command's says of which file it is
         assert dict(ours.getexif()) == tags == {0x0112: 1, 0x010F: "A maker"}
