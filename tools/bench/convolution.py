@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import statistics
-import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import environment, in_child, interleaved
+from measure import PassProcess, environment, in_child, interleaved
 from results import Benchmark, Report, Settings, differs, faster
 
 _STOCK, _ONEDNN, _FASTEST = "CAFFE", "ONEDNN", "DEFAULT"
@@ -127,40 +126,6 @@ def _difference(stock: Any, ours: Any) -> float:
     return max(float(np.abs(a - b).max() / np.abs(a).max()) for a, b in pairs)
 
 
-class _Torch:
-    """A process that runs the same network in PyTorch, a pass a call."""
-
-    def __init__(self, python: str, side: int, backward: bool, width: float, threads: int) -> None:
-        script = Path(__file__).with_name("torch_backbone.py")
-        kind = "backward" if backward else "forward"
-        self._process = subprocess.Popen(
-            [python, str(script), str(side), kind, str(width), str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            bufsize=1,
-        )
-        self.version = self._answer()
-
-    def _answer(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline().strip()
-        if not line:
-            raise OSError(f"torch_backbone.py ended with status {self._process.wait()}")
-        return line
-
-    def __call__(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._answer()
-
-    def close(self) -> None:
-        """End the process."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-
-
 def _layer_table(nets: Mapping[str, Any], repetitions: int) -> str:
     """Return a table of the forward times of the layers, in ms."""
     from autocolor.runtime.caffe_runtime import layer_names
@@ -206,7 +171,10 @@ def _compare(settings: Settings, torch_python: str | None) -> Report:
         }
         peer = None
         if torch_python and last == "conv5_3":
-            peer = _Torch(torch_python, side, backward, width, settings.threads)
+            script = Path(__file__).with_name("torch_backbone.py")
+            kind = "backward" if backward else "forward"
+            words = (script, side, kind, width, settings.threads)
+            peer = PassProcess([torch_python, *map(str, words)])
             work[peer.version] = peer
         times = interleaved(work, settings.repetitions)
         label = f"data..{last}, {'forward + backward' if backward else 'forward'}, {side}×{side}"

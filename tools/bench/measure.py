@@ -6,9 +6,10 @@ import multiprocessing
 import os
 import re
 import statistics
+import subprocess
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -91,6 +92,41 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+class PassProcess:
+    """Another library's program, which runs one pass for each line that it reads.
+
+    It says its library's version first, the seconds of each pass, and may say something at its end.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = command
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        self.version = self._answer()
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline().strip()
+        if not line:
+            raise OSError(f"{' '.join(self._command)}: ended with status {self._process.wait()}")
+        return line
+
+    def __call__(self) -> None:
+        """Run one pass."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._answer()
+
+    def close(self) -> str:
+        """End the process; return what it says then."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.close()
+        last = self._process.stdout.read().strip()
+        self._process.wait()
+        return last
 
 
 def _child(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from colorize import random_model
-from measure import interleaved
+from measure import PassProcess, interleaved
 from results import Benchmark, Report, Result, Settings, differs, faster, leaner
 from training import write_lmdb
 
@@ -24,42 +24,6 @@ _TITLES = {
     "torch_training": "hypercolumns by grid_sample",
 }
 _BATCH, _LOCATIONS = 2, 128
-
-
-class _Peer:
-    """A process that runs the network in one library, a pass a call."""
-
-    def __init__(self, python: str, kind: str, folder: Path, threads: int) -> None:
-        self.kind = kind
-        script = Path(__file__).with_name("peer.py")
-        self._process = subprocess.Popen(
-            [python, str(script), kind, str(folder), str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            bufsize=1,
-        )
-        self.version = self._answer()
-
-    def _answer(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline().strip()
-        if not line:
-            raise OSError(f"peer.py {self.kind}: ended with status {self._process.wait()}")
-        return line
-
-    def __call__(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._answer()
-
-    def close(self) -> int:
-        """End the process; return its peak of resident memory in bytes."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        peak = int(self._answer())
-        self._process.wait()
-        return peak
 
 
 def _write_inputs(folder: Path, net: Any, batch: int, side: int) -> None:
@@ -107,26 +71,29 @@ def _largest_difference(folder: Path, kind: str) -> float:
 
 def _compare(folder: Path, kinds: Sequence[str], settings: Settings, what: str) -> list[Result]:
     """Time the first kind, which is ours, and all others in turns; compare time and memory."""
-    peers = []
+    peers = {}
     for kind in kinds:
         own = kind in (_OURS, _OURS_TRAINING, "onnxruntime")
         python = sys.executable if own else settings.torch_python
         assert python is not None
-        peers.append(_Peer(python, kind, folder, settings.threads))
-    times = interleaved({peer.kind: peer for peer in peers}, settings.repetitions)
-    peaks = {peer.kind: peer.close() for peer in peers}
+        script = Path(__file__).with_name("peer.py")
+        peers[kind] = PassProcess([python, str(script), kind, str(folder), str(settings.threads)])
+    times = interleaved(peers, settings.repetitions)
+    peaks = {kind: int(peer.close()) for kind, peer in peers.items()}
     results = []
-    for peer in peers[1:]:
-        name = f"{what}, {peer.version}, {_TITLES[peer.kind]}"
-        ours, theirs = times[kinds[0]], times[peer.kind]
+    for kind in kinds[1:]:
+        name = f"{what}, {peers[kind].version}, {_TITLES[kind]}"
+        ours, theirs = times[kinds[0]], times[kind]
         results += [
-            faster(f"{name}: time", ours, theirs, peer.version, 2),
-            leaner(f"{name}: peak memory", peaks[kinds[0]], peaks[peer.kind], peer.version, 2),
+            faster(f"{name}: time", ours, theirs, peers[kind].version, 2),
+            leaner(f"{name}: peak memory", peaks[kinds[0]], peaks[kind], peers[kind].version, 2),
         ]
         if kinds[0] == _OURS:
-            difference = _largest_difference(folder, peer.kind)
+            difference = _largest_difference(folder, kind)
             results.append(
-                differs(f"{name}: difference", difference, 1e-4, "of a probability", peer.version)
+                differs(
+                    f"{name}: difference", difference, 1e-4, "of a probability", peers[kind].version
+                )
             )
     return results
 
