@@ -108,7 +108,7 @@ class Colorizer:
         Arguments and errors are those of :meth:`histograms`.
         """
         lightness = as_lightness(image)
-        outputs = self.histograms(lightness)
+        outputs = self._histograms(lightness)
         height, width = lightness.shape
         working_height, working_width = self.working_size(height, width)
         stride = self.manifest.stride
@@ -150,7 +150,9 @@ class Colorizer:
             If the network's output is not of the size and the number of bins that the manifest
             says.
         """
-        lightness = as_lightness(image)
+        return self._histograms(as_lightness(image))
+
+    def _histograms(self, lightness: FloatArray) -> tuple[FloatArray, ...]:
         working = self.working_size(*lightness.shape)
         sizes = [
             (max(1, round(scale * working[0])), max(1, round(scale * working[1])))
