@@ -125,11 +125,10 @@ def _earlier_result(photo: Path, output: Path, options: FileOptions) -> FileResu
     names = [_page_names(output, page, pages, options) for page in range(pages)]
     colorized = [path for page in names for path in page.colorized]
     beside = [path for page in names for path in page.beside]
-    since = photo.stat().st_mtime_ns
     if not all(path.is_file() for path in (*colorized, *beside)):
         return None
     if is_video(photo):
-        is_current = output.stat().st_mtime_ns >= since
+        is_current = output.stat().st_mtime_ns >= photo.stat().st_mtime_ns
     else:
         content = _identifier(photo)[16:]
         is_current = all(identifier_of(path)[16:] == content for path in colorized)

@@ -101,9 +101,8 @@ class SolverRunner:
         self._caffe = import_caffe(device)
         self._held = ExitStack()
         prefix = Path(solver.snapshot_prefix)
-        lock = exclusive(
-            prefix.with_name(f".{prefix.name}.lock")
-        )  # no second training writes there
+        # No second training writes there.
+        lock = exclusive(prefix.with_name(f".{prefix.name}.lock"))
         _same_on_all(group, lambda: self._held.enter_context(lock) if self._root else None)
         with tempfile.TemporaryDirectory(prefix="autocolor_train_") as folder:
             file = Path(folder) / "solver.prototxt"
