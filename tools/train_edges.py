@@ -24,7 +24,13 @@ from tqdm import tqdm
 
 from autocolor.core.arrays import Float32Array, FloatArray, check_unit
 from autocolor.core.errors import InputError
-from autocolor.core.files import atomic_path, check_undamaged, exclusive, write_checksum
+from autocolor.core.files import (
+    atomic_path,
+    check_undamaged,
+    exclusive,
+    write_atomically,
+    write_checksum,
+)
 from autocolor.core.programs import at_least, command_parser, run_program
 from autocolor.data.lmdb_io import LmdbOptions, decode_datum, read_datums, read_resized
 from autocolor.data.lmdb_writer import LmdbContent, is_complete, write_lmdb
@@ -297,8 +303,7 @@ cannot be read are skipped and listed. Run again: what is finished is not done a
             "held_out_photos": len(squares),
             "iterations": arguments.iterations,
         }
-        with atomic_path(out / "metrics.json") as partial:
-            partial.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        write_atomically(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
         draw_examples(squares, predicted, out / "examples.png")
     scores = metrics["average_precision"]
     print(

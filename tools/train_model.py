@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autocolor.core.downloads import default_cache
-from autocolor.core.files import atomic_path, exclusive
+from autocolor.core.files import atomic_path, exclusive, write_atomically
 from autocolor.core.processes import available_processors
 from autocolor.core.programs import at_least, command_parser, run_program
 from autocolor.data.photo_lists import list_photos
@@ -278,8 +278,7 @@ def _choose_strength(folder: Path, photos: Sequence[Path]) -> None:
         "psnr": row.scores.psnr,
         "psnr_without_colour": choice.grey.psnr,
     }
-    with atomic_path(folder / "validation.json") as partial:
-        partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_atomically(folder / "validation.json", json.dumps(record, indent=2) + "\n")
     print(
         f"{folder}: strength {choice.strength:.2f}; on {record['photos']} validation photos αβ RMSE "
         f"{100 * (row.rmse_ratio - 1):+.1f} %, PSNR {row.scores.psnr - choice.grey.psnr:+.2f} dB "

@@ -32,7 +32,7 @@ from results import (
 from tqdm import tqdm
 
 from autocolor.core.errors import InputError
-from autocolor.core.files import atomic_path
+from autocolor.core.files import write_atomically
 from autocolor.core.programs import at_least, command_parser, run_program
 
 HERE = Path(__file__).resolve().parent
@@ -181,8 +181,7 @@ def _load(path: Path, key: Mapping[str, Any]) -> Report | None:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_atomically(path, text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autocolor.core.files import atomic_path
+from autocolor.core.files import write_atomically
 from autocolor.core.programs import run_program
 from gpu_steps import find_cuda_tool, program
 
@@ -214,8 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             report = _step(check.name, device, size, seconds, arguments.photos)
         report["seconds"] = round(time.monotonic() - start, 1)
         results["steps"][check.name] = report
-        with atomic_path(arguments.out / "gpu.json") as partial:
-            partial.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        write_atomically(arguments.out / "gpu.json", json.dumps(results, indent=1) + "\n")
         reason = f": {report['reason']}" if "reason" in report else ""
         print(f"{check.name:13} {report['verdict']} ({report['seconds']} s){reason}", flush=True)
         passed &= report["verdict"] in {"passed", "skipped"}

@@ -29,7 +29,7 @@ from caffe.proto import caffe_pb2
 from PIL import Image
 
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import atomic_path
+from autocolor.core.files import write_atomically
 from autocolor.nets.colorization import ColorizationNet, TrainingOptions
 from autocolor.runtime.caffe_runtime import (
     backward_layer,
@@ -600,8 +600,7 @@ def main() -> int:
         found = STEPS[name](step)
     except (AutocolorError, GpuError, OSError, ValueError) as error:
         found = {"failed": " ".join(str(error).split())}
-    with atomic_path(Path(report)) as partial:
-        partial.write_text(json.dumps(found), encoding="utf-8")
+    write_atomically(Path(report), json.dumps(found))
     return 1 if "failed" in found else 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from autocolor.core.files import atomic_path
+from autocolor.core.files import write_atomically
 from autocolor.core.programs import at_least, command_parser, run_program
 from autocolor.runtime.caffe_runtime import import_caffe
 
@@ -69,12 +69,10 @@ usage.""",
         tqdm.write(f"{name}: {result.outcome}")
         failed |= not result.is_good
         results[name] = result
-        with atomic_path(file) as partial:
-            content = {name: vars(result) for name, result in results.items()}
-            partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        content = {name: vars(result) for name, result in results.items()}
+        write_atomically(file, json.dumps(content, indent=1) + "\n")
     if arguments.page:
-        with atomic_path(arguments.page) as partial:
-            partial.write_text(results_page(results), encoding="utf-8")
+        write_atomically(arguments.page, results_page(results))
     return 1 if failed else 0
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from autocolor.control.energy import CHI_SQUARE_WEIGHT, Transfer
 from autocolor.core.arrays import FloatArray
-from autocolor.core.files import atomic_path
+from autocolor.core.files import write_atomically
 from autocolor.core.programs import command_parser, run_program
 from autocolor.data.photo_lists import add_photo_options, list_photos
 from autocolor.evaluation.evaluate import EvaluationProtocol, Scene, SceneMethod, score
@@ -59,8 +59,7 @@ are encoded as greyscale are skipped.""",
     )
     if arguments.out is not None:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(arguments.out) as partial:
-            partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_atomically(arguments.out, json.dumps(content, indent=2) + "\n")
     print(scores_table(content), end="")
     return 0
 

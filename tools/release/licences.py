@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from autocolor.core.downloads import default_cache
 from autocolor.core.errors import AutocolorError
-from autocolor.core.files import atomic_path
+from autocolor.core.files import write_atomically
 from autocolor.core.programs import command_parser, run_program
 
 _LOCKED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
@@ -202,8 +202,7 @@ Reads the package that tools/convert_vgg16.py has left in the cache, and those t
     if arguments.page is None:
         print(text, end="")
         return 0
-    with atomic_path(arguments.page) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_atomically(arguments.page, text)
     return 0
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from galleries import random_sheet, theme_sheets
 from PIL import Image
 
-from autocolor.core.files import atomic_path
+from autocolor.core.files import atomic_path, write_atomically
 from autocolor.core.processes import available_processors
 from autocolor.core.programs import command_parser, run_program
 from autocolor.data.photo_lists import ListedPhoto, list_photos_and_classes
@@ -402,8 +402,7 @@ Also draws the README's picture, OUT/gallery.jpg: held-out photos drawn at rando
     with atomic_path(pictures / _SCORES) as partial:
         content = {"model": _digest(), "scores": others}
         partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    with atomic_path(arguments.out / "model_card.md") as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_atomically(arguments.out / "model_card.md", text)
     print(numbers(evaluation))
     return 0
 

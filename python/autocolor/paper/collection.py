@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from autocolor.core.errors import InputError
+from autocolor.core.progress import tqdm
 from autocolor.data.lmdb_io import LmdbOptions
 from autocolor.data.lmdb_writer import LmdbContent, LmdbWriteError, is_complete, write_lmdb
 from autocolor.data.photo_lists import ListedPhoto, ListError, list_photos, write_photo_list

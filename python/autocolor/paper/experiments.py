@@ -20,7 +20,7 @@ from autocolor.baselines.registry import HISTOGRAM_TRANSFERS
 from autocolor.control.energy import CHI_SQUARE_WEIGHT, Transfer, apply_bias, minimize_energy
 from autocolor.control.targets import image_targets
 from autocolor.core.arrays import Float32Array, FloatArray
-from autocolor.core.files import atomic_path
+from autocolor.core.files import write_atomically
 from autocolor.data.photo_lists import ListedPhoto
 from autocolor.evaluation.evaluate import GREY, EvaluationProtocol, Scene, SceneMethod
 from autocolor.evaluation.metrics import ColorMetrics
@@ -166,8 +166,7 @@ def score_methods(
                 "skipped": [[str(name), reason] for name, reason in skipped],
                 "metrics": scores[key].metrics.to_dict(),
             }
-            with atomic_path(file) as partial:
-                partial.write_text(json.dumps(content), encoding="utf-8")
+            write_atomically(file, json.dumps(content))
         unfinished.unlink()
     return {key: scores[key] for key in kept}, skipped
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from autocolor.baselines.cheng import ChengOptions
 from autocolor.baselines.registry import NEED_BACKBONE, load_scene_method
 from autocolor.core.errors import InputError
-from autocolor.core.files import atomic_path, file_sha256
+from autocolor.core.files import file_sha256, write_atomically
 from autocolor.data.duplicates import describe, find_duplicates
 from autocolor.data.photo_lists import list_photos
 from autocolor.evaluation.evaluate import GREY, SceneMethod
@@ -192,8 +192,9 @@ class Reproduction:
             for model, choice in choices.items():
                 folder = self.folder(model)
                 replace(Manifest.load(folder), strength=choice.strength).save(folder)
-                with atomic_path(self._strength_file(model)) as file:
-                    file.write_text(json.dumps({"strength": choice.strength}), encoding="utf-8")
+                write_atomically(
+                    self._strength_file(model), json.dumps({"strength": choice.strength})
+                )
 
     def _strength_file(self, model: str) -> Path:
         """Return a file whose name has the hash of the weights for which the strength was chosen."""

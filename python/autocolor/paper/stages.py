@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from autocolor.core.files import atomic_path
+from autocolor.core.files import write_atomically
 
 _FILE = "stages.json"
 _EVERY = 0.25  # seconds between two looks at the memory
@@ -72,9 +72,8 @@ class Stages:
         for name, cost in self.costs.items():
             kept = known.get(name, Cost())
             known[name] = Cost(max(cost.seconds, kept.seconds), max(cost.peak_mb, kept.peak_mb))
-        with atomic_path(self._path) as partial:
-            content = {name: asdict(cost) for name, cost in known.items()}
-            partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        content = {name: asdict(cost) for name, cost in known.items()}
+        write_atomically(self._path, json.dumps(content, indent=2) + "\n")
         return known
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from av.error import FFmpegError
 
-from autocolor.core.files import atomic_path, file_name, file_sha256
+from autocolor.core.files import atomic_path, file_name, file_sha256, write_atomically
 from autocolor.core.programs import printable
 from autocolor.core.progress import tqdm
 from autocolor.histograms.decode import DecodeOptions
@@ -173,9 +173,8 @@ def _planned(work: Path, identity: dict[str, Any]) -> Survey | None:
 
 
 def _write_plan(work: Path, identity: dict[str, Any], survey: Survey) -> None:
-    with atomic_path(work / _PLAN) as partial:
-        plan = {"identity": identity, "survey": survey.to_dict()}
-        partial.write_text(json.dumps(plan), encoding="utf-8")
+    plan = {"identity": identity, "survey": survey.to_dict()}
+    write_atomically(work / _PLAN, json.dumps(plan))
 
 
 def _segment_files(work: Path, frames: int) -> list[Path]:
