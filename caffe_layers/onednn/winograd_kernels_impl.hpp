@@ -25,7 +25,8 @@ inline void StoreUnaligned(const Vector& value, float* to) {
   *reinterpret_cast<UnalignedVector*>(to) = value;
 }
 inline Vector Zero() { return Vector{}; }
-inline Vector Splat(float value) { return Vector{} + value; }
+// Minus zero leaves every value as it is, so that this is one load; plus zero turns -0 into 0.
+inline Vector Splat(float value) { return value - Vector{}; }
 
 // Of kWidth rows.
 inline void Transpose(Vector* v) {
@@ -264,6 +265,11 @@ inline void MultiplyTile(int channels, bool add, const float* maps, int64_t maps
   }
   for (int first = 0; first < channels; first += kWidth) {
     const int count = Least(kWidth, channels - first);
+    // The tiles that are multiplied next: the processor does not foresee them, as blocks of channels
+    // lie pages apart.
+    for (int i = 0; i < kRows * kWidth; i += kLine) {
+      __builtin_prefetch(maps + kRows * kWidth + i);
+    }
     for (int c = 0; c < count; ++c) {
       Vector factors[kVectors];
 #pragma GCC unroll 4
