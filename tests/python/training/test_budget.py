@@ -21,10 +21,12 @@ def test_the_snapshot_that_validates_best_is_taken(tmp_path):
     for iteration in (10, 20, 30):
         (tmp_path / f"snapshot_iter_{iteration}.caffemodel").touch()
     records = [
-        Record(10, "test", loss=2.0), Record(20, "test", loss=1.0), Record(30, "test", loss=1.5),
+        Record(10, "test", loss=2.0),
+        Record(20, "test", loss=1.0),
+        Record(30, "test", loss=1.5),
         Record(15, "test", loss=0.1),  # left no snapshot
         Record(30, "train", loss=0.0),
-    ]  # fmt: skip
+    ]
     assert best_snapshot(tmp_path, records).name == "snapshot_iter_20.caffemodel"
     assert best_snapshot(tmp_path, []).name == "snapshot_iter_30.caffemodel"
     with pytest.raises(TrainingError, match="nowhere: caffe train left no snapshot"):

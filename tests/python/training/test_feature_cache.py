@@ -66,8 +66,16 @@ def weights(tmp_path_factory):
 
 
 def options(**changes):
-    return FeatureOptions(**{"levels": LEVELS, "crop": SIDE, "locations": 6, "width": WIDTH,
-                             "images_per_file": 2, **changes})  # fmt: skip
+    return FeatureOptions(
+        **{
+            "levels": LEVELS,
+            "crop": SIDE,
+            "locations": 6,
+            "width": WIDTH,
+            "images_per_file": 2,
+            **changes,
+        }
+    )
 
 
 def read_all(files):
@@ -81,8 +89,9 @@ def read_all(files):
 
 def test_each_row_is_a_pixel_of_the_network_s_maps(images, weights, tmp_path):
     """Level by level, against the maps themselves: locations are found by their colour."""
-    files = cache_features(images, weights, tmp_path / "f", options(augment=False, images=1),
-                           progress=False)  # fmt: skip
+    files = cache_features(
+        images, weights, tmp_path / "f", options(augment=False, images=1), progress=False
+    )
     hypercolumns, colours = read_all(files)
     assert hypercolumns.shape == (6, sum(level.channels for level in vgg16_levels(LEVELS, WIDTH)))
     assert hypercolumns.dtype == np.float16 and colours.shape == (6, 3, 1, 1)
@@ -156,16 +165,18 @@ def test_small_images_and_large_activations_are_refused(images, weights, tmp_pat
     with pytest.raises(
         FeatureError, match=r"image 00\d: expected sides of at least 96, got \d+ x 69"
     ):
-        cache_features(images, weights, tmp_path / "small", options(crop=96, augment=False),
-                       progress=False)  # fmt: skip
+        cache_features(
+            images, weights, tmp_path / "small", options(crop=96, augment=False), progress=False
+        )
     caffe = import_caffe()
     prototxt = write_net(tmp_path / "net.prototxt", vgg16_gray_features("conv5_3", WIDTH))
     net = caffe.Net(str(prototxt), str(weights), caffe.TEST)
     net.params["conv1_1"][1].data[...] = 1e6
     net.save(str(tmp_path / "large.caffemodel"))
     with pytest.raises(FeatureError, match="does not fit half precision; expected re-balanced"):
-        cache_features(images, tmp_path / "large.caffemodel", tmp_path / "f", options(),
-                       progress=False)  # fmt: skip
+        cache_features(
+            images, tmp_path / "large.caffemodel", tmp_path / "f", options(), progress=False
+        )
 
 
 @pytest.mark.parametrize("variant", ["hue_chroma", "lab_marginal", "lab_joint", "lab_l2"])
@@ -187,20 +198,25 @@ def test_a_head_has_the_losses_of_the_whole_network(images, weights, tmp_path, v
     whole = network.training_net(TrainingOptions("x", batch=1, crop=rows, locations=rows), "test")
     changed = caffe_pb2.NetParameter()
     own = sum(level.channels for level in vgg16_levels(levels, WIDTH))
-    for name, shape in (("image", (1, 3, 1, rows)), ("locations", (1, rows, 2)),
-                        ("hypercolumn", (rows, own))):  # fmt: skip
+    for name, shape in (
+        ("image", (1, 3, 1, rows)),
+        ("locations", (1, rows, 2)),
+        ("hypercolumn", (rows, own)),
+    ):
         layer = changed.layer.add(name=name, type="Input", top=[name])
         layer.input_param.shape.add().dim.extend(shape)
     skipped = ("conv", "relu", "pool")
     changed.layer.extend(
-        layer for layer in whole.layer
+        layer
+        for layer in whole.layer
         if layer.name not in ("image", "locations", "hypercolumn")
         and not layer.name.startswith(skipped)
-    )  # fmt: skip
+    )
     reference = caffe.Net(
-        str(write_net(tmp_path / "whole.prototxt", changed)), caffe.TEST,
+        str(write_net(tmp_path / "whole.prototxt", changed)),
+        caffe.TEST,
         weights=str(tmp_path / "head.caffemodel"),
-    )  # fmt: skip
+    )
     cached = [level.name for level in vgg16_levels(LEVELS, WIDTH)]
     first = sum(
         level.channels
@@ -245,8 +261,9 @@ def test_a_head_on_a_shared_backbone_is_the_deploy_net(weights, tmp_path, varian
 
     backbone = Backbone(weights, width=WIDTH)
     shared = HeadNet(folder, backbone, width=WIDTH)
-    alone = CaffeNet(folder / manifest.deploy, folder / manifest.weights,
-                     outputs=tuple(manifest.outputs))  # fmt: skip
+    alone = CaffeNet(
+        folder / manifest.deploy, folder / manifest.weights, outputs=tuple(manifest.outputs)
+    )
     for shape in ((64, 96), (32, 32)):
         image = rng.random(shape, dtype=np.float32)
         for _ in range(2):  # the second time on kept levels
