@@ -165,7 +165,7 @@ def _train(arguments: argparse.Namespace, group: Group, stop: StopRequest) -> in
         stopped = runner.run()
     except ParallelError:  # ends this rank alone
         raise
-    except (AutocolorError, ValueError, OSError) as error:
+    except (AutocolorError, OSError) as error:
         if group.rank == 0:
             print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
         return exit_status(error)
@@ -196,7 +196,7 @@ def _explain_crash(solver: Path, number: signal.Signals) -> None:
             reason = (
                 f"snapshot {state} was not written to its end ({free / 2**20:,.0f} MiB are free)"
             )
-    except (AutocolorError, ValueError, OSError) as error:
+    except (AutocolorError, OSError) as error:
         reason = str(error)
     print(
         f"\n{_PROGRAM}: error: the training was ended by {number.name}: {reason}; --resume goes on from "

@@ -93,7 +93,12 @@ def test_an_error_that_a_command_makes_of_a_closed_pipe_is_none_of_a_file(
 
 @pytest.mark.parametrize(
     ("body", "status", "error"),
-    [("return 3", 3, ""), ("sys.exit(2)", 2, ""), ("raise BrokenPipeError('x')", 1, "BrokenPipe")],
+    [
+        ("return 3", 3, ""),
+        ("sys.exit(2)", 2, ""),
+        ("raise BrokenPipeError('x')", 1, "BrokenPipe"),
+        ("return int('x')", 1, "in main\n"),  # a fault is shown with its place
+    ],
 )
 def test_other_ends_stay_as_they_are(body: str, status: int, error: str) -> None:
     ended = run(sys.executable, "-c", PROGRAM.format(body=body), status=status)

@@ -96,18 +96,19 @@ def run_program(
 
 
 def told(main: Callable[[], int], name: str) -> int:
-    """Run a command; return its status, after a line about an error of ours, the system or a bad value."""
+    """Run a command; return its status, after a line about an error of ours or of the system.
+
+    Whatever else is raised, a ValueError of another library included, is a fault in the code: it is not
+    caught, so that Python shows where it is.
+    """
     try:
         return main()
     except BrokenPipeError:
         raise
-    except (AutocolorError, OSError, ValueError) as error:
+    except (AutocolorError, OSError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
             raise  # of the command's output
-        text = printable(one_line(error))
-        if not isinstance(error, (AutocolorError, OSError)):
-            text = f"{type(error).__name__}: {text}"
-        _say(f"{name}: error: {text}")
+        _say(f"{name}: error: {printable(one_line(error))}")
         return exit_status(error)
 
 

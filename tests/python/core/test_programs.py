@@ -16,7 +16,6 @@ from autocolor.core.programs import at_least, command_parser, told
         (AutocolorError("a.jpg:\nbroken"), 1, "a.jpg: broken"),
         (FileNotFoundError(errno.ENOENT, "No such file", "a"), 1, "[Errno 2] No such file: 'a'"),
         (OSError(errno.ENOSPC, "full", "a"), 1, "[Errno 28] full: 'a'"),
-        (ValueError("not JSON"), 1, "ValueError: not JSON"),
         (AutocolorError("a\x1b[1m.jpg"), 1, "a\\x1b[1m.jpg"),
     ],
 )
@@ -30,7 +29,13 @@ def test_errors_are_told_in_a_line(error, status, line, capsys):
 
 @pytest.mark.parametrize(
     "error",
-    [BrokenPipeError(), OSError(errno.ENOSPC, "full"), KeyboardInterrupt(), KeyError("bug")],
+    [
+        BrokenPipeError(),
+        OSError(errno.ENOSPC, "full"),
+        KeyboardInterrupt(),
+        KeyError("bug"),
+        ValueError("of a library"),
+    ],
 )
 def test_what_is_no_error_of_the_arguments_or_files_is_raised(error):
     def main():
