@@ -19,7 +19,6 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import binary_dilation, gaussian_gradient_magnitude
 from skimage.feature import canny
-from sklearn.metrics import average_precision_score
 from tqdm import tqdm
 
 from autocolor.core.arrays import Float32Array, FloatArray, check_unit
@@ -276,6 +275,8 @@ cannot be read are skipped and listed. Run again: what is finished is not done a
         help="default: %(default)s",
     )
     arguments = parser.parse_args(argv)
+    from sklearn.metrics import average_precision_score  # takes a second, --help need not
+
     out: Path = arguments.out
     with exclusive(out / ".lock"):
         prepare(arguments.photos, out / "train", arguments.side)

@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter, uniform_filter
-from scipy.signal import fftconvolve
 from scipy.spatial import cKDTree
 from skimage.filters import gabor_kernel
 
@@ -140,6 +139,10 @@ class Gist:
 
     def __call__(self, lightness: FloatArray) -> Float32Array:
         """Return the descriptor of an (H, W) image in [0, 1]: (512,), by scale, orientation, cell."""
+        from scipy.signal import (
+            fftconvolve,
+        )  # takes a second, which tools for other methods need not wait
+
         image = resize(lightness, (_SIDE, _SIDE)).astype(np.float64)
         image -= gaussian_filter(image, _CONTRAST_SIGMA, mode="reflect")
         deviation = np.sqrt(gaussian_filter(np.square(image), _CONTRAST_SIGMA, mode="reflect"))

@@ -12,7 +12,6 @@ from dataclasses import astuple, dataclass
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from scipy.ndimage import gaussian_filter
 
 from autocolor.core.arrays import FloatArray
 from autocolor.core.errors import InputError
@@ -53,7 +52,7 @@ def damaged(rgb: FloatArray, rng: np.random.Generator, options: DamageOptions) -
     grey = lightness(rgb)
     hue, chroma = rgb_to_hue_chroma(rgb)
     if blur:
-        grey = gaussian_filter(grey, rng.uniform(0.4, 1.5))
+        grey = _blurred(grey, rng.uniform(0.4, 1.5))
     if grain:
         grey = add_grain(grey, rng)
     if jpeg:
@@ -77,7 +76,7 @@ def change_tone(rgb: FloatArray, rng: np.random.Generator) -> npt.NDArray[np.flo
 
 def add_grain(grey: FloatArray, rng: np.random.Generator) -> npt.NDArray[np.float32]:
     """Add film grain: noise that is a little blurred and strongest in the middle tones."""
-    noise = gaussian_filter(rng.normal(size=grey.shape), rng.uniform(0, 0.8))
+    noise = _blurred(rng.normal(size=grey.shape), rng.uniform(0, 0.8))
     noise *= rng.uniform(0.01, 0.06) / max(noise.std(), 1e-6)
     weight = 0.5 + 2 * grey * (1 - grey)
     grainy: npt.NDArray[np.float32] = np.clip(grey + noise * weight, 0, 1).astype(np.float32)
@@ -90,3 +89,10 @@ def compress(grey: FloatArray, quality: int) -> npt.NDArray[np.float32]:
     Image.fromarray(np.rint(grey * 255).astype(np.uint8)).save(stream, "JPEG", quality=quality)
     with Image.open(stream) as image:
         return np.asarray(image, np.float32) / np.float32(255)
+
+
+def _blurred(image: FloatArray, sigma: float) -> FloatArray:
+    from scipy.ndimage import gaussian_filter  # takes 0.3 s, which a training need not wait
+
+    blurred: FloatArray = gaussian_filter(image, sigma)
+    return blurred

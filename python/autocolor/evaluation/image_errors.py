@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from skimage.metrics import structural_similarity
 
 from autocolor.core.arrays import FloatArray, check_same_shape
 from autocolor.core.errors import InputError
@@ -209,6 +208,8 @@ def structural_similarity_of(truth: FloatArray, prediction: FloatArray) -> float
     """
     if min(truth.shape[:2]) < SSIM_WINDOW:
         return None
+    from skimage.metrics import structural_similarity  # which the paper's metrics need not wait for
+
     similarity: float = structural_similarity(
         truth,
         prediction,

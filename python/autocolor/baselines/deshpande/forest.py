@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.tree import DecisionTreeRegressor
 
 from autocolor.core.arrays import Float32Array, FloatArray
 from autocolor.core.progress import tqdm
@@ -209,6 +208,10 @@ def _grow(
 
     A split is of a random direction among the features, one that a few of them dominate.
     """
+    from sklearn.tree import (
+        DecisionTreeRegressor,
+    )  # takes a second, and who has a forest grows none
+
     described = with_constant(drawn.features)
     residual = described @ b.T - drawn.responses @ a.T
     gradients = [
