@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,32 @@ TINY_STRIDE = 4
 # the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+_ROOM = Path(__file__)
+_DOOR = _ROOM.parents[1] / "pyproject.toml"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let no test run beside one that is marked alone, where pytest has several processes.
+
+    Every test shares the lock of a room, and one that is alone has it for itself. All pass a door on
+    their way there, which the one that waits for an empty room holds: nobody else goes in meanwhile.
+    """
+    # The only process need not wait, and one that a test runs would wait for its own test.
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    alone = item.get_closest_marker("alone") is not None
+    with _DOOR.open() as door, _ROOM.open() as room:
+        fcntl.flock(door, fcntl.LOCK_EX)
+        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        try:
+            return (yield)
+        finally:
+            # By word, as a child that a test has left may have the file as well.
+            fcntl.flock(room, fcntl.LOCK_UN)
+
 
 # One convolution and a softmax for each histogram; kernel = stride puts cell (j, i) at pixel
 # (4 j + 1.5, 4 i + 1.5), as in the real networks.

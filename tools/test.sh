@@ -48,6 +48,9 @@ fi
 # shellcheck source=/dev/null
 source build/env.sh
 export GLOG_minloglevel=2 GLOG_logtostderr=1 # no log files in /tmp
+# A process a core, of which each takes whole files: their fixtures are made once. Those of tests/cli, which
+# take longest, come first. Beyond four, memory would be what is short.
+parallel=(--numprocesses "$(nproc)" --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
 if [ -n "$isa" ]; then
   export ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell
   export NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL AVX512_SPR"
@@ -60,7 +63,7 @@ if [ -n "$quick" ]; then
   echo "== unit tests of the layers"
   build/bin/autocolor_tests
   echo "== Python tests that are not slow"
-  python -m pytest -m "not slow" "${pytest_arguments[@]}"
+  python -m pytest -m "not slow" "${parallel[@]}" "${pytest_arguments[@]}"
   echo "quick: $((SECONDS - started)) s"
   exit 0
 fi
@@ -120,4 +123,4 @@ if [ -n "$all" ]; then
 fi
 
 echo "== Python tests"
-python -m pytest "${pytest_arguments[@]}"
+python -m pytest "${parallel[@]}" "${pytest_arguments[@]}"

@@ -252,6 +252,7 @@ def processor_seconds(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+@pytest.mark.alone
 def test_controls_answer_fast(server: Server, photo: str, capsys: pytest.CaptureFixture) -> None:
     """Every control after the first in under 200 ms, for 512 x 512, on a machine that is free.
 

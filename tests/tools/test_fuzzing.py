@@ -175,6 +175,7 @@ def test_weights_in_other_files_and_bombs(tmp_path: Path, monkeypatch: pytest.Mo
         read_weights(tmp_path / "w.onnx")
 
 
+@pytest.mark.alone
 def test_qt_resources_take_linear_memory() -> None:
     bomb = qt_resource({"zeros": bytes(300 * 2**20)}, compressed=True)
     with pytest.raises(ResourceError, match="zeros: inflates to more than"):

@@ -250,6 +250,7 @@ print(changed / 512**2, time.process_time() - start, (peak() - before) / 1024)
 """
 
 
+@pytest.mark.alone
 def test_speed_and_memory() -> None:
     environment = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(

@@ -442,6 +442,7 @@ def colorize_four_megapixels(folder: Path, working_side: int) -> None:
         )
 
 
+@pytest.mark.alone
 def test_four_megapixels_in_under_six_gib(tmp_path: Path) -> None:
     # The demo's network, 4,225 hypercolumn channels, at the default working size.
     command = [sys.executable, __file__, str(tmp_path), str(Manifest("any").working_side)]
