@@ -25,6 +25,14 @@ def measure(monkeypatch):
 
 
 @pytest.fixture
+def network_arithmetic(monkeypatch):
+    monkeypatch.syspath_prepend(BENCH)
+    from arithmetic import network_arithmetic
+
+    return network_arithmetic
+
+
+@pytest.fixture
 def results(monkeypatch):
     monkeypatch.syspath_prepend(BENCH)
     import results
@@ -249,3 +257,15 @@ def test_results_know_their_target(results):
         "![growth](plots/plot.png)",
     ):
         assert line in markdown
+
+
+def test_arithmetic_of_the_network(network_arithmetic):
+    """VGG-16's convolutions are 15,346,630,656 multiply-adds on 224 × 224 in colour."""
+    work = network_arithmetic(224)
+    of_colours = 2 * 64 * 9 * 224**2  # conv1_1 on the two channels that a grey photo lacks
+    assert work.convolutions == pytest.approx(2 * (15_346_630_656 - of_colours) / 1e9)
+    fc6, fc7 = 7 * 7 * 512 * 4096, 4096 * 4096
+    assert work.products == pytest.approx(2 * 7**2 * (fc6 + fc7) / 1e9)
+    # Written out, a hypercolumn has all 12,417 channels at each of 56 × 56 places.
+    assert work.dense_head == pytest.approx(2 * 56**2 * 1024 * (12417 + 64) / 1e9)
+    assert work.head < work.dense_head / 5

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import PassProcess, environment, in_child, interleaved
+from measure import PassProcess, Timing, environment, in_child, interleaved
 from results import Benchmark, Report, Settings, differs, faster
 
 _STOCK, _ONEDNN, _FASTEST = "CAFFE", "ONEDNN", "DEFAULT"
@@ -126,15 +126,31 @@ def _difference(stock: Any, ours: Any) -> float:
     return max(float(np.abs(a - b).max() / np.abs(a).max()) for a, b in pairs)
 
 
-def _layer_table(nets: Mapping[str, Any], repetitions: int) -> str:
-    """Return a table of the forward times of the layers, in ms."""
+def _layer_times(nets: Mapping[str, Any], repetitions: int) -> dict[str, Timing]:
+    """Return the forward times of the layers, by engine and layer."""
     from autocolor.runtime.caffe_runtime import layer_names
 
     work: dict[str, Callable[[], object]] = {}
     for engine, net in nets.items():
         for name in layer_names(net):
             work[f"{engine} {name}"] = partial(net.forward, start=name, end=name)
-    times = interleaved(work, repetitions)
+    return interleaved(work, repetitions)
+
+
+def _memory_note(ratios: Mapping[str, float]) -> str:
+    """Say what memory costs the convolutions, by how many times as long conv4_2 takes as conv3_2."""
+    found = ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items())
+    return (
+        "\nconv3_2 and conv4_2 are the same multiplications, on 256 and 512 channels; conv4_2 takes so "
+        f"many times as long: {found}. What is above 1 goes into memory: as Winograd's algorithm "
+        "transforms them, the weights of conv4_2 are 38 MB and those of conv3_2 are 9.\n"
+    )
+
+
+def _layer_table(nets: Mapping[str, Any], times: Mapping[str, Timing]) -> str:
+    """Return a table of the forward times of the layers, in ms."""
+    from autocolor.runtime.caffe_runtime import layer_names
+
     lines = [
         f"| layer | {' | '.join(_NAMES[engine] for engine in nets)} |\n",
         f"|---{'|---' * len(nets)}|\n",
@@ -199,7 +215,15 @@ def _compare(settings: Settings, torch_python: str | None) -> Report:
         if not backward:
             repetitions = statistics.median_low([1, 3, settings.repetitions])
             notes.append(f"\nForward at {side}×{side}, ms a layer:\n\n")
-            notes.append(_layer_table(nets, repetitions))
+            layers = _layer_times(nets, repetitions)
+            notes.append(_layer_table(nets, layers))
+            if last == "conv5_3":
+                ratios = {
+                    _NAMES[engine]: layers[f"{engine} conv4_2"].median
+                    / layers[f"{engine} conv3_2"].median
+                    for engine in nets
+                }
+                notes.append(_memory_note(ratios))
     return Report(results, "".join(notes))
 
 
