@@ -214,6 +214,52 @@ def test_photos_of_iphones(
     )
 
 
+def test_odd_files_end_no_batch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each has its result or one plain line; what is left of a file is said, too."""
+    coffee = Image.fromarray(skimage.data.coffee()).resize((60, 40))
+    frames = [coffee.rotate(angle) for angle in (0, 90, 180)]
+    kept = {
+        "animated.png": frames[0],
+        "moving.webp": frames[0],
+        "cmyk.jpg": coffee.convert("CMYK"),
+        "deep.png": Image.fromarray(np.full((30, 20), 30_000, np.uint16)),
+        "one pixel.png": coffee.resize((1, 1)),
+        "thin.png": coffee.resize((1, 900)),
+        "👵 \"quoted\" 'x' $HOME ;.jpg": coffee,
+        "a..jpg.png": coffee,
+        "-o.png": coffee,
+    }
+    for name, image in kept.items():
+        several = (
+            {"save_all": True, "append_images": frames[1:]}
+            if name in ("animated.png", "moving.webp")
+            else {}
+        )
+        image.save(tmp_path / name, **several)
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "text.jpg").write_text("Dear diary")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cmyk.jpg").read_bytes()[:400])
+    assert main([str(tmp_path), "-o", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr()
+    assert f"{len(kept)} colorized, 3 failed" in said.out
+    for name, image in kept.items():
+        with Image.open(tmp_path / "out" / f"{Path(name).stem}.png") as result:
+            assert result.size == image.size, name
+    told = {
+        name: f"{tmp_path}/{name}: has 3 pictures, of which the first was colorized"
+        for name in ("animated.png", "moving.webp")
+    }
+    told |= {
+        "empty.jpg": "empty.jpg: not an image: the file is empty",
+        "text.jpg": "text.jpg: not an image that can be read",
+        "cut.png": "cut.png: cannot be read: ",
+    }
+    lines = [line for line in said.err.splitlines() if line.startswith("autocolor: ")]
+    for name, text in told.items():
+        assert [text in line for line in lines].count(True) == 1, name
+    assert len(lines) == len(told)
+
+
 def test_pipes_devices_and_broken_links_are_refused_at_once(
     photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -577,12 +577,61 @@ def test_zip_of_two_photos_of_one_name(server: Server) -> None:
         jobs.append(server.call("POST", f"/photos/{uploaded}/download", {"suffix": ".webp"})["job"])
     for job in jobs:
         assert server.finish(job)["state"] == "done"
-    status, content, _ = server.request("GET", f"/api/zip?job={jobs[0]}&job={jobs[1]}")
+    archive = server.call("POST", "/zip", {"jobs": jobs})["archive"]
+    status, content, _ = server.request("GET", f"/api/zip/{archive}")
     assert status == 200
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert archive.namelist() == ["scan_color.webp", "scan_color_2.webp"]
         first, second = (pixels_of(archive.read(name)) for name in archive.namelist())
     assert np.abs(first - second).mean() > 0.05
+    # As many as a large batch has, more than the line of a request holds.
+    many = server.call("POST", "/zip", {"jobs": jobs * 600})["archive"]
+    status, content, _ = server.request("GET", f"/api/zip/{many}")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert len(archive.namelist()) == 1200
+    for wrong, status, message in (
+        ([], 400, "jobs: expected at least one"),
+        ([*jobs, "none"], 404, "1 of 3 results are no longer on the server"),
+    ):
+        answer = server.request("POST", "/api/zip", {"jobs": wrong})
+        assert message in error_of(answer, status)
+    assert "no longer" in error_of(server.request("GET", "/api/zip/none"), 404)
+
+
+def several(kind: str) -> bytes:
+    """Return three pictures in one file."""
+    stream = io.BytesIO()
+    pages = [COFFEE.resize((60, 40)).rotate(angle) for angle in (0, 90, 180)]
+    pages[0].save(stream, kind, save_all=True, append_images=pages[1:])
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_a_file_of_several_pictures_says_so(server: Server, kind: str) -> None:
+    uploaded = server.upload(several(kind), "moving")
+    expected = {"height": 40, "width": 60, "colored": True, "pictures": 3}
+    for way, body in (("open", None), ("download", {"suffix": ".jpg"})):
+        state = server.finish(server.call("POST", f"/photos/{uploaded}/{way}", body)["job"])
+        assert state["result"] == expected, way
+
+
+def test_heic_has_no_name_on_the_server(server: Server) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    stream = io.BytesIO()
+    heif.from_pillow(COFFEE.resize((90, 60))).save(stream, quality=95)
+    photo = server.open(stream.getvalue(), "IMG_1.jpg")  # as some programs call any photo
+    grey = pixels_of(server.request("GET", f"/api/photos/{photo}/grey")[1])
+    expected = lightness(np.asarray(COFFEE.resize((90, 60)), np.float32) / 255)
+    assert np.sqrt(np.mean((grey[..., 0] - expected) ** 2)) < 0.04  # lossy
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 700), (700, 1)])
+def test_the_thinnest_photos(server: Server, size: tuple[int, int]) -> None:
+    photo = server.open(file_of(COFFEE.resize(size)))
+    hint = {"x": 0.5, "y": 0.5, "color": "#10c020"}
+    assert server.preview(photo, hints=[hint]).shape == (*size[::-1], 3)
+    job = server.call("POST", f"/photos/{photo}/download", {"suffix": ".png"})["job"]
+    assert server.finish(job)["state"] == "done"
 
 
 # ---- the program
@@ -828,11 +877,12 @@ def test_the_document_is_true(server: Server, photo: str) -> None:
     new = check("upload", file_of(COFFEE.resize((40, 30))), "?name=a.png")["photo"]
     opened = check("open", photo=new)["job"]
     server.finish(opened)
-    assert check("job", job=opened)["result"] == {"height": 30, "width": 40, "colored": True}
+    result = check("job", job=opened)["result"]
+    assert result == {"height": 30, "width": 40, "colored": True, "pictures": 1}
     job = check("download", {"suffix": ".png", "controls": controls}, photo=new)["job"]
     server.finish(job)
     check("file", job=job)
-    check("zip", query=f"?job={job}")
+    check("zip", archive=check("pack", {"jobs": [job]})["archive"])
     check("cancel", job=job)
     check("forget", photo=new)
     _, path, _ = operations.pop("colorize")

@@ -21,6 +21,7 @@ from autocolor.imaging.images import (
     Photo,
     check_output_suffix,
     count_pages,
+    count_pictures,
     read_image,
     write_image,
 )
@@ -72,6 +73,7 @@ class FileResult:
     error: str = ""  #: Why there is none, in one line that names the file; empty if there is one
     wrong_option: InputError | None = None  #: Where an option does not fit the file
     was_there: bool = False  #: Whether an earlier run wrote it
+    note: str = ""  #: What else there is to say of it, in one line that names the file
 
 
 def colorize_files(
@@ -234,6 +236,9 @@ def colorize_file(
         _colorize_page(colorizer, source, names, options)
         result.colorized.extend(names.colorized)
         result.beside.extend(names.beside)
+    if (pictures := count_pictures(photo)) > pages:
+        note = f"{photo}: has {pictures} pictures, of which the first was colorized"
+        return dataclasses.replace(result, note=note)
     return result
 
 

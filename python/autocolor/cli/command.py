@@ -92,6 +92,8 @@ def _report(
             _say(f"error: {result.error}")
             failures += 1
             continue
+        if result.note:
+            _say(result.note)
         written = printable(", ".join(map(str, result.colorized + result.beside)))
         done += 1
         there += result.was_there

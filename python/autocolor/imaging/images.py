@@ -46,6 +46,11 @@ PHOTO_SUFFIXES = (
     ],
 )
 
+# Formats of Pillow whose files may hold several pictures; what JPEG adds are previews and depth.
+_SEVERAL = ("AVIF", "GIF", "HEIF", "PNG", "WEBP")
+# In the first box of a file (ISO 23008-12); the last two are of AVIF, too.
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
 # What the content of a file may be. Pillow would read more, some of it with programs of others: of
 # EPS it lets Ghostscript run what the file says.
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "WEBP")
@@ -97,6 +102,19 @@ def count_pages(path: Path | str) -> int:
         with _readable(path):
             return tiff.count_pages(path) if tiff.is_tiff(path) else 1
     except ImageError:  # as in read_image, which then says what is wrong
+        return 1
+
+
+def count_pictures(path: Path | str) -> int:
+    """Return the number of pages of a TIFF, of frames of an animation; 1 for a file that is not readable."""
+    path = Path(path)
+    try:
+        with _readable(path):
+            if tiff.is_tiff(path):
+                return tiff.count_pages(path)
+            with Image.open(path, formats=_formats(path)) as image:
+                return getattr(image, "n_frames", 1) if image.format in _SEVERAL else 1
+    except ImageError:
         return 1
 
 
@@ -168,8 +186,9 @@ def _readable(path: Path) -> Iterator[None]:
     except (FileNotFoundError, FileKindError) as error:
         raise ImageError(str(error)) from None
     except UnidentifiedImageError:
-        problem = "not an image that can be read"
-        if path.suffix.lower() in _HEIF_SUFFIXES and _formats(path) == _FORMATS:
+        is_empty = path.stat().st_size == 0
+        problem = f"not an image{': the file is empty' if is_empty else ' that can be read'}"
+        if _is_heif(path) and _formats(path) == _FORMATS:
             problem += " without pillow-heif; `pip install pillow-heif` brings it"
         raise ImageError(f"{path}: {problem}") from None
     # Pillow's decoders raise errors of many types on damaged files.
@@ -178,8 +197,8 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _formats(path: Path) -> tuple[str, ...]:
-    """Return what a file may be: HEIF, too, if it is called so and Pillow has a plugin for it."""
-    if path.suffix.lower() not in _HEIF_SUFFIXES:
+    """Return what a file may be: HEIF, too, if it begins as one and Pillow has a plugin for it."""
+    if not _is_heif(path):
         return _FORMATS
     try:
         from pillow_heif import register_heif_opener
@@ -187,6 +206,12 @@ def _formats(path: Path) -> tuple[str, ...]:
         return _FORMATS
     register_heif_opener()
     return (*_FORMATS, "HEIF")
+
+
+def _is_heif(path: Path) -> bool:
+    with path.open("rb") as stream:  # whatever its name is: the web page stores photos without one
+        head = stream.read(12)
+    return head[4:8] == b"ftyp" and head[8:] in _HEIF_BRANDS
 
 
 def _from_tiff(image: tiff.TiffImage) -> Photo:

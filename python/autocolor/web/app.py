@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import secrets
 import time
 import zipfile
 from collections.abc import Collection
@@ -41,7 +42,7 @@ from autocolor.web.forms import read_form
 from autocolor.web.jobs import BusyError, Job, JobError, RenderPool, WorkerDiedError
 from autocolor.web.messages import Request as WorkerRequest
 from autocolor.web.metrics import Metrics
-from autocolor.web.openapi import DOWNLOAD_SUFFIXES, Endpoint, describe
+from autocolor.web.openapi import DOWNLOAD_SUFFIXES, OPENED, Endpoint, describe
 from autocolor.web.patience import BodyDeadline
 from autocolor.web.render import FINE_PIXELS, QUICK_PIXELS
 from autocolor.web.security import LocalOnly
@@ -81,6 +82,7 @@ class Service:
         self._manifest = manifest
         self._limits = limits
         self._receiving = 0
+        self._archives: dict[str, dict[str, Path]] = {}
         self.metrics = Metrics(pool)
 
     @property
@@ -100,7 +102,8 @@ class Service:
             ("GET", "/jobs/{job}", self.job),
             ("DELETE", "/jobs/{job}", self.cancel),
             ("GET", "/jobs/{job}/file", self.file),
-            ("GET", "/zip", self.zip),
+            ("POST", "/zip", self.pack),
+            ("GET", "/zip/{archive}", self.zip),
         ]
 
     def routes(self) -> list[BaseRoute]:
@@ -140,7 +143,8 @@ class Service:
             asked = self._controlled(upload, "download", {"controls": controls}, output)
             job = self._pool.submit(asked)
             upload.jobs[job.id] = job
-            path = Path(await job.wait())
+            await job.wait()
+            path = _result(job)
         except BaseException:
             self._remove(upload)
             raise
@@ -269,11 +273,12 @@ class Service:
     async def job(self, request: Request) -> Response:
         """Say how far a job is."""
         _, job = self._job(request.path_params["job"])
+        result = job.result and {key: job.result[key] for key in OPENED}
         content = {
             "state": job.state,
             "progress": round(job.progress, 3),
             "error": job.error,
-            "result": job.result if job.request.kind == "open" else None,
+            "result": result,
         }
         return JSONResponse(content)
 
@@ -289,13 +294,19 @@ class Service:
         path = _result(job)
         return FileResponse(path, filename=_result_name(upload, path), headers=_PRIVATE)
 
-    async def zip(self, request: Request) -> Response:
-        """Return the results of several downloads in one archive."""
-        found = [self._job(identity) for identity in request.query_params.getlist("job")]
-        if not found:
-            raise HTTPException(400, "job: expected at least one, got none")
+    async def pack(self, request: Request) -> Response:
+        """Take the jobs of downloads whose results are to come in one archive."""
+        jobs = (await _json(request)).get("jobs")
+        if not isinstance(jobs, list) or not jobs:
+            raise HTTPException(400, "jobs: expected at least one, got none")
         names: dict[str, Path] = {}
-        for upload, job in found:
+        lost = 0
+        for identity in jobs:
+            try:
+                upload, job = self._uploads.job(str(identity))
+            except KeyError:
+                lost += 1
+                continue
             path = _result(job)
             name = _result_name(upload, path)
             stem, suffix = Path(name).stem, Path(name).suffix
@@ -304,17 +315,34 @@ class Service:
                 name = f"{stem}_{copy}{suffix}"
                 copy += 1
             names[name] = path
-        archive = self._uploads.output(found[0][0], ".zip")
+        if lost:
+            text = (
+                f"{lost} of {len(jobs)} results are no longer on the server, which had no more room"
+            )
+            raise HTTPException(404, text)
+        archive = secrets.token_urlsafe(16)
+        self._archives[archive] = names
+        while len(self._archives) > _MOST_ARCHIVES:
+            del self._archives[next(iter(self._archives))]
+        return JSONResponse({"archive": archive}, 201)
+
+    async def zip(self, request: Request) -> Response:
+        """Return the results of several downloads in one archive."""
         try:
-            await asyncio.to_thread(_write_zip, archive, names)
+            names = self._archives[request.path_params["archive"]]
+        except KeyError:
+            raise HTTPException(404, "this archive is no longer on the server") from None
+        path = self._uploads.scratch(".zip")
+        try:
+            await asyncio.to_thread(_write_zip, path, names)
         except OSError as error:
-            archive.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             raise HTTPException(507, _not_stored("colorized.zip", error)) from None
         return FileResponse(
-            archive,
+            path,
             filename="colorized.zip",
             headers=_PRIVATE,
-            background=BackgroundTask(archive.unlink, missing_ok=True),
+            background=BackgroundTask(path.unlink, missing_ok=True),
         )
 
     def _upload(self, identity: str) -> Upload:
@@ -366,6 +394,7 @@ _PRIVATE = {"Cache-Control": "no-store"}
 MOST_UPLOADS = 16
 """At once; one more is told to come again."""
 
+_MOST_ARCHIVES = 16  # that may be fetched, the newest ones
 _CLOSE = {"Connection": "close"}
 
 
@@ -452,7 +481,7 @@ def _jpeg(content: bytes, seconds: float) -> Response:
 def _result(job: Job) -> Path:
     if job.request.kind != "download" or job.state != "done":
         raise HTTPException(409, f"this job has no file: it is {job.state}")
-    return Path(job.result)
+    return Path(job.result["output"])
 
 
 def _result_name(upload: Upload, path: Path) -> str:

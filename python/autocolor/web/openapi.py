@@ -41,6 +41,14 @@ _STRING = {"type": "string"}
 _SUFFIX = {"type": "string", "enum": list(DOWNLOAD_SUFFIXES), "default": DOWNLOAD_SUFFIXES[0]}
 _BINARY = {"type": "string", "format": "binary"}
 
+OPENED = {
+    "height": {"type": "integer"},
+    "width": {"type": "integer"},
+    "colored": {"type": "boolean", "description": "Whether the photo had colours"},
+    "pictures": {"type": "integer", "description": "In the file, of which the first is taken"},
+}
+"""What is told of a photo."""
+
 _SCHEMAS = {
     "Error": _object(["error"], error={"type": "string", "description": "One line"}),
     "Hint": _object(
@@ -66,7 +74,12 @@ _SCHEMAS = {
         state={"enum": ["queued", "running", "done", "failed", "cancelled"]},
         progress=_number(0, 1, "Part that is done"),
         error={"type": "string", "description": "One line, where it has failed"},
-        result={"description": "Of opening: height, width, colored", "type": ["object", "null"]},
+        result={
+            "description": "Of the photo, once it is open or rendered",
+            "type": ["object", "null"],
+            "required": list(OPENED),
+            "properties": OPENED,
+        },
     ),
     "Colors": _object(
         ["colors"],
@@ -123,6 +136,7 @@ _BODIES = {
         )
     ),
     "download": _json_of(_object(suffix=_SUFFIX, **_CONTROLS)),
+    "pack": _json_of(_object(["jobs"], jobs={"type": "array", "items": _STRING, "minItems": 1})),
 }
 _IMAGE = {"image/*": {"schema": _BINARY}}
 _ANSWERS: dict[str, tuple[int, dict[str, Any]]] = {
@@ -138,12 +152,12 @@ _ANSWERS: dict[str, tuple[int, dict[str, Any]]] = {
     "job": (200, _json_of(_ref("Job"))),
     "cancel": (204, {}),
     "file": (200, _IMAGE),
+    "pack": (201, _json_of(_object(["archive"], archive=_STRING))),
     "zip": (200, {"application/zip": {"schema": _BINARY}}),
 }
 _QUERIES: dict[str, dict[str, dict[str, Any]]] = {
     "upload": {"name": {**_STRING, "description": "Of a file that is the whole body"}},
     "colors": {"x": _number(0, 1, "From the left"), "y": _number(0, 1, "From the top")},
-    "zip": {"job": {"type": "array", "items": _STRING}},
 }
 
 

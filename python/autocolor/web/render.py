@@ -37,6 +37,7 @@ from autocolor.histograms.decode import DecodeOptions, default_look
 from autocolor.histograms.prediction import Prediction
 from autocolor.imaging.images import (
     ImageError,
+    count_pictures,
     fit_pixels,
     fitted_size,
     image_size,
@@ -69,6 +70,7 @@ class OpenPhoto:
     size: tuple[int, int]  #: (height, width). Of the photo itself.
     #: JPEG of the photo as it was, of the size of the fine preview; empty if it is grey
     colored: bytes
+    pictures: int = 1  #: In the file, of which this is the first
     #: References whose energy was minimised, by their ids
     energies: dict[str, Reference] = field(default_factory=dict)
     #: What hints make of a preview of some height with controls whose strength is left out: so that
@@ -86,7 +88,12 @@ class OpenPhoto:
     def summary(self) -> dict[str, Any]:
         """Return what the page needs to know."""
         height, width = self.size
-        return {"height": height, "width": width, "colored": bool(self.colored)}
+        return {
+            "height": height,
+            "width": width,
+            "colored": bool(self.colored),
+            "pictures": self.pictures,
+        }
 
 
 def check_pixels(path: Path, largest_pixels: int) -> None:
@@ -114,7 +121,8 @@ def open_photo(
     colored = b""
     if not photo.is_grey and np.ptp(photo.rgb, axis=-1).max() > 2 / 255:
         colored = encode_jpeg(fit_pixels(photo.rgb, FINE_PIXELS))
-    return OpenPhoto(reduced(prediction, FINE_PIXELS), (height, width), colored)
+    shown = reduced(prediction, FINE_PIXELS)
+    return OpenPhoto(shown, (height, width), colored, count_pictures(path))
 
 
 def reduced(prediction: Prediction, pixels: int) -> Prediction:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import shutil
 import signal
 import socket
 import sys
@@ -23,7 +24,7 @@ from autocolor.web.app import Limits, Service, make_app
 from autocolor.web.jobs import RenderPool, core_groups
 from autocolor.web.messages import WorkerOptions
 from autocolor.web.patience import PatientProtocol
-from autocolor.web.storage import Uploads
+from autocolor.web.storage import MOST_STORED_BYTES, Uploads
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -135,7 +136,9 @@ async def _serve(
             str(model.resolve()), arguments.device, arguments.backend, folder, (), limits.pixels
         )
         pool = RenderPool(options, groups)
-        service = Service(pool, Uploads(Path(folder), limits.bytes), manifest, limits)
+        room = max(MOST_STORED_BYTES, shutil.disk_usage(folder).free // 2)
+        uploads = Uploads(Path(folder), limits.bytes, room)
+        service = Service(pool, uploads, manifest, limits)
         app = make_app(service, [arguments.host, *arguments.allow_host])
         config = uvicorn.Config(
             app,

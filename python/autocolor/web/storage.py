@@ -13,6 +13,7 @@ from autocolor.web.jobs import Job
 from autocolor.web.messages import StoredPhoto
 
 MOST_STORED_BYTES = 4 * 2**30
+"""Unless half of what is free is more: a batch of some hundred photos and its results."""
 
 _LONGEST_NAME = 120
 
@@ -68,7 +69,11 @@ class Uploads:
 
     def output(self, upload: Upload, suffix: str) -> Path:
         """Return a new path for a result."""
-        return self._folder / f"{upload.stored.id}.{secrets.token_hex(8)}{suffix}"
+        return self.scratch(suffix, upload.stored.id)
+
+    def scratch(self, suffix: str, start: str = "") -> Path:
+        """Return a new path in the folder."""
+        return self._folder / f"{start}.{secrets.token_hex(8)}{suffix}"
 
     async def add(self, name: str, chunks: AsyncIterator[bytes]) -> Upload:
         """Store a photo as it comes in; a `TooLargeError` as soon as there is more than the limit.

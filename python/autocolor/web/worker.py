@@ -159,7 +159,7 @@ class WorkerLoop:
             raise ValueError(f"kind: got {request.kind!r}")
         path, output = Path(request.photo.path), Path(options["output"])
         render_file(photo, request.controls, reference, path, output, self._watch)
-        return str(output)
+        return {"output": str(output), **photo.summary()}
 
     def _opened(self, request: Request) -> OpenPhoto:
         """Return a photo out of the cache, or open it anew."""

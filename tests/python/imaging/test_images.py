@@ -13,6 +13,7 @@ from PIL import Image, ImageCms
 from autocolor.imaging.images import (
     ImageError,
     count_pages,
+    count_pictures,
     find_photos,
     fit_side,
     image_size,
@@ -160,6 +161,7 @@ def test_pages(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="a.tif: cannot be read"):
         read_image(tmp_path / "a.tif", page=2)
     assert [count_pages(tmp_path / name) for name in ("a.tif", "a.gif", "none")] == [2, 1, 1]
+    assert [count_pictures(tmp_path / name) for name in ("a.tif", "a.gif", "none")] == [2, 2, 1]
 
 
 def exchange_red_and_green() -> bytes:

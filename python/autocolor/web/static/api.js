@@ -45,7 +45,7 @@ export function upload(file, info, signal, progress = () => {}) {
       throw new ApiError(`${file.name}: ${size} MB, but at most ${info.megabytes} MB are taken.`, 413);
     }
     const sending = new XMLHttpRequest();
-    sending.open("POST", `api/photos?name=${encodeURIComponent(file.name)}`);
+    sending.open("POST", `api/photos?name=${encodeURIComponent(file.name.toWellFormed())}`);
     sending.responseType = "json";
     sending.setRequestHeader("Content-Type", "application/octet-stream");
     sending.upload.addEventListener("progress", ({ loaded, total }) => progress(loaded / total));

@@ -5,7 +5,7 @@ import { Batch } from "./batch.js";
 import { Download } from "./download.js";
 import { Hints } from "./hints.js";
 import * as link from "./link.js";
-import { $, acceptDrops, announce, complain, hush } from "./page.js";
+import { $, acceptDrops, announce, complain, disable, hush } from "./page.js";
 import { Preview } from "./preview.js";
 import { Reference } from "./reference.js";
 import { Sliders } from "./sliders.js";
@@ -129,10 +129,7 @@ $("reset").addEventListener("click", () => state.reset());
 $("undo").addEventListener("click", () => state.go(-1));
 $("redo").addEventListener("click", () => state.go(1));
 state.addEventListener("change", () => {
-  for (const [id, by] of [["undo", -1], ["redo", 1]]) {
-    // A button that is disabled loses the focus, and with it the place of a keyboard's user.
-    $(id).setAttribute("aria-disabled", String(!state.canGo(by)));
-  }
+  for (const [id, by] of [["undo", -1], ["redo", 1]]) disable(id, !state.canGo(by));
   // Browsers take few changes of the address a second.
   clearTimeout(addressing);
   addressing = setTimeout(writeAddress, 300);

@@ -1,7 +1,7 @@
 // Many photos, with the same settings or with their own.
 
-import { call, cancel, follow, forget, picture, upload } from "./api.js";
-import { $, acceptDrops, announce, complain, element } from "./page.js";
+import { call, cancel, follow, forget, picture, save, upload } from "./api.js";
+import { $, acceptDrops, announce, complain, disable, element } from "./page.js";
 import { FIRST_LEAN, showHue } from "./sliders.js";
 
 const FINAL = ["done", "failed", "cancelled"];
@@ -60,6 +60,7 @@ export class Batch {
     acceptDrops($("panel-batch"), (files) => this.add(files));
     $("batch-start").addEventListener("click", () => this.start());
     $("batch-cancel").addEventListener("click", () => this.items.forEach((item) => this.stop(item)));
+    $("batch-zip").addEventListener("click", () => this.pack());
     $("batch-clear").addEventListener("click", () => this.clear());
   }
 
@@ -69,7 +70,7 @@ export class Batch {
 
   add(files) {
     for (const file of files) {
-      const item = { file, state: "waiting", error: "", photo: null, job: null, own: null };
+      const item = { file, state: "waiting", error: "", photo: null, job: null, own: null, pictures: 1 };
       this.build(item);
       this.items.push(item);
       this.show(item);
@@ -79,7 +80,7 @@ export class Batch {
 
   build(item) {
     const { name } = item.file;
-    const thumbnail = element("img", { alt: "", className: "thumbnail", src: URL.createObjectURL(item.file) });
+    const thumbnail = element("img", { alt: "", className: "thumbnail", loading: "lazy", src: URL.createObjectURL(item.file) });
     thumbnail.addEventListener("load", () => URL.revokeObjectURL(thumbnail.src));
     thumbnail.addEventListener("error", () => thumbnail.classList.add("none")); // a TIFF, in most browsers
     item.thumbnail = thumbnail;
@@ -112,7 +113,7 @@ export class Batch {
     item.details = details;
     item.row = element("tr", {},
       element("td", {}, thumbnail),
-      element("td", {}, element("span", { className: "file", textContent: name }), details),
+      element("td", {}, element("span", { className: "file", textContent: name, title: name }), details),
       element("td"), element("td"));
     $("batch-rows").append(item.row);
   }
@@ -134,11 +135,12 @@ export class Batch {
     const [, , state, result] = item.row.children;
     item.summary.textContent = item.own ? "Own settings" : "Settings";
     item.details.hidden = ["uploading", "queued", "running"].includes(item.state);
-    const text = { waiting: "waiting", uploading: "uploading", queued: "in the queue", running: "colorizing", done: "done", cancelled: "cancelled", failed: item.error }[item.state];
+    const text = { waiting: "waiting", uploading: "uploading", queued: "in the queue", running: "colorizing", done: item.pictures > 1 ? `done, first of ${item.pictures} pictures` : "done", cancelled: "cancelled", failed: item.error }[item.state];
     if (item.state === "running" && state.querySelector("progress")) {
       state.querySelector("progress").value = progress;
       return;
     }
+    const focused = result.contains(document.activeElement);
     state.replaceChildren(element("span", { textContent: text, className: item.state }));
     result.replaceChildren();
     if (item.state === "running") {
@@ -156,6 +158,7 @@ export class Batch {
       button.addEventListener("click", () => this.stop(item));
       result.append(button);
     }
+    if (focused) (result.firstChild ?? item.summary).focus();
   }
 
   summarise() {
@@ -169,13 +172,11 @@ export class Batch {
     $("batch-summary").textContent = `${count("done")} of ${total} colorized` +
       (count("failed") ? `, ${count("failed")} failed` : "") +
       (count("cancelled") ? `, ${count("cancelled")} cancelled` : "");
-    $("batch-start").disabled = count("waiting") === 0 || active > 0;
+    disable("batch-start", count("waiting") === 0 || active > 0);
     $("batch-start").textContent = count("waiting") ? `Colorize ${count("waiting")}` : "Colorize";
-    $("batch-cancel").disabled = over === total;
-    $("batch-clear").disabled = total === 0 || active > 0;
-    const done = this.items.filter(({ state }) => state === "done");
-    $("batch-zip").hidden = done.length < 2 || active > 0;
-    $("batch-zip").href = `api/zip?${done.map(({ job }) => `job=${job}`).join("&")}`;
+    disable("batch-cancel", over === total);
+    disable("batch-clear", total === 0 || active > 0);
+    $("batch-zip").hidden = count("done") < 2 || active > 0;
   }
 
   async start() {
@@ -192,6 +193,16 @@ export class Batch {
     announce($("batch-summary").textContent);
   }
 
+  async pack() {
+    const jobs = this.items.flatMap(({ state, job }) => (state === "done" ? job : []));
+    try {
+      const { archive } = await call("POST", "/zip", { jobs });
+      save(`api/zip/${archive}`);
+    } catch (error) {
+      complain(error);
+    }
+  }
+
   async run(item, body) {
     if (item.state !== "waiting") return;
     item.job = null;
@@ -206,6 +217,7 @@ export class Batch {
         if (state === item.state) this.show(item, progress);
         else this.set(item, state);
       }, signal);
+      item.pictures = last.result?.pictures ?? 1;
       this.set(item, last.state);
       if (last.state === "done") await this.showColors(item, body.controls);
     } catch (error) {

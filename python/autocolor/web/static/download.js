@@ -1,7 +1,7 @@
 // The colorization at full size.
 
 import { call, cancel, follow, save } from "./api.js";
-import { $, announce, complain } from "./page.js";
+import { $, announce, complain, disable } from "./page.js";
 
 export class Download {
   constructor(state) {
@@ -21,7 +21,7 @@ export class Download {
     try {
       const body = { controls, suffix: $("format").value };
       ({ job: this.job } = await call("POST", `/photos/${photo.photo}/download`, body));
-      $("download").disabled = true;
+      disable("download", true);
       $("download-progress").hidden = false;
       $("download-bar").value = 0;
       const last = await follow(this.job, ({ progress }) => ($("download-bar").value = progress));
@@ -35,7 +35,8 @@ export class Download {
       complain(error);
     } finally {
       this.job = null;
-      $("download").disabled = false;
+      disable("download", false);
+      if ($("download-progress").contains(document.activeElement)) $("download").focus();
       $("download-progress").hidden = true;
     }
   }

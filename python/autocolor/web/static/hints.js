@@ -193,7 +193,9 @@ export class Hints {
       this.resize(index, event.deltaY < 0 ? LARGER : 1 / LARGER);
     }, { passive: false });
     const ring = element("i", { className: "ring" });
-    const dot = element("i", { className: "dot" });
+    const color = element("input", { type: "color" });
+    color.setAttribute("aria-label", `Colour of hint ${index + 1}`);
+    color.addEventListener("input", () => this.set(index, { color: color.value }, "colour"));
     const text = element("span");
     const button = (label, name, act) => {
       const made = element("button", { type: "button", className: "quiet", textContent: label });
@@ -201,13 +203,13 @@ export class Hints {
       made.addEventListener("click", act);
       return made;
     };
-    const item = element("li", {}, dot, text,
+    const item = element("li", {}, color, text,
       button("−", "Shrink", () => this.resize(index, 1 / LARGER)),
       button("+", "Enlarge", () => this.resize(index, LARGER)),
       button("Remove", "Remove", () => this.remove(index)));
     $("hint-marks").append(ring, mark);
     $("hints").append(item);
-    return { mark, ring, item, dot, text };
+    return { mark, ring, item, color, text };
   }
 
   // Marks stay the same elements, which have the focus or are being dragged.
@@ -219,13 +221,13 @@ export class Hints {
     while (this.marks.length < this.hints.length) this.marks.push(this.build(this.marks.length));
     const { photo, info } = this.state;
     this.hints.forEach((hint, index) => {
-      const { mark, ring, dot, text } = this.marks[index];
+      const { mark, ring, color, text } = this.marks[index];
       mark.setAttribute("aria-label", `Hint ${index + 1}, ${place(hint)}`);
       for (const part of [mark, ring]) {
         part.style.left = `${hint.x * 100}%`;
         part.style.top = `${hint.y * 100}%`;
       }
-      mark.style.background = dot.style.background = hint.color;
+      mark.style.background = color.value = hint.color;
       mark.style.color = dark(hint.color) ? "#fff" : "#111";
       const larger = Math.max(photo.width, photo.height);
       ring.style.width = `${(200 * (hint.radius ?? info.hint_radius) * larger) / photo.width}%`;

@@ -13,16 +13,30 @@ export function announce(text) {
   $("status").textContent = text;
 }
 
+let before = null; // what had the focus when a message came
+
 export function complain(error) {
   const text = error instanceof Error ? error.message : String(error);
+  if ($("alert").hidden) before = document.activeElement;
   $("alert").hidden = false;
   $("alert-text").textContent = text;
 }
 
 export function hush() {
+  const focused = $("alert").contains(document.activeElement);
   $("alert").hidden = true;
   $("alert-text").textContent = "";
+  if (focused) (before?.checkVisibility() && before !== document.body ? before : $("main")).focus();
 }
+
+// A button that is disabled loses the focus, and with it the place of a keyboard's user: these only say so.
+export function disable(id, off) {
+  $(id).setAttribute("aria-disabled", String(off));
+}
+
+document.addEventListener("click", (event) => {
+  if (event.target.closest?.("[aria-disabled=true]")) event.stopImmediatePropagation();
+}, true);
 
 // Files dropped anywhere on `target`, which is marked while they are above it.
 export function acceptDrops(target, take) {

@@ -1,6 +1,6 @@
 // A photo whose colours are taken.
 
-import { forget, upload } from "./api.js";
+import { forget, picture, upload } from "./api.js";
 import { $, acceptDrops, announce, complain } from "./page.js";
 
 export class Reference {
@@ -27,6 +27,14 @@ export class Reference {
     const { photo } = this.state;
     try {
       const { photo: reference } = await upload(file, this.state.info);
+      // One that cannot be read would let every later preview fail.
+      const body = { pixels: 1, controls: { reference, transfer: $("transfer").value } };
+      try {
+        await picture("POST", `/photos/${photo.photo}/preview`, body);
+      } catch (error) {
+        forget(reference);
+        throw error;
+      }
       if (this.state.photo !== photo) return void forget(reference);
       this.taken.set(reference, { name: file.name, url: URL.createObjectURL(file) });
       this.state.change({ reference, transfer: $("transfer").value });

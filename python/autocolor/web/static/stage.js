@@ -20,8 +20,11 @@ export class Stage {
   async open() {
     const { photo } = this.state;
     for (const name of ["color", "before", "uncertainty"]) clear($(name));
-    $("frame").style.setProperty("--ratio", photo.width / photo.height);
+    // A photo of one row or column would not be seen: it is drawn thicker.
+    $("frame").style.setProperty("--ratio", Math.min(10, Math.max(0.1, photo.width / photo.height)));
     $("photo-name").textContent = `${photo.name} · ${photo.width} × ${photo.height}`;
+    $("several").hidden = photo.pictures === 1;
+    $("several").textContent = `The file has ${photo.pictures} pictures; this is the first.`;
     document.querySelector('[name="side"][value="grey"]').checked = true;
     this.choose("compare");
     $("split").value = 50;
