@@ -542,8 +542,9 @@ void OneDnnConvolutionLayer::ForwardByWinograd(const vector<Blob<float>*>& botto
   const Winograd::Shape shape = WinogradShape();
   Winograd::Weights weights = {blobs_[0]->cpu_data(), false, nullptr};
   if (Winograd::WantsTransformedWeights(shape)) {
-    weights.transformed = LearnsWeights() ? workspace_->Transformed(shape, weights)
-                                          : kept_weights_->GetTransformed(shape, *blobs_[0]);
+    const bool keeps = !LearnsWeights() && Winograd::KeepsTransformedWeights(shape);
+    weights.transformed = keeps ? kept_weights_->GetTransformed(shape, *blobs_[0])
+                                : workspace_->Transformed(shape, weights);
   }
   for (size_t i = 0; i < bottom.size(); ++i) {
     Winograd::Convolve(shape, bottom[i]->cpu_data(), weights, bias(), Rectifies(),

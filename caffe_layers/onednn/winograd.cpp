@@ -20,6 +20,8 @@ const int kLeastTiles = 96;
 // Of the blocks that all threads work on together.
 const int64_t kSharedValues = 8 << 20;
 const int kMostTiles = 384;
+// For so few tiles, transformed weights are read from memory for longer than they are multiplied.
+const int kFewTiles = 64;
 
 const WinogradKernels* ChooseKernels() {
 #if defined(__x86_64__)
@@ -120,8 +122,9 @@ struct Division {
     const int64_t tile_values =
         static_cast<int64_t>(kTilePositions) * (grid.in_blocks + grid.out_blocks) * grid.width;
     tiles = std::max<int64_t>(kLeastTiles, kThreadValues / tile_values);
-    together = threads > 1 && grid.tiles < 2 * tiles * threads;
-    transforms_weights = grid.tiles < 2 * tiles * threads && grid.out_blocks >= threads;
+    few_blocks = grid.tiles < 2 * tiles * threads;
+    together = threads > 1 && few_blocks;
+    transforms_weights = grid.tiles <= kFewTiles && grid.out_blocks >= threads;
     if (together || transforms_weights) {
       tiles = std::max<int64_t>(kLeastTiles, kSharedValues / tile_values);
     }
@@ -129,6 +132,7 @@ struct Division {
     tiles = Ceil(grid.tiles, blocks);
   }
 
+  bool few_blocks;          // fewer than two for each thread
   bool together;            // whether all threads share a block, or else each takes its own
   bool transforms_weights;  // on the way, in every block
   int blocks;
@@ -142,11 +146,8 @@ void TransformBlock(const Grid& grid, const float* weights, bool transposed, int
   const int lanes = grid.BlockChannels(s.outputs, static_cast<int>(block));
   const int64_t lane = 9 * static_cast<int64_t>(transposed ? 1 : s.channels);
   const int64_t channel = 9 * static_cast<int64_t>(transposed ? s.outputs : 1);
-  const float* from = weights + block * grid.width * lane + first * channel;
-  for (int c = 0; c < count; ++c) {
-    Kernels().transform_weights(from + c * channel, lane, lanes, transposed, out + c * grid.width,
-                                out_position);
-  }
+  Kernels().transform_weights(weights + block * grid.width * lane + first * channel, lane, lanes,
+                              channel, count, transposed, out, out_position);
 }
 
 // A block of tiles from the inputs to the outputs, by the members of a team.
@@ -263,6 +264,10 @@ int64_t Winograd::TransformedWeights(const Shape& shape) {
 
 bool Winograd::WantsTransformedWeights(const Shape& shape) {
   return shape.tiles() > 0 && !Division(Grid(shape)).transforms_weights;
+}
+
+bool Winograd::KeepsTransformedWeights(const Shape& shape) {
+  return WantsTransformedWeights(shape) && !Division(Grid(shape)).few_blocks;
 }
 
 void Winograd::TransformWeights(const Shape& shape, const float* weights, bool transposed,

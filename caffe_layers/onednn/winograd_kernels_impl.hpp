@@ -228,14 +228,43 @@ void TransformOutputTiles(const TileRow& t, const float* in, int64_t in_position
 
 // ---- weights
 
-void TransformWeightBlock(const float* weights, int64_t lane, int lanes, bool rotated, float* out,
-                          int64_t out_position) {
-  alignas(64) float kernel[9 * kWidth] = {};
-  for (int l = 0; l < lanes; ++l) {
-    for (int i = 0; i < 9; ++i) kernel[i * kWidth + l] = weights[l * lane + (rotated ? 8 - i : i)];
+// The 3 x 3 values of kWidth channels: out (channels x 9 x kWidth lanes).
+inline void ReadKernels(const float* weights, int64_t lane, int lanes, int64_t channel, int channels,
+                        float* out) {
+  if (channel == 9 && channels == kWidth) {  // those of a lane lie one after the other
+    for (int first = 0; first < 9 * kWidth; first += kWidth) {
+      Vector values[kWidth];
+      for (int l = 0; l < kWidth; ++l) {
+        values[l] = l < lanes ? LoadUnaligned(weights + l * lane + first) : Zero();
+      }
+      Transpose(values);
+      for (int i = 0; i < kWidth; ++i) Store(values[i], out + (first + i) * kWidth);
+    }
+    return;
   }
-  TransformSquare<TransformWeights>(kernel, 3 * kWidth, kWidth, out, kTileInputs * out_position,
-                                    out_position);
+  for (int c = 0; c < channels; ++c) {
+    for (int i = 0; i < 9; ++i) Store(Zero(), out + (c * 9 + i) * kWidth);
+    for (int l = 0; l < lanes; ++l) {
+      for (int i = 0; i < 9; ++i) {
+        out[(c * 9 + i) * kWidth + l] = weights[c * channel + l * lane + i];
+      }
+    }
+  }
+}
+
+void TransformWeightBlock(const float* weights, int64_t lane, int lanes, int64_t channel,
+                          int channels, bool rotated, float* out, int64_t out_position) {
+  alignas(64) float kernels[kWidth * 9 * kWidth];
+  const int begin = rotated ? 8 * kWidth : 0, step = rotated ? -kWidth : kWidth;
+  for (int first = 0; first < channels; first += kWidth) {
+    const int count = Least(kWidth, channels - first);
+    ReadKernels(weights + first * channel, lane, lanes, channel, count, kernels);
+    for (int c = 0; c < count; ++c) {
+      TransformSquare<TransformWeights>(kernels + c * 9 * kWidth + begin, 3 * step, step,
+                                        out + (first + c) * kWidth, kTileInputs * out_position,
+                                        out_position);
+    }
+  }
 }
 
 void AddWeightsGradientBlock(const float* in, int64_t in_position, int64_t lane, int lanes,
