@@ -75,6 +75,7 @@ def test_the_release_converts_to_ours_and_back_from_every_form(release, step, tm
             np.testing.assert_array_equal(array, blob, strict=True)
 
 
+@pytest.mark.slow
 def test_inspect_of_the_release_at_full_size(tmp_path, capsys):
     """Names and shapes of autocolorize.caffemodel.h5; the values are fill values, on no disk."""
     path = tmp_path / "autocolorize.caffemodel.h5"

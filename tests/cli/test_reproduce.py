@@ -15,6 +15,8 @@ import skimage.data
 
 from autocolor.imaging.images import write_image
 
+pytestmark = pytest.mark.slow
+
 TOOL = Path(__file__).parents[2] / "tools" / "paper" / "reproduce.py"
 
 

@@ -44,6 +44,7 @@ def test_every_tool_is_tested():
     assert sorted(str(path.relative_to(ROOT)) for path in found) == TOOLS
 
 
+@pytest.mark.slow
 def test_generate_prototxt(tmp_path):
     def generate(*arguments):
         return run_tool("tools/generate_prototxt.py", *arguments, status=None)
@@ -91,6 +92,7 @@ def test_generate_prototxt(tmp_path):
         assert message in refused.stderr
 
 
+@pytest.mark.slow
 def test_fetch_photos_of_one_package(tmp_path):
     """From the registry, or from the cache where an earlier run left the package."""
     command = ("data_prep/fetch_photos.py", "--out", tmp_path, "--package", "palapeli-data")
@@ -100,6 +102,7 @@ def test_fetch_photos_of_one_package(tmp_path):
     assert "5 are there already" in run_tool(*command).stdout
 
 
+@pytest.mark.slow
 def test_fetch_photos_leaves_those_of_the_shipped_model_alone_unless_asked(tmp_path):
     def listed(*arguments):
         command = ("data_prep/fetch_photos.py", "--out", tmp_path, *arguments)
