@@ -254,7 +254,7 @@ def test_baselines(photo_folder: Path, tmp_path: Path) -> None:
 
 
 def test_methods_that_know_the_scene(photo_folder: Path, tmp_path: Path) -> None:
-    """A photo whose folder is no class is skipped; a reference that cannot be read ends nothing."""
+    """A photo whose folder is no class is skipped; references that cannot be read or are gone end nothing."""
     for name in ("animal", "still", "other"):
         (tmp_path / name).mkdir()
     for name, photo in (
@@ -265,7 +265,7 @@ def test_methods_that_know_the_scene(photo_folder: Path, tmp_path: Path) -> None
         shutil.copy(photo_folder / photo, tmp_path / name / photo)
     (tmp_path / "animal" / "broken.jpg").write_bytes(b"no photo")
     (tmp_path / "references.txt").write_text(
-        "animal/broken.jpg\nanimal/chelsea.jpg\nstill/coffee.png\n"
+        "animal/broken.jpg\nanimal/gone.jpg\nanimal/chelsea.jpg\nstill/coffee.png\n"
     )
     (tmp_path / "photos.txt").write_text("other/coffee.png\nanimal/chelsea.jpg\n")
     common = (

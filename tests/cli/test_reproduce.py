@@ -43,7 +43,7 @@ def test_tables_of_a_model(model_folder: Path, photo_folder: Path, tmp_path: Pat
 
 
 def test_scenes_and_a_list_in_part(model_folder: Path, photo_folder: Path, tmp_path: Path) -> None:
-    """Tables of scenes have a page of their own; of a list, what is there is scored."""
+    """Scenes alone have a page of their own; of a list, what is there is scored."""
     scenes = tmp_path / "scenes"
     for name, rgb in (("face", skimage.data.astronaut()), ("café", skimage.data.coffee())):
         (scenes / name).mkdir(parents=True)
@@ -57,12 +57,13 @@ def test_scenes_and_a_list_in_part(model_folder: Path, photo_folder: Path, tmp_p
     part = ("--list", listed, "--root", photo_folder)
     done = run("table5", *common, *part, "--rows", "model@1")
     assert done.returncode == 0, done.stderr
-    assert f"2 of 3 photos of {listed} are there" in done.stderr
+    found = f"2 of 3 photos of {listed} are there."
+    assert found in done.stderr
     content = json.loads((out / "results.json").read_text())
     assert content["images"] == 2 and content["stages"]["scoring"]["peak_mb"] > 50
     assert re.search(r"^scoring: \d+\.\d minutes, \d+ MB at most$", done.stderr, re.MULTILINE)
     page = (out / "results.md").read_text()
-    assert f"2 of 3 photos of {listed} are there." in page
+    assert found in page
     assert "| stage | minutes | peak of memory, MB |" in page
     rows = ("--rows", "mean", "deshpande+scene", "deshpande (C)", "deshpande (Q)", "model@chosen")
     both = run("table3", "table5", *common, *part, "--scenes", scenes, *rows)
@@ -77,6 +78,18 @@ def test_scenes_and_a_list_in_part(model_folder: Path, photo_folder: Path, tmp_p
     assert "| Deshpande et al. + GT Scene | " in text and "| 0.254 |" in text
     assert "| Deshpande et al. (Q) | " in text and "learn from 6 photos of scenes" in text
     assert "Table 5" in (out / "results.md").read_text() and "Table 5" not in text
+    page = tmp_path / "page.md"
+    options = ("--scenes", scenes, "--page", page, "--score", "1")
+    done = run("table4", "table5", *common, *part, *options)
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    one = "1 of 2 photos are scored, drawn by seed 0."
+    for name, which in (("Table 5", f"{found} {one}"), ("Table 4", one)):
+        scored = "1 photos are scored at full resolution, in floating point."
+        assert f"**{name}.** {scored} {which}" in text
+    assert "| ours (E) | " in text
+    for name in ("table4.png", "table5.png"):
+        assert f"(page/{name})" in text and (tmp_path / "page" / name).is_file()
 
 
 def test_some_photos_of_a_collection(

@@ -35,15 +35,16 @@ from autocolor.paper.reproduction import (
     ReproductionConfig,
     check_disjoint,
 )
-from autocolor.paper.stages import Stages
+from autocolor.paper.stages import Cost, Stages
 from autocolor.runtime.shipped import shipped_model_folder
 from autocolor.training.feature_cache import FeatureOptions
 from autocolor.training.head import HeadOptions
-from results_page import Provenance, write_results
+from results_page import Provenance, Run, write_results
 from sample_sheet import draw_samples
 
 ROOT = Path(__file__).resolve().parents[2]
 _PASSES = 3  # of the few photos of packages
+_TRAINED = ("table1", "table2")  # of a collection's photos, also beside a model that is given
 
 
 def git_commit() -> str:
@@ -75,6 +76,7 @@ examples:
   python tools/paper/reproduce.py table4 table5 --model build/demo/model --out build/demo/tables
   python tools/paper/reproduce.py table3 table4 --model shipped --scenes scenes
   python tools/paper/reproduce.py table1 table2 --photos collection --train 1000 --score 100
+  python tools/paper/reproduce.py table1 table2 all --model shipped --photos collection --scenes scenes
   python tools/paper/reproduce.py table5 --model shipped --list ctest10k.txt --root imagenet/val
   python tools/paper/reproduce.py all --end-to-end --minutes 1440 --device gpu:all \\
       --data imagenet --photos imagenet/cval1k.txt --weights imagenet/vgg16_gray_balanced.caffemodel
@@ -85,12 +87,12 @@ hypercolumns of sampled pixels are computed once, and all models are heads that 
 fc6 and fc7 among the weights all of Table 2 is made. Features, models and scores are kept in OUT; run
 again to go on, or to make another table of the same rows. --model makes tables of a model that is
 there, without training and without data: of hue and chroma Tables 4 and 5, of Lab histograms the four
-inference methods of section 3.3.
+inference methods of section 3.3. Tables 1 and 2, whose models are trained, may stand beside them where
+--photos is a collection.
 
-With --scenes, Tables 3 and 4 and Figure 7 are of photos in folders named by classes of scenes, as
-SUN-6 in the paper, on a page of their own; a quarter of each class is scored, the others are what the
-competing methods learn from. With a list whose photos are only in part there, those are scored, and
-how many is said.
+With --scenes, Tables 3 and 4 and Figures 7 and 8 are of photos in folders named by classes of scenes,
+as SUN-6 in the paper; a quarter of each class is scored, the others are what the competing methods
+learn from. With a list whose photos are only in part there, those are scored, and how many is said.
 
 A folder of --photos with a table photos.tsv, whose columns path and split (train or validation) come
 with a header line, is a collection: --train of its photos are trained on instead of those of DATA, a
@@ -126,7 +128,7 @@ The time of each stage and its peak of memory are printed when it ends, and are 
         "--score",
         type=at_least(1),
         metavar="N",
-        help="photos to score at most, drawn by --seed (default: all; not of --scenes)",
+        help="photos to score at most, also of --scenes, drawn by --seed (default: all)",
     )
     parser.add_argument(
         "--scenes",
@@ -180,7 +182,7 @@ The time of each stage and its peak of memory are printed when it ends, and are 
         "--model",
         type=Path,
         help=f"folder with model.json, or the word `shipped`: {', '.join(OF_ONE_MODEL)} of this model, "
-        "without training; with --scenes table3, too",
+        f"without training; with --scenes {', '.join(OF_SCENES)}, too",
     )
     parser.add_argument(
         "--strength",
@@ -216,11 +218,13 @@ The time of each stage and its peak of memory are printed when it ends, and are 
         machine=f"{os.cpu_count()} cores, {platform.machine()}, Python "
         f"{platform.python_version()}, load {os.getloadavg()[0]:.1f} when started",
     )
+    model = arguments.model
     names = arguments.experiments
     if "all" in names:
-        names = TABLES_AND_FIGURES if arguments.model is None else OF_ONE_MODEL
+        names = [name for name in names if name != "all"]
+        names += TABLES_AND_FIGURES if model is None else OF_ONE_MODEL
+        names += OF_SCENES if arguments.scenes is not None else ()
     names = tuple(dict.fromkeys(names))
-    model = arguments.model
     if model is not None and str(model) == "shipped" and not model.exists():
         model = shipped_model_folder()
     config = ReproductionConfig(
@@ -241,37 +245,64 @@ The time of each stage and its peak of memory are printed when it ends, and are 
         arguments.strength,
         arguments.seed,
     )
-    runs = []
-    others = names
-    if arguments.scenes is not None:
-        of_scenes = tuple(name for name in names if name in OF_SCENES)
-        others = tuple(name for name in names if name not in OF_SCENES)
-        if not of_scenes:
-            raise InputError("--scenes", f"expected one of {', '.join(OF_SCENES)} to make")
-        references, photos = split_scenes(arguments.scenes, arguments.seed)
-        runs.append((of_scenes, replace(config, photos=photos, references=references), ""))
-    if others:
-        runs.insert(0, (others, *choose_photos(config, arguments)))
-    if arguments.rows is not None and len(runs) > 1:
-        raise InputError("--rows", "make those of --scenes and the others in two commands")
-    written = [
-        run(config, names, arguments.rows, replace(provenance, photos=text), arguments.page)
-        for names, config, text in runs
-    ]
-    for page in written:
-        print(page.read_text(encoding="utf-8"))
-        print(f"written to {page}")
+    runs: list[Run] = []
+    costs: dict[str, Cost] = {}
+    for part in plan(names, config, arguments):
+        run, costs = make(*part, arguments.rows)
+        runs.append(run)
+    page = write_results(runs, costs, provenance, page=arguments.page)
+    print(page.read_text(encoding="utf-8"))
+    print(f"written to {page}")
     return 0
 
 
-def run(
-    config: ReproductionConfig,
-    names: Sequence[str],
-    rows: Sequence[str] | None,
-    provenance: Provenance,
-    page: Path | None,
-) -> Path:
-    """Make tables and figures of one list of photos; return the page."""
+def plan(
+    names: Sequence[str], config: ReproductionConfig, arguments: argparse.Namespace
+) -> list[tuple[Sequence[str], ReproductionConfig, str]]:
+    """Split what is asked for by its photos and its model; say in words which photos those are.
+
+    Photos that are trained on and those that are scored are chosen, and LMDBs of a collection made.
+    """
+    scenes, model = arguments.scenes, config.model
+    of_scenes = tuple(name for name in names if scenes is not None and name in OF_SCENES)
+    if scenes is not None and not of_scenes:
+        raise InputError("--scenes", f"expected one of {', '.join(OF_SCENES)} to make")
+    others = [name for name in names if name not in of_scenes]
+    trained = tuple(
+        name
+        for name in others
+        if model is None or (name in _TRAINED and _is_collection(arguments.photos))
+    )
+    of_model = tuple(name for name in others if name not in trained)
+    if arguments.rows is not None and sum(map(bool, (trained, of_scenes, of_model))) > 1:
+        option = "--scenes" if of_scenes else "--model"
+        raise InputError("--rows", f"make those of {option} and the others in two commands")
+    parts: list[tuple[Sequence[str], ReproductionConfig, str]] = []
+    training, how = config, ""
+    if trained or model is None:
+        training, how = choose_training(replace(config, model=None), arguments)
+    if trained:
+        photos, which = choose_photos(arguments)
+        parts.append((trained, replace(training, photos=photos), f"{how} {which}".strip()))
+    if of_scenes:
+        references, held_out = split_scenes(scenes, arguments.seed)
+        photos, which = _some(held_out, arguments)
+        own, text = (training, f"{how} {which}".strip()) if model is None else (config, which)
+        parts.append((of_scenes, replace(own, photos=photos, references=references), text))
+    if of_model:
+        photos, which = choose_photos(arguments)
+        parts.append((of_model, replace(config, photos=photos), which))
+    return parts
+
+
+def _is_collection(photos: Path | None) -> bool:
+    return photos is not None and (photos / TABLE).is_file()
+
+
+def make(
+    names: Sequence[str], config: ReproductionConfig, photos: str, rows: Sequence[str] | None
+) -> tuple[Run, dict[str, Cost]]:
+    """Make tables and figures of one list of photos; return them and the costs of all stages so far."""
     reproduction = Reproduction(config, partial(print, file=sys.stderr))
     if config.model is None or config.references:
         with reproduction.stages.timed("looking for duplicates"):
@@ -281,51 +312,56 @@ def run(
     if "fig10" in results.figures:
         with reproduction.stages.timed("figure 10"):
             samples = draw_samples(reproduction.colorizer(reproduction.main), config.photos)
-    if page is not None and config.references:
-        page = page.with_name(f"{page.stem}_scenes{page.suffix}")
-    costs = reproduction.stages.most()
-    return write_results(results, config, costs, provenance, samples=samples, page=page)
+    return Run(results, config, photos, samples), reproduction.stages.most()
 
 
-def choose_photos(
+def choose_training(
     config: ReproductionConfig, arguments: argparse.Namespace
 ) -> tuple[ReproductionConfig, str]:
-    """Say which photos are scored and, of a collection, trained on; return that in words, too."""
+    """Say which photos are trained on, those of a collection if one is given; return that in words, too."""
+    if not _is_collection(arguments.photos):
+        return config, ""
+    collection = read_collection(arguments.photos)
+    train = draw(collection.train, arguments.train, config.seed)
+    stages = Stages(config.out, partial(print, file=sys.stderr))
+    with stages.timed("LMDBs"):
+        prepare_lmdbs(train, config.out / "data", config.seed)
+    stages.most()
+    text = (
+        f"{len(train)} of the collection's {len(collection.train)} photos to train on are "
+        "taken, a tenth of them to choose models and strengths by."
+    )
+    print(text, file=sys.stderr)
+    features = replace(config.features, passes=arguments.passes or 1)
+    return replace(config, data=config.out / "data", features=features), text
+
+
+def choose_photos(arguments: argparse.Namespace) -> tuple[list[Path], str]:
+    """Say which photos are scored; return that in words, too."""
     texts = []
-    source = arguments.list or arguments.photos or config.data / "photos" / "test"
-    listed = None
-    if arguments.photos is not None and (arguments.photos / TABLE).is_file():
-        collection = read_collection(arguments.photos)
-        if arguments.list is None:
-            listed = collection.validation
-        if config.model is None:
-            train = draw(collection.train, arguments.train, config.seed)
-            stages = Stages(config.out, partial(print, file=sys.stderr))
-            with stages.timed("LMDBs"):
-                prepare_lmdbs(train, config.out / "data", config.seed)
-            stages.most()
-            features = replace(config.features, passes=arguments.passes or 1)
-            config = replace(config, data=config.out / "data", features=features)
-            texts.append(
-                f"{len(train)} of the collection's {len(collection.train)} photos to train on are "
-                "taken, a tenth of them to choose models and strengths by."
-            )
-    if listed is None:
+    source = arguments.list or arguments.photos or arguments.data / "photos" / "test"
+    if arguments.list is None and _is_collection(source):
+        listed: Sequence[Path] = read_collection(source).validation
+    else:
         listed = list_photos(source, arguments.root)
     found = [path for path in listed if path.exists()]
     if listed and not found:
         raise ListError(f"{source}: expected photos, found none of {len(listed)}")
     if len(found) < len(listed):
         texts.append(f"{len(found)} of {len(listed)} photos of {source} are there.")
-    if arguments.score is not None and arguments.score < len(found):
-        texts.append(
-            f"{arguments.score} of {len(found)} photos are scored, drawn by seed {config.seed}."
-        )
-        found = draw(found, arguments.score, config.seed)
-    text = " ".join(texts)
+    found, drawn = _some(found, arguments)
+    text = " ".join([*texts, drawn]).strip()
     if text:
         print(text, file=sys.stderr)
-    return replace(config, photos=found), text
+    return found, text
+
+
+def _some(photos: list[Path], arguments: argparse.Namespace) -> tuple[list[Path], str]:
+    """Draw as many photos as are to be scored; return that in words, too."""
+    if arguments.score is None or arguments.score >= len(photos):
+        return photos, ""
+    text = f"{arguments.score} of {len(photos)} photos are scored, drawn by seed {arguments.seed}."
+    return draw(photos, arguments.score, arguments.seed), text
 
 
 if __name__ == "__main__":

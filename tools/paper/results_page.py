@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -14,15 +14,21 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from autocolor.core.files import atomic_path
+from autocolor.core.files import atomic_path, write_atomically
 from autocolor.evaluation.evaluate import GREY
-from autocolor.evaluation.metrics import ColorMetrics, Difference, Interval, paired_differences
+from autocolor.evaluation.metrics import Difference, Interval, paired_differences
 from autocolor.evaluation.report import plot_errors, plot_psnr
 from autocolor.paper.experiments import ScoredMethod
 from autocolor.paper.published import Row, Table
-from autocolor.paper.reproduction import FIGURE_7, FIGURE_8, ReproductionConfig, Results
+from autocolor.paper.reproduction import ReproductionConfig, Results
 from autocolor.paper.stages import Cost
+from autocolor.runtime.model_folder import Manifest
 
+_FIGURES = {
+    "fig7": ("Figure 7: errors of pixels", "fig7.png"),
+    "fig8": ("Figure 8: PSNR of photos", "fig8.png"),
+    "fig10": ("Figure 10: diverse colorizations and uncertainty", "fig10.jpg"),
+}
 _METRICS = {"rmse": ("RMSE (αβ) ↓", 3, 1), "psnr": ("PSNR (RGB) ↑", 2, -1)}
 
 
@@ -34,31 +40,53 @@ class Provenance:
     commit: str
     date: str
     machine: str
-    photos: str = ""  #: Which of them, where not all are used
+
+
+@dataclass(frozen=True)
+class Run:
+    """Tables and figures of one list of photos, by one configuration."""
+
+    results: Results
+    config: ReproductionConfig
+    photos: str = ""  #: In words: which are taken, where not all are
+    samples: Image.Image | None = None  #: The picture of Figure 10
+
+    def plots(self) -> dict[str, Callable[[Path], None]]:
+        """Return the functions that draw the plots, by the names of their files."""
+        scores = self.results.scores
+        plots: dict[str, Callable[[Path], None]] = {
+            f"{table.name}.png": partial(plot_table, table, scores) for table in self.results.tables
+        }
+        for name, plot in (("fig7", plot_errors), ("fig8", plot_psnr)):
+            if name in self.results.figures:
+                methods = self.results.figures[name].items()
+                metrics = {title: scores[key].metrics for key, title in methods}
+                plots[f"{name}.png"] = partial(plot, metrics)
+        if self.samples is not None:
+            plots["fig10.jpg"] = partial(self.samples.save, quality=90)
+        return plots
 
 
 def write_results(
-    results: Results,
-    config: ReproductionConfig,
+    runs: Sequence[Run],
     costs: Mapping[str, Cost],
     provenance: Provenance,
     *,
-    samples: Image.Image | None = None,
     page: Path | None = None,
 ) -> Path:
-    """Write ``results.md``, ``results.json`` and the plots into the configuration's ``out``.
+    """Write ``results.md``, the plots, and ``results.json``, into the configurations' ``out``.
 
-    With references that are scenes the names are ``scenes.md`` and so on.
+    The page has all runs; it is ``scenes.md`` where all are of scenes. The numbers of scenes are in
+    ``scenes.json``, and those of a model that is there, beside others that were trained, in
+    ``results_of_model.json``.
 
     Parameters
     ----------
-    results : Results
-    config : ReproductionConfig
+    runs : sequence of Run
+        At least one, all with the same ``out``.
     costs : dict of Cost
         By stage.
     provenance : Provenance
-    samples : Image, optional
-        The picture of Figure 10.
     page : Path, optional
         A copy of the page; its plots go into a folder of its name without ending.
 
@@ -67,16 +95,9 @@ def write_results(
     Path
         The page.
     """
-    scores = results.scores
-    plots: dict[str, Callable[[Path], None]] = {}
-    for table in results.tables:
-        plots[f"{table.name}.png"] = partial(plot_table, table, scores)
-    if "fig7" in results.figures:
-        plots["fig7.png"] = partial(plot_errors, _metrics(scores, FIGURE_7))
-    if "fig8" in results.figures:
-        plots["fig8.png"] = partial(plot_psnr, _metrics(scores, FIGURE_8))
-    if samples is not None:
-        plots["fig10.jpg"] = partial(samples.save, quality=90)
+    out = runs[0].config.out
+    out.mkdir(parents=True, exist_ok=True)
+    plots = {name: plot for run in runs for name, plot in run.plots().items()}
 
     def write(target: Path, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -84,38 +105,33 @@ def write_results(
             with atomic_path(folder / name) as unfinished:
                 plot(unfinished)
         relative = os.path.relpath(folder, target.parent)
-        text = page_markdown(results, config, costs, provenance, relative)
-        with atomic_path(target) as unfinished:
-            unfinished.write_text(text, encoding="utf-8")
+        write_atomically(target, page_markdown(runs, costs, provenance, relative))
 
-    config.out.mkdir(parents=True, exist_ok=True)
-    content = {key: _scores_of(scored, scores[GREY]) for key, scored in scores.items()}
-    name = "scenes" if config.references else "results"
-    with atomic_path(config.out / f"{name}.json") as unfinished:
-        unfinished.write_text(
-            json.dumps(
-                {
-                    "provenance": vars(provenance),
-                    "stages": {name: vars(cost) for name, cost in costs.items()},
-                    "images": results.images,
-                    "skipped": [[str(path), reason] for path, reason in results.skipped],
-                    "methods": content,
-                },
-                indent=2,
-            ),
-            encoding="utf-8",
-        )
-    written = config.out / f"{name}.md"
-    write(written, config.out / ("plots_scenes" if config.references else "plots"))
+    stages = {name: vars(cost) for name, cost in costs.items()}
+    for run in runs:
+        name, scores = _name(run, runs), run.results.scores
+        content = {
+            "provenance": {**vars(provenance), "photos": run.photos},
+            "stages": stages,
+            "images": run.results.images,
+            "skipped": [[str(path), reason] for path, reason in run.results.skipped],
+            "methods": {key: _scores_of(scored, scores[GREY]) for key, scored in scores.items()},
+        }
+        write_atomically(out / f"{name}.json", json.dumps(content, indent=2))
+    all_scenes = all(run.config.references for run in runs)
+    written = out / ("scenes.md" if all_scenes else "results.md")
+    write(written, out / ("plots_scenes" if all_scenes else "plots"))
     if page is not None:
         write(page, page.with_suffix(""))
     return written
 
 
-def _metrics(
-    scores: Mapping[str, ScoredMethod], names: Mapping[str, str]
-) -> dict[str, ColorMetrics]:
-    return {name: scores[key].metrics for key, name in names.items() if key in scores}
+def _name(run: Run, runs: Sequence[Run]) -> str:
+    """Return the name of a run's file of numbers."""
+    if run.config.references:
+        return "scenes"
+    trained = any(other.config.model is None and not other.config.references for other in runs)
+    return "results_of_model" if trained and run.config.model is not None else "results"
 
 
 def _scores_of(scored: ScoredMethod, grey: ScoredMethod) -> dict[str, object]:
@@ -129,15 +145,13 @@ def _scores_of(scored: ScoredMethod, grey: ScoredMethod) -> dict[str, object]:
 
 
 def page_markdown(
-    results: Results,
-    config: ReproductionConfig,
-    costs: Mapping[str, Cost],
-    provenance: Provenance,
-    plots: str,
+    runs: Sequence[Run], costs: Mapping[str, Cost], provenance: Provenance, plots: str
 ) -> str:
     """Return the page; `plots` is the folder of its plots, seen from it."""
+    models = {Manifest.load(model).name for run in runs if (model := run.config.model) is not None}
+    of_one = len(models) == 1 and all(run.config.model is not None for run in runs)
     lines = [
-        "# Results",
+        f"# Results of the model {models.pop()}" if of_one else "# Results",
         "",
         "Written by `tools/paper/reproduce.py`: do not edit.",
         "",
@@ -145,12 +159,11 @@ def page_markdown(
         provenance.command,
         "```",
         "",
-        f"Commit {provenance.commit}, {provenance.date}, {provenance.machine}. "
-        f"{results.images} photos are scored at full resolution, in floating point; "
-        f"{_how_trained(config)} {provenance.photos}{' ' * bool(provenance.photos)}Numbers in "
+        f"Commit {provenance.commit}, {provenance.date}, {provenance.machine}. Numbers in "
         "brackets are 95 % confidence intervals, by a bootstrap over photos; those of differences "
         "are paired. `--rows` with a row's last column computes that row alone.",
         "",
+        *(line for run in runs for line in (_of_photos(run), "")),
         "**What the tables say.** The paper trains on 1.2 million photos and scores on others of "
         "ImageNet and SUN. Our numbers are of other photos and of far smaller trainings, so levels "
         "cannot be compared with the paper's, not even those of no colorization. What can be "
@@ -160,33 +173,10 @@ def page_markdown(
         "model that has seen little is unsure, and its errors cost more than its colours gain.",
         "",
     ]
-    for table in results.tables:
-        lines += [
-            f"## {table.title}",
-            "",
-            f"`python tools/paper/reproduce.py {table.name}`; the paper's numbers are of {table.source}.",
-            "",
-            table_markdown(table, results.scores),
-            f"![{table.title}]({plots}/{table.name}.png)",
-            "",
-        ]
-    for name, title, file in (
-        ("fig7", "Figure 7: errors of pixels", "fig7.png"),
-        ("fig8", "Figure 8: PSNR of photos", "fig8.png"),
-        ("fig10", "Figure 10: diverse colorizations and uncertainty", "fig10.jpg"),
-    ):
-        if name in results.figures:
-            lines += [f"## {title}", "", f"`python tools/paper/reproduce.py {name}`", ""]
-            if name == "fig10":
-                lines += [
-                    "Grey input, four biases of hue, the uncertainty map (yellow: unsure), original.",
-                    "",
-                ]
-            lines += [f"![{title}]({plots}/{file})", ""]
-    if results.skipped:
-        lines += [f"Skipped {len(results.skipped)}:", ""]
-        lines += [*(f"- {reason}" for _, reason in results.skipped), ""]
+    for run in runs:
+        lines += _run_markdown(run, plots)
     total = sum(cost.seconds for cost in costs.values())
+    scores = {key: scored for run in runs for key, scored in run.results.scores.items()}
     lines += [
         "## What it took",
         "",
@@ -205,24 +195,64 @@ def page_markdown(
         "",
         "| `--rows` | seconds a photo |",
         "|---|---|",
-        *(
-            f"| `{key}` | {scored.seconds_per_photo:.2f} |"
-            for key, scored in results.scores.items()
-        ),
+        *(f"| `{key}` | {scored.seconds_per_photo:.2f} |" for key, scored in scores.items()),
         "",
     ]
     return "\n".join(lines)
 
 
-def _how_trained(config: ReproductionConfig) -> str:
+def _run_markdown(run: Run, plots: str) -> list[str]:
+    """Return the lines of a run's tables and figures."""
+    results, lines = run.results, []
+    for table in results.tables:
+        lines += [
+            f"## {table.title}",
+            "",
+            f"`python tools/paper/reproduce.py {table.name}`; the paper's numbers are of {table.source}.",
+            "",
+            table_markdown(table, results.scores),
+            f"![{table.title}]({plots}/{table.name}.png)",
+            "",
+        ]
+    for name in results.figures:
+        title, file = _FIGURES[name]
+        lines += [f"## {title}", "", f"`python tools/paper/reproduce.py {name}`", ""]
+        if name == "fig10":
+            lines += [
+                "Grey input, four biases of hue, the uncertainty map (yellow: unsure), original.",
+                "",
+            ]
+        lines += [f"![{title}]({plots}/{file})", ""]
+    if results.skipped:
+        lines += [f"Skipped {len(results.skipped)}:", ""]
+        lines += [*(f"- {reason}" for _, reason in results.skipped), ""]
+    return lines
+
+
+def _of_photos(run: Run) -> str:
+    """Say of which photos a run's tables and figures are, and of which models."""
+    titles = [table.title.partition(":")[0] for table in run.results.tables]
+    titles += [_FIGURES[name][0].partition(":")[0] for name in run.results.figures]
+    text = (
+        f"**{', '.join(titles)}.** {run.results.images} photos are scored at full resolution, in "
+        f"floating point. {run.photos}"
+    )
+    config = run.config
+    learnt = []
     if config.references:
-        learnt = (
-            f"The other methods learn from {len(config.references)} photos of scenes, and are told the "
-            "class of each where it says GT Scene, C or Q. "
+        learnt.append(
+            f"The other methods learn from {len(config.references)} photos of scenes, and are told "
+            "the class of each where it says GT Scene, C or Q."
         )
-        return learnt + _how_trained(replace(config, references=())).capitalize()
     if config.model is not None:
-        return f"the model is {config.model.name}, Table 5 at strength {config.strength:g}."
+        at = f", Table 5 at strength {config.strength:g}" if "Table 5" in titles else ""
+        learnt.append(f"Ours is the model {Manifest.load(config.model).name}{at}.")
+    else:
+        learnt.append(_how_trained(config))
+    return " ".join([text.rstrip(), *learnt])
+
+
+def _how_trained(config: ReproductionConfig) -> str:
     how = (
         "All layers are trained."
         if config.end_to_end
@@ -231,7 +261,7 @@ def _how_trained(config: ReproductionConfig) -> str:
         "hypercolumns each."
     )
     return (
-        f"{len(config.listed('train_lmdb'))} others are trained on, {config.head.minutes:g} minutes "
+        f"Ours learn from {len(config.listed('train_lmdb'))} others, {config.head.minutes:g} minutes "
         f"for each model. {how}"
     )
 

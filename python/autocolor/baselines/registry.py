@@ -210,8 +210,8 @@ class BaselineSource:
 
     def identity(self) -> dict[str, Any]:
         """Return the hashes of the references and, where they count, of the weights."""
-        digest = hashlib.sha256("".join(map(file_sha256, self.references)).encode())
-        identity: dict[str, Any] = {"baseline": self.name, "references": digest.hexdigest()}
+        references = References(self.references).fingerprint()
+        identity: dict[str, Any] = {"baseline": self.name, "references": references}
         if self.name in NEED_BACKBONE:
             identity["sha256"] = {self.weights.name: file_sha256(self.weights)}
         return identity

@@ -203,6 +203,8 @@ def _score(
     progress: bool,
 ) -> Iterator[PhotoResult | str]:
     scorer = partial(_score_photo, tuple(sources), protocol)
+    if processes == 1 and tasks:
+        _scorer(tuple(sources), protocol)  # what methods learn first is no part of a photo's time
     try:
         yield from score_photos(scorer, tasks, processes=processes, done=done, progress=progress)
     except WorkerError as error:

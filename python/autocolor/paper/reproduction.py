@@ -63,8 +63,8 @@ TABLES_AND_FIGURES = ("table1", "table2", "table3", "table4", "table5", "fig7", 
 OF_ONE_MODEL = ("table4", "table5", "fig10")
 """What can be made of a model that is given."""
 
-OF_SCENES = ("table3", "table4", "fig7")
-"""What the paper makes of SUN-6, photos of a few classes of scenes."""
+OF_SCENES = ("table3", "table4", "fig7", "fig8")
+"""What is made of photos of a few classes of scenes, as the paper's are of SUN-6 and SUN-A."""
 
 _ALL_COMPETITORS = {**COMPETITORS, **SCENE_COMPETITORS}
 # More photos are compared by the bytes of their files alone: looking at one takes some 30 ms.
@@ -124,7 +124,8 @@ class Results:
     """What :meth:`Reproduction.results` found."""
 
     tables: list[Table]
-    figures: tuple[str, ...]  #: Those of Figures 7, 8 and 10 that were asked for
+    #: Those of Figures 7, 8 and 10 that were asked for, with the methods that they plot: key to name
+    figures: dict[str, dict[str, str]]
     scores: dict[str, ScoredMethod]  #: By key of the method
     images: int  #: Photos scored
     skipped: list[tuple[Path, str]]  #: (path, reason)
@@ -283,18 +284,17 @@ class Reproduction:
                 replace(table, rows=tuple(r for r in table.rows if r.key in (GREY, *rows)))
                 for table in tables
             ]
-        figures = tuple(name for name in names if name not in all_tables)
+        plotted = _figures(self.main, scenes)
+        figures = {name: plotted[name] for name in names if name in plotted}
         keys = [row.key for table in tables for row in table.rows]
-        for figure, methods in (("fig7", FIGURE_7), ("fig8", FIGURE_8)):
-            if figure in figures:
-                keys += [key for key in methods if scenes or key not in SCENE_COMPETITORS]
+        keys += [key for methods in figures.values() for key in methods]
         scores, skipped = self.score(tuple(dict.fromkeys(keys)))
         if "fig10" in figures:
             self.train([self.main])
         return Results(tables, figures, scores, scores[GREY].metrics.images, skipped)
 
     def _check_names(self, names: Sequence[str]) -> None:
-        known = (*OF_ONE_MODEL, "table3") if self.config.references else OF_ONE_MODEL
+        known = (*OF_ONE_MODEL, *(OF_SCENES if self.config.references else ()))
         if unknown := [name for name in names if name not in known]:
             raise InputError(
                 "model", f"expected some of {', '.join(known)}, got {', '.join(unknown)}"
@@ -438,17 +438,14 @@ def _way(name: str) -> str:
     return "" if name == "median + CF" else f"/{name.replace(' ', '')}"
 
 
-FIGURE_7 = {
-    GREY: GREY,
-    "welsh": "Welsh et al.",
-    "cheng": "Cheng et al.",
-    **SCENE_COMPETITORS,
-    f"{MAIN}@chosen": "ours",
-    "C": "ours (C)",
-    "Q": "ours (Q)",
-    "E": "ours (E)",
-}
-"""Methods of Fig. 7, errors by pixel."""
-
-FIGURE_8 = {GREY: GREY, "cheng": "Cheng et al.", f"{MAIN}@chosen": "ours"}
-"""Methods of Fig. 8, PSNR by photo."""
+def _figures(main: str, scenes: bool) -> dict[str, dict[str, str]]:
+    """Return the methods, key to name, of Figures 7 and 8; `main` is the model that is ours."""
+    ours = {f"{main}@chosen": "ours"}
+    given = {"C": "ours (C)", "Q": "ours (Q)", "E": "ours (E)"}
+    cheng = {"cheng": "Cheng et al."}
+    told = SCENE_COMPETITORS if scenes else {}
+    return {
+        "fig7": {GREY: GREY, "welsh": "Welsh et al.", **cheng, **told, **ours, **given},
+        "fig8": {GREY: GREY, **cheng, **ours},
+        "fig10": {},
+    }
