@@ -81,9 +81,9 @@ class Winograd {
     const float* transformed;
   };
 
-  /// Whether Convolve wants transformed weights. For few tiles it transforms a part of the weights at
-  /// a time, in the cache, and multiplies all tiles by it, which is faster than to read transformed
-  /// weights from memory, where they take four times the space.
+  /// Whether Convolve wants transformed weights. For few tiles it transforms a part of the weights
+  /// at a time, in the cache, and multiplies all tiles by it, which is faster than to read
+  /// transformed weights from memory, where they take four times the space.
   static bool WantsTransformedWeights(const Shape& shape);
   /// Whether weights that stay the same should be kept transformed: there are many blocks of tiles,
   /// which each read all of them. For fewer it takes hardly longer to transform them in every pass,
