@@ -264,7 +264,7 @@ def _choose_strength(folder: Path, photos: Sequence[Path]) -> None:
     from autocolor.evaluation.strength import choose_strength
     from autocolor.runtime.colorizer import Colorizer
 
-    replace(Manifest.load(folder), scales=_SCALES).save(folder)
+    replace(Manifest.load(folder), scales=_SCALES, grey_textures=True).save(folder)
     order = np.random.default_rng(0).permutation(len(photos))
     chosen = [photos[index] for index in order[:_SCORED]]
     choice = choose_strength(Colorizer(folder), chosen, _STRENGTHS, smaller_side=_SIDE)
@@ -353,6 +353,8 @@ def _ship(arguments: argparse.Namespace) -> int:
     manifest = Manifest.load(folder)
     package: Path = arguments.package
     package.mkdir(parents=True, exist_ok=True)
+    for left in package.glob(".*.partial*"):  # by a run that was killed: a wheel would have it
+        left.unlink()
     save_half(package / WEIGHTS, read_weights(folder / manifest.weights))
     load_half(package / WEIGHTS)
     write_files(package, shipped_files(manifest))

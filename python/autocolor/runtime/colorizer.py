@@ -14,6 +14,7 @@ from autocolor.core.variants import VARIANTS
 from autocolor.histograms.decode import DecodeOptions
 from autocolor.histograms.prediction import Prediction
 from autocolor.histograms.scales import merge_scales
+from autocolor.histograms.textures import grey_if_texture
 from autocolor.imaging.images import resize
 from autocolor.imaging.layouts import as_lightness
 from autocolor.runtime.backends import load_net
@@ -126,7 +127,8 @@ class Colorizer:
         The image is shrunk to its working size and padded at the right and at the bottom, by
         mirroring, to multiples of 32; cells that lie in the padding are cut off. So every pixel of
         the photo, whatever its shape, is seen and gets a colour. A model may have further scales,
-        which are done likewise and averaged.
+        which are done likewise and averaged, and may leave a photo grey that is one texture all
+        over: see :mod:`autocolor.histograms.textures`.
 
         Parameters
         ----------
@@ -158,19 +160,24 @@ class Colorizer:
             (max(1, round(scale * working[0])), max(1, round(scale * working[1])))
             for scale in self.manifest.scales
         ]
-        seen = [self._see(lightness, height, width) for height, width in sizes]
-        if len(seen) == 1:
-            return seen[0]
-        shares = [(height / working[0], width / working[1]) for height, width in sizes[1:]]
-        are_histograms = VARIANTS[self.manifest.variant].is_histogram
-        return tuple(
-            merge_scales(grids, shares, are_histograms=are_histograms)
-            for grids in zip(*seen, strict=True)
-        )
+        small = [resize(lightness, size) for size in sizes]
+        seen = [self._see(image) for image in small]
+        outputs = seen[0]
+        if len(seen) > 1:
+            shares = [(height / working[0], width / working[1]) for height, width in sizes[1:]]
+            are_histograms = VARIANTS[self.manifest.variant].is_histogram
+            outputs = tuple(
+                merge_scales(grids, shares, are_histograms=are_histograms)
+                for grids in zip(*seen, strict=True)
+            )
+        if self.manifest.grey_textures:
+            hue, chroma = outputs
+            outputs = hue, grey_if_texture(chroma, small[0])
+        return outputs
 
-    def _see(self, lightness: FloatArray, height: int, width: int) -> tuple[FloatArray, ...]:
-        """Return the (h, w, C) outputs for a photo that is resized for the network."""
-        small = resize(lightness, (height, width))
+    def _see(self, small: FloatArray) -> tuple[FloatArray, ...]:
+        """Return the (h, w, C) outputs for a photo of the size that the network is to see."""
+        height, width = small.shape
         padding = ((0, -height % INPUT_MULTIPLE), (0, -width % INPUT_MULTIPLE))
         padded = np.pad(small, padding, mode="symmetric")
         stride = self.manifest.stride

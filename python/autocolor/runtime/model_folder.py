@@ -50,6 +50,9 @@ class Manifest:
     #: one costs little and shows the network more of the photo around each pixel. What it predicts
     #: is averaged, see :func:`autocolor.histograms.scales.merge_scales`.
     scales: Sequence[float] = (1.0,)
+    #: Of "hue_chroma": whether a photo that is one texture all over, of which the network knows no
+    #: colour, becomes grey, see :mod:`autocolor.histograms.textures`.
+    grey_textures: bool = False
 
     def __post_init__(self) -> None:
         variant = find_variant(self.variant)
@@ -76,6 +79,9 @@ class Manifest:
         if not _are_scales(self.scales):
             raise InputError("scales", f"expected 1 and numbers in (0, 1), got {self.scales!r}")
         object.__setattr__(self, "scales", tuple(self.scales))  # JSON has lists
+        if type(self.grey_textures) is not bool or (self.grey_textures and not variant.has_hue):
+            expected = "true or false" if variant.has_hue else f"false of {self.variant}"
+            raise InputError("grey_textures", f"expected {expected}, got {self.grey_textures!r}")
 
     @property
     def outputs(self) -> dict[str, int]:
@@ -134,7 +140,7 @@ def _checked_keys(content: Any) -> dict[str, Any]:
     if "variant" not in content:
         expected["color_space"] = "hue_chroma"
         content = {"variant": "hue_chroma", "levels": "", **content}
-    content = {"scales": [1.0], **content}  # which they did not say at first
+    content = {"scales": [1.0], "grey_textures": False, **content}  # not said at first
     for key, value in expected.items():
         if content.get(key) != value:
             raise InputError(key, f"expected {value!r}, got {content.get(key)!r}")

@@ -138,6 +138,23 @@ def test_further_scales_are_averaged(tmp_path: Path, variant: str) -> None:
     assert both.predict(light).cells_per_pixel == (height / 100 / STRIDE, width / 150 / STRIDE)
 
 
+def test_a_texture_is_left_grey_where_the_model_says_so(tmp_path: Path) -> None:
+    """A checkerboard is one; of its chroma all mass is in the first bin."""
+    (tmp_path / "plain").mkdir()
+    plain, _ = make_colorizer(tmp_path / "plain")
+    careful, _ = make_colorizer(tmp_path, grey_textures=True)
+    texture = 0.4 + 0.2 * (np.indices((64, 96)).sum(axis=0) % 2).astype(np.float32)
+    photo = texture * np.linspace(0, 1, 96, dtype=np.float32)  # of which a side is dark
+    for image in (texture, photo):
+        hue, chroma = careful.histograms(image)
+        expected_hue, expected_chroma = plain.histograms(image)
+        np.testing.assert_array_equal(hue, expected_hue)
+        if image is photo:
+            np.testing.assert_array_equal(chroma, expected_chroma)
+        else:
+            assert (chroma[..., 0] == 1).all() and (chroma[..., 1:] == 0).all()
+
+
 def oracle_histograms(colorizer: Colorizer, light: np.ndarray) -> list[np.ndarray]:
     """Enlarge the histograms by the stated positions of their cells, with scipy."""
     height, width = light.shape

@@ -38,6 +38,7 @@ def test_file_is_as_documented(tmp_path: Path) -> None:
         "maximum_side": 1024,
         "strength": 1.0,
         "scales": [1.0],
+        "grey_textures": False,
     }
 
 
@@ -69,6 +70,8 @@ def test_file_is_as_documented(tmp_path: Path) -> None:
         ("scales", [0.5, 1.0], "scales: expected 1 and numbers in (0, 1), got [0.5, 1.0]"),
         ("scales", [1.0, 2.0], "scales: expected 1 and numbers in (0, 1), got [1.0, 2.0]"),
         ("scales", [1.0, "half"], "scales: expected 1 and numbers in (0, 1), got [1.0, 'half']"),
+        ("grey_textures", 1, "grey_textures: expected false of lab_joint, got 1"),
+        ("grey_textures", True, "grey_textures: expected false of lab_joint, got True"),
         ("colour", 1, "keys missing: none; keys unknown: colour"),
     ],
 )

@@ -1,0 +1,105 @@
+"""Textures become grey, photos stay as they are; against literal values and a plain loop."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import skimage.data
+from scipy.ndimage import gaussian_filter
+
+from autocolor.histograms.textures import grey_if_texture, variety
+from autocolor.imaging.color import lightness
+from autocolor.imaging.images import resize
+
+
+def parts_with(means: np.ndarray, contrasts: np.ndarray, side: int = 8) -> np.ndarray:
+    """Return an image of 8 x 8 parts of these means and standard deviations: each a checkerboard."""
+    board = 1 - 2 * (np.indices((side, side)).sum(axis=0) % 2)
+    return np.kron(means, np.ones((side, side))) + np.kron(contrasts, board)
+
+
+def test_literal() -> None:
+    """Contrasts of 0.03 and 0.03 e + 0.01 (e - 1) are a factor of e apart above the floor of 0.01."""
+    means, contrasts = np.full((8, 8), 0.5), np.full((8, 8), 0.03)
+    assert variety(parts_with(means, contrasts)) == pytest.approx(0, abs=1e-6)
+    contrasts[2, 5] = 0.03 * math.e + 0.01 * (math.e - 1)
+    assert variety(parts_with(means, contrasts)) == pytest.approx(1)
+    means[7, 0] += 0.5
+    means[7, 1] -= 0.25
+    assert variety(parts_with(means, contrasts)) == pytest.approx(1.25)
+
+
+def test_against_a_plain_loop() -> None:
+    """Of sides that 8 does not divide."""
+    image = np.random.default_rng(0).random((53, 70)) ** np.linspace(0.2, 5, 70)
+    rows, columns = np.linspace(0, 53, 9).astype(int), np.linspace(0, 70, 9).astype(int)
+    parts = [
+        image[top:bottom, left:right]
+        for top, bottom in pairwise(rows)
+        for left, right in pairwise(columns)
+    ]
+    contrasts = [math.log(part.std() + 0.01) for part in parts]
+    means = [part.mean() for part in parts]
+    expected = math.hypot(max(contrasts) - min(contrasts), max(means) - min(means))
+    assert variety(image) == pytest.approx(expected)
+
+
+def at_256(image: np.ndarray) -> np.ndarray:
+    factor = 256 / min(image.shape)
+    return resize(image.astype(np.float32), tuple(round(side * factor) for side in image.shape))
+
+
+RNG = np.random.default_rng(0)
+SHADE = np.linspace(0, 0.1, 256)  # light from one side
+TEXTURES = {
+    "brick": skimage.data.brick() / 255,
+    "gravel": skimage.data.gravel() / 255,
+    "blank": np.full((256, 256), 0.8),
+    "paper": 0.8 + SHADE + 0.015 * RNG.normal(size=(256, 256)),
+    "noise": np.clip(0.5 + 0.15 * RNG.normal(size=(256, 256)), 0, 1),
+    "plaster": 0.6 + SHADE + gaussian_filter(RNG.normal(size=(256, 256)), 2) / 4,
+}
+PHOTOS = ("astronaut", "chelsea", "coffee", "rocket", "camera")
+
+
+def histograms() -> np.ndarray:
+    return np.random.default_rng(1).dirichlet(np.ones(32), (5, 7)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", TEXTURES)
+def test_a_texture_becomes_grey(name: str) -> None:
+    expected = np.zeros((5, 7, 32), np.float32)
+    expected[..., 0] = 1
+    found = grey_if_texture(histograms(), at_256(TEXTURES[name]))
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("contrast", [1, 0.35])
+@pytest.mark.parametrize("name", PHOTOS)
+def test_a_photo_stays_as_it_is_though_faded(name: str, contrast: float) -> None:
+    image = getattr(skimage.data, name)() / 255
+    grey = at_256(lightness(image) if image.ndim == 3 else image)
+    before = histograms()
+    assert grey_if_texture(before, 0.4 + contrast * grey) is before
+
+
+def test_in_between_it_is_a_mixture() -> None:
+    """A variety of 0.8 is half way from 0.75 to 0.85."""
+    means, contrasts = np.full((8, 8), 0.5), np.full((8, 8), 0.03)
+    means[0, 0] += 0.4
+    means[7, 7] -= 0.4
+    before = histograms()
+    mixed = grey_if_texture(before, parts_with(means, contrasts))
+    grey = np.eye(32, dtype=np.float32)[0]
+    np.testing.assert_allclose(mixed, before / 2 + grey / 2, rtol=1e-5)
+    assert mixed.dtype == np.float32
+    np.testing.assert_array_equal(before, histograms())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (31, 400)])
+def test_of_a_few_pixels_nothing_is_said(size: tuple[int, int]) -> None:
+    before = histograms()
+    assert grey_if_texture(before, np.full(size, 0.5, np.float32)) is before
