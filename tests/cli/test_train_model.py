@@ -110,78 +110,118 @@ def test_whole_anneal_ship(head, photos, tmp_path):
         np.testing.assert_array_equal(bias, whole[name][1])
 
 
-@pytest.mark.parametrize("stage", ["head", "whole"])
-def test_killed_at_any_moment_it_comes_to_the_same_end(stage, head, photos, tmp_path):
+# Of each stage: what it has begun with (the stage before, if any), its further options, the files at
+# whose appearance it is killed, in their order, and those that must come to be the same.
+STAGES = {
+    "head": (
+        (),
+        ("--views", 2, "--epochs", 2),
+        (
+            "data/training_2_32/data.mdb",
+            "data/balanced.caffemodel",
+            "head/features/training/features_00000.h5",
+            "head/training/solver.prototxt",
+            "head/training/snapshot_iter_2.solverstate",
+            "head/training/snapshot_iter_4.caffemodel",
+            "head/model",
+        ),
+        ("head/training/snapshot_iter_6.caffemodel", "head/model/weights.caffemodel"),
+    ),
+    "whole": (
+        (),
+        ("--weights", "START", "--iterations", 4),
+        (
+            "data/validation_32/data.mdb",
+            "whole/training/start.caffemodel",
+            "whole/training/snapshot_iter_2.caffemodel",
+            "whole/training/snapshot_iter_2.solverstate",
+            "whole/training/snapshot_iter_4.caffemodel",
+        ),
+        ("whole/training/snapshot_iter_4.caffemodel",),
+    ),
+    "anneal": (
+        ("whole", "--weights", "START", "--iterations", 2),
+        ("--iterations", 4),
+        (
+            "whole/annealing",
+            "whole/annealing/snapshot_iter_2.solverstate",
+            "whole/annealing/snapshot_iter_4.caffemodel",
+            "whole/annealing/snapshot_iter_4.solverstate",
+            "whole/annealing/snapshot_iter_6.solverstate",
+            "whole/model",
+        ),
+        (
+            "whole/annealing/snapshot_iter_6.caffemodel",
+            "whole/model/weights.caffemodel",
+            "whole/model/model.json",
+        ),
+    ),
+}
+
+
+def kill_at(moment, *command):
+    """Start a stage and kill it, with its processes, when a file has appeared."""
+    process = subprocess.Popen(
+        tool_command(TOOL, *command),
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while not moment.exists() and process.poll() is None:
+        time.sleep(0.005)
+    assert moment.exists()
+    with contextlib.suppress(ProcessLookupError):  # it may have ended
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_killed_at_its_turns_it_comes_to_the_same_end(stage, head, photos, tmp_path):
     out, _ = head
-    options = ("--views", 2, "--epochs", 2)
-    if stage == "whole":
-        options = ("--weights", out / "head/model/weights.caffemodel", "--iterations", 4)
-    run(stage, *photos, "--out", tmp_path / "once", *options)
-    last = 6 if stage == "head" else 4
-    wanted = tmp_path / "once" / stage / "training" / f"snapshot_iter_{last}.caffemodel"
-    for seconds in (1, 2.5, 4, 5, 6):
-        process = subprocess.Popen(
-            tool_command(TOOL, stage, *photos, "--out", tmp_path / "killed", *options),
-            cwd=ROOT,
-            stderr=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        time.sleep(seconds)
-        with contextlib.suppress(ProcessLookupError):  # it may have ended
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    run(stage, *photos, "--out", tmp_path / "killed", *options)
-    expected = read_weights(wanted)
-    found = read_weights(tmp_path / "killed" / wanted.relative_to(tmp_path / "once"))
-    assert found.keys() == expected.keys()
-    for name, blobs in found.items():
-        for blob, other in zip(blobs, expected[name], strict=True):
+    weights = out / "head/model/weights.caffemodel"
+    before, options, moments, results = STAGES[stage]
+    before, options = (
+        [weights if word == "START" else word for word in words] for words in (before, options)
+    )
+    once, killed = tmp_path / "once", tmp_path / "killed"
+    if before:
+        run(*before, *photos, "--out", once)
+        shutil.copytree(once, killed)
+    run(stage, *photos, *options, "--out", once)
+    for moment in moments:
+        kill_at(killed / moment, stage, *photos, *options, "--out", killed)
+    run(stage, *photos, *options, "--out", killed)
+    for path in results:
+        assert_same(killed / path, once / path)
+
+
+def assert_same(found, expected):
+    """Compare the arrays of weights, of other files the bytes."""
+    if found.suffix != ".caffemodel":
+        assert found.read_bytes() == expected.read_bytes()
+        return
+    left, right = read_weights(found), read_weights(expected)
+    assert left.keys() == right.keys()
+    for name, blobs in left.items():
+        for blob, other in zip(blobs, right[name], strict=True):
             np.testing.assert_array_equal(blob, other)
 
 
-def test_annealing_killed_at_its_turns_comes_to_the_same_end(head, photos, tmp_path):
-    """Killed when it has begun, at each of its snapshots, and when its model is being written."""
+def test_shipping_killed_at_its_turns_comes_to_the_same_package(head, tmp_path):
+    """Its files appear one after the other, each whole; the last is what makes it a model."""
     out, _ = head
-    weights = out / "head/model/weights.caffemodel"
     once, killed = tmp_path / "once", tmp_path / "killed"
-    run("whole", *photos, "--out", once, "--weights", weights, "--iterations", 2)
-    shutil.copytree(once, killed)
-    options = (*photos, "--iterations", 4)
-    run("anneal", *options, "--out", once)
-    folder = killed / "whole" / "annealing"
-    moments = (
-        folder,
-        folder / "snapshot_iter_2.solverstate",
-        folder / "snapshot_iter_4.caffemodel",
-        folder / "snapshot_iter_4.solverstate",
-        folder / "snapshot_iter_6.solverstate",
-        killed / "whole" / "model",
-    )
-    for moment in moments:
-        process = subprocess.Popen(
-            tool_command(TOOL, "anneal", *options, "--out", killed),
-            cwd=ROOT,
-            stderr=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        while not moment.exists() and process.poll() is None:
-            time.sleep(0.005)
-        assert moment.exists()
-        with contextlib.suppress(ProcessLookupError):  # it may have ended
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    run("anneal", *options, "--out", killed)
-    for path in ("whole/annealing/snapshot_iter_6.caffemodel", "whole/model/weights.caffemodel"):
-        expected, found = read_weights(once / path), read_weights(killed / path)
-        assert found.keys() == expected.keys()
-        for name, blobs in found.items():
-            for blob, other in zip(blobs, expected[name], strict=True):
-                np.testing.assert_array_equal(blob, other)
-    assert (killed / "whole/model/model.json").read_text() == (
-        once / "whole/model/model.json"
-    ).read_text()
+    options = ("ship", "--out", out, "--model", out / "head/model", "--package")
+    run(*options, once)
+    files = sorted(once.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    assert files[-1].name == "model.json"
+    for moment in (killed, *(killed / path.name for path in files)):
+        kill_at(moment, *options, killed)
+    run(*options, killed)
+    assert {path.name for path in killed.iterdir()} == {path.name for path in files}
+    for path in files:
+        assert_same(killed / path.name, path)
 
 
 # Runs a command and prints the memory of its largest process in kB.
