@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -212,7 +213,7 @@ The time of each stage and its peak of memory are printed when it ends, and are 
     data: Path = arguments.data
     provenance = Provenance(
         command="python tools/paper/reproduce.py "
-        + " ".join(sys.argv[1:] if argv is None else argv),
+        + shlex.join(sys.argv[1:] if argv is None else argv),
         commit=git_commit(),
         date=date.today().isoformat(),
         machine=f"{os.cpu_count()} cores, {platform.machine()}, Python "
