@@ -62,6 +62,9 @@ def test_order_of_the_rows(scores):
     starts = [line for line in lines if line.startswith(("RMSE", "PSNR"))]
     assert starts[0].startswith("RMSE: 1 of 3") and starts[1].startswith("PSNR: 1 of 1")
     assert order_lines(Table("t", "T", "", (Row("c", "bad"),)), scores) == []
+    # Rows that are equal in the paper have no order.
+    rows = (*ROWS[:2], Row("e", "bad", Published(0.2)))
+    assert order_lines(Table("t", "T", "", rows), scores)[0].startswith("RMSE: 1 of 2 pairs")
 
 
 def test_what_is_surely_reversed_is_tried_at_chosen_strengths(scores):

@@ -317,12 +317,13 @@ def order_lines(table: Table, scores: Mapping[str, ScoredMethod]) -> list[str]:
     lines = []
     for metric, (title, digits, sign) in _METRICS.items():
         rows = [row for row in table.rows if not math.isnan(_published(row, metric))]
-        agree = surely = 0
+        total = agree = surely = 0
         against = []
         for first, second in combinations(rows, 2):
             papers = sign * (_published(second, metric) - _published(first, metric))
-            if not papers:
+            if not papers:  # equal in the paper
                 continue
+            total += 1
             found = _between(scores, second.key, first.key, metric)
             certain = found.low > 0 or found.high < 0
             if sign * found.value * papers > 0:
@@ -335,7 +336,6 @@ def order_lines(table: Table, scores: Mapping[str, ScoredMethod]) -> list[str]:
                     again = _between(scores, chosen[0], chosen[1], metric)
                     text += f", with chosen strengths {_difference(again, digits)}"
                 against.append(text)
-        total = math.comb(len(rows), 2)
         if total:
             lines += [
                 f"{title.split()[0]}: {agree} of {total} pairs of rows come in the paper's order, "
