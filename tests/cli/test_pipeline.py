@@ -378,6 +378,15 @@ def test_reproduce_trains_on_a_collection(data, tmp_path):
     assert len(listed) == 2 and listed < {collection / path.relative_to(folder) for path in train}
     content = json.loads((out / "results.json").read_text())
     assert content["images"] == 1
+    # So has the model that is compared with others on scenes.
+    scenes = tmp_path / "scenes"
+    (scenes / "people").mkdir(parents=True)
+    for photo in test:
+        shutil.copy(photo, scenes / "people")
+    rows = ("--rows", "mean", "hue_chroma@chosen")
+    run_tool(*command[:1], "table3", *command[2:], *options, "--scenes", scenes, *rows)
+    page = (out / "scenes.md").read_text()
+    assert "**Table 3.** 1 photos are scored" in page and "2 of the collection's" in page
     for stage in ("LMDBs", "looking for duplicates", "features", "training lab_l2", "scoring"):
         assert content["stages"][stage]["peak_mb"] > 50, stage
         assert f"{stage}: " in done.stderr
