@@ -55,9 +55,9 @@ struct WinogradKernels {
   void (*transform_outputs)(const TileRow& row, const float* in, int64_t in_position,
                             const float* bias, bool rectify, float* strip, float* maps);
 
-  /// U = G g G^T of some input channels, whose kernels lie `channel` values apart, and up to W output
-  /// channels, which lie `lane` values apart: out (positions x channels x W). `rotated` turns the
-  /// kernels by 180 degrees.
+  /// U = G g G^T of some input channels, whose kernels lie `channel` values apart, and up to W
+  /// output channels, which lie `lane` values apart: out (positions x channels x W). `rotated`
+  /// turns the kernels by 180 degrees.
   void (*transform_weights)(const float* weights, int64_t lane, int lanes, int64_t channel,
                             int channels, bool rotated, float* out, int64_t out_position);
   /// weights += G^T u G, the adjoint.

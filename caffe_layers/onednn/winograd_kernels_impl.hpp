@@ -229,8 +229,8 @@ void TransformOutputTiles(const TileRow& t, const float* in, int64_t in_position
 // ---- weights
 
 // The 3 x 3 values of kWidth channels: out (channels x 9 x kWidth lanes).
-inline void ReadKernels(const float* weights, int64_t lane, int lanes, int64_t channel, int channels,
-                        float* out) {
+inline void ReadKernels(const float* weights, int64_t lane, int lanes, int64_t channel,
+                        int channels, float* out) {
   if (channel == 9 && channels == kWidth) {  // those of a lane lie one after the other
     for (int first = 0; first < 9 * kWidth; first += kWidth) {
       Vector values[kWidth];
@@ -294,8 +294,8 @@ inline void MultiplyTile(int channels, bool add, const float* maps, int64_t maps
   }
   for (int first = 0; first < channels; first += kWidth) {
     const int count = Least(kWidth, channels - first);
-    // The tiles that are multiplied next: the processor does not foresee them, as blocks of channels
-    // lie pages apart.
+    // The tiles that are multiplied next: the processor does not foresee them, as blocks of
+    // channels lie pages apart.
     for (int i = 0; i < kRows * kWidth; i += kLine) {
       __builtin_prefetch(maps + kRows * kWidth + i);
     }
