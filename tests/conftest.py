@@ -22,30 +22,30 @@ TINY_STRIDE = 4
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-_ROOM = Path(__file__)
-_DOOR = _ROOM.parents[1] / "pyproject.toml"
+_LOCK = Path(__file__)
+_QUEUE = _LOCK.parents[1] / "pyproject.toml"
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Let no test run beside one that is marked alone, where pytest has several processes.
 
-    Every test shares the lock of a room, and one that is alone has it for itself. All pass a door on
-    their way there, which the one that waits for an empty room holds: nobody else goes in meanwhile.
+    Every test has a share of one lock, and one that is alone the whole of it. All get there through
+    another, so that the one that waits for the whole is not overtaken.
     """
     # The only process need not wait, and one that a test runs would wait for its own test.
     if not hasattr(item.config, "workerinput"):
         return (yield)
     alone = item.get_closest_marker("alone") is not None
-    with _DOOR.open() as door, _ROOM.open() as room:
-        fcntl.flock(door, fcntl.LOCK_EX)
-        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        fcntl.flock(door, fcntl.LOCK_UN)
+    with _QUEUE.open() as queue, _LOCK.open() as lock:
+        fcntl.flock(queue, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(queue, fcntl.LOCK_UN)
         try:
             return (yield)
         finally:
             # By word, as a child that a test has left may have the file as well.
-            fcntl.flock(room, fcntl.LOCK_UN)
+            fcntl.flock(lock, fcntl.LOCK_UN)
 
 
 # One convolution and a softmax for each histogram; kernel = stride puts cell (j, i) at pixel
