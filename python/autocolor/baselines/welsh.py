@@ -139,9 +139,8 @@ class Gist:
 
     def __call__(self, lightness: FloatArray) -> Float32Array:
         """Return the descriptor of an (H, W) image in [0, 1]: (512,), by scale, orientation, cell."""
-        from scipy.signal import (
-            fftconvolve,
-        )  # takes a second, which tools for other methods need not wait
+        # Takes a second, for which tools of other methods need not wait.
+        from scipy.signal import fftconvolve
 
         image = resize(lightness, (_SIDE, _SIDE)).astype(np.float64)
         image -= gaussian_filter(image, _CONTRAST_SIGMA, mode="reflect")

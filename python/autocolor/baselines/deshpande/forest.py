@@ -208,9 +208,8 @@ def _grow(
 
     A split is of a random direction among the features, one that a few of them dominate.
     """
-    from sklearn.tree import (
-        DecisionTreeRegressor,
-    )  # takes a second, and who has a forest grows none
+    # Takes a second, and who has a forest grows none.
+    from sklearn.tree import DecisionTreeRegressor
 
     described = with_constant(drawn.features)
     residual = described @ b.T - drawn.responses @ a.T
