@@ -142,8 +142,8 @@ def _memory_note(ratios: Mapping[str, float]) -> str:
     found = ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items())
     return (
         "\nconv3_2 and conv4_2 are the same multiplications, on 256 and 512 channels; conv4_2 takes so "
-        f"many times as long: {found}. What is above 1 goes into memory: as Winograd's algorithm "
-        "transforms them, the weights of conv4_2 are 38 MB and those of conv3_2 are 9.\n"
+        f"many times as long: {found}. As Winograd's algorithm transforms them, the weights of conv4_2 "
+        "are 38 MB and those of conv3_2 are 9.\n"
     )
 
 
