@@ -43,6 +43,26 @@ def results(monkeypatch):
 bench = partial(run_tool, "tools/bench/run.py", status=None)
 
 
+def test_what_is_measured_is_built_first(tmp_path, monkeypatch):
+    """A library of older sources would be measured in the name of the commit."""
+    monkeypatch.syspath_prepend(BENCH)
+    import run
+
+    from autocolor.core.errors import InputError
+
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    run.build()  # a bundle has nothing to build
+    rules = tmp_path / "build" / "build.ninja"
+    rules.parent.mkdir()
+    rules.write_text("rule copy\n  command = cp $in $out\nbuild library: copy source\n")
+    (rules.parent / "source").write_text("new")
+    run.build()
+    assert (rules.parent / "library").read_text() == "new"
+    (rules.parent / "source").unlink()
+    with pytest.raises(InputError, match="build: cannot be built: .*source"):
+        run.build()
+
+
 @pytest.mark.slow
 def test_every_benchmark_runs(tmp_path):
     """At small sizes; --resume then measures nothing again."""

@@ -67,6 +67,25 @@ def commit() -> str:
         return "unknown"
 
 
+def build() -> None:
+    """Bring what is measured up to the working tree, so that the commit on the page is that of the code.
+
+    Where nothing was built, as in a bundle, everything is measured as it came.
+    """
+    folder = ROOT / "build"
+    if not (folder / "build.ninja").is_file():
+        return
+    ran = subprocess.run(
+        ["ninja", "-C", folder],
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if ran.returncode:
+        raise InputError(str(folder), f"cannot be built: {ran.stdout.strip().splitlines()[-1]}")
+
+
 def openblas_kernel() -> str:
     """Return the name of the kernel that OpenBLAS, as libcaffe loads it, chose for this machine."""
     try:
@@ -195,6 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for benchmark in selected:
             print(f"{benchmark.name:32} {benchmark.title}")
         return 0
+    build()
     figures = arguments.out / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     measured_on = machine(arguments.threads, arguments.repetitions)
