@@ -70,6 +70,73 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "labels" to
 )
 
 
+VGG = ((4, 4), (8, 8), (16, 16, 16), (32, 32, 32), (32, 32, 32))  # a sixteenth of VGG-16's channels
+TAPS = {"conv1_2": 1, "conv2_2": 2, "conv3_3": 4, "conv4_3": 8, "conv5_3": 16, "fc7_conv": 224}
+
+
+def pixelnet() -> str:
+    """Their net for segmentation, with its layers and names: VGG-16, all of it, and three products."""
+    rates = "param { lr_mult: 1 decay_mult: 1 } param { lr_mult: 2 decay_mult: 0 }"
+    layers, bottom = [], "data"
+
+    def add(name: str, kind: str, settings: str = "", top: str = "") -> None:
+        """Add a layer behind the last one; without a top of its own it works in place."""
+        nonlocal bottom
+        top = top or bottom
+        layers.append(
+            f'layer {{ name: "{name}" type: "{kind}" bottom: "{bottom}" top: "{top}" {settings} }}'
+        )
+        bottom = top
+
+    def convolve(name: str, outputs: int, kernel: int, pad: int) -> None:
+        settings = f"num_output: {outputs} kernel_size: {kernel} pad: {pad}"
+        filler = 'weight_filler { type: "msra" }'
+        add(name, "Convolution", f"{rates} convolution_param {{ {settings} {filler} }}", name)
+
+    def drop(number: str) -> None:
+        add(f"relu{number}", "ReLU")
+        add(f"drop{number}", "Dropout", "dropout_param { dropout_ratio: 0.5 }")
+
+    for block, widths in enumerate(VGG, start=1):
+        for number, outputs in enumerate(widths, start=1):
+            convolve(f"conv{block}_{number}", outputs, 3, 1)
+            add(f"relu{block}_{number}", "ReLU")
+        add(f"pool{block}", "Pooling", "pooling_param { kernel_size: 2 stride: 2 }", f"pool{block}")
+    for product, kernel in (("6", 7), ("7", 1)):
+        convolve(f"fc{product}_conv", 256, kernel, 0)
+        drop(product)
+    bottoms = "".join(f' bottom: "{name}"' for name in TAPS)
+    compression = " ".join(f"compression_rate: {rate}" for rate in TAPS.values())
+    layers.append(
+        f'layer {{ name: "rand_concat" type: "RandBI"{bottoms} bottom: "pixels" top: "fc5" '
+        f"rand_comp_param {{ pad: true {compression} }} }}"
+    )
+    bottom = "fc5"
+    for name, top, outputs in (
+        ("fc6_new", "fc6_new", 256),
+        ("fc7_new", "fc7_new", 256),
+        ("cls_score_new", "fc8_new", 21),
+    ):
+        filler = 'weight_filler { type: "xavier" }'
+        add(
+            name,
+            "InnerProduct",
+            f"{rates} inner_product_param {{ num_output: {outputs} {filler} }}",
+            top,
+        )
+        if name != "cls_score_new":
+            drop(name.removeprefix("fc"))
+    layers.append(
+        'layer { name: "loss_cls" type: "SoftmaxWithLoss" bottom: "fc8_new" bottom: "labels" top: "loss_cls" }'
+    )
+    inputs = {"data": (1, 3, 224, 224), "pixels": (1000, 3), "labels": (1000, 1)}
+    heads = [
+        f'input: "{name}" input_shape {{ {" ".join(f"dim: {size}" for size in shape)} }}'
+        for name, shape in inputs.items()
+    ]
+    return "\n".join(['name: "segmentation"', *heads, *layers])
+
+
 def migrate(folder: Path, text: str, *options: str, status: int = 0) -> tuple[Path, str, str]:
     """Run the tool in a process; returns the written path, what it printed, and its errors."""
     source = folder / "theirs.prototxt"
@@ -172,6 +239,64 @@ def test_pixelnets_layer(tmp_path: Path) -> None:
         expected = columns_of(maps, [1, 2, 4], rows, 1)
         # Weighted means of values of order ten in float.
         np.testing.assert_allclose(net.blobs["columns"].data, expected, atol=1e-5)
+
+
+def spread(values: np.ndarray, rows: np.ndarray, rate: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Sum gradients (M, C) at rows (image, y, x) in every cell of the map, by the cell's share of each."""
+    total = np.zeros(shape)
+    for (image, *place), value in zip(rows, values.astype(float), strict=True):
+        shares = []
+        for position, size in zip(place, shape[2:], strict=True):
+            at = np.clip((position - (rate - 1) / 2) / rate, 0, size - 1)
+            shares.append(np.maximum(0, 1 - abs(at - np.arange(size))))
+        total[image] += value[:, None, None] * np.outer(*shares)
+    return total
+
+
+def test_pixelnets_segmentation_trains_on_unequal_numbers_of_pixels(tmp_path: Path) -> None:
+    """The whole of their net, 20 iterations: rows by SciPy, gradients by a sum over rows and cells."""
+    path, said, errors = migrate(tmp_path, pixelnet())
+    assert "layer rand_concat: RandBI -> SparseHypercolumn" in said and errors == ""
+    (tmp_path / "solver.prototxt").write_text(
+        f'net: "{path}" base_lr: 0.02 lr_policy: "fixed" momentum: 0.9 weight_decay: 0.0005 '
+        "snapshot_after_train: false random_seed: 5"
+    )
+    solver = caffe.get_solver(str(tmp_path / "solver.prototxt"))
+    net = solver.net
+    first = net.params["conv1_1"][0].data.copy()
+    rng = np.random.default_rng(7)
+    losses = []
+    for _ in range(20):
+        # Blocks of darkness and of light, the first class and the last.
+        classes = np.kron(rng.choice([0, 20], (3, 7, 7)), np.ones((32, 32), int))
+        counts = [int(rng.integers(1, 40)), 0, int(rng.integers(40, 120))]
+        image = rng.permutation(np.repeat([0, 1, 2], counts))
+        rows = np.column_stack([image, rng.integers(0, 224, (len(image), 2))])
+        labels = classes[tuple(rows.T)][:, None]
+        fill(net, data=np.repeat(classes[:, None] / 10 - 1, 3, 1), pixels=rows, labels=labels)
+        solver.step(1)
+        losses.append(float(net.blobs["loss_cls"].data))
+    assert np.mean(losses[-5:]) < losses[0] / 2  # which is about ln 21
+    assert np.abs(net.params["conv1_1"][0].data - first).max() > 0
+
+    columns = net.blobs["fc5"]
+    assert columns.data.shape == (len(rows), 348)
+    begin = 0
+    for (name, rate), read in zip(TAPS.items(), net.bottom_names["rand_concat"][1:], strict=True):
+        level = net.blobs[name].data
+        part = slice(begin, begin := begin + level.shape[1])
+        # The shares of cells are exact, so what is left is the rounding of four products and sums.
+        scale = np.abs(level).max()
+        np.testing.assert_allclose(
+            columns.data[:, part], columns_of([level], [rate], rows, 1), atol=1e-6 * scale
+        )
+        found = net.blobs[read].diff
+        expected = spread(columns.diff[:, part], rows, rate, level.shape)
+        if name == "fc7_conv":  # behind it ReLU and dropout work in place
+            expected = np.where(level > 0, 2 * expected, 0)
+        # Float sums of up to 120 gradients.
+        np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+        assert (np.abs(expected[[0, 2]]).max(axis=(1, 2, 3)) > 0).all() and not found[1].any()
 
 
 def test_without_pad_and_nearest(tmp_path: Path) -> None:
