@@ -21,8 +21,19 @@ def build_wheel(folder: Path) -> Path:
         if (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
-    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index",
-        "--quiet", "--wheel-dir", folder, source)  # fmt: skip
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "--quiet",
+        "--wheel-dir",
+        folder,
+        source,
+    )
     (built,) = folder.glob("*.whl")
     return built
 
@@ -60,8 +71,18 @@ def install_wheel(wheel: Path, folder: Path) -> Installed:
             (libraries / path.name).symlink_to(path)
     (site / "libraries.pth").write_text(f"{libraries}\n")
     programs = environment / "bin"
-    run(sys.executable, "-m", "pip", "--python", programs / "python", "install", "--no-deps",
-        "--no-index", "--quiet", wheel)  # fmt: skip
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        programs / "python",
+        "install",
+        "--no-deps",
+        "--no-index",
+        "--quiet",
+        wheel,
+    )
     variables = {
         "PATH": f"{programs}:/usr/bin:/bin",
         "AUTOCOLOR_CACHE": str(folder / "cache"),

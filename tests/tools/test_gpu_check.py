@@ -30,8 +30,14 @@ def test_without_a_gpu_all_but_the_kernels_is_done(tmp_path: Path) -> None:
     assert skipped == {"memcheck", "racecheck", "profile"}
     assert all(step["verdict"] == "passed" for name, step in steps.items() if name not in skipped)
     compared = steps["layers"]["largest_differences"]
-    ours = {"ColorSpace", "ColorHistogram", "HypercolumnTap", "SparseHypercolumn", "HypercolumnInnerProduct",
-            "SoftmaxKLDivergenceLoss"}  # fmt: skip
+    ours = {
+        "ColorSpace",
+        "ColorHistogram",
+        "HypercolumnTap",
+        "SparseHypercolumn",
+        "HypercolumnInnerProduct",
+        "SoftmaxKLDivergenceLoss",
+    }
     assert ours | {"Convolution", "InnerProduct", "Pooling"} <= set(compared)
     assert len(steps["train"]["losses"]) == 2 and steps["train"]["images_a_second"] > 0
 

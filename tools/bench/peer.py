@@ -239,10 +239,15 @@ def torch_training(folder: Path, threads: int) -> tuple[str, Pass]:
 KINDS = {
     function.__name__: function
     for function in (
-        caffe, caffe_training, onnxruntime, opencv, torch_concatenated, torch_projected,
+        caffe,
+        caffe_training,
+        onnxruntime,
+        opencv,
+        torch_concatenated,
+        torch_projected,
         torch_training,
     )
-}  # fmt: skip
+}
 
 
 def main() -> None:

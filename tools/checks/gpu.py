@@ -124,8 +124,16 @@ def _step(name: str, device: str, size: str, seconds: float, photos: Path | None
     """Run a step of gpu_steps.py."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
-        command = [sys.executable, str(_HERE / "gpu_steps.py"), name, str(report), device, size,
-                   f"{folder}/work", str(photos or "")]  # fmt: skip
+        command = [
+            sys.executable,
+            str(_HERE / "gpu_steps.py"),
+            name,
+            str(report),
+            device,
+            size,
+            f"{folder}/work",
+            str(photos or ""),
+        ]
         status, output = _run(command, seconds)
         found = json.loads(report.read_text(encoding="utf-8")) if report.is_file() else {}
     return _verdict(found, status, output)

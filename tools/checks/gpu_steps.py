@@ -421,14 +421,35 @@ def profile(step: Step) -> dict[str, Any]:
     if step.device == "cpu":
         return {"skipped": f"no GPU; it would run {tool}"}
     report = step.work / "once.json"
-    own = [sys.executable, __file__, "kernels_once", str(report), step.device,
-           "quick" if step.is_quick else "whole", str(step.work), ""]  # fmt: skip
+    own = [
+        sys.executable,
+        __file__,
+        "kernels_once",
+        str(report),
+        step.device,
+        "quick" if step.is_quick else "whole",
+        str(step.work),
+        "",
+    ]
     metrics = "gpu__time_duration.sum,dram__bytes.sum,launch__registers_per_thread"
     done = subprocess.run(
-        [tool, "--csv", "--metrics", metrics, "--clock-control", "none", "-k",
-         "regex:ParallelFor|Hypercolumn", "--target-processes", "all", *own],
-        check=False, capture_output=True, text=True,
-    )  # fmt: skip
+        [
+            tool,
+            "--csv",
+            "--metrics",
+            metrics,
+            "--clock-control",
+            "none",
+            "-k",
+            "regex:ParallelFor|Hypercolumn",
+            "--target-processes",
+            "all",
+            *own,
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     rows = read_ncu(done.stdout)
     if done.returncode != 0 or not rows:
         last = (done.stdout + done.stderr).strip().splitlines()[-3:]
@@ -500,8 +521,11 @@ def train(step: Step) -> dict[str, Any]:
     device = ["-gpu", "0"] if step.device == "gpu" else []
     done = subprocess.run(
         [str(program("caffe")), "train", "-solver", str(solver), *device],
-        check=False, capture_output=True, text=True, env={**os.environ, "GLOG_minloglevel": "0"},
-    )  # fmt: skip
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "GLOG_minloglevel": "0"},
+    )
     rows = re.findall(r"Iteration (\d+) \((\S+) iter/s.*loss = (\S+)", done.stderr)
     losses = [float(loss) for _, _, loss in rows]
     report: dict[str, Any] = {
@@ -555,10 +579,22 @@ def colorize(step: Step) -> dict[str, Any]:
         out = step.work / f"out_{device}"
         start = time.perf_counter()
         done = subprocess.run(
-            [sys.executable, "-m", "autocolor.cli", "--model", str(model), "--device", device,
-             str(photos), "-o", str(out)],
-            check=False, capture_output=True, text=True,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "autocolor.cli",
+                "--model",
+                str(model),
+                "--device",
+                device,
+                str(photos),
+                "-o",
+                str(out),
+            ],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
         report[f"seconds_{device}"] = time.perf_counter() - start
         if done.returncode != 0:
             last = done.stderr.strip().splitlines()[-1:]

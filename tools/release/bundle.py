@@ -45,10 +45,29 @@ _LEAN_LEAVES_OUT = (
 )
 # Parts of Python and of packages that only their developers use, or that need a terminal or a window.
 _STDLIB_LEFT_OUT = shutil.ignore_patterns(
-    "__pycache__", "test", "tests", "idlelib", "tkinter", "turtle*", "lib2to3", "ensurepip", "venv",
-    "pydoc_data", "config-3*", "*-packages", "_test*", "xx*", "_xx*", "nis.*", "ossaudiodev.*", "_dbm.*",
-    "_gdbm.*", "readline.*", "_curses*", "EXTERNALLY-MANAGED",
-)  # fmt: skip
+    "__pycache__",
+    "test",
+    "tests",
+    "idlelib",
+    "tkinter",
+    "turtle*",
+    "lib2to3",
+    "ensurepip",
+    "venv",
+    "pydoc_data",
+    "config-3*",
+    "*-packages",
+    "_test*",
+    "xx*",
+    "_xx*",
+    "nis.*",
+    "ossaudiodev.*",
+    "_dbm.*",
+    "_gdbm.*",
+    "readline.*",
+    "_curses*",
+    "EXTERNALLY-MANAGED",
+)
 _LEFT_OUT_FOLDERS = {"__pycache__", "tests"}
 _LEFT_OUT_SUFFIXES = {".a", ".h", ".pyc", ".pyi", ".pyx", ".pxd"}
 _LEFT_OUT_FILES = re.compile(r"libavif-|_avif\.")  # pictures in AVIF
@@ -201,8 +220,19 @@ def write_stand_in(name: str, users: Iterable[Path], lib: Path) -> None:
         source.write_text("".join(functions), encoding="utf-8")
         mapping.write_text(script, encoding="utf-8")
         linking = [f"-Wl,--version-script={mapping}"] if script else []
-        output_of("gcc", "-shared", "-fPIC", "-O1", "-s", "-nostdlib", f"-Wl,-soname,{name}", *linking,
-                  source, "-o", lib / name)  # fmt: skip
+        output_of(
+            "gcc",
+            "-shared",
+            "-fPIC",
+            "-O1",
+            "-s",
+            "-nostdlib",
+            f"-Wl,-soname,{name}",
+            *linking,
+            source,
+            "-o",
+            lib / name,
+        )
 
 
 def distributions(names: Iterable[str]) -> Iterator[metadata.Distribution]:
@@ -245,22 +275,37 @@ def copy_packages(names: Iterable[str], out: Path) -> list[str]:
 
 def copy_python(stage: Path) -> None:
     """Copy the standard library, and make a small program of libpython."""
-    shutil.copytree(sysconfig.get_path("stdlib"), stage / "lib" / _PYTHON, ignore=_STDLIB_LEFT_OUT,
-                    ignore_dangling_symlinks=True)  # fmt: skip
+    shutil.copytree(
+        sysconfig.get_path("stdlib"),
+        stage / "lib" / _PYTHON,
+        ignore=_STDLIB_LEFT_OUT,
+        ignore_dangling_symlinks=True,
+    )
     # Debian's own hook is of no use elsewhere.
     (stage / "lib" / _PYTHON / "sitecustomize.py").unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "main.c"
         source.write_text(_MAIN, encoding="utf-8")
-        output_of("gcc", "-O1", "-s", f"-I{sysconfig.get_path('include')}", source,
-                  f"-l{_PYTHON}", "-o", stage / "libexec" / "python")  # fmt: skip
+        output_of(
+            "gcc",
+            "-O1",
+            "-s",
+            f"-I{sysconfig.get_path('include')}",
+            source,
+            f"-l{_PYTHON}",
+            "-o",
+            stage / "libexec" / "python",
+        )
 
 
 def copy_autocolor(stage: Path, has_model: bool) -> None:
     """Copy our own package, the networks and what checks a GPU."""
     left_out = ["__pycache__", *([] if has_model else ["weights.npz"])]
-    shutil.copytree(ROOT / "python" / "autocolor", stage / "python" / "autocolor",
-                    ignore=shutil.ignore_patterns(*left_out))  # fmt: skip
+    shutil.copytree(
+        ROOT / "python" / "autocolor",
+        stage / "python" / "autocolor",
+        ignore=shutil.ignore_patterns(*left_out),
+    )
     shutil.copytree(
         ROOT / "prototxt", stage / "prototxt", ignore=shutil.ignore_patterns("*.py", "*.md")
     )
@@ -344,13 +389,33 @@ def build_with_cuda(architectures: str, jobs: int) -> Path:
     compilers = [f"-DCMAKE_{language}_COMPILER_LAUNCHER=ccache" for language in ("CXX", "CUDA")]
     with log.open("w", encoding="utf-8") as stream:
         for command in (
-            ["cmake", "-S", ROOT, "-B", folder, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
-             f"-DCAFFE_SOURCE_DIR={source[1] if source else ''}", *compilers,
-             f"-DPython3_EXECUTABLE={sys.executable}", "-DWITH_CUDA=ON",
-             f"-DCMAKE_CUDA_ARCHITECTURES={architectures}"],
-            ["ninja", "-C", folder, f"-j{jobs}", "caffe_tool", "compute_image_mean_tool",
-             "autocolor_tests", "pycaffe", "pycaffe_files"],
-        ):  # fmt: skip
+            [
+                "cmake",
+                "-S",
+                ROOT,
+                "-B",
+                folder,
+                "-G",
+                "Ninja",
+                "-DCMAKE_BUILD_TYPE=Release",
+                f"-DCAFFE_SOURCE_DIR={source[1] if source else ''}",
+                *compilers,
+                f"-DPython3_EXECUTABLE={sys.executable}",
+                "-DWITH_CUDA=ON",
+                f"-DCMAKE_CUDA_ARCHITECTURES={architectures}",
+            ],
+            [
+                "ninja",
+                "-C",
+                folder,
+                f"-j{jobs}",
+                "caffe_tool",
+                "compute_image_mean_tool",
+                "autocolor_tests",
+                "pycaffe",
+                "pycaffe_files",
+            ],
+        ):
             environment = {**os.environ, "CUDACXX": nvcc}
             words = [str(word) for word in command]
             done = subprocess.run(words, check=False, stdout=stream, stderr=stream, env=environment)
@@ -390,8 +455,11 @@ def stage_bundle(build: Path, stage: Path, full: bool, has_model: bool) -> dict[
             raise BundleError(f"{build / 'bin' / name}: no such program; run tools/setup.sh")
         shutil.copy(build / "bin" / name, stage / "libexec" / name)
     shutil.copy(build / "lib" / "libcaffe.so", stage / "lib")
-    shutil.copytree(build / "python" / "caffe", stage / "python" / "caffe",
-                    ignore=shutil.ignore_patterns("__pycache__"))  # fmt: skip
+    shutil.copytree(
+        build / "python" / "caffe",
+        stage / "python" / "caffe",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
     ours = [
         *(stage / "libexec").iterdir(),
         stage / "lib" / "libcaffe.so",
@@ -400,8 +468,11 @@ def stage_bundle(build: Path, stage: Path, full: bool, has_model: bool) -> dict[
     for path in ours:
         output_of("strip", path)
     copy_autocolor(stage, has_model)
-    requirements = [Requirement(text).name for text in metadata.requires("autocolor") or ()
-                    if "extra ==" not in text]  # fmt: skip
+    requirements = [
+        Requirement(text).name
+        for text in metadata.requires("autocolor") or ()
+        if "extra ==" not in text
+    ]
     packages = copy_packages(requirements if full else _LEAN, stage / "python")
     copy_python(stage)
     elves = [path for path in stage.rglob("*") if is_elf(path)]
@@ -456,8 +527,18 @@ def compress(stage: Path, out: Path) -> None:
         if out.name.endswith(".zst")
         else ["xz", "--x86", "--lzma2=preset=6e,dict=64MiB"]
     )
-    tar: list[str] = ["tar", "-C", str(stage.parent), "--sort=name", "--owner=0", "--group=0", "--numeric-owner",
-           f"--transform=s,^{re.escape(stage.name)},{name},S", "-c", stage.name]  # fmt: skip
+    tar: list[str] = [
+        "tar",
+        "-C",
+        str(stage.parent),
+        "--sort=name",
+        "--owner=0",
+        "--group=0",
+        "--numeric-owner",
+        f"--transform=s,^{re.escape(stage.name)},{name},S",
+        "-c",
+        stage.name,
+    ]
     with atomic_path(out) as partial, partial.open("wb") as stream:
         with subprocess.Popen(tar, stdout=subprocess.PIPE) as reader:
             done = subprocess.run(program, check=False, stdin=reader.stdout, stdout=stream)
@@ -532,8 +613,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (BundleError, OSError) as error:
         print(f"bundle: error: {error}", file=sys.stderr)
         return 1
-    print(f"{out}: {size:.1f} MiB, Python {manifest['python']}, glibc {manifest['glibc']}"
-          f"{', CUDA of the machine' if manifest['cuda'] else ''}")  # fmt: skip
+    print(
+        f"{out}: {size:.1f} MiB, Python {manifest['python']}, glibc {manifest['glibc']}"
+        f"{', CUDA of the machine' if manifest['cuda'] else ''}"
+    )
     return 0
 
 

@@ -39,8 +39,8 @@ def profile(
         table += struct.pack(">4sII", tag, place + len(body), len(content))
         body += content
     header = struct.pack(">I4sI4s4s4s", place + len(body), b"", 0x02400000, kind, space, pcs)
-    header += struct.pack(">6H4s4sI4sI8sI3i", 2026, 1, 1, 0, 0, 0, b"acsp", b"", 0, b"", 0, b"", 0,
-                          63190, 65536, 54061)  # fmt: skip
+    header += struct.pack(">6H4s4sI4sI8sI", 2026, 1, 1, 0, 0, 0, b"acsp", b"", 0, b"", 0, b"", 0)
+    header += struct.pack(">3i", 63190, 65536, 54061)  # D50, the illuminant
     return header.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
 
 

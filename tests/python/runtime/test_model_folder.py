@@ -13,9 +13,15 @@ from autocolor.nets.colorization import ColorizationNet
 from autocolor.runtime.model_folder import Manifest, ModelError
 
 MANIFEST = Manifest(
-    "demo", "lab_joint", "data..fc7", bins=16, stride=8, working_side=200, strength=1.25,
+    "demo",
+    "lab_joint",
+    "data..fc7",
+    bins=16,
+    stride=8,
+    working_side=200,
+    strength=1.25,
     scales=[1.0, 0.5],
-)  # fmt: skip
+)
 
 
 def test_round_trip(tmp_path: Path) -> None:
