@@ -16,9 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.cluster.vq import kmeans2
-from scipy.ndimage import gaussian_filter
-from skimage.feature import daisy
+import scipy
+import skimage
 
 from autocolor.baselines.descriptors import cell_means, principal_components
 from autocolor.baselines.nearest_neighbour import nearest_places
@@ -64,11 +63,13 @@ def describe_pixels(light: FloatArray) -> tuple[Float32Array, Float32Array]:
     """
     values = light.astype(np.float64)
     texture = [
-        daisy(np.pad(values, radius, mode="symmetric"), 1, radius, 1, 4, 8)
+        skimage.feature.daisy(np.pad(values, radius, mode="symmetric"), 1, radius, 1, 4, 8)
         for radius in _DAISY_RADII
     ]
-    mean = gaussian_filter(values, _LIGHT_SIGMA)
-    deviation = np.sqrt(np.maximum(gaussian_filter(values**2, _LIGHT_SIGMA) - mean**2, 0))
+    mean = scipy.ndimage.gaussian_filter(values, _LIGHT_SIGMA)
+    deviation = np.sqrt(
+        np.maximum(scipy.ndimage.gaussian_filter(values**2, _LIGHT_SIGMA) - mean**2, 0)
+    )
     parts = np.concatenate(texture, axis=-1), np.stack([values, mean, deviation], axis=-1)
     first, second = (part.reshape(light.size, -1).astype(np.float32) for part in parts)
     return first, second
@@ -228,7 +229,7 @@ class Charpiat:
         squares, _ = nearest_places(self._known[:: max(1, _SAMPLES // _CHUNK)], self._known, 2)
         self._bandwidth = max(1e-3, float(np.sqrt(squares.max(axis=1)).mean()))
         bins = min(BINS, len(np.unique(ab, axis=0)))
-        self._colors, labels = kmeans2(
+        self._colors, labels = scipy.cluster.vq.kmeans2(
             ab.astype(np.float64), bins, _KMEANS_STEPS, minit="++", rng=rng
         )
         self._distances = np.linalg.norm(self._colors[:, None] - self._colors, axis=2)

@@ -22,10 +22,9 @@ from typing import Any
 import h5py
 import numpy as np
 import numpy.typing as npt
+import scipy
+import skimage
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.cluster.vq import kmeans2, vq
-from skimage.color import rgb2yuv, yuv2rgb
-from skimage.feature import daisy
 
 from autocolor.baselines.descriptors import (
     FeatureExtractor,
@@ -105,7 +104,9 @@ def patches(light: FloatArray) -> Float32Array:
 def daisy_descriptors(light: FloatArray) -> Float32Array:
     """Return the DAISY descriptor (32) of each pixel of (H, W): centre and 3 places around it."""
     padded = np.pad(light.astype(np.float64), _DAISY_RADIUS, mode="symmetric")
-    described = daisy(padded, step=1, radius=_DAISY_RADIUS, rings=1, histograms=3, orientations=8)
+    described = skimage.feature.daisy(
+        padded, step=1, radius=_DAISY_RADIUS, rings=1, histograms=3, orientations=8
+    )
     return np.asarray(described, dtype=np.float32)
 
 
@@ -121,7 +122,7 @@ def pixel_features(light: FloatArray, semantic: FloatArray) -> Float32Array:
 
 def chroma(rgb: FloatArray) -> Float32Array:
     """Return U and V (..., 2) of RGB in [0, 1]."""
-    return np.asarray(rgb2yuv(rgb)[..., 1:], dtype=np.float32)
+    return np.asarray(skimage.color.rgb2yuv(rgb)[..., 1:], dtype=np.float32)
 
 
 def compose_chroma(uv: FloatArray, light: FloatArray) -> Float32Array:
@@ -130,7 +131,7 @@ def compose_chroma(uv: FloatArray, light: FloatArray) -> Float32Array:
     Y adds the same to R, G and B, so the lightness fixes it.
     """
     yuv = np.concatenate([np.zeros_like(uv[..., :1]), uv], axis=-1)
-    return correct_lightness(yuv2rgb(yuv).astype(np.float32), light)
+    return correct_lightness(skimage.color.yuv2rgb(yuv).astype(np.float32), light)
 
 
 def train_cheng(
@@ -225,11 +226,11 @@ def cluster_photos(
     values = gists.astype(np.float64)
     centers, count = values.mean(axis=0, keepdims=True), len(values) // size
     if count > 1:
-        centers, _ = kmeans2(values, count, minit="++", rng=rng)
-    labels, _ = vq(values, centers)
+        centers, _ = scipy.cluster.vq.kmeans2(values, count, minit="++", rng=rng)
+    labels, _ = scipy.cluster.vq.vq(values, centers)
     while len(centers) > 1 and (sizes := np.bincount(labels, minlength=len(centers))).min() < 2:
         centers = np.delete(centers, sizes.argmin(), axis=0)
-        labels, _ = vq(values, centers)
+        labels, _ = scipy.cluster.vq.vq(values, centers)
     clusters = [np.flatnonzero(labels == number) for number in range(len(centers))]
     return centers.astype(np.float32), clusters
 
@@ -352,7 +353,7 @@ class Cheng:
         scaling = self._scaling
         features = pixel_features(small, _project(self._backbone, small, scaling.projection))
         rows = (features.reshape(-1, FEATURES) - scaling.feature_mean) / scaling.feature_scale
-        (cluster,), _ = vq(self._gist(small)[None], scaling.centers)
+        (cluster,), _ = scipy.cluster.vq.vq(self._gist(small)[None], scaling.centers)
         net = self._nets[cluster]
         blob = net.blobs["features"]
         blob.reshape(*rows.shape)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp
+import scipy
 
 from autocolor.core.arrays import FloatArray, check_array, check_same_shape
 from autocolor.core.errors import InputError
@@ -190,7 +190,7 @@ def _responsibilities(points: Points, means: Points, weights: Points) -> tuple[P
     squares = np.square(points[:, None] - means).sum(axis=2)
     with np.errstate(divide="ignore"):
         logarithms = np.log(weights) - 0.5 * squares / (BANDWIDTH / 2) ** 2
-    density = logsumexp(logarithms, axis=1)
+    density = scipy.special.logsumexp(logarithms, axis=1)
     return np.exp(logarithms - density[:, None]), density
 
 

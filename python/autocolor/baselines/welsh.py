@@ -18,9 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter, uniform_filter
-from scipy.spatial import cKDTree
-from skimage.filters import gabor_kernel
+import scipy
+import skimage
 
 from autocolor.baselines.references import References, enlarge, working_image
 from autocolor.core.arrays import Float32Array, FloatArray
@@ -68,8 +67,8 @@ def local_deviation(luminance: FloatArray) -> npt.NDArray[np.float64]:
     values = luminance.astype(np.float64)
     # About the image's mean, so that little is lost in the difference of the squares.
     values = values - values.mean()
-    mean = uniform_filter(values, NEIGHBOURHOOD, mode="reflect")
-    square = uniform_filter(np.square(values), NEIGHBOURHOOD, mode="reflect")
+    mean = scipy.ndimage.uniform_filter(values, NEIGHBOURHOOD, mode="reflect")
+    square = scipy.ndimage.uniform_filter(np.square(values), NEIGHBOURHOOD, mode="reflect")
     return np.asarray(np.sqrt(np.maximum(square - np.square(mean), 0)), dtype=np.float64)
 
 
@@ -123,7 +122,7 @@ def transfer_by_luminance(
     y, x = jittered_grid(luminance.shape[0], luminance.shape[1], samples, rng).T
     known = np.stack([luminance[y, x], local_deviation(luminance)[y, x]], axis=1)
     asked = np.stack([target.astype(np.float64), local_deviation(target)], axis=-1)
-    _, nearest = cKDTree(known).query(asked.reshape(-1, 2), p=1)
+    _, nearest = scipy.spatial.cKDTree(known).query(asked.reshape(-1, 2), p=1)
     return np.asarray(colors[y, x, 1:][nearest].reshape(*target.shape, 2), dtype=np.float32)
 
 
@@ -132,7 +131,7 @@ class Gist:
 
     def __init__(self) -> None:
         self._filters = [
-            gabor_kernel(frequency, theta=np.pi * orientation / _ORIENTATIONS)
+            skimage.filters.gabor_kernel(frequency, theta=np.pi * orientation / _ORIENTATIONS)
             for frequency in _FREQUENCIES
             for orientation in range(_ORIENTATIONS)
         ]
@@ -143,8 +142,10 @@ class Gist:
         from scipy.signal import fftconvolve
 
         image = resize(lightness, (_SIDE, _SIDE)).astype(np.float64)
-        image -= gaussian_filter(image, _CONTRAST_SIGMA, mode="reflect")
-        deviation = np.sqrt(gaussian_filter(np.square(image), _CONTRAST_SIGMA, mode="reflect"))
+        image -= scipy.ndimage.gaussian_filter(image, _CONTRAST_SIGMA, mode="reflect")
+        deviation = np.sqrt(
+            scipy.ndimage.gaussian_filter(np.square(image), _CONTRAST_SIGMA, mode="reflect")
+        )
         image /= deviation + _CONTRAST_FLOOR
         cell = _SIDE // _CELLS
         energies = []
@@ -189,7 +190,7 @@ class Welsh:
         for path, rgb in references.images(progress, "describing references"):
             self._paths.append(path)
             descriptors.append(self._gist(lightness(rgb)))
-        self._tree = cKDTree(np.stack(descriptors))
+        self._tree = scipy.spatial.cKDTree(np.stack(descriptors))
 
     def match(self, lightness: FloatArray) -> Path:
         """Return the reference for a photo of the given (H, W) lightness."""

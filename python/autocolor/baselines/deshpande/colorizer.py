@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
+import scipy
 
 from autocolor.baselines.cluster_correspondence import alpha_beta_histogram, correspond
 from autocolor.baselines.deshpande.features import (
@@ -185,7 +185,7 @@ class Deshpande:
 
     def _index(self, places: npt.NDArray[np.int64], gists: Float32Array) -> None:
         self._places = places
-        self._tree = cKDTree(gists)
+        self._tree = scipy.spatial.cKDTree(gists)
 
     def _read(self, index: int) -> Float32Array:
         return self._references.read(self._references.paths[self._places[index]])

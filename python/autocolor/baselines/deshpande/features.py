@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.fft import irfft2, next_fast_len, rfft2
+import scipy
 
 from autocolor.core.arrays import Float32Array, FloatArray
 from autocolor.imaging.images import resize
@@ -61,21 +61,25 @@ class FilterPlane:
     def __init__(self, kernels: FloatArray, size: tuple[int, ...]) -> None:
         self._size = size
         self._radius = kernels.shape[-1] // 2
-        self._shape = tuple(next_fast_len(side + 2 * self._radius, real=True) for side in size)
-        self._spectra = rfft2(kernels.astype(np.float32), self._shape)
+        self._shape = tuple(
+            scipy.fft.next_fast_len(side + 2 * self._radius, real=True) for side in size
+        )
+        self._spectra = scipy.fft.rfft2(kernels.astype(np.float32), self._shape)
 
     def apply(self, image: FloatArray) -> Float32Array:
         """Correlate (H, W, C) values with each filter of their channel: (H, W, C, K)."""
-        spectrum = rfft2(np.moveaxis(image, -1, 0).astype(np.float32, copy=False), self._shape)
-        found = irfft2(spectrum[:, None] * self._spectra.conj(), self._shape)
+        spectrum = scipy.fft.rfft2(
+            np.moveaxis(image, -1, 0).astype(np.float32, copy=False), self._shape
+        )
+        found = scipy.fft.irfft2(spectrum[:, None] * self._spectra.conj(), self._shape)
         # The transform is circular: places before the first are at the end.
         found = np.roll(found, (self._radius, self._radius), (-2, -1))
         return np.asarray(np.moveaxis(found[..., : self._size[0], : self._size[1]], (0, 1), (2, 3)))
 
     def adjoint(self, responses: FloatArray) -> Float32Array:
         """Return (H, W, C) values from (H, W, C, K): the transpose of the matrix of `apply`."""
-        spectrum = rfft2(np.moveaxis(responses, (2, 3), (0, 1)), self._shape)
-        found = irfft2((spectrum * self._spectra).sum(axis=1), self._shape)
+        spectrum = scipy.fft.rfft2(np.moveaxis(responses, (2, 3), (0, 1)), self._shape)
+        found = scipy.fft.irfft2((spectrum * self._spectra).sum(axis=1), self._shape)
         rows, columns = (slice(self._radius, self._radius + side) for side in self._size)
         return np.ascontiguousarray(np.moveaxis(found[:, rows, columns], 0, -1))
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.sparse.linalg import LinearOperator, cg
+import scipy
 
 from autocolor.baselines.cluster_correspondence import BANDWIDTH, Correspondence
 from autocolor.baselines.deshpande.features import FilterPlane
@@ -62,8 +61,10 @@ class ColorField:
             return (self.adjoint(self.project(field)) + RIDGE * field).ravel()
 
         size = int(np.prod(self._shape))
-        system = LinearOperator((size, size), matvec=normal, dtype=np.float32)
-        found, _ = cg(system, self.adjoint(self._b).ravel(), rtol=_TOLERANCE, maxiter=_ITERATIONS)
+        system = scipy.sparse.linalg.LinearOperator((size, size), matvec=normal, dtype=np.float32)
+        found, _ = scipy.sparse.linalg.cg(
+            system, self.adjoint(self._b).ravel(), rtol=_TOLERANCE, maxiter=_ITERATIONS
+        )
         return np.asarray(found, dtype=np.float32).reshape(self._shape)
 
     def correct(self, field: FloatArray, clusters: Correspondence) -> FloatArray:
@@ -117,7 +118,9 @@ def _best_step(
         return distance + _OBJECTIVE_WEIGHT * (curve[0] - 2 * step * curve[1] + step**2 * curve[2])
 
     options = {"maxiter": 12}
-    found = minimize_scalar(cost, bounds=(0, _LONGEST), method="bounded", options=options)
+    found = scipy.optimize.minimize_scalar(
+        cost, bounds=(0, _LONGEST), method="bounded", options=options
+    )
     return float(found.x)
 
 
