@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import signal
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -31,7 +32,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     """Let no test run beside one that is marked alone, where pytest has several processes.
 
     Every test has a share of one lock, and one that is alone the whole of it. All get there through
-    another, so that the one that waits for the whole is not overtaken.
+    another, so that the one that waits for the whole is not overtaken. The programs that it starts may
+    have a thread a core.
     """
     # The only process need not wait, and one that a test runs would wait for its own test.
     if not hasattr(item.config, "workerinput"):
@@ -41,9 +43,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         fcntl.flock(queue, fcntl.LOCK_EX)
         fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         fcntl.flock(queue, fcntl.LOCK_UN)
+        threads = os.environ.pop("OMP_NUM_THREADS", None) if alone else None
         try:
             return (yield)
         finally:
+            if threads is not None:
+                os.environ["OMP_NUM_THREADS"] = threads
             # By word, as a child that a test has left may have the file as well.
             fcntl.flock(lock, fcntl.LOCK_UN)
 

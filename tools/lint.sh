@@ -43,13 +43,14 @@ if [ -n "$fix" ]; then
 fi
 
 # clang-tidy compiles as the build does. Headers that are not ours are system headers to it. A file that
-# was clean is not looked at again until it, a header of ours, a setting or the build changes.
+# was clean is not looked at again, in any clone, until it, a header of ours, a setting or the build changes.
 tidy() {
-  local clean=build/lint/clean settings file key
+  local clean=$AUTOCOLOR_CACHE/lint settings file key
   mkdir -p "$clean"
   ninja -C build -t compdb | sed 's/ccache //' >build/lint/compile_commands.json
   settings=$(git ls-files -z '*.hpp' '*.h' '*.inc' caffe_layers/proto caffe_layers/compat .clang-tidy \
-    tools/lint.sh tools/requirements.txt | xargs -0 cat build/lint/compile_commands.json | sha256sum)
+    tools/lint.sh tools/requirements.txt | xargs -0 cat build/lint/compile_commands.json \
+    | sed "s#$PWD/#/#g" | sha256sum)
   # shellcheck disable=SC2016 # the inner bash expands it
   for file in "${tidied[@]}"; do
     key=$clean/$(printf '%s\n' "$settings" "$file" | cat - "$file" | sha256sum | cut -c1-32)
@@ -59,7 +60,7 @@ tidy() {
 }
 
 mkdir -p build/lint
-failed=()
+: >build/lint/failed
 check() { # check NAME COMMAND...
   local name=$1 started=$SECONDS log
   log="build/lint/${1// /_}.log"
@@ -69,17 +70,19 @@ check() { # check NAME COMMAND...
   else
     printf '%-12s failed (%s):\n' "$name" "$log"
     head -n 40 "$log"
-    failed+=("$name")
+    echo "$name" >>build/lint/failed
   fi
 }
+check mypy mypy & # on one core, beside the others
 check "ruff check" ruff check --quiet .
 check "ruff format" ruff format --check --quiet .
-check mypy mypy
 check shellcheck shellcheck "${shell[@]}"
 check hadolint hadolint "${docker[@]}"
 check gersemi gersemi --check "${cmake[@]}"
 check clang-format clang-format --dry-run -Werror "${cpp[@]}"
 check clang-tidy tidy
+wait
+mapfile -t failed <build/lint/failed
 if [ ${#failed[@]} -gt 0 ]; then
   echo "lint.sh: error: ${#failed[@]} of the checks failed: ${failed[*]} (tools/lint.sh --fix lays out the code)" >&2
   exit 1

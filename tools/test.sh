@@ -49,8 +49,13 @@ fi
 source build/env.sh
 export GLOG_minloglevel=2 GLOG_logtostderr=1 # no log files in /tmp
 # A process a core, of which each takes whole files: their fixtures are made once. Those of tests/cli, which
-# take longest, come first. Beyond four, memory would be what is short.
-parallel=(--numprocesses "$(nproc)" --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
+# take longest, come first. Beyond four, memory would be what is short. The threads of one would only wait
+# for those of the others: each has its share of the cores.
+processes=$(($(nproc) < 4 ? $(nproc) : 4))
+python_tests() { # PYTEST ARGUMENT...
+  OMP_NUM_THREADS=$(($(nproc) / processes)) python -m pytest --numprocesses "$processes" --dist loadfile \
+    --no-loadscope-reorder "$@"
+}
 if [ -n "$isa" ]; then
   export ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell
   export NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL AVX512_SPR"
@@ -63,7 +68,7 @@ if [ -n "$quick" ]; then
   echo "== unit tests of the layers"
   build/bin/autocolor_tests
   echo "== Python tests that are not slow"
-  python -m pytest -m "not slow" "${parallel[@]}" "${pytest_arguments[@]}"
+  python_tests -m "not slow" "${pytest_arguments[@]}"
   echo "quick: $((SECONDS - started)) s"
   exit 0
 fi
@@ -82,15 +87,23 @@ build_tests() {
     || { grep -m 20 -E 'error|warning|FAILED' "$folder/build.log" >&2; exit 1; }
 }
 
+# Compiles and runs the kernels under a sanitizer: sanitized_kernels SANITIZER
+sanitized_kernels() {
+  local binary=build/sanitize/kernels_${1%%,*}
+  g++ -std=c++17 -O1 -g -Wall -Wextra -Werror -fsanitize="$1" -fno-sanitize-recover=all \
+    -Icaffe_layers/include tests/cpp/kernels_threads.cpp -o "$binary" -pthread || return 1
+  "$binary" >"$binary.log" || { cat "$binary.log"; return 1; }
+  echo "$(grep -c ' ok$' "$binary.log") checks, clean under -fsanitize=$1"
+}
+
 echo "== kernels under sanitizers"
 mkdir -p build/sanitize
+sanitizers=()
 for sanitizer in thread address,undefined; do
-  binary=build/sanitize/kernels_${sanitizer%%,*}
-  g++ -std=c++17 -O1 -g -Wall -Wextra -Werror -fsanitize="$sanitizer" -fno-sanitize-recover=all \
-    -Icaffe_layers/include tests/cpp/kernels_threads.cpp -o "$binary" -pthread
-  "$binary" >"$binary.log" || { cat "$binary.log"; exit 1; }
-  echo "$(grep -c ' ok$' "$binary.log") checks, clean under -fsanitize=$sanitizer"
+  sanitized_kernels "$sanitizer" & # beside each other: most of it is one compiler's work
+  sanitizers+=($!)
 done
+for process in "${sanitizers[@]}"; do wait "$process"; done
 if [ -n "$sanitize" ]; then
   echo "== unit tests of the layers under sanitizers"
   build_tests build/sanitize/address \
@@ -123,4 +136,4 @@ if [ -n "$all" ]; then
 fi
 
 echo "== Python tests"
-python -m pytest "${parallel[@]}" "${pytest_arguments[@]}"
+python_tests "${pytest_arguments[@]}"
