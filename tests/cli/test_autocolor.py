@@ -438,6 +438,7 @@ def test_a_folder_named_like_a_photo_or_a_video_is_passed_over(
     assert "3 colorized, 0 failed" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_photos_of_every_kind(
     photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -535,6 +536,7 @@ def test_videos(photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
         assert said in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_folder_of_films_with_any_sound_and_a_gif(model_folder: Path, tmp_path: Path) -> None:
     """Sound that no MP4 holds once ended the batch; an animated GIF gave its first frame."""
     folder = tmp_path / "films"

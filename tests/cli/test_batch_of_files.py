@@ -44,6 +44,7 @@ def command(*arguments: object) -> list[str]:
 # ---- names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252"])
 def test_names_that_the_terminal_cannot_show(encoding: str, photo: Path, tmp_path: Path) -> None:
     folder = tmp_path / "photos"
@@ -287,6 +288,7 @@ def test_pipes_devices_and_broken_links_are_refused_at_once(
     assert "e.npz: expected a file, got a named pipe" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_pipes_in_lists_are_refused_by_the_tools(photo_folder: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
     good = photo_folder / "chelsea.jpg"
@@ -551,6 +553,7 @@ def test_contact_sheet(
     np.testing.assert_array_equal(read_image(sheet).rgb, pixels)
 
 
+@pytest.mark.slow
 def test_contact_sheet_of_many_pages(photo: Path, tmp_path: Path) -> None:
     pages = [Image.open(photo).convert("L")] * 50
     pages[0].save(tmp_path / "scan.tif", save_all=True, append_images=pages[1:])

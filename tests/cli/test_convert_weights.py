@@ -96,6 +96,7 @@ def test_inspect_of_the_release_at_full_size(tmp_path, capsys):
     assert table[-1].split() == ["total", "147,041,024", "in", "18", "layers"]
 
 
+@pytest.mark.slow
 def test_transplant_from_vgg_into_the_deploy_net(tmp_path, capsys):
     rng = np.random.default_rng(1)
     vgg = {

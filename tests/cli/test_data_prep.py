@@ -22,7 +22,15 @@ import pytest
 from autocolor.data.lmdb_io import decode_datum, read_datums
 from autocolor.data.photo_lists import read_photo_list
 from helpers.photo_tree import SYNSETS, small_photo, write_odd_files, write_tree
-from helpers.programs import PATIENCE, ROOT, run_tool, tool_command, wait_until, wait_until_gone
+from helpers.programs import (
+    PATIENCE,
+    ROOT,
+    run_main,
+    run_tool,
+    tool_command,
+    wait_until,
+    wait_until_gone,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -139,7 +147,7 @@ def test_views(photo_folder, tmp_path):
     run_tool(*command, "--undamaged", "--out", other)
     same = [a == b for a, b in zip(records(tmp_path / "lmdb"), records(other), strict=True)]
     assert 10 < sum(same) < 34
-    error = run_tool(
+    error = run_main(
         "data_prep/build_lmdb.py", "--photos", photo_folder, "--undamaged", "--out", other, status=2
     ).stderr
     assert "--undamaged: expected --views" in error
@@ -151,7 +159,7 @@ def test_labels_that_are_missing_are_named(tree, tmp_path):
         (tmp_path / "list.txt", 2, "--labels: expected a class behind"),
         (tree / SYNSETS[0], 1, "expected it in the folder of a class"),
     ]:
-        refused = run_tool(
+        refused = run_main(
             "data_prep/build_lmdb.py",
             "--photos",
             photos,
@@ -462,7 +470,7 @@ def test_imagenet_splits(tmp_path):
         entries = read_photo_list(path)
         assert len(set(Counter(label for _, label in entries).values())) == 1
         assert all(photo.is_file() for photo, _ in entries)
-    run_tool("data_prep/imagenet_splits.py", *arguments, "--out", tmp_path / "lists")
+    run_main("data_prep/imagenet_splits.py", *arguments, "--out", tmp_path / "lists")
     assert {name: path.read_bytes() for name, path in lists.items()} == contents
     # build_lmdb reads them, and they serve as published lists for another copy.
     run_tool(
@@ -504,7 +512,7 @@ def test_imagenet_splits(tmp_path):
         (("--published", lists["cval1k"], lists["cval1k"]), "5 photos are in both lists"),
         (("--images", tmp_path / "nowhere"), "expected photos, got none"),
     ]:
-        refused = run_tool(
+        refused = run_main(
             "data_prep/imagenet_splits.py", *arguments, "--out", tmp_path / "x", *extra, status=1
         )
         assert message in refused.stderr.splitlines()[-1]
@@ -542,7 +550,7 @@ def test_published_lists_of_the_authors(tmp_path):
     for photo in synset.iterdir():
         photo.rename(tmp_path / "val" / "n01443537" / photo.name)
     synset.rmdir()  # now every class is one less
-    refused = run_tool(
+    refused = run_main(
         "data_prep/imagenet_splits.py",
         "--images",
         tmp_path / "val",
@@ -580,7 +588,7 @@ def test_sun_splits(tmp_path):
     lists = sorted((tmp_path / "lists").glob("sun_a_*.txt"))
     assert len(lists) == 10
     before = [path.read_bytes() for path in lists]
-    run_tool("data_prep/sun_splits.py", "sun-a", *options)
+    run_main("data_prep/sun_splits.py", "sun-a", *options)
     assert [path.read_bytes() for path in lists] == before
     for number in range(1, 6):
         test, train = (
@@ -591,14 +599,14 @@ def test_sun_splits(tmp_path):
     assert len({path.read_bytes() for path in lists}) == 10
 
     options = ("sun-6", "--images", tmp_path / "sun_6", "--out", tmp_path / "lists")
-    refused = run_tool("data_prep/sun_splits.py", *options, "--test-images", 12, status=1)
+    refused = run_main("data_prep/sun_splits.py", *options, "--test-images", 12, status=1)
     assert "category 'outdoor': expected one folder below" in refused.stderr
-    run_tool(
+    run_main(
         "data_prep/sun_splits.py", *options, "--test-images", 12, "--category", "outdoor=somewhere"
     )
     chosen = read_photo_list(tmp_path / "lists" / "sun_6_test.txt")
     assert Counter(label for _, label in chosen) == dict.fromkeys(range(6), 2)
     (tmp_path / "published.txt").write_text("kitchen/kitchen2.jpg\nwrong/bedroom1.jpg\n")
-    run_tool("data_prep/sun_splits.py", *options, "--published", tmp_path / "published.txt")
+    run_main("data_prep/sun_splits.py", *options, "--published", tmp_path / "published.txt")
     chosen = read_photo_list(tmp_path / "lists" / "sun_6_test.txt")
     assert [path.name for path, _ in chosen] == ["kitchen2.jpg", "bedroom1.jpg"]

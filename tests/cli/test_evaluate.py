@@ -16,7 +16,7 @@ from PIL import Image
 
 from autocolor.nets.vgg16 import vgg16_gray_features
 from autocolor.runtime.caffe_runtime import import_caffe
-from helpers.programs import PATIENCE, run_tool, tool_command, wait_until
+from helpers.programs import PATIENCE, run_main, run_tool, tool_command, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -136,8 +136,7 @@ def test_killed_and_run_again(model_folder: Path, photo_folder: Path, tmp_path: 
 
 
 def test_example_in_help() -> None:
-    done = run("--help")
-    assert done.returncode == 0 and "examples:" in done.stdout
+    assert "examples:" in run_main("tools/evaluate.py", "--help").stdout
 
 
 @pytest.mark.parametrize(
@@ -153,10 +152,8 @@ def test_wrong_folders(
 ) -> None:
     folders = {"model": model_folder, "photos": photo_folder, "empty": tmp_path}
     out = tmp_path / "out"
-    done = run(
-        "--model", model.format(**folders), "--photos", photos.format(**folders), "--out", out
-    )
-    assert done.returncode == 1
+    given = ("--model", model.format(**folders), "--photos", photos.format(**folders))
+    done = run_main("tools/evaluate.py", *given, "--out", out, status=1)
     assert done.stderr.splitlines()[-1].startswith("evaluate: error: ")
     assert message in done.stderr and "Traceback" not in done.stderr
     assert not out.exists()

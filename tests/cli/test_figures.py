@@ -11,13 +11,14 @@ import skimage.data
 from PIL import Image
 
 from autocolor.imaging.images import write_image
-from helpers.programs import run_tool
+from helpers.programs import run_main, run_tool
 
 TOOL = "tools/paper/figures.py"
 
 
 def draw(*arguments: object, out: Path, status: int = 0) -> str:
-    done = run_tool(TOOL, *arguments, "--out", out, "--cache", out / "cache", status=status)
+    run = run_tool if status == 0 else run_main
+    done = run(TOOL, *arguments, "--out", out, "--cache", out / "cache", status=status)
     return done.stdout if status == 0 else done.stderr
 
 
@@ -40,6 +41,7 @@ def pictures(out: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
+@pytest.mark.slow
 def test_figures_of_one_model(model_folder: Path, photos: Path, tmp_path: Path) -> None:
     names = ("fig3", "fig4", "fig9", "fig10", "fig11")
     out = tmp_path / "out"
@@ -53,6 +55,7 @@ def test_figures_of_one_model(model_folder: Path, photos: Path, tmp_path: Path) 
     assert pictures(few)["fig4"][1] < pictures(out)["fig4"][1] * 1100 / 700
 
 
+@pytest.mark.slow
 def test_old_photos_need_no_colour(model_folder: Path, tmp_path: Path) -> None:
     folder = tmp_path / "old"
     folder.mkdir()

@@ -13,7 +13,7 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 from scipy.ndimage import map_coordinates
 
-from helpers.programs import run_tool
+from helpers.programs import run_main, run_tool
 
 TOOL = "tools/migrate_prototxt.py"
 
@@ -138,11 +138,11 @@ def pixelnet() -> str:
 
 
 def migrate(folder: Path, text: str, *options: str, status: int = 0) -> tuple[Path, str, str]:
-    """Run the tool in a process; returns the written path, what it printed, and its errors."""
+    """Run the tool; returns the written path, what it printed, and its errors."""
     source = folder / "theirs.prototxt"
     source.write_text(text, encoding="utf-8")
     out = folder / f"ours{'_'.join(options)}.prototxt"
-    done = run_tool(TOOL, source, "--out", out, *options, status=status)
+    done = run_main(TOOL, source, "--out", out, *options, status=status)
     return out, done.stdout, done.stderr
 
 
@@ -210,7 +210,7 @@ def shapes_images(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.
 
 
 def test_help_teaches() -> None:
-    said = run_tool(TOOL, "--help").stdout
+    said = run_main(TOOL, "--help").stdout
     for word in ("RandBI", "RandCat", "SparseHypercolumnExtractor", "--dense", "Exit status"):
         assert word in said
 
@@ -445,7 +445,7 @@ def test_wrong_arguments(tmp_path: Path) -> None:
     assert "argument --stride: expected --dense as well" in errors
     net = tmp_path / "net.prototxt"
     net.write_text(SEGMENTATION)
-    errors = run_tool(TOOL, net, "--out", net, status=2).stderr
+    errors = run_main(TOOL, net, "--out", net, status=2).stderr
     assert f"argument --out: expected another file than the net, got {net}" in errors
     assert net.read_text() == SEGMENTATION
 

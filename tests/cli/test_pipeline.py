@@ -20,7 +20,7 @@ from autocolor.data.photo_lists import list_photos
 from autocolor.data.photos import PhotoEntry
 from autocolor.imaging.images import find_photos
 from autocolor.runtime.caffemodel import read_caffemodel
-from helpers.programs import ROOT, run_tool
+from helpers.programs import ROOT, run_main, run_tool
 
 pytestmark = pytest.mark.slow
 
@@ -132,12 +132,12 @@ def test_lmdb_is_resumed_kept_and_not_overwritten(photos, tmp_path):
     run_tool(*command)
     before = (tmp_path / "lmdb" / "data.mdb").read_bytes()
     assert "complete already" in run_tool(*command).stdout
-    refused = run_tool(*command, "--encoding", "raw", status=2)
+    refused = run_main(*command, "--encoding", "raw", status=2)
     assert "holds something else" in refused.stderr
     assert (tmp_path / "lmdb" / "data.mdb").read_bytes() == before
     run_tool(*command, "--encoding", "raw", "--force")
     assert not any(datum.encoded for _, datum in read_datums(tmp_path / "lmdb"))
-    missing = run_tool(
+    missing = run_main(
         "data_prep/build_lmdb.py", "--photos", tmp_path / "none", "--out", tmp_path / "x", status=1
     )
     assert missing.stderr.startswith("build_lmdb: error:")
@@ -400,7 +400,7 @@ def test_reproduce_refuses_photos_that_are_trained_on(data, tmp_path):
     command = ("tools/paper/reproduce.py", "table1", "--data", data, "--out", tmp_path / "out")
     refused = run_tool(*command, "--photos", tmp_path / "photos", status=2)
     assert f"copy.jpg is {photo.resolve()} (nearly: " in refused.stderr
-    unknown = run_tool(*command, "--rows", "nothing", status=2)
+    unknown = run_main(*command, "--rows", "nothing", status=2)
     assert "rows: expected some of no colorization, lab_l2@1, " in unknown.stderr
 
 
@@ -415,8 +415,8 @@ def test_reproduce_refuses_photos_that_are_trained_on(data, tmp_path):
         ("tools/demo.py", ("--data", "nowhere", "--out", "demo_out")),
     ],
 )
-def test_errors_are_one_line(tool, arguments, tmp_path):
-    process = run_tool(tool, *arguments, cwd=tmp_path, status=1)
-    line = process.stderr.strip().splitlines()[-1]
+def test_errors_are_one_line(tool, arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line = run_main(tool, *arguments, status=1).stderr.strip().splitlines()[-1]
     assert line.startswith(f"{Path(tool).stem}: error:")
     assert "nowhere" in line

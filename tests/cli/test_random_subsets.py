@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.programs import run_tool
+from helpers.programs import run_main, run_tool
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +40,7 @@ def test_subsets(model_folder: Path, photo_folder: Path, tmp_path: Path) -> None
 
 
 def test_too_few_photos(model_folder: Path, photo_folder: Path, tmp_path: Path) -> None:
-    done = run("--model", model_folder, "--photos", photo_folder, "--out", tmp_path)
-    assert done.returncode == 2
+    command = ("tools/paper/random_subsets.py", "--photos", photo_folder, "--out", tmp_path)
+    done = run_main(*command, "--model", model_folder, status=2)
     assert "--size: expected fewer than the 3 photos, got 1344" in done.stderr
-    assert run("--photos", photo_folder, "--out", tmp_path, "--subsets", "1").returncode == 2
+    run_main(*command, "--subsets", "1", status=2)

@@ -25,6 +25,7 @@ def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 def test_python_snippets_run(model_folder, photo_folder, tmp_path):
     (tmp_path / "build" / "demo").mkdir(parents=True)
     (tmp_path / "build" / "demo" / "model").symlink_to(model_folder)
@@ -35,6 +36,7 @@ def test_python_snippets_run(model_folder, photo_folder, tmp_path):
     assert (tmp_path / "out.png").is_file()
 
 
+@pytest.mark.slow
 def test_colorize_commands_run(model_folder, photo_folder, tmp_path):
     (tmp_path / "photo.jpg").symlink_to(photo_folder / "chelsea.jpg")
     with av.open(str(tmp_path / "film.mp4"), "w") as container:
@@ -57,6 +59,7 @@ def test_colorize_commands_run(model_folder, photo_folder, tmp_path):
     assert (tmp_path / "photo_color_uncertainty.png").is_file()
 
 
+@pytest.mark.slow
 def test_evaluate_commands_run(model_folder, photo_folder, tmp_path):
     page = PAGES["docs/evaluation.md"]
     commands = re.findall(r"^python tools/evaluate\.py .*[^\\]$", page, re.MULTILINE)

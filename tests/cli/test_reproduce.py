@@ -14,6 +14,7 @@ import pytest
 import skimage.data
 
 from autocolor.imaging.images import write_image
+from helpers.programs import run_main
 
 pytestmark = pytest.mark.slow
 
@@ -137,8 +138,9 @@ def test_wrong_arguments(
     empty = tmp_path / "empty"
     empty.mkdir()
     folders = {"model": model_folder, "photos": photo_folder, "empty": empty}
-    done = run(*(text.format(**folders) for text in arguments), "--out", tmp_path / "out")
-    assert done.returncode == (2 if message.startswith("--") else 1)
+    given = [text.format(**folders) for text in arguments]
+    status = 2 if message.startswith("--") else 1
+    done = run_main("tools/paper/reproduce.py", *given, "--out", tmp_path / "out", status=status)
     assert done.stderr.splitlines()[-1].startswith("reproduce: error: ")
     assert message in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "out" / "results.md").exists()

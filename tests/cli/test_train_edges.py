@@ -9,7 +9,7 @@ import skimage.data
 from PIL import Image
 from train_edges import read_squares
 
-from helpers.programs import run_tool
+from helpers.programs import run_main, run_tool
 
 pytestmark = pytest.mark.slow
 
@@ -116,7 +116,7 @@ def test_errors_are_one_line(data, tmp_path):
         (data / "test", tmp_path / "nowhere", "nowhere"),
         (data / "test", data / "test" / "astronaut0.png", "expected a binary Caffe model"),
     ):
-        process = run_tool(
+        process = run_main(
             "tools/train_edges.py",
             "--photos",
             photos,

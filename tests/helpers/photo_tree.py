@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,14 @@ from PIL import Image
 SYNSETS = ("n01440764", "n01443537", "n02084071")
 
 
+@cache
+def _coffee() -> Image.Image:
+    return Image.fromarray(skimage.data.coffee())
+
+
 def small_photo(rng: np.random.Generator, size: tuple[int, int] = (60, 48)) -> Image.Image:
     """Return a random part of a real photo."""
-    source = Image.fromarray(skimage.data.coffee())
+    source = _coffee()
     left = int(rng.integers(source.width - 120))
     top = int(rng.integers(source.height - 96))
     return source.crop((left, top, left + 120, top + 96)).resize(size)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -87,7 +88,8 @@ def run_tool(
 def call_main(tool: str, *arguments: object) -> int:
     """Call a tool's ``main`` in this process, which is quicker than a start; return its status.
 
-    Errors are told as by :func:`autocolor.core.programs.run_program`.
+    Errors are told as by :func:`autocolor.core.programs.run_program`. That every tool ends so as a program,
+    tests/cli/test_stopping.py shows.
     """
     path = ROOT / tool
     spec = importlib.util.spec_from_file_location(f"called_{path.stem}", path)
@@ -104,6 +106,18 @@ def call_main(tool: str, *arguments: object) -> int:
             return told(lambda: module.main([str(word) for word in arguments]), path.stem)
         except SystemExit as stopped:
             return int(stopped.code or 0)
+
+
+def run_main(
+    tool: str, *arguments: object, status: int | None = 0
+) -> subprocess.CompletedProcess[str]:
+    """Do as :func:`run_tool` in this process, see :func:`call_main`."""
+    out, errors = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(errors):
+        returned = call_main(tool, *arguments)
+    done = subprocess.CompletedProcess([tool], returned, out.getvalue(), errors.getvalue())
+    assert status is None or returned == status, done.stdout[-1000:] + done.stderr[-3000:]
+    return done
 
 
 def wait_until(

@@ -13,7 +13,7 @@ import pytest
 
 import gpu
 import gpu_steps
-from helpers.programs import run_tool, wait_until_gone
+from helpers.programs import run_main, run_tool, wait_until_gone
 
 
 @pytest.mark.slow
@@ -43,9 +43,9 @@ def test_without_a_gpu_all_but_the_kernels_is_done(tmp_path: Path) -> None:
 
 
 def test_wrong_arguments(tmp_path: Path) -> None:
-    seconds = run_tool("tools/checks/gpu.py", tmp_path, "--seconds", "0", status=2)
+    seconds = run_main("tools/checks/gpu.py", tmp_path, "--seconds", "0", status=2)
     assert "--seconds: expected more than 0, got 0.0" in seconds.stderr
-    photos = run_tool("tools/checks/gpu.py", tmp_path, "--photos", tmp_path / "none", status=2)
+    photos = run_main("tools/checks/gpu.py", tmp_path, "--photos", tmp_path / "none", status=2)
     assert f"--photos {tmp_path / 'none'}: no such folder" in photos.stderr
 
 

@@ -177,6 +177,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_photo_of_two_regions_gets_their_colours(folder):
     references = References(sorted(folder.iterdir()))
     method = Charpiat(references, seed=1)

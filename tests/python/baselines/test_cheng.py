@@ -84,6 +84,7 @@ def photos(tmp_path_factory):
 OPTIONS = ChengOptions(pixels=256, iterations=300, batch=64, learning_rate=0.02, tests=3)
 
 
+@pytest.mark.slow
 def test_caffe_trains_the_net(photos, tmp_path):
     backbone = BlockBackbone()
     records = train_cheng(References(photos), backbone, tmp_path, np.random.default_rng(0), OPTIONS)
@@ -129,6 +130,7 @@ def test_photos_that_look_alike_are_clustered():
     assert [len(c) for c in cluster_photos(gists[:2], 1, rng)[1]] == [2]
 
 
+@pytest.mark.slow
 def test_each_cluster_has_its_own_net(photos, tmp_path):
     """Two looks of opposite rules: stripes get orange where light, smooth photos blue."""
     stripes, smooth = tmp_path / "a", tmp_path / "b"

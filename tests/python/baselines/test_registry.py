@@ -48,6 +48,7 @@ def load(name, photos, **options):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BASELINES)
 def test_every_baseline(name, photos):
     method = load(name, photos, seed=1)
@@ -72,6 +73,7 @@ def bad(tmp_path_factory):
     return sorted(folder.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BASELINES[1:])
 def test_bad_references_are_skipped_and_listed(name, photos, bad):
     method = load(name, [bad[0], *photos, bad[1]])
@@ -86,6 +88,7 @@ def test_bad_references_are_skipped_and_listed(name, photos, bad):
             load(name, wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCENE_BASELINES)
 def test_bad_references_of_methods_that_know_the_scene(name, photos, bad, tmp_path):
     for path in (*photos, *bad):
@@ -100,6 +103,7 @@ def test_bad_references_of_methods_that_know_the_scene(name, photos, bad, tmp_pa
     np.testing.assert_allclose(lightness(rgb), scene.lightness, atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*NEED_BACKBONE, "deshpande"])
 def test_the_cache_is_used(name, photos, tmp_path):
     cache = tmp_path / "new" / "cache"

@@ -46,6 +46,7 @@ def test_ruderman_there_and_back():
     assert np.abs(greys[:, 1:]).max() < 2e-3
 
 
+@pytest.mark.slow
 def test_a_photo_that_is_its_own_reference_keeps_its_colours_in_their_space(tmp_path):
     """Two flat halves: each pixel's sample has its colour, in either space."""
     rgb = np.empty((64, 64, 3), np.float32)

@@ -157,6 +157,7 @@ def test_biases_that_are_known_are_not_looked_for() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hints", [(), [Hint(1, 1, (0.6, 0.4, 0.4))]])
 def test_progress_rises_to_the_end_and_can_stop_the_work(hints) -> None:
     prediction = predict("lab_joint")
