@@ -59,6 +59,7 @@ def folder(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_the_two_lmdbs_stay_aligned(folder):
     keys = [key for key, _ in read_datums(folder / "lightness_lmdb")]
     assert keys == ["00000000_0.png", "00000002_1.png", "00000003_2.png"]

@@ -50,6 +50,7 @@ def test_every_reader_accepts_its_seeds(readers: dict[str, Reader], tmp_path: Pa
             assert read_once(reader, tmp_path / reader.file_name) == "accepted", reader.name
 
 
+@pytest.mark.slow
 def test_damaged_files_are_refused_or_read(readers: dict[str, Reader]) -> None:
     for reader in readers.values():
         # Each of these starts a process in which Caffe tries the file.
@@ -175,6 +176,7 @@ def test_weights_in_other_files_and_bombs(tmp_path: Path, monkeypatch: pytest.Mo
         read_weights(tmp_path / "w.onnx")
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_qt_resources_take_linear_memory() -> None:
     bomb = qt_resource({"zeros": bytes(300 * 2**20)}, compressed=True)
@@ -251,6 +253,7 @@ def test_packages_with_links_out_of_them_and_bombs(tmp_path: Path) -> None:
     assert not (tmp_path.parent / "out.jpg").exists()
 
 
+@pytest.mark.slow
 def test_lmdbs_that_are_cut_short(tmp_path: Path) -> None:
     with lmdb.open(str(tmp_path / "db"), map_size=2**20) as environment:
         with environment.begin(write=True) as transaction:

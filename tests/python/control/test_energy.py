@@ -257,6 +257,7 @@ print((peak() - before) / 1024, found.steps)
 """
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_a_tile() -> None:
     done = subprocess.run(
         [sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True

@@ -85,6 +85,7 @@ def test_what_is_not_there_is_said(monkeypatch):
         open_workers(1, "tcp://127.0.0.1:9").__enter__()
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_gives_the_same(monkeypatch):
     from distributed import LocalCluster
 

@@ -191,6 +191,7 @@ def damaged_headers(reader: Reader) -> list[bytes]:
     return contents
 
 
+@pytest.mark.slow
 def test_no_damaged_header_ends_the_process(tmp_path: Path) -> None:
     reader = make_readers(tmp_path)["lmdb"]
     contents = [*damaged_headers(reader)[::3], *mutations(reader, 60, seed=0)]
@@ -200,6 +201,7 @@ def test_no_damaged_header_ends_the_process(tmp_path: Path) -> None:
     assert sum(outcome.result == "refused" for outcome in outcomes) > 50
 
 
+@pytest.mark.slow
 def test_without_the_check_they_would(tmp_path: Path) -> None:
     """So that the test above can fail: liblmdb alone dies of one of these files."""
 

@@ -404,6 +404,7 @@ def test_memory_is_constant() -> None:
     assert peak - before < 1_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_time_per_megapixel() -> None:
     """Print what scoring costs beside the same numbers in a few lines of numpy."""

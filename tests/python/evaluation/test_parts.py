@@ -116,6 +116,7 @@ def test_parts_equal_one_pass_exactly(photos: list[ListedPhoto], tmp_path: Path)
         assert states(files) == states(files[::-1]) == expected
 
 
+@pytest.mark.slow
 def test_processes_equal_one(photos: list[ListedPhoto], tmp_path: Path) -> None:
     one = score(photos, tmp_path / "one.jsonl")
     two = score(photos, tmp_path / "two.jsonl", processes=2)

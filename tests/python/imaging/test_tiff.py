@@ -415,6 +415,7 @@ def test_short_strip(tmp_path: Path, compression: int) -> None:
         read_image(tmp_path / "a.tif")
 
 
+@pytest.mark.slow
 def test_bomb(tmp_path: Path) -> None:
     """A strip of 10 x 10 pixels that holds 40,000 x 40,000 as PNG."""
     stream = io.BytesIO()

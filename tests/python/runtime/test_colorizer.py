@@ -315,6 +315,7 @@ def test_working_side_instead_of_the_manifests(tmp_path: Path) -> None:
         Colorizer(tmp_path, working_side=161, net=net)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variant", "size"), [("hue_chroma", (3000, 4000)), ("lab_joint", (1000, 1500))]
 )
@@ -459,6 +460,7 @@ def colorize_four_megapixels(folder: Path, working_side: int) -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_four_megapixels_in_under_six_gib(tmp_path: Path) -> None:
     # The demo's network, 4,225 hypercolumn channels, at the default working size.

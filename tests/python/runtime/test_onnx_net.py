@@ -338,6 +338,7 @@ def test_colorizer(model_folder: Path) -> None:
     np.testing.assert_allclose(by_onnx.colorize(grey), by_caffe.colorize(grey), atol=0.5 / 255)
 
 
+@pytest.mark.slow
 def test_command_imports_no_caffe(
     make_model: Callable[[Path], Path], photo_folder: Path, tmp_path: Path
 ) -> None:

@@ -131,6 +131,7 @@ def test_a_cache_that_cannot_be_written_names_what_chooses_another(tmp_path: Pat
         shipped.shipped_model_folder(tmp_path / "file")
 
 
+@pytest.mark.slow
 def test_nothing_is_fetched(tmp_path: Path) -> None:
     """Not a name is looked up: the first use works without a network."""
     program = """

@@ -148,6 +148,7 @@ def test_a_damaged_byte_is_named(images, weights, tmp_path, name):
         cache_features(images, copy, tmp_path / "f", options(), progress=False)
 
 
+@pytest.mark.slow
 def test_processes_make_no_difference(images, weights, tmp_path):
     one = cache_features(images, weights, tmp_path / "one", options(), progress=False)
     two = cache_features(images, weights, tmp_path / "two", options(), processes=2, progress=False)
