@@ -178,14 +178,16 @@ def cuda_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return program
 
 
+@pytest.mark.parametrize("programs", ["/usr/bin:/bin", "/nowhere"])
 def test_the_launcher_says_which_of_cuda_it_does_not_find(
-    cuda_bundle: Path, tmp_path: Path
+    cuda_bundle: Path, tmp_path: Path, programs: str
 ) -> None:
+    """Also on a machine that has no programs but the shell."""
     (tmp_path / "libcudart.so.99").touch()
     done = run(
         cuda_bundle,
         "train",
-        env={"AUTOCOLOR_CUDA": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        env={"AUTOCOLOR_CUDA": str(tmp_path), "PATH": programs},
         status=1,
     )
     assert done.stdout == ""
@@ -194,14 +196,16 @@ def test_the_launcher_says_which_of_cuda_it_does_not_find(
 
 def test_the_launcher_finds_cuda_in_python_s_packages(cuda_bundle: Path, tmp_path: Path) -> None:
     """As PyTorch brings it, and from another folder through a link."""
-    packages = tmp_path / "env" / "lib" / "python3.12" / "site-packages" / "nvidia" / "cu99" / "lib"
+    packages = (
+        tmp_path / "my env" / "lib" / "python3.12" / "site-packages" / "nvidia" / "cu99" / "lib"
+    )
     packages.mkdir(parents=True)
     for name in ("libcudart.so.99", "libcublas.so.99"):
         (packages / name).touch()
     link = tmp_path / "linked"
     link.symlink_to(cuda_bundle)
     environment = {
-        "VIRTUAL_ENV": str(tmp_path / "env"),
+        "VIRTUAL_ENV": str(tmp_path / "my env"),
         "PATH": "/usr/bin:/bin",
         "LD_LIBRARY_PATH": "/other",
     }

@@ -6,14 +6,19 @@ self=$(readlink -f "$0" 2>/dev/null) || self=$0
 root=$(cd "${self%/*}/.." && pwd)
 
 cuda_needs="@CUDA@"
+newline='
+'
+# A folder a line. Only the shell's own commands: the machine may have no others.
 cuda_folders() {
   echo "${AUTOCOLOR_CUDA:-}"
   for home in "${CUDA_HOME:-}" "${CUDA_PATH:-}" /usr/local/cuda /usr/local/cuda-*; do
     echo "$home/lib64"
   done
   echo "${CONDA_PREFIX:-}/lib"
-  echo "${LD_LIBRARY_PATH:-}" | tr : '\n'
+  # shellcheck disable=SC2086 # split at the colons
+  (IFS=: && printf '%s\n' ${LD_LIBRARY_PATH:-})
   printf '%s\n' /usr/lib/x86_64-linux-gnu /usr/lib64
+  IFS=$newline
   for site in "${VIRTUAL_ENV:-/nowhere}"/lib/python3*/site-packages \
     $(python3 -c 'import sys; print("\n".join(p for p in sys.path if p))' 2>/dev/null); do
     printf '%s\n' "$site"/nvidia/*/lib
@@ -24,12 +29,14 @@ if [ -n "$cuda_needs" ] && [ -z "${AUTOCOLOR_CUDA_FOUND:-}" ]; then
   missing=
   for library in $cuda_needs; do
     found=
+    IFS=$newline
     for folder in $folders; do
       if [ -e "$folder/$library" ]; then
         found=$folder
         break
       fi
     done
+    unset IFS
     if [ -z "$found" ]; then
       missing="$missing $library"
     else
