@@ -8,6 +8,7 @@ from caffe_source import (
     CaffeSourceError,
     insert_layer_parameters,
     insert_onednn_engine,
+    let_threads_run_without_gpu,
     main,
     restore_hdf5_weights,
 )
@@ -142,3 +143,15 @@ def test_lost_hdf5_dispatch_is_put_back_and_an_intact_one_left_alone():
     assert "H5Fis_hdf5(trained_filename.c_str())" in mended
     assert mended.index("CopyTrainedLayersFromHDF5") < mended.index("BinaryProto")
     assert restore_hdf5_weights(mended) == mended
+
+
+def test_a_thread_needs_a_gpu_only_where_the_gpu_computes():
+    source = "a();\n  CUDA_CHECK(cudaGetDevice(&device));\nb();\n  CUDA_CHECK(cudaSetDevice(device));\nc();\n"
+    mended = let_threads_run_without_gpu(source)
+    assert mended == (
+        "a();\n  const cudaError_t status = cudaGetDevice(&device);\n"
+        "  if (Caffe::mode() == Caffe::GPU) {\n    CUDA_CHECK(status);\n  }\nb();\n"
+        "  const cudaError_t status = cudaSetDevice(device);\n"
+        "  if (mode == Caffe::GPU) {\n    CUDA_CHECK(status);\n  }\nc();\n"
+    )
+    assert let_threads_run_without_gpu(mended) == mended

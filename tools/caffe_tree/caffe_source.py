@@ -4,6 +4,7 @@ Only the standard library is used, so that CMake can run this with any Python 3:
 
     python tools/caffe_tree/caffe_source.py proto CAFFE_PROTO LAYERS_PROTO_FOLDER OUT [--onednn]
     python tools/caffe_tree/caffe_source.py net CAFFE_NET_CPP OUT
+    python tools/caffe_tree/caffe_source.py thread CAFFE_INTERNAL_THREAD_CPP OUT
     python tools/caffe_tree/caffe_source.py pycaffe CAFFE_PYTHON_FOLDER OUT_FOLDER
 """
 
@@ -40,6 +41,10 @@ _NET_WITHOUT_HDF5 = re.compile(
     r"(::CopyTrainedLayersFrom\(const string& ?trained_filename\) \{\n)"
     r"(\s*)(CopyTrainedLayersFromBinaryProto\(trained_filename\);\n\})"
 )
+
+# The threads that read data take over which GPU is in use. Where there is none, that fails, which
+# ended Caffe even if the CPU was to compute.
+_THREAD_DEVICES = {"cudaGetDevice(&device)": "Caffe::mode()", "cudaSetDevice(device)": "mode"}
 
 # file -> [(text of 2018, text that today's numpy and scikit-image understand)]
 _PYCAFFE_PATCHES: dict[str, list[tuple[str, str]]] = {
@@ -200,6 +205,17 @@ def restore_hdf5_weights(net_source: str) -> str:
     )
 
 
+def let_threads_run_without_gpu(thread_source: str) -> str:
+    """Make ``InternalThread`` end the program for want of a GPU only where the GPU computes."""
+    for call, mode in _THREAD_DEVICES.items():
+        thread_source = thread_source.replace(
+            f"CUDA_CHECK({call});",
+            f"const cudaError_t status = {call};\n"
+            f"  if ({mode} == Caffe::GPU) {{\n    CUDA_CHECK(status);\n  }}",
+        )
+    return thread_source
+
+
 def install_pycaffe(source: Path, out: Path) -> None:
     """Copy pycaffe's Python files, patched for today's numpy and scikit-image."""
     out.mkdir(parents=True, exist_ok=True)
@@ -227,6 +243,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     net = steps.add_parser("net", help="put back the reading of HDF5 weights")
     net.add_argument("source", type=Path)
     net.add_argument("out", type=Path)
+    thread = steps.add_parser(
+        "thread", help="let data layers run without a GPU in a build with CUDA"
+    )
+    thread.add_argument("source", type=Path)
+    thread.add_argument("out", type=Path)
     pycaffe = steps.add_parser("pycaffe", help="copy and mend pycaffe's Python files")
     pycaffe.add_argument("source", type=Path)
     pycaffe.add_argument("out", type=Path)
@@ -245,8 +266,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
             if arguments.onednn:
                 text = insert_onednn_engine(text)
-        else:
+        elif arguments.step == "net":
             text = restore_hdf5_weights(text)
+        else:
+            text = let_threads_run_without_gpu(text)
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         if not arguments.out.exists() or arguments.out.read_text(encoding="utf-8") != text:
             arguments.out.write_text(text, encoding="utf-8")
