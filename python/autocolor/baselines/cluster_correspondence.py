@@ -27,6 +27,8 @@ BIN_WIDTH = 0.05
 BANDWIDTH = 0.3
 """Of the mean shift; half of it is the deviation of the Gaussians and the radius of merging."""
 
+_DEVIATION = BANDWIDTH / 2
+
 _LIMIT = 3  # alpha and beta lie in [-3, 3]
 _BINS = round(2 * _LIMIT / BIN_WIDTH) + 1
 # The release asks for more than 1000 pixels of a cluster of the truth and 25 of a corresponding one.
@@ -35,7 +37,7 @@ _TARGET_SHARE = 1000 / 256**2
 _SOURCE_SHARE = 25 / 256**2
 _MAXIMUM_STEPS = 1000
 _SHIFT_TOLERANCE = 1e-3  # of the bandwidth
-_FIT_TOLERANCE = 1e-9
+_FIT_TOLERANCE = 1e-3  # of the release's measure of a mixture
 _TILE_PIXELS = 2**16
 
 Points = npt.NDArray[np.float64]
@@ -60,7 +62,7 @@ class Correspondence:
         moved = np.empty_like(flat)
         for start in range(0, len(flat), _TILE_PIXELS):
             tile = flat[start : start + _TILE_PIXELS]
-            shares = _responsibilities(tile.astype(np.float64), self.source, self.weights)[0]
+            shares = _responsibilities(tile.astype(np.float64), self.source, self.weights)
             moved[start : start + _TILE_PIXELS] = tile + shares.astype(colors.dtype) @ shift
         return moved.reshape(colors.shape)
 
@@ -185,29 +187,39 @@ def _find_modes(points: Points, mass: Points) -> Points:
     return np.stack([modes[index] for index in kept])
 
 
-def _responsibilities(points: Points, means: Points, weights: Points) -> tuple[Points, Points]:
-    """Return the shares (n, k) of Gaussians in points, and the logarithm of each point's density."""
+def _responsibilities(points: Points, means: Points, weights: Points) -> Points:
+    """Return the shares (n, k) of Gaussians in points."""
     squares = np.square(points[:, None] - means).sum(axis=2)
     with np.errstate(divide="ignore"):
-        logarithms = np.log(weights) - 0.5 * squares / (BANDWIDTH / 2) ** 2
-    density = scipy.special.logsumexp(logarithms, axis=1)
-    return np.exp(logarithms - density[:, None]), density
+        logarithms = np.log(weights) - 0.5 * squares / _DEVIATION**2
+    return np.asarray(scipy.special.softmax(logarithms, axis=1))
 
 
 def _fit_mixture(points: Points, mass: Points, means: Points) -> tuple[Points, Points]:
-    """Fit Gaussians of deviation BANDWIDTH / 2 by EM: return means (k, 2) and weights (k,)."""
+    """Fit Gaussians of deviation BANDWIDTH / 2 by EM: return means (k, 2) and weights (k,).
+
+    It stops early, where the release does: means are to stay near the modes that correspond. The
+    likeliest mixture may leave one of them for a place of its own, which corresponds to nothing.
+    """
     weights = np.full(len(means), 1 / len(means))
-    likelihood = -np.inf
+    mass = mass / mass.sum()
+    centre = mass @ points
+    variance = mass @ np.square(points - centre).sum(axis=1)
+
+    def measure() -> float:
+        away = np.square(means - centre).sum(axis=1) + variance
+        return float(-np.log(2 * np.pi * _DEVIATION**2) - weights @ away / (2 * _DEVIATION**2))
+
+    found = measure()
     for _ in range(_MAXIMUM_STEPS):
-        shares, density = _responsibilities(points, means, weights)
-        previous, likelihood = likelihood, float(mass @ density / mass.sum())
-        if likelihood - previous < _FIT_TOLERANCE:
-            break
-        weighted = shares * mass[:, None]
+        weighted = _responsibilities(points, means, weights) * mass[:, None]
         total = weighted.sum(axis=0)
         present = total > 0
         means = np.where(
             present[:, None], weighted.T @ points / np.where(present, total, 1)[:, None], means
         )
         weights = total / total.sum()
+        previous, found = found, measure()
+        if abs(found - previous) <= _FIT_TOLERANCE * abs(previous):
+            break
     return means, weights

@@ -87,11 +87,22 @@ def test_colours_move_by_their_shares():
 
 def test_mixture_against_naive_expectation_maximisation():
     rng = np.random.default_rng(1)
-    points = np.concatenate([rng.normal(-0.3, 0.15, (60, 2)), rng.normal(0.3, 0.15, (30, 2))])
+    points = np.concatenate([rng.normal(-0.2, 0.2, (60, 2)), rng.normal(0.2, 0.2, (30, 2))])
     mass = rng.random(90)
-    means, weights = np.array([[-0.5, 0.0], [0.5, 0.1]]), np.array([0.5, 0.5])
+    means, weights = np.array([[-0.1, 0.0], [0.1, 0.1]]), np.array([0.5, 0.5])
     found = _fit_mixture(points, mass, means)
-    for _ in range(2000):
+    centre = np.average(points, axis=0, weights=mass)
+    variance = np.average(np.square(points - centre).sum(axis=1), weights=mass)
+
+    def measure(means, weights):
+        """The release's: of each Gaussian alone, as if all points were its own, by its weight."""
+        away = [np.square(m - centre).sum() + variance for m in means]
+        logarithms = [-np.log(2 * np.pi * 0.15**2) - a / (2 * 0.15**2) for a in away]
+        return sum(w * value for w, value in zip(weights, logarithms, strict=True))
+
+    value, previous = measure(means, weights), np.inf
+    steps = 0
+    while steps == 0 or abs(100 * (value - previous) / previous) > 0.1:
         densities = np.array(
             [
                 [
@@ -102,14 +113,27 @@ def test_mixture_against_naive_expectation_maximisation():
             ]
         )
         shares = densities / densities.sum(axis=1, keepdims=True) * mass[:, None]
-        previous = means
         means = np.array([(s[:, None] * points).sum(axis=0) / s.sum() for s in shares.T])
         weights = shares.sum(axis=0) / mass.sum()
-        if np.abs(means - previous).max() < 1e-12:
-            break
-    # The library stops when the likelihood gains less than 1e-9.
-    np.testing.assert_allclose(found[0], means, atol=1e-3)
-    np.testing.assert_allclose(found[1], weights, atol=1e-3)
+        previous, value = value, measure(means, weights)
+        steps += 1
+    assert steps > 2
+    np.testing.assert_allclose(found[0], means, atol=1e-9)
+    np.testing.assert_allclose(found[1], weights, atol=1e-9)
+
+
+def test_a_cluster_is_as_large_as_what_its_mode_draws():
+    """The likeliest mixture has its second Gaussian where 3 % of the colours are, and moves them alone."""
+    rng = np.random.default_rng(3)
+    second = [0.4, -0.25]
+    automatic = np.concatenate([rng.normal(0, 0.15, (9700, 2)), rng.normal(second, 0.03, (300, 2))])
+    true = np.concatenate([rng.normal(0, 0.05, (7000, 2)), rng.normal(second, 0.05, (3000, 2))])
+    light = np.full((1, 10_000), 0.3)
+    found = correspond(
+        *(alpha_beta_histogram(compose_alpha_beta(each[None], light)) for each in (automatic, true))
+    )
+    np.testing.assert_allclose(found.target, [[0, 0], second], atol=0.03)
+    assert found.weights[1] > 0.2
 
 
 def test_mean_shift_climbs_to_the_mode_and_minds_the_tether():
