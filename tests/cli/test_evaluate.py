@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from autocolor.baselines.registry import BASELINES, SCENE_BASELINES
 from autocolor.nets.vgg16 import vgg16_gray_features
 from autocolor.runtime.caffe_runtime import import_caffe
 from helpers.programs import PATIENCE, run_main, run_tool, tool_command, wait_until
@@ -215,13 +216,17 @@ def test_control_c(processes: str, model_folder: Path, photo_folder: Path, tmp_p
     assert "Traceback" not in errors
 
 
-def test_baselines(photo_folder: Path, tmp_path: Path) -> None:
-    """Baselines learn in spite of bad references, and are scored beside each other, once."""
+def test_every_baseline(photo_folder: Path, tmp_path: Path) -> None:
+    """All that there are learn in spite of bad references, with bars, and go on where a run was cut off."""
     references = tmp_path / "references"
     shutil.copytree(photo_folder, references)
     (references / "broken.jpg").write_bytes(b"no photo")
     Image.new("RGB", (40, 50), (90, 90, 90)).save(references / "grey.png")
-    names = ("mean", "welsh", "welsh+ruderman", "charpiat")
+    caffe = import_caffe()
+    (tmp_path / "net.prototxt").write_text(str(vgg16_gray_features()))
+    caffe.set_random_seed(0)
+    caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST).save(str(tmp_path / "vgg.caffemodel"))
+    names = (*BASELINES, *SCENE_BASELINES)
     common = (
         *(word for name in names for word in ("--baseline", name)),
         "--references",
@@ -231,23 +236,44 @@ def test_baselines(photo_folder: Path, tmp_path: Path) -> None:
         "--side",
         "48",
         "--paper-only",
+        *("--gallery", "0", "--worst", "0"),
+        "--weights",
+        tmp_path / "vgg.caffemodel",
         "--out",
         tmp_path / "out",
     )
     done = run(*common)
     assert done.returncode == 0, done.stderr
-    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert list(metrics["methods"]) == ["no colorization", *names]
-    assert metrics["methods"]["welsh"]["baseline"] == "welsh"
-    for bar in ("mean colour: 100%", "describing references: 100%"):
-        assert bar in done.stderr
-    # Again: what is scored is not scored once more; the methods draw the gallery alone.
+    written = (tmp_path / "out" / "metrics.json").read_text()
+    methods = json.loads(written)["methods"]
+    assert list(methods) == ["no colorization", *names]
+    assert [methods[name]["baseline"] for name in names] == list(names)
+    learning = ("mean colour", "describing references", "features of references", "caffe train")
+    for bar in (*learning, "fitting descriptors", "features", "learning"):
+        assert f"{bar}: 100%" in done.stderr
+    # Without the last photo, as if it had been cut off: that one is scored, and nothing is learnt that is kept.
     part = tmp_path / "out" / "part_1_of_1.jsonl"
-    before = part.read_bytes()
-    assert run(*common).returncode == 0 and part.read_bytes() == before
-    refused = run("--baseline", "mean", "--photos", photo_folder, "--out", tmp_path / "x")
+    scored = part.read_bytes()
+    part.write_bytes(b"".join(scored.splitlines(keepends=True)[:-1]))
+    again = run(*common)
+    assert again.returncode == 0, again.stderr
+    assert part.read_bytes() == scored
+    assert (tmp_path / "out" / "metrics.json").read_text() == written
+    for bar in ("caffe train", "fitting descriptors", "learning"):
+        assert bar not in again.stderr
+
+
+def test_baselines_that_lack_something(photo_folder: Path, tmp_path: Path) -> None:
+    photos = ("--photos", photo_folder, "--out", tmp_path)
+    refused = run("--baseline", "mean", *photos)
     assert refused.returncode == 2
     assert "--baseline: expected --references" in refused.stderr
+    weights = tmp_path / "none.caffemodel"
+    missing = run(
+        "--baseline", "cheng", "--references", photo_folder, "--weights", weights, *photos
+    )
+    assert missing.returncode == 1
+    assert "none.caffemodel" in missing.stderr.splitlines()[-1]
 
 
 def test_methods_that_know_the_scene(photo_folder: Path, tmp_path: Path) -> None:
@@ -293,29 +319,3 @@ def test_methods_that_know_the_scene(photo_folder: Path, tmp_path: Path) -> None
     assert scores["deshpande (Q)"] < scores["no colorization"]
     again = run(*common)
     assert again.returncode == 0 and "learning" not in again.stderr
-
-
-def test_a_baseline_with_a_network(photo_folder: Path, tmp_path: Path) -> None:
-    caffe = import_caffe()
-    (tmp_path / "net.prototxt").write_text(str(vgg16_gray_features()))
-    caffe.set_random_seed(0)
-    caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST).save(str(tmp_path / "vgg.caffemodel"))
-    common = (
-        "--baseline",
-        "nearest_neighbour",
-        "--references",
-        photo_folder,
-        "--photos",
-        photo_folder,
-        "--side",
-        "32",
-        "--paper-only",
-        "--out",
-        tmp_path / "out",
-    )
-    done = run(*common, "--weights", tmp_path / "vgg.caffemodel")
-    assert done.returncode == 0, done.stderr
-    assert len(list((tmp_path / "out" / "baselines").iterdir())) == 1
-    missing = run(*common[:-1], tmp_path / "other", "--weights", tmp_path / "none.caffemodel")
-    assert missing.returncode == 1
-    assert "none.caffemodel" in missing.stderr.splitlines()[-1]
