@@ -8,16 +8,19 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import skimage.data
+from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter
 
-from autocolor.histograms.textures import grey_if_texture, variety
+from autocolor.histograms.textures import grey_if_texture, ground_variety, variety
 from autocolor.imaging.color import lightness
 from autocolor.imaging.images import resize
 
 
-def parts_with(means: np.ndarray, contrasts: np.ndarray, side: int = 8) -> np.ndarray:
+def parts_with(
+    means: np.ndarray, contrasts: np.ndarray, side: int = 8, square: int = 1
+) -> np.ndarray:
     """Return an image of 8 x 8 parts of these means and standard deviations: each a checkerboard."""
-    board = 1 - 2 * (np.indices((side, side)).sum(axis=0) % 2)
+    board = 1 - 2 * ((np.indices((side, side)) // square).sum(axis=0) % 2)
     return np.kron(means, np.ones((side, side))) + np.kron(contrasts, board)
 
 
@@ -47,8 +50,41 @@ def test_against_a_plain_loop() -> None:
     assert variety(image) == pytest.approx(expected)
 
 
+def test_ground_literal() -> None:
+    """Marks of a pixel go and stripes of 16 stay: closed, they are lighter by the marks' 0.1."""
+    stripes = 1 - 2 * (np.arange(256) // 16 % 2)
+    image = 0.5 + np.tile(stripes * np.repeat([0.1, 0.02], 128), (256, 1))
+    assert ground_variety(image) == pytest.approx(math.log(0.11 / 0.03))
+    marks = 1 - 2 * (np.indices((256, 256)).sum(axis=0) % 2)
+    # Variances of 0.01 and 0.0004, each with 0.01 of the marks.
+    expected = math.sqrt(0.0104 / 0.0304) * math.log(0.11 / 0.03)
+    assert ground_variety(image + 0.1 * marks) == pytest.approx(expected)
+
+
+def test_ground_has_no_up() -> None:
+    grey = lightness(skimage.data.chelsea()[:256, :256] / 255)
+    turned = [np.rot90(grey, turns) for turns in range(1, 4)] + [grey[:, ::-1]]
+    assert [ground_variety(one) for one in turned] == pytest.approx([ground_variety(grey)] * 4)
+
+
+def test_ground_of_nothing() -> None:
+    assert ground_variety(np.full((64, 64), 0.5)) == 0
+    assert ground_variety(np.zeros((31, 400))) == math.inf
+
+
+def printed(size: int) -> np.ndarray:
+    """Return a printed page, lit from one side."""
+    page = Image.new("L", (320, 256), 235)
+    text = "\n".join(["the quick brown fox jumps over the lazy dog " * 3] * 60)
+    font = ImageFont.load_default(size)
+    ImageDraw.Draw(page).multiline_text((20, 15), text, fill=30, font=font, spacing=size // 2)
+    ImageDraw.Draw(page).rectangle((300, 0, 320, 256), fill=235)  # margins
+    ImageDraw.Draw(page).rectangle((0, 240, 320, 256), fill=235)
+    return np.asarray(page) / 255 * np.linspace(1, 0.6, 320)
+
+
 def at_256(image: np.ndarray) -> np.ndarray:
-    factor = 256 / min(image.shape)
+    factor = min(1, 256 / min(image.shape))
     return resize(image.astype(np.float32), tuple(round(side * factor) for side in image.shape))
 
 
@@ -61,6 +97,12 @@ TEXTURES = {
     "paper": 0.8 + SHADE + 0.015 * RNG.normal(size=(256, 256)),
     "noise": np.clip(0.5 + 0.15 * RNG.normal(size=(256, 256)), 0, 1),
     "plaster": 0.6 + SHADE + gaussian_filter(RNG.normal(size=(256, 256)), 2) / 4,
+    # Marks on a ground
+    "moon": skimage.data.moon() / 255,
+    "page": skimage.data.page() / 255,
+    "text": skimage.data.text() / 255,
+    "print of 8 pixels": printed(8),
+    "print of 20 pixels": printed(20),
 }
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket", "camera")
 
@@ -87,16 +129,29 @@ def test_a_photo_stays_as_it_is_though_faded(name: str, contrast: float) -> None
 
 
 def test_in_between_it_is_a_mixture() -> None:
-    """A variety of 0.8 is half way from 0.75 to 0.85."""
+    """A variety of 0.8 is half way from 0.75 to 0.85; squares of 13 pixels are no marks."""
     means, contrasts = np.full((8, 8), 0.5), np.full((8, 8), 0.03)
     means[0, 0] += 0.4
     means[7, 7] -= 0.4
     before = histograms()
-    mixed = grey_if_texture(before, parts_with(means, contrasts))
+    mixed = grey_if_texture(before, parts_with(means, contrasts, side=26, square=13))
     grey = np.eye(32, dtype=np.float32)[0]
     np.testing.assert_allclose(mixed, before / 2 + grey / 2, rtol=1e-5)
     assert mixed.dtype == np.float32
     np.testing.assert_array_equal(before, histograms())
+
+
+def test_between_marks_and_things_it_is_a_mixture() -> None:
+    """From 0.4 to 0.5, of a photo whose lower half has marks of 0.28, by which its ground rises."""
+    stripes = 1 - 2 * (np.arange(256) // 16 % 2)
+    image = 0.5 + np.tile(stripes * np.repeat([0.1, 0.02], 128), (256, 1))
+    image[128:] += 0.28 * (1 - 2 * (np.indices((128, 256)).sum(axis=0) % 2))
+    # Variances of 0.01 and 0.0004, of half of either 0.28² more.
+    share = math.sqrt(0.0104 / (0.0104 + 0.28**2))
+    known = (share * math.hypot(math.log(0.11 / 0.03), 0.28) - 0.4) / 0.1
+    grey = np.eye(32, dtype=np.float32)[0]
+    expected = known * histograms() + (1 - known) * grey
+    np.testing.assert_allclose(grey_if_texture(histograms(), image), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (31, 400)])
