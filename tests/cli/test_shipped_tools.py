@@ -32,6 +32,8 @@ def test_model_card(photo_folder, tmp_path):
     assert "on which no choice was made, 3 photos, smaller side reduced to 48 pixels," in card
     assert "**Validation, by which the model was chosen**: 3 photos, smaller side" in card
     assert "% of the photos' " in card
+    headings = re.findall(r"^#+ (.*)", card, re.MULTILINE)
+    assert headings.index("Would more photos help?") < headings.index("Not tried")
     for name in re.findall(r"!\[.*?\]\((.*?)\)", card):
         with Image.open(tmp_path / name) as image:
             assert image.width <= 1000 and image.height > 100
