@@ -8,6 +8,8 @@ edges at every scale. A texture is the same all over, or it has small marks alon
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 import numpy.typing as npt
 
@@ -62,12 +64,11 @@ def ground_variety(lightness: FloatArray) -> float:
         the photo, both as the root mean square of those of the parts. Infinite where
         :func:`variety` is.
     """
-    from scipy import ndimage  # takes 0.1 s, which models without this need not wait
-
     if min(lightness.shape) < _PARTS * _LEAST_PART:
         return float("inf")
     side = 2 * round(min(lightness.shape) * _MARK / 2) + 1
-    ground = ndimage.grey_opening(ndimage.grey_closing(lightness, (side, side)), (side, side))
+    closed = _extreme(np.minimum, _extreme(np.maximum, lightness, side), side)
+    ground = _extreme(np.maximum, _extreme(np.minimum, closed, side), side)
     _, contrasts = _parts(lightness)
     means, left = _parts(ground)
     whole = float(np.sqrt(np.mean(np.square(contrasts))))
@@ -88,6 +89,17 @@ def grey_if_texture(chroma_histograms: FloatArray, lightness: FloatArray) -> Flo
     mixed = chroma_histograms * chroma_histograms.dtype.type(known)
     mixed[..., 0] += chroma_histograms.dtype.type(1 - known)
     return mixed
+
+
+def _extreme(extreme: np.ufunc, values: FloatArray, side: int) -> FloatArray:
+    """Return the extreme of the square of `side` pixels, an odd number, around each of (H, W).
+
+    SciPy has it as well, but the first photo would wait for its import.
+    """
+    for _ in range(2):  # along columns, then along rows
+        padded = np.pad(values, ((side // 2, side // 2), (0, 0)), mode="edge")
+        values = reduce(extreme, (padded[i : i + len(values)] for i in range(side))).T
+    return values
 
 
 def _between(value: float, low: float, high: float) -> float:

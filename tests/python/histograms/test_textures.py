@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import skimage.data
 from PIL import Image, ImageDraw, ImageFont
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, grey_closing, grey_opening
 
 from autocolor.histograms.textures import grey_if_texture, ground_variety, variety
 from autocolor.imaging.color import lightness
@@ -35,17 +35,20 @@ def test_literal() -> None:
     assert variety(parts_with(means, contrasts)) == pytest.approx(1.25)
 
 
-def test_against_a_plain_loop() -> None:
-    """Of sides that 8 does not divide."""
-    image = np.random.default_rng(0).random((53, 70)) ** np.linspace(0.2, 5, 70)
-    rows, columns = np.linspace(0, 53, 9).astype(int), np.linspace(0, 70, 9).astype(int)
-    parts = [
+def parts_of(image: np.ndarray) -> list[np.ndarray]:
+    rows, columns = (np.linspace(0, side, 9).astype(int) for side in image.shape)
+    return [
         image[top:bottom, left:right]
         for top, bottom in pairwise(rows)
         for left, right in pairwise(columns)
     ]
-    contrasts = [math.log(part.std() + 0.01) for part in parts]
-    means = [part.mean() for part in parts]
+
+
+def test_against_a_plain_loop() -> None:
+    """Of sides that 8 does not divide."""
+    image = np.random.default_rng(0).random((53, 70)) ** np.linspace(0.2, 5, 70)
+    contrasts = [math.log(part.std() + 0.01) for part in parts_of(image)]
+    means = [part.mean() for part in parts_of(image)]
     expected = math.hypot(max(contrasts) - min(contrasts), max(means) - min(means))
     assert variety(image) == pytest.approx(expected)
 
@@ -59,6 +62,15 @@ def test_ground_literal() -> None:
     # Variances of 0.01 and 0.0004, each with 0.01 of the marks.
     expected = math.sqrt(0.0104 / 0.0304) * math.log(0.11 / 0.03)
     assert ground_variety(image + 0.1 * marks) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("shape", [(64, 100), (260, 75)])
+def test_ground_is_that_of_scipy(shape: tuple[int, int]) -> None:
+    grey = lightness(skimage.data.chelsea()[: shape[0], : shape[1]] / 255)
+    side = 2 * round(min(shape) / 40) + 1
+    ground = grey_opening(grey_closing(grey, (side, side)), (side, side))
+    left, whole = (sum(part.var() for part in parts_of(image)) for image in (ground, grey))
+    assert ground_variety(grey) == pytest.approx(math.sqrt(left / whole) * variety(ground))
 
 
 def test_ground_has_no_up() -> None:
