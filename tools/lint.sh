@@ -50,7 +50,7 @@ tidy() {
   ninja -C build -t compdb | sed 's/ccache //' >build/lint/compile_commands.json
   settings=$(git ls-files -z '*.hpp' '*.h' '*.inc' caffe_layers/proto caffe_layers/compat .clang-tidy \
     tools/lint.sh tools/requirements.txt | xargs -0 cat build/lint/compile_commands.json \
-    | sed "s#$PWD/#/#g" | sha256sum)
+    | sed "s#$PWD##g" | sha256sum)
   # shellcheck disable=SC2016 # the inner bash expands it
   for file in "${tidied[@]}"; do
     key=$clean/$(printf '%s\n' "$settings" "$file" | cat - "$file" | sha256sum | cut -c1-32)
