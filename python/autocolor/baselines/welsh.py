@@ -138,9 +138,6 @@ class Gist:
 
     def __call__(self, lightness: FloatArray) -> Float32Array:
         """Return the descriptor of an (H, W) image in [0, 1]: (512,), by scale, orientation, cell."""
-        # Takes a second, for which tools of other methods need not wait.
-        from scipy.signal import fftconvolve
-
         image = resize(lightness, (_SIDE, _SIDE)).astype(np.float64)
         image -= scipy.ndimage.gaussian_filter(image, _CONTRAST_SIGMA, mode="reflect")
         deviation = np.sqrt(
@@ -152,7 +149,7 @@ class Gist:
         for kernel in self._filters:
             padding = [(side // 2, side // 2) for side in kernel.shape]
             padded = np.pad(image, padding, mode="symmetric")
-            response = np.abs(fftconvolve(padded, kernel, mode="valid"))
+            response = np.abs(scipy.signal.fftconvolve(padded, kernel, mode="valid"))
             energies.append(response.reshape(_CELLS, cell, _CELLS, cell).mean(axis=(1, 3)).ravel())
         return np.concatenate(energies).astype(np.float32)
 
