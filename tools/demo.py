@@ -28,6 +28,9 @@ from autocolor.training.log import Record
 
 _SHIPPED, _TRAINED = "shipped model", "trained here"
 _STRENGTHS = tuple(step / 20 for step in range(1, 31))
+_SIDE = (
+    256  # smaller one of the photos by which the strength is chosen: some have 15 million pixels
+)
 # Chosen on the validation photos: with so few photos the head overfits in minutes without dropout on
 # the hypercolumn itself and a strong decay.
 _HYPERCOLUMN_DROPOUT = 0.5
@@ -112,7 +115,7 @@ pre{{background:#f4f4f4;padding:1em;overflow-x:auto}}</style>
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the tool; returns the exit status."""
     parser = command_parser(__doc__)
-    parser.add_argument("--minutes", type=float, default=3, help="training time (default: 3)")
+    parser.add_argument("--minutes", type=float, default=2, help="training time (default: 2)")
     parser.add_argument(
         "--data", type=Path, default=Path("build/data"), help="prepared data (default: build/data)"
     )
@@ -141,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     manifest = save_model(out / "model", network, DEMO_MODEL, caffemodel)
     print("choosing the strength of the colour on the validation photos")
     validation = list_photos(arguments.data / "validation_lmdb.txt")
-    choice = choose_strength(Colorizer(out / "model"), validation, _STRENGTHS)
+    choice = choose_strength(Colorizer(out / "model"), validation, _STRENGTHS, smaller_side=_SIDE)
     manifest = replace(manifest, strength=choice.strength)
     manifest.save(out / "model")
 

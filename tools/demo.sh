@@ -2,7 +2,7 @@
 # Sets up, trains a colorizer for minutes, and scores it and the shipped model on photos unseen by both.
 set -euo pipefail
 
-minutes=3
+minutes=2
 while [ $# -gt 0 ]; do
   case "$1" in
     --long) minutes=15; shift ;;
@@ -12,7 +12,7 @@ while [ $# -gt 0 ]; do
 usage: tools/demo.sh [--long | --minutes N]
 
 Sets everything up (tools/setup.sh), fetches the photos, trains a colorizer on frozen VGG-16 features
-with `caffe train` for N minutes (default 3; --long: 15) and scores it and the model that comes with
+with `caffe train` for N minutes (default 2; --long: 15) and scores it and the model that comes with
 autocolor on held-out photos. Results go to build/demo/: open build/demo/index.html. Downloads and
 prepared data are kept, so a second run only trains: its training and results take the place of the
 first one's.

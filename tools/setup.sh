@@ -98,7 +98,8 @@ if [ ! -x "$python" ] || [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
   fi
   rm -f "$stamp"
   export PIP_CACHE_DIR=$cache/pip PIP_DISABLE_PIP_VERSION_CHECK=1
-  "$python" -m pip install --quiet --require-hashes -r "$requirements" \
+  # Python compiles a module when it is first imported; most of 1.6 GB never are.
+  "$python" -m pip install --quiet --no-compile --require-hashes -r "$requirements" \
     || fail "pip could not install tools/requirements.txt"
   "$python" -m pip install --quiet --no-deps --no-build-isolation -e "$root" \
     || fail "pip could not install this project"
