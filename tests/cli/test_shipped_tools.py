@@ -52,6 +52,16 @@ def test_model_card_without_photos(tmp_path):
     assert not (tmp_path / "model_card.md").exists()
 
 
+def test_a_missing_photo_of_the_galleries_is_said_before_the_scores(photo_folder, tmp_path):
+    arguments = ("--photos", photo_folder, "--themes", tmp_path, "--work", tmp_path / "work")
+    done = run_tool("tools/release/model_card.py", *arguments, "--out", tmp_path, status=1)
+    assert done.stderr == (
+        f"model_card: error: {tmp_path}: expected a photo called "
+        "800px-Christophe_Henner_-_June_2016; fetch_photos.py has it\n"
+    )
+    assert not list(tmp_path.iterdir())
+
+
 def test_looks(photo_folder, tmp_path):
     arguments = (
         "tools/release/looks.py",

@@ -146,18 +146,24 @@ def _thumbnail(rgb: FloatArray) -> Image.Image:
     return picture
 
 
-def theme_sheets(colorizer: PhotoColorizer, folder: Path) -> Mapping[str, Image.Image]:
-    """Return a sheet for each theme, and one of old scans, of the packages' photos of all splits."""
-    sheets = {
-        theme: sheet([row(colorizer, shrink(read_image(path).rgb)) for path in find(folder, names)])
-        for theme, names in THEMES.items()
-    }
+def theme_photos(folder: Path) -> dict[str, list[Path]]:
+    """Find the photos of each theme, and those that become old scans, in packages of all splits."""
+    return {theme: find(folder, names) for theme, names in {**THEMES, "old": _OLD}.items()}
+
+
+def theme_sheets(
+    colorizer: PhotoColorizer, photos: Mapping[str, Sequence[Path]]
+) -> Mapping[str, Image.Image]:
+    """Return a sheet for each theme of `theme_photos`."""
     rng = np.random.default_rng(0)
-    rows = []
-    for spoil, path in zip(_OLD.values(), find(folder, _OLD), strict=True):
-        rgb = shrink(read_image(path).rgb)
-        rows.append(row(colorizer, rgb, spoil(lightness(rgb), rng)))
-    sheets["old"] = sheet(rows)
+    sheets = {}
+    for theme, paths in photos.items():
+        rows = []
+        for number, path in enumerate(paths):
+            rgb = shrink(read_image(path).rgb)
+            old = list(_OLD.values())[number](lightness(rgb), rng) if theme == "old" else None
+            rows.append(row(colorizer, rgb, old))
+        sheets[theme] = sheet(rows)
     return sheets
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from galleries import random_sheet, theme_sheets
+from galleries import random_sheet, theme_photos, theme_sheets
 from PIL import Image
 
 from autocolor.core.files import atomic_path, write_atomically
@@ -399,6 +399,8 @@ Also draws the README's picture, OUT/gallery.jpg: held-out photos drawn at rando
         parser.error("--also: expected NAME=PHOTOS")
     if not arguments.photos.is_dir():
         raise PhotoError(f"{arguments.photos}: expected a folder of photos")
+    # Before the scores, which take minutes: a photo may be missing.
+    themes = theme_photos(arguments.themes) if arguments.themes is not None else {}
     evaluation = scored(
         "held_out",
         [ListedPhoto(p) for p in find_photos(arguments.photos, recursive=True)],
@@ -427,9 +429,8 @@ Also draws the README's picture, OUT/gallery.jpg: held-out photos drawn at rando
     colorizer = Colorizer(shipped_model_folder())
     paths = find_photos(arguments.photos, recursive=True)
     save_picture(arguments.out / "gallery.jpg", random_sheet(colorizer, paths, _RANDOM, _SEED))
-    if arguments.themes is not None:
-        for name, picture in theme_sheets(colorizer, arguments.themes).items():
-            save_picture(pictures / f"{name}.jpg", picture)
+    for name, picture in theme_sheets(colorizer, themes).items():
+        save_picture(pictures / f"{name}.jpg", picture)
     text = page(describe(evaluation), others, galleries(pictures))
     for path, reason in evaluation.skipped:
         print(f"model_card: warning: {path}: {reason}", file=sys.stderr)
