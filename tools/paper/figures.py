@@ -121,7 +121,7 @@ def competitors(source: Source) -> Image.Image:
 
 
 def failures(source: Source) -> Image.Image:
-    """Figures 9 and 20: the worst photos by each metric, and those with far too little colour."""
+    """Figures 9 and 20: the worst photos by each metric, and those with the least and the most colour for theirs."""
     methods = {_OURS: source.method(f"{_OURS}@chosen")}
     protocol = EvaluationProtocol(side=512)
     found = score(methods, source.photos, protocol=protocol)
@@ -134,8 +134,8 @@ def failures(source: Source) -> Image.Image:
     kinds: dict[str, Callable[[PhotoScores], float]] = {
         "largest RMSE": lambda photo: -photo.scores[_OURS].rmse,
         "lowest PSNR": lambda photo: photo.scores[_OURS].psnr,
-        "too little colour": share,
-        "too much colour": lambda photo: -share(photo),
+        "smallest share of the true colourfulness": share,
+        "largest share of the true colourfulness": lambda photo: -share(photo),
     }
     shown: dict[Path, list[str]] = {}
     for kind, key in kinds.items():

@@ -213,7 +213,12 @@ class Reproduction:
         folder = config.out / "features"
         with self.stages.timed("features") as cost:
             features = prepare_features(
-                config.data, config.weights, folder, options, device=config.device
+                config.data / "train_lmdb",
+                config.data / "validation_lmdb",
+                config.weights,
+                folder,
+                options,
+                device=config.device,
             )
             cost.seconds = features.seconds
         return features

@@ -62,37 +62,45 @@ class Features:
 
 
 def prepare_features(
-    data: Path, weights: Path, folder: Path, options: FeatureOptions, *, device: str = "cpu"
+    images: Path,
+    validation: Path,
+    weights: Path,
+    folder: Path,
+    options: FeatureOptions,
+    *,
+    device: str = "cpu",
+    processes: int = 1,
 ) -> Features:
-    """Compute the hypercolumns of ``train_lmdb`` and ``validation_lmdb``, or find them computed.
+    """Compute the hypercolumns of images to train and to validate on, or find them computed.
 
     Parameters
     ----------
-    data : Path
-        Folder of the two LMDBs.
+    images, validation : Path
+        LMDBs.
     weights : Path
         Re-balanced caffemodel of the frozen network.
     folder : Path
         Gets a folder for each.
     options : FeatureOptions
         Of the training; for the validation, one centre crop of each image.
-    device : str
-        Where Caffe runs.
+    device, processes
+        As of :func:`autocolor.training.feature_cache.cache_features`.
 
     Raises
     ------
     autocolor.training.feature_cache.FeatureError
         If they cannot be computed, or `folder` holds those of something else.
     """
-    validating = replace(options, augment=False, passes=1)
-    training = cache_features(
-        data / "train_lmdb", weights, folder / "train", options, device=device
-    )
-    validation = cache_features(
-        data / "validation_lmdb", weights, folder / "validation", validating, device=device
-    )
-    seconds = sum(seconds_taken(files) for files in (training, validation))
-    return Features(weights, options.levels, options.width, training, validation, seconds)
+
+    def cached(lmdb: Path, name: str, options: FeatureOptions) -> Path:
+        return cache_features(
+            lmdb, weights, folder / name, options, device=device, processes=processes
+        )
+
+    training = cached(images, "training", options)
+    unaugmented = cached(validation, "validation", replace(options, augment=False, passes=1))
+    seconds = sum(seconds_taken(files) for files in (training, unaugmented))
+    return Features(weights, options.levels, options.width, training, unaugmented, seconds)
 
 
 def train_head(

@@ -33,8 +33,8 @@ from autocolor.nets.vgg16 import vgg16_gray_features
 from autocolor.nets.weights_io import read_weights, write_weights
 from autocolor.runtime.vgg16_gray import vgg16_gray_weights
 from autocolor.training.data_parallel import Group
-from autocolor.training.feature_cache import FeatureOptions, cache_features, count_rows
-from autocolor.training.head import save_model
+from autocolor.training.feature_cache import FeatureOptions, count_rows
+from autocolor.training.head import prepare_features, save_model
 from autocolor.training.snapshots import (
     copy_snapshot,
     find_states,
@@ -171,22 +171,24 @@ def train_head(
     int or None
         The signal that stopped it before the end.
     """
-    features = FeatureOptions(
-        COLORIZER.levels, options.crop, options.locations, images_per_file=_IMAGES_PER_FILE
-    )
-    cached, unaugmented = folder / "features", replace(features, augment=False)
-    training = cache_features(images, backbone, cached / "training", features, processes=processes)
-    validating = cache_features(
-        validation, backbone, cached / "validation", unaugmented, processes=processes
+    features = prepare_features(
+        images,
+        validation,
+        backbone,
+        folder / "features",
+        FeatureOptions(
+            COLORIZER.levels, options.crop, options.locations, images_per_file=_IMAGES_PER_FILE
+        ),
+        processes=processes,
     )
     rows = options.batch * options.locations
     model = _model(
-        training,
-        validating,
+        features.training,
+        features.validation,
         folder / "training",
         replace(options, batch=rows),
-        count_rows(validating) // rows,
-        iterations=max(1, round(epochs * count_rows(training) / rows)),
+        count_rows(features.validation) // rows,
+        iterations=max(1, round(epochs * count_rows(features.training) / rows)),
     )
     stopped = _run(model, cached_levels=COLORIZER.levels)
     if stopped is None:
