@@ -10,12 +10,12 @@ namespace {
 
 /// The float of an IEEE 754 half, exactly; of what is not a number, one that is none.
 inline float HalfToFloat(uint16_t half) {
-  uint32_t bits = (half & 0x7fffu) << 13;
+  uint32_t bits = (half & 0x7fffu) << 13u;
   float value;
   std::memcpy(&value, &bits, sizeof value);
   value *= 0x1p112f;  // exponents have a bias of 127 instead of 15; makes normal what was not
   std::memcpy(&bits, &value, sizeof bits);
-  bits |= ((half & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0u) | (half & 0x8000u) << 16;
+  bits |= ((half & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0u) | (half & 0x8000u) << 16u;
   std::memcpy(&value, &bits, sizeof value);
   return value;
 }
@@ -57,7 +57,7 @@ herr_t ConvertHalves(hid_t, hid_t, H5T_cdata_t* data, size_t count, size_t strid
 
 /// HDF5's own conversion goes bit by bit, and took more of a head's training on hypercolumns in
 /// half precision than the training itself. HDF5 asks those that are registered first.
-bool RegisterConversion() {
+bool RegisterConversion() noexcept {
   const hid_t half = H5Tcopy(H5T_IEEE_F32LE);
   const bool made =
       H5Tset_fields(half, 15, 10, 5, 0, 10) >= 0 && H5Tset_size(half, 2) >= 0 &&
