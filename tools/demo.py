@@ -28,9 +28,8 @@ from autocolor.training.log import Record
 
 _SHIPPED, _TRAINED = "shipped model", "trained here"
 _STRENGTHS = tuple(step / 20 for step in range(1, 31))
-_SIDE = (
-    256  # smaller one of the photos by which the strength is chosen: some have 15 million pixels
-)
+# Smaller one of the photos by which the strength is chosen: some have 15 million pixels.
+_SIDE = 256
 # Chosen on the validation photos: with so few photos the head overfits in minutes without dropout on
 # the hypercolumn itself and a strong decay.
 _HYPERCOLUMN_DROPOUT = 0.5

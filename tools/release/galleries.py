@@ -158,12 +158,12 @@ def theme_sheets(
     rng = np.random.default_rng(0)
     sheets = {}
     for theme, paths in photos.items():
-        rows = []
-        for number, path in enumerate(paths):
-            rgb = shrink(read_image(path).rgb)
-            old = list(_OLD.values())[number](lightness(rgb), rng) if theme == "old" else None
-            rows.append(row(colorizer, rgb, old))
-        sheets[theme] = sheet(rows)
+        colours = [shrink(read_image(path).rgb) for path in paths]
+        greys: list[Float32Array | None] = [None] * len(paths)
+        if theme == "old":
+            spoils = zip(_OLD.values(), colours, strict=True)
+            greys = [spoil(lightness(rgb), rng) for spoil, rgb in spoils]
+        sheets[theme] = sheet([row(colorizer, *pair) for pair in zip(colours, greys, strict=True)])
     return sheets
 
 
