@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from autocolor.core.arrays import Float32Array, FloatArray
 from autocolor.core.errors import InputError
 from autocolor.core.variants import VARIANTS
 from autocolor.evaluation.evaluate import GREY, EvaluationProtocol, Scene, SceneMethod, score
 from autocolor.evaluation.metrics import Scores
-from autocolor.histograms.decode import check_strength
+from autocolor.histograms.decode import check_strength, compose, estimate
 from autocolor.histograms.prediction import Prediction
-from autocolor.imaging.color import compose_rgb
 
 
 class PhotoColorizer(Protocol):
@@ -128,11 +129,15 @@ def _at_strength(name: str, colorizer: PhotoColorizer, strength: float) -> Scene
 
 
 def _decoded(prediction: Prediction) -> Callable[[float], Float32Array]:
-    """Return strength to RGB; hue and chroma are taken from their histograms only once."""
-    if not VARIANTS[prediction.variant].has_hue:
-        return lambda strength: prediction.colorize(strength=strength)
-    hue, chroma = prediction.hue_chroma()
-    return lambda strength: compose_rgb(hue, chroma * strength, prediction.lightness)
+    """Return strength to RGB; histograms are read only once."""
+    variant, light = prediction.variant, prediction.lightness
+    values: tuple[FloatArray, ...]
+    if VARIANTS[variant].has_hue:
+        values = prediction.hue_chroma()
+    else:
+        tiles = [estimate(variant, outputs) for _, outputs in prediction.tiles()]
+        values = tuple(np.concatenate(bands) for bands in zip(*tiles, strict=True))
+    return lambda strength: compose(variant, values, light, strength)
 
 
 def _choose(candidates: Sequence[float], scores: Sequence[Scores], grey: Scores) -> StrengthChoice:

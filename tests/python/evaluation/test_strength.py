@@ -10,6 +10,7 @@ import pytest
 
 from autocolor.evaluation.metrics import ColorMetrics, Scores
 from autocolor.evaluation.strength import StrengthScores, choose_strength
+from autocolor.histograms.prediction import Prediction
 from autocolor.imaging.color import compose_rgb, lightness, rgb_to_hue_chroma
 from autocolor.imaging.images import ImageError, find_photos, read_image
 
@@ -82,6 +83,36 @@ def test_wrong_hues_are_kept_faint(photo_folder: Path) -> None:
     choice = choose_strength(colorizer, find_photos(photo_folder), [1, 0.1, 0.5], progress=False)
     assert choice.strength == 0.1
     assert not any(row.beats_grey for row in choice.candidates)
+
+
+@pytest.mark.parametrize("variant", ["hue_chroma", "lab_marginal", "lab_joint", "lab_l2"])
+def test_each_strength_is_what_the_model_would_colorize(photo_folder: Path, variant: str) -> None:
+    channels = {
+        "hue_chroma": (32, 32),
+        "lab_marginal": (32, 32),
+        "lab_joint": (256,),
+        "lab_l2": (2,),
+    }
+
+    def predict(light: np.ndarray) -> Prediction:
+        rng = np.random.default_rng(light.shape)
+        outputs = tuple(rng.random((5, 6, c), np.float32) for c in channels[variant])
+        if variant != "lab_l2":
+            outputs = tuple(grid / grid.sum(axis=-1, keepdims=True) for grid in outputs)
+        height, width = light.shape
+        return Prediction(variant, light, outputs, (5 / height, 6 / width), 1.0)
+
+    paths = find_photos(photo_folder)
+    choice = choose_strength(SimpleNamespace(predict=predict), paths, [0.5, 2.0], progress=False)
+    for row in choice.candidates:
+        metrics = ColorMetrics(0)
+        for path in paths:
+            truth = read_image(path).rgb
+            metrics.add(truth, predict(lightness(truth)).colorize(strength=row.strength))
+        expected = metrics.scores()
+        # Tiles of a photo are put together before and not after the colours are made.
+        assert row.scores.rmse == pytest.approx(expected.rmse, rel=1e-6)
+        assert row.scores.psnr == pytest.approx(expected.psnr, rel=1e-6)
 
 
 def test_objective_literal() -> None:
