@@ -22,6 +22,8 @@ class SolverOptions:
     base_learning_rate: float = 0.01
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    #: Longest gradient, of all weights together; a longer one is shortened to it. 0 limits none.
+    clip_gradients: float = 0
     test_iterations: int = 8
     test_interval: int = 500
     snapshot_interval: int = 1000
@@ -42,6 +44,7 @@ def solver(options: SolverOptions) -> caffe_pb2.SolverParameter:
         power=1.0 if options.policy == "poly" else None,
         momentum=options.momentum,
         weight_decay=options.weight_decay,
+        clip_gradients=options.clip_gradients or None,
         max_iter=options.iterations,
         display=options.display_interval,
         average_loss=options.display_interval,

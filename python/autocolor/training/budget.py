@@ -13,17 +13,23 @@ from autocolor.nets.catalogue import Model, write_files
 from autocolor.training.caffe_train import TrainingError, best_snapshot, run_caffe_train
 from autocolor.training.log import Record, plot_records, write_records
 
-_TESTS = 8  # validations during a training, each with a snapshot
+_TESTS = 8  # validations during a training, each with a snapshot, at most
+_TESTING = 0.25  # part of the time that validations may take
 _TIMED_ITERATIONS = 4
 
 
 def plan_training(
-    seconds: float, seconds_per_iteration: float, test_iterations: int
+    seconds: float, seconds_per_iteration: float, seconds_per_test: float
 ) -> tuple[int, int]:
-    """Return iterations, and those between two validations, that fit into a time with these."""
-    total = seconds / seconds_per_iteration - _TESTS * test_iterations
-    interval = max(1, int(total / _TESTS))
-    return interval * _TESTS, interval
+    """Return iterations, and those between two validations, that fit into a time with these.
+
+    Caffe validates before the first iteration as well. Where that takes long, there are fewer
+    validations, down to one beside the first.
+    """
+    tests = min(_TESTS, max(1, int(_TESTING * seconds / seconds_per_test) - 1))
+    total = (seconds - (tests + 1) * seconds_per_test) / seconds_per_iteration
+    interval = max(1, int(total / tests))
+    return interval * tests, interval
 
 
 def train_for(
@@ -87,9 +93,9 @@ def train_for(
         times = [r.seconds_per_iteration for r in probe if r.seconds_per_iteration is not None]
         if not times:
             raise TrainingError(f"{log}: caffe train reported no time")
-        # Caffe's clock stops at milliseconds.
+        # Caffe's clock stops at milliseconds. The first time has the validation before it.
         time = max(1e-3, statistics.median(times))
-        iterations, interval = plan_training(seconds, time, model.solver.test_iterations)
+        iterations, interval = plan_training(seconds, time, max(1e-3, times[0] - time))
         for snapshot in folder.glob("snapshot_*"):
             snapshot.unlink()
         write(

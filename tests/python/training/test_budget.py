@@ -7,14 +7,21 @@ from autocolor.training.caffe_train import TrainingError, best_snapshot
 from autocolor.training.log import Record
 
 
-def test_a_plan_fills_the_time_with_training_and_eight_validations():
-    """100 s at 0.5 s are 200 iterations, of which 8 validations of 5 take 40; 8 parts of 20."""
-    assert plan_training(100, 0.5, 5) == (160, 20)
+@pytest.mark.parametrize(
+    ("seconds_per_test", "plan"),
+    [
+        (1, (176, 22)),  # 9 s of 100 are 9 validations; 91 are 182 iterations, in 8 parts of 22
+        (5, (148, 37)),  # 25 s are 5 validations; 75 are 150 iterations, in 4 parts of 37
+        (40, (40, 40)),  # one before and one after
+    ],
+)
+def test_a_plan_fills_the_time(seconds_per_test, plan):
+    assert plan_training(100, 0.5, seconds_per_test) == plan
 
 
 @pytest.mark.parametrize("seconds", [0.1, 3])
 def test_a_short_time_is_still_a_training(seconds):
-    assert plan_training(seconds, 1.0, 2) == (8, 1)
+    assert plan_training(seconds, 1.0, 2) == (1, 1)
 
 
 def test_the_snapshot_that_validates_best_is_taken(tmp_path):
