@@ -48,26 +48,27 @@ fi
 # shellcheck source=/dev/null
 source build/env.sh
 export GLOG_minloglevel=2 GLOG_logtostderr=1 # no log files in /tmp
-# A process a core, of which each takes whole files: their fixtures are made once. Those of tests/cli, which
-# take longest, come first. Beyond four, memory would be what is short. The threads of one would only wait
-# for those of the others: each has its share of the cores.
-processes=$(($(nproc) < 4 ? $(nproc) : 4))
+section() { echo "== $1 ($((SECONDS - started)) s)"; }
+# A process a core, and one more, as many tests wait for a while. Each takes whole files, whose fixtures are
+# made once; those of tests/cli, which take longest, come first. Beyond four, memory would be what is short.
+# The threads of one would only wait for those of the others.
+processes=$(($(nproc) < 3 ? $(nproc) + 1 : 4))
 python_tests() { # PYTEST ARGUMENT...
-  OMP_NUM_THREADS=$(($(nproc) / processes)) python -m pytest --numprocesses "$processes" --dist loadfile \
-    --no-loadscope-reorder "$@"
+  OMP_NUM_THREADS=$((($(nproc) + processes - 1) / processes)) python -m pytest --numprocesses "$processes" \
+    --dist loadfile --no-loadscope-reorder "$@"
 }
 if [ -n "$isa" ]; then
   export ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell
   export NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL AVX512_SPR"
 fi
 if [ -z "$sanitize" ]; then
-  echo "== static checks"
+  section "static checks"
   bash tools/lint.sh
 fi
 if [ -n "$quick" ]; then
-  echo "== unit tests of the layers"
+  section "unit tests of the layers"
   build/bin/autocolor_tests
-  echo "== Python tests that are not slow"
+  section "Python tests that are not slow"
   python_tests -m "not slow" "${pytest_arguments[@]}"
   echo "quick: $((SECONDS - started)) s"
   exit 0
@@ -96,7 +97,7 @@ sanitized_kernels() {
   echo "$(grep -c ' ok$' "$binary.log") checks, clean under -fsanitize=$1"
 }
 
-echo "== kernels under sanitizers"
+section "kernels under sanitizers"
 mkdir -p build/sanitize
 sanitizers=()
 for sanitizer in thread address,undefined; do
@@ -105,7 +106,7 @@ for sanitizer in thread address,undefined; do
 done
 for process in "${sanitizers[@]}"; do wait "$process"; done
 if [ -n "$sanitize" ]; then
-  echo "== unit tests of the layers under sanitizers"
+  section "unit tests of the layers under sanitizers"
   build_tests build/sanitize/address \
     "-DCMAKE_CXX_FLAGS=-fsanitize=address,undefined -fno-sanitize-recover=all -g"
   build/sanitize/address/bin/autocolor_tests
@@ -113,7 +114,7 @@ if [ -n "$sanitize" ]; then
   exit 0
 fi
 
-echo "== unit tests of the layers"
+section "unit tests of the layers"
 build/bin/autocolor_tests
 for threads in 1 4; do
   echo "the layers with $threads threads"
@@ -122,18 +123,18 @@ for threads in 1 4; do
 done
 
 if nvcc=$(command -v nvcc || command -v /usr/local/cuda/bin/nvcc); then
-  echo "== CUDA: compiling and linking every .cu with $nvcc"
+  section "CUDA: compiling and linking every .cu with $nvcc"
   CUDACXX=$nvcc build_tests build/cuda -DWITH_CUDA=ON
   grep -- '-- CUDA' build/cuda/cmake.log
   build/cuda/bin/autocolor_tests --gpu
 else
-  echo "== CUDA: skipped, there is no nvcc on this machine"
+  section "CUDA: skipped, there is no nvcc on this machine"
 fi
 
 if [ -n "$all" ]; then
-  echo "== Caffe's own unit tests"
+  section "Caffe's own unit tests"
   (cd "$source_tree" && "$OLDPWD/build/bin/caffe_tests" --gtest_filter='-*GPU*')
 fi
 
-echo "== Python tests"
+section "Python tests"
 python_tests "${pytest_arguments[@]}"
