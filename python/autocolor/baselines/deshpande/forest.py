@@ -23,6 +23,7 @@ FIXED_ROWS = 2
 
 _RANGE = 25  # of a split feature, in units of half the width within which a split is soft
 _HALVINGS = 20
+_COMPONENTS = 60  # of the gradients, by which a split is judged
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,8 @@ def with_constant(features: FloatArray) -> Float32Array:
 
 def orthonormalize(a: FloatArray) -> FloatArray:
     """Make the rows of matrices (..., rows, R) orthonormal, as Gram and Schmidt do from the first on."""
-    # A A^T = L L^T, and L^-1 A is what they find.
-    return np.asarray(np.linalg.solve(np.linalg.cholesky(a @ np.swapaxes(a, -1, -2)), a))
+    # A A^T = L L^T, and L^-1 A is what they find; NumPy solves small systems slower than it inverts them.
+    return np.asarray(np.linalg.inv(np.linalg.cholesky(a @ np.swapaxes(a, -1, -2))) @ a)
 
 
 def gradient_of_a(
@@ -210,13 +211,22 @@ def _grow(
     """
     # Takes a second, and who has a forest grows none.
     from sklearn.tree import DecisionTreeRegressor
+    from sklearn.utils.extmath import randomized_svd
 
     described = with_constant(drawn.features)
     residual = described @ b.T - drawn.responses @ a.T
-    gradients = [
-        np.einsum("ni,nj->nij", residual, values).reshape(len(residual), -1)
-        for values in (-drawn.responses, described)
-    ]
+    gradients = np.concatenate(
+        [
+            np.einsum("ni,nj->nij", residual, values).reshape(len(residual), -1)
+            for values in (-drawn.responses, described)
+        ],
+        axis=1,
+    )
+    gradients -= gradients.mean(axis=0)
+    seed = int(rng.integers(2**31))
+    # Their squared distances are those of thousands of numbers: of their principal components, nearly.
+    components = min(_COMPONENTS, *gradients.shape)
+    found, lengths, _ = randomized_svd(gradients, components, n_iter=2, random_state=seed)
     spans = np.ptp(drawn.split, axis=0)
     draws = rng.normal(size=(options.directions, len(spans)))
     directions = draws * np.exp(1.5 * draws)
@@ -225,9 +235,9 @@ def _grow(
     grown = DecisionTreeRegressor(
         min_samples_leaf=options.least_leaf,
         max_features=min(options.tried, options.directions),
-        random_state=int(rng.integers(2**31)),
+        random_state=seed,
     )
-    grown.fit(drawn.split @ directions.T, np.concatenate(gradients, axis=1))
+    grown.fit(drawn.split @ directions.T, found * lengths)
     tree = grown.tree_
     return Forest(
         a,
