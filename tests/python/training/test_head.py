@@ -59,6 +59,27 @@ def test_what_has_not_come_to_its_end_is_done_again_by_the_same_command_alone(ca
     assert call("a")[1] == [False, True]
 
 
+def test_gradients_are_clipped_and_validation_sees_every_row(tmp_path, monkeypatch):
+    for name in ("training", "validation"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "features.json").write_text("{}")
+    lists = (tmp_path / "training/files.txt", tmp_path / "validation/files.txt")
+    features = head.Features(tmp_path / "vgg", "data..conv5_3", 1.0, *lists, seconds=0)
+    solvers = []
+
+    def train(seconds, folder, model, levels, **options):
+        solvers.append(model.files(levels)["solver.prototxt"])
+        return Path("snapshot_iter_8.caffemodel"), [Record(8, "train")]
+
+    monkeypatch.setattr(head, "train_for", train)
+    monkeypatch.setattr(head, "save_model", lambda *arguments: None)
+    monkeypatch.setattr(head, "count_rows", lambda files: 5000)
+    network = ColorizationNet("lab_l2", "data..conv5_3")
+    head.train_head(tmp_path / "m", "m", network, features, head.HeadOptions(batch=1000))
+    assert "clip_gradients: 4.0\n" in solvers[0]
+    assert "test_iter: 5\n" in solvers[0]
+
+
 def test_a_moved_folder_is_the_same_model(tmp_path):
     model = replace(MODEL, training=TrainingOptions(str(tmp_path / "data")))
     first, second = (
