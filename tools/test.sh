@@ -49,13 +49,13 @@ fi
 source build/env.sh
 export GLOG_minloglevel=2 GLOG_logtostderr=1 # no log files in /tmp
 section() { echo "== $1 ($((SECONDS - started)) s)"; }
-# A process a core, and one more, as many tests wait for a while. Each takes whole files, whose fixtures are
-# made once; those of tests/cli, which take longest, come first. Beyond four, memory would be what is short.
-# The threads of one would only wait for those of the others.
-processes=$(($(nproc) < 3 ? $(nproc) + 1 : 4))
+# A process a core, of which each takes whole files: their fixtures are made once. Those of tests/cli, which
+# take longest, come first. Beyond four, memory would be what is short. The threads of one would only wait
+# for those of the others: each has its share of the cores.
+processes=$(($(nproc) < 4 ? $(nproc) : 4))
 python_tests() { # PYTEST ARGUMENT...
-  OMP_NUM_THREADS=$((($(nproc) + processes - 1) / processes)) python -m pytest --numprocesses "$processes" \
-    --dist loadfile --no-loadscope-reorder "$@"
+  OMP_NUM_THREADS=$(($(nproc) / processes)) python -m pytest --numprocesses "$processes" --dist loadfile \
+    --no-loadscope-reorder "$@"
 }
 if [ -n "$isa" ]; then
   export ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell
